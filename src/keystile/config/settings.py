@@ -1,0 +1,153 @@
+"""Every setting of `keystile serve --config FILE`, with its default.
+
+Relative paths count from the folder that holds the file. Durations are seconds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Positive = Annotated[int, msgspec.Meta(gt=0)]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every section: an unknown word in the file is an error, not a silent nothing."""
+
+
+class Listener(Section, frozen=True, kw_only=True):
+    """Where a server listens. Port 0 takes a free one."""
+
+    host: Text = "127.0.0.1"
+    port: Port
+
+
+class Upstream(Section, frozen=True, kw_only=True):
+    """BigQuery: its root URL, and the credential that only the gateway holds.
+
+    `service_account_file` is a Google service-account key; it is read again when it changes.
+    """
+
+    endpoint: Text = "https://bigquery.googleapis.com"
+    service_account_file: Text
+    timeout: Positive = 30
+
+
+class ClaimMap(Section, frozen=True, kw_only=True):
+    """Which claims of a token say what. A value is a path into the claims, such as `realm.roles`.
+
+    An empty path leaves the value empty. `session` groups what one run of an agent does.
+    """
+
+    agent: str = "sub"
+    groups: str = "groups"
+    service_account: str = ""
+    session: str = "sid"
+    on_behalf_of: str = "act.sub"
+    attributes: dict[str, str] = {}
+
+
+class Issuer(Section, frozen=True, kw_only=True):
+    """An OIDC issuer whose tokens agents may present.
+
+    `audiences` must not be empty: a token made for someone else is not a token for us.
+    `jwks_uri` replaces discovery (OpenID Connect Discovery section 4).
+    """
+
+    issuer: Text
+    audiences: Annotated[list[Text], msgspec.Meta(min_length=1)]
+    algorithms: Annotated[list[str], msgspec.Meta(min_length=1)] = ["RS256", "ES256"]
+    jwks_uri: str = ""
+    claims: ClaimMap = ClaimMap()
+
+
+class BuiltinIssuer(Section, frozen=True, kw_only=True):
+    """The issuer that Keystile itself runs for agents made with `keystile agent create`.
+
+    Its keys stand in the data folder and it is served under `/issuer` of the gateway.
+    """
+
+    enabled: bool = True
+    token_lifetime: Positive = 900
+
+
+class Identity(Section, frozen=True, kw_only=True):
+    """How agents sign in. `audience` is what their credential files name."""
+
+    audience: Text = "//keystile/agents"
+    token_lifetime: Annotated[int, msgspec.Meta(gt=0, le=3600)] = 600
+    clock_skew: Annotated[int, msgspec.Meta(ge=0, le=120)] = 30
+    builtin_issuer: BuiltinIssuer = BuiltinIssuer()
+    issuers: list[Issuer] = []
+
+
+class EngineLimits(Section, frozen=True, kw_only=True):
+    """The GoogleSQL workers. `deadline` is for one analysis; `queue` is how many may wait."""
+
+    workers: Positive = 2
+    deadline: Positive = 5
+    memory_bytes: Positive = 1 << 30
+    queue: Positive = 64
+    max_sql_bytes: Positive = 262_144
+
+
+class Retention(Section, frozen=True, kw_only=True):
+    """What happens to recordings older than `after_days`: purged, or moved to `archive`."""
+
+    after_days: Positive = 400
+    action: Literal["purge", "archive"] = "archive"
+    archive: str = "archive"
+
+
+class Recording(Section, frozen=True, kw_only=True):
+    """Where recordings stand and how long."""
+
+    folder: Text = "recordings"
+    segment_bytes: Positive = 64 << 20
+    retention: Retention = Retention()
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """The whole file."""
+
+    gateway: Listener = Listener(port=8420)
+    console: Listener = Listener(port=8421)
+    public_url: str = ""
+    console_url: str = ""
+    data: Text = "keystile-data"
+    database: str = ""
+    policy: Text = "policy"
+    masking_key_file: str = ""
+    upstream: Upstream
+    identity: Identity = Identity()
+    engine: EngineLimits = EngineLimits()
+    recording: Recording = Recording()
+    folder: Path = Path()
+
+    def path(self, relative: str) -> Path:
+        """Resolve a path of the file against the folder that the file stands in."""
+        return self.folder / Path(relative).expanduser()
+
+    @property
+    def data_folder(self) -> Path:
+        """Where this gateway keeps its own state."""
+        return self.path(self.data)
+
+    @property
+    def database_url(self) -> str:
+        """The control store; a SQLite file in the data folder unless `database` says otherwise."""
+        return self.database or f"sqlite+aiosqlite:///{self.data_folder / 'keystile.db'}"
+
+    @property
+    def gateway_url(self) -> str:
+        """The address that agents use."""
+        return self.public_url or f"http://{self.gateway.host}:{self.gateway.port}"
+
+    @property
+    def people_url(self) -> str:
+        """The console's address."""
+        return self.console_url or f"http://{self.console.host}:{self.console.port}"

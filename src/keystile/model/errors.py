@@ -1,0 +1,124 @@
+"""The one tree of errors. Each knows how BigQuery would say it and what the reader can do next.
+
+Messages are one sentence, name the user's own input in backticks and never hold a secret or a
+protected value. `hint` says what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class KeystileError(Exception):
+    """Root of every error that Keystile raises on purpose.
+
+    `http_status`, `reason` and `status` are the three words of BigQuery's error shape.
+    """
+
+    http_status: ClassVar[int] = 500
+    reason: ClassVar[str] = "internalError"
+    status: ClassVar[str] = "INTERNAL"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        """Keep the sentence and the hint apart; `str()` joins them for a reader."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Give the text that a client shows: the sentence, then what to do next."""
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class InvalidRequestError(KeystileError):
+    """The request itself is malformed or has a field that is not understood (400 `invalid`)."""
+
+    http_status = 400
+    reason = "invalid"
+    status = "INVALID_ARGUMENT"
+
+
+class InvalidQueryError(KeystileError):
+    """The SQL does not parse or resolve (400 `invalidQuery`), in GoogleSQL's own words."""
+
+    http_status = 400
+    reason = "invalidQuery"
+    status = "INVALID_ARGUMENT"
+
+
+class UnauthenticatedError(KeystileError):
+    """No valid gateway token came with the request (401 `authError`)."""
+
+    http_status = 401
+    reason = "authError"
+    status = "UNAUTHENTICATED"
+
+
+class RefusedError(KeystileError):
+    """Policy, a missing fact, an outage or anything not understood refused it (403 `accessDenied`).
+
+    INVARIANT: time-outs, outages and unknowns raise this, never 503: clients retry a 503 silently
+    for a quarter of an hour.
+    """
+
+    http_status = 403
+    reason = "accessDenied"
+    status = "PERMISSION_DENIED"
+
+
+class OpaqueQueryError(RefusedError):
+    """The analysis met something that it does not understand, so the query is refused."""
+
+
+class RecordingUnavailableError(RefusedError):
+    """The record could not be made durable, so nothing is released."""
+
+
+class NotFoundError(KeystileError):
+    """No such thing, or not this principal's: the two are never told apart (404 `notFound`)."""
+
+    http_status = 404
+    reason = "notFound"
+    status = "NOT_FOUND"
+
+
+class DuplicateError(KeystileError):
+    """A job with this id exists already for this principal (409 `duplicate`)."""
+
+    http_status = 409
+    reason = "duplicate"
+    status = "ALREADY_EXISTS"
+
+
+class StoppedError(KeystileError):
+    """The job was cancelled before it finished (499 in BigQuery's table, `stopped`)."""
+
+    http_status = 400
+    reason = "stopped"
+    status = "CANCELLED"
+
+
+class OverloadedError(KeystileError):
+    """Too much work is queued (503 `backendError`); the one error that clients should retry."""
+
+    http_status = 503
+    reason = "backendError"
+    status = "UNAVAILABLE"
+
+
+class UnsafeConfigurationError(KeystileError):
+    """The configuration is invalid or unsafe, so the process does not start."""
+
+
+class TokenRefusedError(KeystileError):
+    """A subject token was not accepted at the token endpoint (RFC 8693 section 2.2.2).
+
+    `oauth_error` is the RFC 6749 section 5.2 code, for example `invalid_grant`.
+    """
+
+    http_status = 400
+
+    def __init__(self, message: str, *, hint: str = "", oauth_error: str = "invalid_grant") -> None:
+        """Keep the OAuth error code beside the sentence."""
+        super().__init__(message, hint=hint)
+        self.oauth_error = oauth_error

@@ -1,0 +1,80 @@
+"""What a query really does, as the analysis found it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from keystile.model.schema import ColumnRef, SqlType, TableId
+
+
+class Action(StrEnum):
+    """What statement kinds are grouped into for policy."""
+
+    READ = "read"
+    WRITE = "write"
+    SCHEMA_CHANGE = "schema_change"
+    ACCESS_CHANGE = "access_change"
+    EXPORT = "export"
+    EXTERNAL = "external"
+    MODEL = "model"
+    ROUTINE = "routine"
+    SESSION = "session"
+    SCRIPT = "script"
+
+
+class Use(StrEnum):
+    """How a statement uses a column."""
+
+    OUTPUT = "output"
+    FILTER = "filter"
+    JOIN = "join"
+    GROUP = "group"
+    ORDER = "order"
+    WINDOW = "window"
+    ARGUMENT = "argument"
+
+
+class ColumnUse(msgspec.Struct, frozen=True):
+    """One base column or nested field that the statement reads, and every way it uses it."""
+
+    column: ColumnRef
+    uses: tuple[Use, ...]
+
+
+class OutputColumn(msgspec.Struct, frozen=True):
+    """One column of the result and the set of base columns that its value derives from."""
+
+    name: str
+    type: SqlType
+    sources: tuple[ColumnRef, ...]
+
+
+class Opaque(msgspec.Struct, frozen=True):
+    """Something that the analysis does not understand, and where it stands in the text.
+
+    `line` and `column` are 1-based; 0 where the place is not known.
+    """
+
+    what: str
+    line: int = 0
+    column: int = 0
+
+
+class QueryFacts(msgspec.Struct, frozen=True):
+    """Everything that policy decides on.
+
+    `statement` is BigQuery's `statementType` (`SELECT`, `CREATE_TABLE_AS_SELECT`, `SCRIPT` …).
+    `columns` lists leaves: a whole STRUCT read counts as all its leaves. INVARIANT: where `opaque`
+    is not empty the query is refused whatever policy says.
+    """
+
+    statement: str
+    actions: tuple[Action, ...]
+    reads: tuple[TableId, ...] = ()
+    writes: tuple[TableId, ...] = ()
+    columns: tuple[ColumnUse, ...] = ()
+    output: tuple[OutputColumn, ...] = ()
+    functions: tuple[str, ...] = ()
+    opaque: tuple[Opaque, ...] = ()

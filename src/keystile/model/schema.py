@@ -1,0 +1,115 @@
+"""Names of BigQuery things and the shape of tables."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class TableId(msgspec.Struct, frozen=True, order=True):
+    """A table's full name. Case matters in every part, as it does in BigQuery."""
+
+    project: str
+    dataset: str
+    table: str
+
+    def __str__(self) -> str:
+        """Give `project.dataset.table`."""
+        return f"{self.project}.{self.dataset}.{self.table}"
+
+
+class ColumnRef(msgspec.Struct, frozen=True, order=True):
+    """A base column or a nested field: `path` is `("person", "ssn")` for `person.ssn`.
+
+    Repeated levels add nothing to the path. The names are spelled as the schema spells them.
+    """
+
+    table: TableId
+    path: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Give `project.dataset.table.person.ssn`."""
+        return f"{self.table}.{'.'.join(self.path)}"
+
+
+class Mode(StrEnum):
+    """BigQuery's `TableFieldSchema.mode`."""
+
+    NULLABLE = "NULLABLE"
+    REQUIRED = "REQUIRED"
+    REPEATED = "REPEATED"
+
+
+class SqlType(msgspec.Struct, frozen=True):
+    """A GoogleSQL type: `kind` is its standard name (`INT64`, `BOOL`, `STRUCT`, `ARRAY` …).
+
+    `element` is set for `ARRAY` and `RANGE`; `fields` for `STRUCT` (names may be empty).
+    """
+
+    kind: str
+    element: SqlType | None = None
+    fields: tuple[tuple[str, SqlType], ...] = ()
+
+    def __str__(self) -> str:
+        """Give the type as SQL text, for example `ARRAY<STRUCT<x INT64>>`."""
+        if self.kind == "STRUCT":
+            return f"STRUCT<{', '.join(f'{name} {type_}'.strip() for name, type_ in self.fields)}>"
+        return f"{self.kind}<{self.element}>" if self.element else self.kind
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One column or nested field of a table (BigQuery's `TableFieldSchema`).
+
+    `type` is the standard GoogleSQL name (`INT64`, not `INTEGER`); `STRUCT` for records.
+    `range_element` is set for `RANGE` only.
+    """
+
+    name: str
+    type: str
+    mode: Mode = Mode.NULLABLE
+    fields: tuple[Field, ...] = ()
+    description: str = ""
+    policy_tags: tuple[str, ...] = ()
+    range_element: str = ""
+
+    @property
+    def sql_type(self) -> SqlType:
+        """The field's GoogleSQL type, with `ARRAY` around it where the mode is repeated."""
+        inner = SqlType(
+            self.type,
+            element=SqlType(self.range_element) if self.range_element else None,
+            fields=tuple((field.name, field.sql_type) for field in self.fields),
+        )
+        return SqlType("ARRAY", element=inner) if self.mode is Mode.REPEATED else inner
+
+
+class TableKind(StrEnum):
+    """BigQuery's `Table.type`; anything else reads as OTHER, which is refused."""
+
+    TABLE = "TABLE"
+    VIEW = "VIEW"
+    MATERIALIZED_VIEW = "MATERIALIZED_VIEW"
+    OTHER = "OTHER"
+
+
+class Table(msgspec.Struct, frozen=True):
+    """What the gateway needs to know of a table. `etag` changes when schema or view text does."""
+
+    id: TableId
+    kind: TableKind
+    fields: tuple[Field, ...]
+    etag: str
+    view_query: str = ""
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A query parameter. `name` is empty for a positional one.
+
+    `value` is BigQuery's `QueryParameterValue` as plain JSON data; the gateway never turns it into
+    SQL text.
+    """
+
+    name: str
+    type: SqlType
+    value: dict[str, object]

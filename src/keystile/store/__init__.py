@@ -1,0 +1,1 @@
+"""The control database: SQLite embedded, PostgreSQL for replicas."""

@@ -1,0 +1,120 @@
+"""Every table of the control store. The rooms above own the queries on theirs.
+
+Times are UTC seconds since the epoch as floats. JSON columns hold msgspec's encoding of a `model`
+value as text, so that they read back to the same frozen value.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("groups", Text, nullable=False),
+    Column("attributes", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("disabled_at", Float),
+)
+
+people = Table(
+    "people",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("groups", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    # Only the SHA-256 of a token is kept, so that the store cannot be used to sign in.
+    Column("digest", String, primary_key=True),
+    Column("principal", Text, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+)
+
+sign_in_links = Table(
+    "sign_in_links",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("person", String, ForeignKey("people.name"), nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("used_at", Float),
+)
+
+console_sessions = Table(
+    "console_sessions",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("person", String, ForeignKey("people.name"), nullable=False),
+    Column("expires_at", Float, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("owner", String, nullable=False),
+    Column("project", String, nullable=False),
+    Column("job_id", String, nullable=False),
+    Column("request_id", String, nullable=False, default=""),
+    Column("location", String, nullable=False),
+    Column("session", String, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("state", String, nullable=False),
+    Column("error", Text),
+    Column("outcome", Text),
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("ended_at", Float),
+    Column("lease", String, nullable=False, default=""),
+    Column("lease_until", Float, nullable=False, default=0.0),
+    UniqueConstraint("owner", "project", "job_id"),
+    Index("jobs_by_state", "state", "lease_until"),
+    Index("jobs_by_request", "owner", "project", "request_id"),
+)
+
+approval_requests = Table(
+    "approval_requests",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("job", String, nullable=False, index=True),
+    Column("digest", String, nullable=False),
+    Column("session", String, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("demand", Text, nullable=False),
+    Column("state", String, nullable=False, index=True),
+    Column("requested_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("closed_at", Float),
+)
+
+approval_votes = Table(
+    "approval_votes",
+    metadata,
+    Column("request", String, ForeignKey("approval_requests.id"), primary_key=True),
+    Column("person", String, primary_key=True),
+    Column("approve", Boolean, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("via", String, nullable=False),
+    Column("at", Float, nullable=False),
+)
