@@ -1,0 +1,188 @@
+"""The connection to the control database, shared by every process of one gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from keystile.model.errors import RefusedError, UnsafeConfigurationError
+
+# How long a writer waits for another process's transaction before the store counts as unavailable.
+_BUSY_MILLISECONDS = 5_000
+_READ_ONLY = "keystile_read_only"
+
+
+class Database:
+    """The control store: one SQLite file that gateway and commands use at the same time.
+
+    INVARIANT: a transaction that `begin` left without an error survives a power failure.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Take a SQLAlchemy URL such as `sqlite+aiosqlite:////var/lib/keystile/keystile.db`.
+
+        Raises `UnsafeConfigurationError` for any other kind of database.
+        """
+        self._file = _file_of(url)
+        self._engine: AsyncEngine | None = None
+
+    async def open(self) -> None:
+        """Create the database or bring it to this version. Several processes may do so at once.
+
+        Raises `UnsafeConfigurationError` when the file cannot be used or is of a newer version.
+        """
+        if self._engine is not None:
+            return
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            await asyncio.to_thread(_prepare, self._file)
+        except OSError as error:
+            raise UnsafeConfigurationError(
+                f"cannot use the control store `{self._file}`: {error.strerror}",
+                hint="give the gateway a data folder that it may write to",
+            ) from error
+        self._engine = _engine(self._file)
+
+    async def close(self) -> None:
+        """Give every connection back."""
+        if self._engine is not None:
+            await self._engine.dispose()
+            self._engine = None
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection inside one writing transaction; it commits unless the block raises.
+
+        Writers of all processes take turns (`BEGIN IMMEDIATE`), so what the block reads stays true
+        until it commits. Keep the block short and wait for nothing else in it. Raises
+        `RefusedError` when the store cannot be reached; `IntegrityError` passes through.
+        """
+        async with self._transaction(read_only=False) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection inside one reading snapshot; it never waits for writers.
+
+        Raises `RefusedError` when the store cannot be reached.
+        """
+        async with self._transaction(read_only=True) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _transaction(self, *, read_only: bool) -> AsyncIterator[AsyncConnection]:
+        if self._engine is None:
+            raise RefusedError("the control store is not open")
+        engine = self._engine.execution_options(**{_READ_ONLY: read_only})
+        try:
+            async with engine.begin() as connection:
+                yield connection
+        except IntegrityError:
+            raise
+        except (DBAPIError, PoolTimeoutError) as error:
+            raise RefusedError(
+                "the control store is unavailable",
+                hint="try again; an operator sees why in the log",
+            ) from error
+
+
+def _file_of(url: str) -> Path:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise UnsafeConfigurationError(
+            "the setting `database` is no database URL", hint="leave it out to use a SQLite file"
+        ) from error
+    if parsed.drivername != "sqlite+aiosqlite" or parsed.database in {None, "", ":memory:"}:
+        raise UnsafeConfigurationError(
+            f"the control store cannot be `{parsed.drivername}`",
+            hint="use `sqlite+aiosqlite:///FILE`",
+        )
+    return Path(str(parsed.database))
+
+
+def _engine(file: Path) -> AsyncEngine:
+    engine = create_async_engine(f"sqlite+aiosqlite:///{file}", pool_size=8, max_overflow=0)
+    event.listen(engine.sync_engine, "connect", _connected)
+    event.listen(engine.sync_engine, "begin", _begun)
+    return engine
+
+
+def _connected(connection: Any, _record: object) -> None:
+    # The driver must not begin transactions by itself: `_begun` does, in the right mode.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("synchronous=FULL", f"busy_timeout={_BUSY_MILLISECONDS}", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begun(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _prepare(file: Path) -> None:
+    """Create or upgrade the file, one process at a time.
+
+    The lock is a file of its own: SQLite's busy timeout does not cover the change to WAL.
+    """
+    with _locked(file.with_name(f"{file.name}.lock")):
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        asyncio.run(_upgrade(file))
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    handle = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+async def _upgrade(file: Path) -> None:
+    engine = _engine(file)
+    try:
+        async with engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            await raw.driver_connection.execute("PRAGMA journal_mode=WAL")  # type: ignore[union-attr]
+        async with engine.begin() as connection:
+            await connection.run_sync(_run_migrations)
+    except DBAPIError as error:
+        raise UnsafeConfigurationError(
+            f"cannot use the control store `{file}`: {error.orig}",
+            hint="check that it is a Keystile database and that its disk is not full",
+        ) from error
+    finally:
+        await engine.dispose()
+
+
+def _run_migrations(connection: Connection) -> None:
+    # Alembic is slow to import and nothing else needs it.
+    from alembic import command  # noqa: PLC0415 - the line above
+    from alembic.config import Config  # noqa: PLC0415 - the same
+    from alembic.util import CommandError  # noqa: PLC0415 - the same
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("path_separator", "newline")
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise UnsafeConfigurationError(
+            "the control store was written by a newer version of Keystile",
+            hint="start that version, or restore a backup from before the upgrade",
+        ) from error

@@ -1,0 +1,1 @@
+"""The history of the control store's tables, run by `Database.open`."""
