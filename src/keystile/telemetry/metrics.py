@@ -1,0 +1,155 @@
+"""Every number that a gateway exposes to Prometheus, in one registry of its own.
+
+`docs/reference/metrics.md` lists them; a test holds page and registry together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from keystile.model.decision import Effect
+
+# Seconds. An analysis takes milliseconds, a query at BigQuery up to minutes.
+_QUERY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
+_APPEND_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+
+
+class Phase(StrEnum):
+    """The steps of a query whose time is measured."""
+
+    ANALYSE = "analyse"
+    DECIDE = "decide"
+    REWRITE = "rewrite"
+    DRY_RUN = "dry_run"
+    APPROVE = "approve"
+    EXECUTE = "execute"
+    READ = "read"
+
+
+class Exchange(StrEnum):
+    """How a request at the token endpoint ended."""
+
+    ISSUED = "issued"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class EngineStats(Protocol):
+    """What the GoogleSQL pool says of itself: three levels and two running totals."""
+
+    @property
+    def workers(self) -> int:
+        """Workers alive."""
+        ...
+
+    @property
+    def busy(self) -> int:
+        """Workers that run a task now."""
+        ...
+
+    @property
+    def queued(self) -> int:
+        """Tasks that wait for a worker."""
+        ...
+
+    @property
+    def restarted(self) -> int:
+        """Workers replaced since the start."""
+        ...
+
+    @property
+    def ran(self) -> int:
+        """Tasks run since the start."""
+        ...
+
+
+class Metrics:
+    """The registry and its instruments. One per gateway, so that two can share a process."""
+
+    def __init__(self) -> None:
+        """Register everything, with every label that is known beforehand at 0."""
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "keystile_requests_total",
+            "Requests answered, by BigQuery method and HTTP status.",
+            ["method", "status"],
+            registry=self.registry,
+        )
+        self.decisions = Counter(
+            "keystile_decisions_total",
+            "Policy decisions, by effect.",
+            ["effect"],
+            registry=self.registry,
+        )
+        self.query_seconds = Histogram(
+            "keystile_query_seconds",
+            "Seconds that a query spends in each phase.",
+            ["phase"],
+            buckets=_QUERY_BUCKETS,
+            registry=self.registry,
+        )
+        self.approvals_pending = Gauge(
+            "keystile_approvals_pending",
+            "Queries that wait for a person.",
+            registry=self.registry,
+        )
+        self.masked_columns = Counter(
+            "keystile_masked_columns_total",
+            "Protected columns that were masked, counted once per query.",
+            registry=self.registry,
+        )
+        self.recording_append_seconds = Histogram(
+            "keystile_recording_append_seconds",
+            "Seconds until a recorded event was durable.",
+            buckets=_APPEND_BUCKETS,
+            registry=self.registry,
+        )
+        self.token_exchanges = Counter(
+            "keystile_token_exchanges_total",
+            "Requests at the token endpoint, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for effect in Effect:
+            self.decisions.labels(effect)
+        for phase in Phase:
+            self.query_seconds.labels(phase)
+        for outcome in Exchange:
+            self.token_exchanges.labels(outcome)
+
+    def watch_engine(self, stats: Callable[[], EngineStats]) -> None:
+        """Read the GoogleSQL pool's own numbers at every scrape."""
+        self.registry.register(_EngineCollector(stats))
+
+    def text(self) -> bytes:
+        """Give the page that Prometheus scrapes (text format 0.0.4)."""
+        return generate_latest(self.registry)
+
+
+class _EngineCollector(Collector):
+    """Turns one `EngineStats` into metrics, so that the pool need not know Prometheus."""
+
+    def __init__(self, stats: Callable[[], EngineStats]) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        now = self._stats()
+        yield GaugeMetricFamily("keystile_engine_workers", "GoogleSQL workers alive.", now.workers)
+        yield GaugeMetricFamily(
+            "keystile_engine_workers_busy", "GoogleSQL workers that run a task now.", now.busy
+        )
+        yield GaugeMetricFamily(
+            "keystile_engine_queued", "Tasks that wait for a GoogleSQL worker.", now.queued
+        )
+        yield CounterMetricFamily(
+            "keystile_engine_restarts_total", "GoogleSQL workers replaced.", now.restarted
+        )
+        yield CounterMetricFamily(
+            "keystile_engine_tasks_total", "Tasks that the GoogleSQL workers ran.", now.ran
+        )
