@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import wasmtime
+from google._upb import _message
 from google.protobuf.empty_pb2 import Empty
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 ResponseT = TypeVar("ResponseT", bound="Message")
 
 _CATALOGS_KEPT = 32
+
+# Without this, 24 terms of `a || b || …` nest deeper than the protobuf runtime reads.
+_message.SetAllowOversizeProtos(True)  # noqa: FBT003 -- takes no keyword
 
 
 class EngineDiedError(Exception):
