@@ -1,0 +1,1 @@
+"""The data port: BigQuery's REST surface, the token endpoint, the issuer's documents and probes."""

@@ -1,0 +1,152 @@
+"""One HTTP request and its answer over raw ASGI, with every bound that an outsider could push.
+
+INVARIANT: nothing here trusts a length, an encoding or a header that the client states.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, NamedTuple
+
+from keystile.model.errors import InvalidRequestError, UnauthenticatedError
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+MAX_BODY_BYTES = 1 << 20
+_BODY_SECONDS = 30.0
+_JSON = b"application/json; charset=UTF-8"
+
+# RFC 6750 section 2.1: `Bearer` and a b64token, which is at least one character.
+_BEARER = re.compile(rb"(?i:bearer) +([A-Za-z0-9\-._~+/]{1,4096}=*)")
+
+
+class ClientLeftError(Exception):
+    """The client closed the connection before its request was complete; nobody reads an answer."""
+
+
+class Answer(NamedTuple):
+    """What goes back: an HTTP status, a body and what is not the same for every answer."""
+
+    status: int
+    body: bytes
+    content_type: bytes = _JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Request:
+    """One request as ASGI gives it. `raw_path` and `raw_query` are still percent-encoded."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        """Take the request line and headers; the body waits until `body` is called."""
+        self.method: str = scope["method"]
+        self.raw_path: bytes = scope["raw_path"]
+        self.raw_query: bytes = scope["query_string"]
+        self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
+        self._receive = receive
+
+    def header(self, name: bytes) -> bytes | None:
+        """Give a header's one value, or None; `name` is in lower case.
+
+        Raises `InvalidRequestError` when it is there twice: two readers could pick different ones.
+        """
+        values = [value for key, value in self._headers if key == name]
+        if len(values) > 1:
+            raise InvalidRequestError(f"the header `{name.decode()}` is given {len(values)} times")
+        return values[0] if values else None
+
+    def bearer_token(self) -> str:
+        """Give the token of the one `Authorization: Bearer` header, unverified.
+
+        Raises `UnauthenticatedError` when there is none, and for any other scheme.
+        """
+        hint = "point GOOGLE_APPLICATION_CREDENTIALS at the file of `keystile agent connect`"
+        value = self.header(b"authorization")
+        if value is None:
+            raise UnauthenticatedError("the request carries no gateway token", hint=hint)
+        match = _BEARER.fullmatch(value)
+        if match is None:
+            message = "the Authorization header is not one Bearer token"
+            raise UnauthenticatedError(message, hint=hint)
+        return match[1].decode()
+
+    async def body(self) -> bytes:
+        """Read the whole body, decompressed; at most `MAX_BODY_BYTES` before and after.
+
+        Raises `InvalidRequestError` for a body too large, too slow or in another encoding than
+        gzip, and `ClientLeftError`.
+        """
+        encoding = (self.header(b"content-encoding") or b"identity").strip().lower()
+        if encoding not in {b"identity", b"gzip"}:
+            message = f"the content encoding `{_shown(encoding)}` is not understood"
+            raise InvalidRequestError(message, hint="send gzip or identity")
+        stated = self.header(b"content-length")
+        if stated is not None and not re.fullmatch(rb"[0-9]{1,18}", stated):
+            raise InvalidRequestError(f"the content length `{_shown(stated)}` is not a number")
+        if stated is not None and int(stated) > MAX_BODY_BYTES:
+            raise _too_large()
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                body = await self._read()
+        except TimeoutError as error:
+            message = f"the request body did not arrive within {_BODY_SECONDS:.0f} seconds"
+            raise InvalidRequestError(message) from error
+        return _gunzip(body) if encoding == b"gzip" else body
+
+    async def _read(self) -> bytes:
+        body = bytearray()
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeftError
+            body += message.get("body", b"")
+            if len(body) > MAX_BODY_BYTES:
+                raise _too_large()
+            more = message.get("more_body", False)
+        return bytes(body)
+
+
+async def send_answer(send: Send, answer: Answer, request_id: str) -> None:
+    """Send an answer. Every one names its request and may not be stored or sniffed."""
+    headers = [
+        (b"content-type", answer.content_type),
+        (b"content-length", str(len(answer.body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-keystile-request-id", request_id.encode()),
+        *answer.headers,
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+def _gunzip(packed: bytes) -> bytes:
+    """Decompress one gzip member (RFC 1952), never beyond the bound."""
+    stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        body = stream.decompress(packed, MAX_BODY_BYTES + 1)
+    except zlib.error as error:
+        raise InvalidRequestError("the request body is not valid gzip") from error
+    if len(body) > MAX_BODY_BYTES:
+        raise _too_large()
+    if not stream.eof or stream.unused_data:
+        raise InvalidRequestError("the request body is not one complete gzip member")
+    return body
+
+
+def _too_large() -> InvalidRequestError:
+    return InvalidRequestError(
+        f"the request body is larger than {MAX_BODY_BYTES} bytes",
+        hint="send a shorter query or fewer parameters",
+    )
+
+
+def _shown(value: bytes) -> str:
+    """Make a header's value fit to be quoted in an answer."""
+    return value[:64].decode("ascii", "backslashreplace")

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import tracemalloc
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keystile.api import http
+from keystile.model.errors import InvalidRequestError, UnauthenticatedError
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def request(headers: Headers | None = None, *chunks: bytes) -> http.Request:
+    messages: list[http.Message] = [
+        {"type": "http.request", "body": chunk, "more_body": index + 1 < len(chunks)}
+        for index, chunk in enumerate(chunks or (b"",))
+    ]
+
+    async def receive() -> http.Message:
+        return messages.pop(0)
+
+    scope = {"method": "POST", "raw_path": b"/", "query_string": b"", "headers": headers or []}
+    return http.Request(scope, receive)
+
+
+def packed(*chunks: bytes) -> http.Request:
+    return request([(b"content-encoding", b"gzip")], *chunks)
+
+
+async def test_a_body_comes_in_chunks() -> None:
+    assert await request(None, b"ab", b"", b"cd").body() == b"abcd"
+
+
+async def test_a_body_at_the_bound_passes_and_one_byte_more_does_not() -> None:
+    assert len(await request(None, b"x" * http.MAX_BODY_BYTES).body()) == http.MAX_BODY_BYTES
+    with pytest.raises(InvalidRequestError, match="larger than 1048576"):
+        await request(None, b"x" * http.MAX_BODY_BYTES, b"x").body()
+
+
+async def test_a_stated_length_beyond_the_bound_is_refused_unread() -> None:
+    with pytest.raises(InvalidRequestError, match="larger"):
+        await request([(b"content-length", b"1048577")]).body()
+
+
+@pytest.mark.parametrize("length", [b"-1", b"1e3", b"", b"0x10", b"9" * 40, "٣".encode()])
+async def test_a_length_that_is_no_number_is_refused(length: bytes) -> None:
+    with pytest.raises(InvalidRequestError, match="not a number"):
+        await request([(b"content-length", length)]).body()
+
+
+async def test_gzip_is_decoded() -> None:
+    whole = gzip.compress(b'{"query": "SELECT 1"}')
+    assert await packed(whole[:9], whole[9:]).body() == b'{"query": "SELECT 1"}'
+
+
+async def test_a_gzip_bomb_is_refused_in_bounded_memory() -> None:
+    bomb = gzip.compress(bytes(200 << 20), compresslevel=9)
+    assert len(bomb) < http.MAX_BODY_BYTES
+    tracemalloc.start()
+    with pytest.raises(InvalidRequestError, match="larger"):
+        await packed(bomb).body()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"plain", zlib.compress(b"zlib"), gzip.compress(b"cut")[:-1],
+     gzip.compress(b"two") + gzip.compress(b"members"), gzip.compress(b"tail") + b"x"],
+)  # fmt: skip
+async def test_what_is_not_one_gzip_member_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequestError, match="gzip"):
+        await packed(body).body()
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_called_gzip_give_a_body_or_a_clear_error(body: bytes) -> None:
+    with contextlib.suppress(InvalidRequestError):
+        asyncio.run(packed(body).body())
+
+
+@pytest.mark.parametrize("encoding", [b"br", b"deflate", b"gzip, gzip", b"\xff<script>"])
+async def test_other_encodings_are_refused(encoding: bytes) -> None:
+    with pytest.raises(InvalidRequestError, match="content encoding"):
+        await request([(b"content-encoding", encoding)], b"x").body()
+
+
+@pytest.mark.parametrize("name", [b"content-encoding", b"content-length", b"authorization"])
+async def test_a_header_given_twice_is_refused(name: bytes) -> None:
+    twice = request([(name, b"gzip"), (name, b"gzip")])
+    with pytest.raises(InvalidRequestError, match="2 times"):
+        twice.header(name)
+
+
+async def test_a_slow_body_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_BODY_SECONDS", 0.01)
+
+    async def never() -> http.Message:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    scope = {"method": "POST", "raw_path": b"/", "query_string": b"", "headers": []}
+    with pytest.raises(InvalidRequestError, match="did not arrive"):
+        await http.Request(scope, never).body()
+
+
+async def test_a_client_that_leaves_is_no_error_of_ours() -> None:
+    async def gone() -> http.Message:
+        return {"type": "http.disconnect"}
+
+    scope = {"method": "POST", "raw_path": b"/", "query_string": b"", "headers": []}
+    with pytest.raises(http.ClientLeftError):
+        await http.Request(scope, gone).body()
+
+
+@pytest.mark.parametrize("value", [b"Bearer abc.DEF-1_~+/==", b"bearer  abc.DEF-1_~+/=="])
+def test_a_bearer_token_is_read(value: bytes) -> None:
+    assert request([(b"authorization", value)]).bearer_token() == "abc.DEF-1_~+/=="
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"Bearer", b"Bearer ", b"Basic abc", b"Bearer a b", b"Bearer a,Bearer b", b"abc",
+     b"Bearer a\n", b"Bearer \xff", b"Bearer =", b"Bearer " + b"a" * 5000],
+)  # fmt: skip
+def test_anything_else_is_unauthenticated_and_not_quoted(value: bytes) -> None:
+    with pytest.raises(UnauthenticatedError) as caught:
+        request([(b"authorization", value)]).bearer_token()
+    assert "abc" not in str(caught.value)
+
+
+def test_no_token_is_unauthenticated() -> None:
+    with pytest.raises(UnauthenticatedError, match="no gateway token"):
+        request().bearer_token()
