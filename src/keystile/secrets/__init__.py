@@ -1,0 +1,1 @@
+"""Where credentials come from. Only `upstream` and the wiring may read them."""

@@ -1,0 +1,1 @@
+"""The only room that holds the Google credential and talks to BigQuery."""

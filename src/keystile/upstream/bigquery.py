@@ -1,0 +1,337 @@
+"""BigQuery's REST API (`bigquery/v2`), as far as the gateway uses it."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections import OrderedDict
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import msgspec
+
+from keystile.model.errors import KeystileError, RefusedError
+from keystile.model.schema import Field, Table, TableId, TableKind
+from keystile.upstream.credential import ServiceAccount
+from keystile.upstream.errors import from_job, from_response
+from keystile.upstream.transport import Answer, Call, Transport
+from keystile.upstream.values import DryRun, JobRef, JobStatus, Page, UpstreamQuery
+from keystile.wire.encode import QueryJob, query_job_body
+from keystile.wire.schema import fields_from_json
+
+# How stale a schema may be. The dry run is the second witness against a change in between.
+_TABLE_SECONDS = 10.0
+_TABLES_KEPT = 4096
+AnswerT = TypeVar("AnswerT")
+
+_NOT_MODIFIED = 304
+_CONFLICT = 409
+
+
+class _Reference(msgspec.Struct, frozen=True, rename="camel"):
+    project_id: str
+    dataset_id: str
+    table_id: str
+
+    def id(self) -> TableId:
+        return TableId(self.project_id, self.dataset_id, self.table_id)
+
+
+class _View(msgspec.Struct, frozen=True, rename="camel"):
+    query: str = ""
+    use_legacy_sql: bool = False
+
+
+class _TableAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    table_reference: _Reference
+    type: str
+    etag: str = ""
+    schema: dict[str, Any] = {}
+    view: _View = _View()
+    materialized_view: _View = _View()
+
+
+class _QueryStatistics(msgspec.Struct, frozen=True, rename="camel"):
+    statement_type: str = ""
+    referenced_tables: list[_Reference] = []
+    schema: dict[str, Any] = {}
+    total_bytes_processed: int = 0
+    cache_hit: bool = False
+
+
+class _Statistics(msgspec.Struct, frozen=True, rename="camel"):
+    query: _QueryStatistics = _QueryStatistics()
+    start_time: float = 0
+    end_time: float = 0
+
+
+class _JobState(msgspec.Struct, frozen=True, rename="camel"):
+    state: str
+    error_result: dict[str, Any] | None = None
+
+
+class _JobReference(msgspec.Struct, frozen=True, rename="camel"):
+    location: str = ""
+
+
+class _JobAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    status: _JobState
+    statistics: _Statistics = _Statistics()
+    job_reference: _JobReference = _JobReference()
+
+
+class _ResultsAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    job_complete: bool
+    rows: tuple[msgspec.Raw, ...] = ()
+    page_token: str = ""
+    total_rows: int = 0
+    schema: dict[str, Any] = {}
+
+
+class BigQuery:
+    """BigQuery under the gateway's own credential.
+
+    Every method raises `RefusedError` on an outage, a time-out or an answer that is not understood,
+    and else the error that BigQuery's own maps to (`upstream.errors`).
+    """
+
+    def __init__(self, endpoint: str, credential: ServiceAccount, timeout: float) -> None:
+        """Take the root URL; `timeout` is in seconds for one exchange.
+
+        Raises `UnsafeConfigurationError` when the endpoint would expose the credential.
+        """
+        self._transport = Transport(endpoint, credential, timeout)
+        self._tables: OrderedDict[TableId, tuple[float, Table]] = OrderedDict()
+        self._secrets: set[str] = set()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._transport.close()
+
+    async def table(self, id: TableId) -> Table:  # noqa: A002  the word of the shared port
+        """Give a table's schema, at most some seconds old. Raises `NotFoundError`."""
+        fetched, known = self._tables.get(id, (0.0, None))
+        if known and time.monotonic() - fetched < _TABLE_SECONDS:
+            return known
+        path = ("projects", id.project, "datasets", id.dataset, "tables", id.table)
+        answer = await self._transport.send(Call("GET", path, etag=known.etag if known else ""))
+        if not (known and answer.status == _NOT_MODIFIED):
+            self._tables.pop(id, None)
+            known = _table(id, self._decoded(answer, _TableAnswer))
+        self._tables[id] = (time.monotonic(), known)
+        self._tables.move_to_end(id)
+        if len(self._tables) > _TABLES_KEPT:
+            self._tables.popitem(last=False)
+        return known
+
+    async def dry_run(self, query: UpstreamQuery) -> DryRun:
+        """Let BigQuery plan a query without running it. Raises `InvalidQueryError` and the like."""
+        answer = await self._insert(query, f"keystile_dry_{uuid4().hex}", dry_run=True)
+        job = self._decoded(answer, _JobAnswer)
+        statistics = job.statistics.query
+        return DryRun(
+            statement_type=statistics.statement_type,
+            referenced_tables=tuple(table.id() for table in statistics.referenced_tables),
+            schema=_fields(statistics.schema),
+            bytes_processed=statistics.total_bytes_processed,
+            location=job.job_reference.location,
+        )
+
+    async def start(self, query: UpstreamQuery, job: str) -> None:
+        """Start a query under the job id `job`.
+
+        The same id starts nothing twice: BigQuery's 409 means that it is started already. After a
+        `RefusedError` from an outage the job may still run; starting it again is safe.
+        """
+        answer = await self._insert(query, job, dry_run=False)
+        if answer.status != _CONFLICT:
+            self._decoded(answer, _JobAnswer)
+
+    async def wait(self, job: JobRef, timeout_seconds: float) -> JobStatus:
+        """Wait until a job is done, or for `timeout_seconds`, and say how it stands.
+
+        Raises `NotFoundError` when BigQuery knows no such job.
+        """
+        query = {"maxResults": "0", "timeoutMs": str(int(timeout_seconds * 1000))}
+        answer = await self._transport.send(
+            Call("GET", _results_path(job), query | _location(job), extra_seconds=timeout_seconds)
+        )
+        results, failure = None, None
+        try:
+            results = self._decoded(answer, _ResultsAnswer)
+            if not results.job_complete:
+                return JobStatus(done=False)
+        except KeystileError as error:
+            # A failed job's results are its error; only the job itself tells that from others.
+            failure = error
+        path = ("projects", job.project, "jobs", job.job)
+        answer = await self._transport.send(Call("GET", path, _location(job)))
+        status = self._decoded(answer, _JobAnswer)
+        if status.status.state != "DONE":
+            return JobStatus(done=False)
+        if status.status.error_result:
+            failure = from_job(status.status.error_result, self._secrets)
+        elif failure:
+            raise failure
+        return _status(status, results, failure)
+
+    async def rows(
+        self,
+        job: JobRef,
+        *,
+        page_token: str = "",
+        start_index: int = 0,
+        max_results: int | None = None,
+        use_int64_timestamp: bool = False,
+    ) -> Page:
+        """Give one page of a finished job's rows.
+
+        With `page_token`, `start_index` is ignored. Raises `RefusedError` if the job still runs.
+        """
+        query = {"formatOptions.useInt64Timestamp": "true"} if use_int64_timestamp else {}
+        if page_token:
+            query["pageToken"] = page_token
+        elif start_index:
+            query["startIndex"] = str(start_index)
+        if max_results is not None:
+            query["maxResults"] = str(max_results)
+        answer = await self._transport.send(
+            Call("GET", _results_path(job), query | {"timeoutMs": "0"} | _location(job))
+        )
+        results = self._decoded(answer, _ResultsAnswer)
+        if not results.job_complete:
+            raise RefusedError(f"the job `{job.job}` has no rows yet")
+        return Page(results.rows, results.page_token, results.total_rows, _fields(results.schema))
+
+    async def cancel(self, job: JobRef) -> None:
+        """Ask BigQuery to stop a job; one that is done already stays so."""
+        path = ("projects", job.project, "jobs", job.job, "cancel")
+        await self._json("POST", path, _location(job))
+
+    async def list_datasets(
+        self, project: str, *, page_token: str = "", max_results: int | None = None
+    ) -> dict[str, Any]:
+        """Give `datasets.list` as BigQuery answers it."""
+        path = ("projects", project, "datasets")
+        return await self._json("GET", path, _paging(page_token, max_results))
+
+    async def get_dataset(self, project: str, dataset: str) -> dict[str, Any]:
+        """Give `datasets.get` as BigQuery answers it, access list included: the caller strips."""
+        return await self._json("GET", ("projects", project, "datasets", dataset))
+
+    async def list_tables(
+        self, project: str, dataset: str, *, page_token: str = "", max_results: int | None = None
+    ) -> dict[str, Any]:
+        """Give `tables.list` as BigQuery answers it."""
+        path = ("projects", project, "datasets", dataset, "tables")
+        return await self._json("GET", path, _paging(page_token, max_results))
+
+    async def get_table(self, id: TableId) -> dict[str, Any]:  # noqa: A002  as in `table`
+        """Give `tables.get` as BigQuery answers it; never cached."""
+        path = ("projects", id.project, "datasets", id.dataset, "tables", id.table)
+        return await self._json("GET", path)
+
+    async def _insert(self, query: UpstreamQuery, job: str, *, dry_run: bool) -> Answer:
+        self._secrets |= _hidden_texts(query)
+        body = query_job_body(
+            QueryJob(
+                project=query.project,
+                job_id=job,
+                sql=query.sql,
+                location=query.location,
+                default_project=query.default_project,
+                default_dataset=query.default_dataset,
+                parameters=query.parameters,
+                labels=query.labels,
+                maximum_bytes_billed=query.maximum_bytes_billed,
+                use_query_cache=query.use_query_cache,
+                job_timeout_ms=query.timeout_ms,
+                dry_run=dry_run,
+            )
+        )
+        return await self._transport.send(
+            Call("POST", ("projects", query.project, "jobs"), body=body)
+        )
+
+    async def _json(
+        self, method: str, path: tuple[str, ...], query: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        answer = await self._transport.send(Call(method, path, query or {}))
+        return self._decoded(answer, dict[str, Any])
+
+    def _decoded(self, answer: Answer, type_: type[AnswerT]) -> AnswerT:
+        if not 200 <= answer.status < 300:  # noqa: PLR2004  HTTP's own class of successes
+            raise from_response(answer.status, answer.body, self._secrets)
+        try:
+            # Not strict: BigQuery's JSON writes 64-bit integers as strings.
+            return msgspec.json.decode(answer.body, type=type_, strict=False)
+        except msgspec.MsgspecError:
+            raise RefusedError("BigQuery's answer is not understood") from None
+
+
+def _table(asked: TableId, answer: _TableAnswer) -> Table:
+    if answer.table_reference.id() != asked:
+        # INVARIANT: policy is decided on the name that BigQuery itself uses. A dataset that ignores
+        # case, or a project given by number, would slip past rules on names.
+        raise RefusedError(
+            f"BigQuery knows `{asked}` under another name",
+            hint=f"write `{answer.table_reference.id()}`",
+        )
+    kind = TableKind(answer.type) if answer.type in set(TableKind) else TableKind.OTHER
+    view = answer.materialized_view if kind is TableKind.MATERIALIZED_VIEW else answer.view
+    if view.use_legacy_sql:
+        kind = TableKind.OTHER
+    return Table(asked, kind, _fields(answer.schema), answer.etag, view.query)
+
+
+def _status(
+    job: _JobAnswer, results: _ResultsAnswer | None, error: KeystileError | None
+) -> JobStatus:
+    statistics = job.statistics.query
+    return JobStatus(
+        done=True,
+        error=error,
+        schema=_fields(results.schema) if results else (),
+        total_rows=results.total_rows if results else 0,
+        bytes_processed=statistics.total_bytes_processed,
+        statement_type=statistics.statement_type,
+        cache_hit=statistics.cache_hit,
+        started=job.statistics.start_time / 1000,
+        ended=job.statistics.end_time / 1000,
+    )
+
+
+def _fields(schema: dict[str, Any]) -> tuple[Field, ...]:
+    try:
+        return fields_from_json(schema)
+    except KeystileError:
+        raise RefusedError("BigQuery's answer has a schema that is not understood") from None
+
+
+def _results_path(job: JobRef) -> tuple[str, ...]:
+    return ("projects", job.project, "queries", job.job)
+
+
+def _location(job: JobRef) -> dict[str, str]:
+    return {"location": job.location} if job.location else {}
+
+
+def _paging(page_token: str, max_results: int | None) -> dict[str, str]:
+    query = {"pageToken": page_token} if page_token else {}
+    return query if max_results is None else query | {"maxResults": str(max_results)}
+
+
+def _hidden_texts(query: UpstreamQuery) -> set[str]:
+    """Every way in which a message could spell the value of a hidden parameter."""
+    texts = set()
+    for parameter in query.parameters:
+        value = parameter.value.get("value")
+        if parameter.name in query.hidden and isinstance(value, str):
+            texts.add(value)
+            try:
+                raw = base64.b64decode(value, validate=True)
+            except ValueError:
+                continue
+            escaped = "".join(f"\\x{byte:02x}" for byte in raw)
+            texts |= {raw.hex(), raw.hex().upper(), escaped, raw.decode("latin-1")}
+    return {text for text in texts if text}

@@ -1,0 +1,121 @@
+"""HTTP to BigQuery: the one place where the credential is put on a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from keystile.config.urls import require_safe_url
+from keystile.model.errors import RefusedError
+from keystile.upstream.credential import ServiceAccount
+
+# BigQuery's own limit for one page of results is some 10 MB (20 MB as JSON at worst).
+MAX_RESPONSE_BYTES = 20 << 20
+_CHUNK = 64 << 10
+
+
+class Call(NamedTuple):
+    """A request: `path` is given in unencoded segments, `etag` asks only for what has changed.
+
+    `extra_seconds` is how much longer than usual the answer may take.
+    """
+
+    method: str
+    path: tuple[str, ...]
+    query: Mapping[str, str] = {}
+    body: bytes = b""
+    etag: str = ""
+    extra_seconds: float = 0
+
+
+class Answer(NamedTuple):
+    """Status and body of an answer, whatever the status."""
+
+    status: int
+    body: bytes
+
+
+class Transport:
+    """Sends requests with the gateway's credential to one endpoint, and to nowhere else.
+
+    INVARIANT: a redirect is never followed and cookies are never kept, so the credential reaches
+    only the configured endpoint; plain HTTP is refused except to this machine.
+    """
+
+    def __init__(self, endpoint: str, credential: ServiceAccount, timeout: float) -> None:
+        """Connect lazily. `timeout` is in seconds for a whole exchange.
+
+        Raises `UnsafeConfigurationError` when the endpoint would expose the credential.
+        """
+        require_safe_url(endpoint, "`upstream.endpoint`")
+        self._root = endpoint.rstrip("/") + "/bigquery/v2/"
+        self._credential = credential
+        self._timeout = timeout
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session:
+            await self._session.close()
+
+    async def send(self, call: Call) -> Answer:
+        """Send one request and read its answer whole.
+
+        A lost connection is tried once more, which is safe since every request of ours can be
+        repeated. Raises `RefusedError` on an outage, a time-out, a redirect or an answer that is
+        too large.
+        """
+        url = URL(self._root + "/".join(quote(part, safe="") for part in call.path), encoded=True)
+        headers = {"Authorization": f"Bearer {await self._credential.bearer()}"}
+        if call.body:
+            headers["Content-Type"] = "application/json"
+        if call.etag:
+            headers["If-None-Match"] = call.etag
+        timeout = aiohttp.ClientTimeout(total=self._timeout + call.extra_seconds)
+        for last_try in (False, True):
+            try:
+                async with self._open().request(
+                    call.method,
+                    url.update_query(call.query),
+                    data=call.body or None,
+                    headers=headers,
+                    timeout=timeout,
+                    allow_redirects=False,
+                ) as response:
+                    return Answer(response.status, await _read(response))
+            except TimeoutError:
+                # INVARIANT: `from None`, since aiohttp's errors hold the request and its headers.
+                message = f"BigQuery did not answer within {timeout.total:g} seconds"
+                raise RefusedError(message, hint="try again") from None
+            except aiohttp.ClientError as error:
+                if last_try or not isinstance(error, aiohttp.ClientConnectionError):
+                    message = f"BigQuery cannot be reached ({type(error).__name__})"
+                    raise RefusedError(message, hint="try again later") from None
+        raise AssertionError  # the loop always ends above
+
+    def _open(self) -> aiohttp.ClientSession:
+        # Made lazily, since a session belongs to the running event loop.
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=1000, keepalive_timeout=60),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    if 300 <= response.status < 400 and response.status != 304:  # noqa: PLR2004  HTTP's own classes
+        message = f"BigQuery answered with a redirect (status {response.status})"
+        raise RefusedError(message, hint="check the setting `upstream.endpoint`")
+    chunks, size = [], 0
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        size += len(chunk)
+        if size > MAX_RESPONSE_BYTES:
+            message = f"BigQuery's answer is larger than {MAX_RESPONSE_BYTES} bytes"
+            raise RefusedError(message, hint="ask for fewer rows or columns")
+        chunks.append(chunk)
+    return b"".join(chunks)

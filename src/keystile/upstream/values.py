@@ -1,0 +1,85 @@
+"""What goes to BigQuery and what comes back, as frozen values."""
+
+from __future__ import annotations
+
+import msgspec
+
+from keystile.model.errors import KeystileError
+from keystile.model.schema import Field, Parameter, TableId
+
+
+class UpstreamQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """One SELECT to run upstream, in exactly this text.
+
+    `hidden` names the parameters that the gateway added itself: their values (key material) appear
+    in no repr, log or error. `timeout_ms` is BigQuery's `jobTimeoutMs`; an empty `location` lets
+    BigQuery choose.
+    """
+
+    project: str
+    sql: str
+    location: str = ""
+    default_project: str = ""
+    default_dataset: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    hidden: frozenset[str] = frozenset()
+    labels: dict[str, str] = {}
+    maximum_bytes_billed: int | None = None
+    use_query_cache: bool = True
+    timeout_ms: int | None = None
+
+    def __repr__(self) -> str:
+        """Show what a reader of a traceback needs; parameter values are never shown."""
+        names = ", ".join(parameter.name or "?" for parameter in self.parameters)
+        return f"UpstreamQuery(project={self.project!r}, sql={self.sql!r}, parameters=[{names}])"
+
+
+class JobRef(msgspec.Struct, frozen=True):
+    """A job's full name upstream. `location` may be empty for the US and EU multi-regions only."""
+
+    project: str
+    job: str
+    location: str = ""
+
+
+class DryRun(msgspec.Struct, frozen=True):
+    """What BigQuery says of a statement without running it.
+
+    `referenced_tables` are base tables and views as BigQuery's `referencedTables` lists them.
+    `bytes_processed` is its estimate; `location` is where the query would run.
+    """
+
+    statement_type: str
+    referenced_tables: tuple[TableId, ...]
+    schema: tuple[Field, ...]
+    bytes_processed: int
+    location: str = ""
+
+
+class JobStatus(msgspec.Struct, frozen=True):
+    """How a job stands. Until `done`, the other fields mean nothing.
+
+    `error` is set when it failed. Times are UTC seconds since the epoch.
+    """
+
+    done: bool
+    error: KeystileError | None = None
+    schema: tuple[Field, ...] = ()
+    total_rows: int = 0
+    bytes_processed: int = 0
+    statement_type: str = ""
+    cache_hit: bool = False
+    started: float = 0.0
+    ended: float = 0.0
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some rows of a finished job, each still in BigQuery's JSON (`{"f":[{"v":…}]}`).
+
+    An empty `page_token` marks the last page.
+    """
+
+    rows: tuple[msgspec.Raw, ...]
+    page_token: str
+    total_rows: int
+    schema: tuple[Field, ...]

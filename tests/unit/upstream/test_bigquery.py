@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from keystile.model.errors import InvalidQueryError, NotFoundError, RefusedError
+from keystile.model.schema import Mode, Parameter, SqlType, TableId, TableKind
+from keystile.upstream import bigquery as module
+from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.values import JobRef, UpstreamQuery
+
+CUSTOMERS = TableId("acme-shop", "shop", "customers")
+TABLE_PATH = "GET /bigquery/v2/projects/acme-shop/datasets/shop/tables/customers"
+INSERT = "POST /bigquery/v2/projects/acme-shop/jobs"
+RESULTS = "GET /bigquery/v2/projects/acme-shop/queries/j1"
+JOB = "GET /bigquery/v2/projects/acme-shop/jobs/j1"
+REF = JobRef("acme-shop", "j1", "EU")
+REFERENCE = {"projectId": "acme-shop", "datasetId": "shop", "tableId": "customers"}
+SCHEMA = {"fields": [{"name": "id", "type": "INTEGER", "mode": "REQUIRED"}]}
+PAD = "c2VjcmV0LXBhZC1zZWNyZXQtcGFkLXNlY3JldC1wYWQ="
+QUERY = UpstreamQuery(
+    project="acme-shop",
+    sql="SELECT id FROM shop.customers",
+    location="EU",
+    parameters=(
+        Parameter("id", SqlType("INT64"), {"value": "7"}),
+        Parameter("keystile_hash_inner", SqlType("BYTES"), {"value": PAD}),
+    ),
+    hidden=frozenset({"keystile_hash_inner"}),
+    labels={"team": "a"},
+    maximum_bytes_billed=1000,
+    use_query_cache=False,
+    timeout_ms=5000,
+)
+
+
+def _table(**more: Any) -> dict[str, Any]:
+    return {"tableReference": REFERENCE, "type": "TABLE", "etag": "e1", "schema": SCHEMA} | more
+
+
+async def test_a_table_comes_with_its_schema(stub: Any, bigquery: BigQuery) -> None:
+    stub.routes[TABLE_PATH] = _table()
+    table = await bigquery.table(CUSTOMERS)
+    assert (table.id, table.kind, table.etag) == (CUSTOMERS, TableKind.TABLE, "e1")
+    assert [(f.name, f.type, f.mode) for f in table.fields] == [("id", "INT64", Mode.REQUIRED)]
+
+
+async def test_a_table_is_asked_for_again_by_etag_when_it_is_old(
+    stub: Any, bigquery: BigQuery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub.routes[TABLE_PATH] = [_table(), (304, None), _table(etag="e2", type="VIEW")]
+    first = await bigquery.table(CUSTOMERS)
+    assert await bigquery.table(CUSTOMERS) is first
+    assert len(stub.requests) == 1
+    monkeypatch.setattr(module, "_TABLE_SECONDS", -1.0)
+    assert await bigquery.table(CUSTOMERS) is first
+    assert (await bigquery.table(CUSTOMERS)).kind is TableKind.VIEW
+    sent = [request.headers.get("If-None-Match") for request in stub.requests]
+    assert sent == [None, "e1", "e1"]
+
+
+async def test_a_dropped_table_is_forgotten(
+    stub: Any, bigquery: BigQuery, error: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = error(404, "notFound", "Not found: Table acme-shop:shop.customers")
+    stub.routes[TABLE_PATH] = [_table(), gone, _table(etag="e9")]
+    await bigquery.table(CUSTOMERS)
+    monkeypatch.setattr(module, "_TABLE_SECONDS", -1.0)
+    with pytest.raises(NotFoundError, match="Not found: Table"):
+        await bigquery.table(CUSTOMERS)
+    assert (await bigquery.table(CUSTOMERS)).etag == "e9"
+    assert "If-None-Match" not in stub.requests[-1].headers
+
+
+@pytest.mark.parametrize(
+    ("more", "kind", "view"),
+    [
+        (
+            {"type": "VIEW", "view": {"query": "SELECT 1", "useLegacySql": False}},
+            "VIEW",
+            "SELECT 1",
+        ),
+        (
+            {"type": "VIEW", "view": {"query": "SELECT 1", "useLegacySql": True}},
+            "OTHER",
+            "SELECT 1",
+        ),
+        (
+            {"type": "MATERIALIZED_VIEW", "materializedView": {"query": "q"}},
+            "MATERIALIZED_VIEW",
+            "q",
+        ),
+        ({"type": "EXTERNAL"}, "OTHER", ""),
+        ({"type": "SNAPSHOT"}, "OTHER", ""),
+    ],
+)
+async def test_kinds_of_tables(
+    stub: Any, bigquery: BigQuery, more: dict[str, Any], kind: str, view: str
+) -> None:
+    stub.routes[TABLE_PATH] = _table(**more)
+    table = await bigquery.table(CUSTOMERS)
+    assert (table.kind, table.view_query) == (kind, view)
+
+
+async def test_a_table_known_under_another_name_is_refused(stub: Any, bigquery: BigQuery) -> None:
+    stub.routes[TABLE_PATH] = _table(tableReference=REFERENCE | {"tableId": "Customers"})
+    with pytest.raises(RefusedError, match=r"another name; write `acme-shop\.shop\.Customers`"):
+        await bigquery.table(CUSTOMERS)
+
+
+async def test_odd_names_stay_inside_their_path_segment(stub: Any, bigquery: BigQuery) -> None:
+    raw = "GET /bigquery/v2/projects/acme-shop/datasets/..%2Fx/tables/a%3Fb%20%C3%A9"
+    stub.routes[raw] = {"etag": "x"}
+    assert await bigquery.get_table(TableId("acme-shop", "../x", "a?b é")) == {"etag": "x"}
+
+
+async def test_a_dry_run_tells_what_the_second_witness_needs(stub: Any, bigquery: BigQuery) -> None:
+    stub.routes[INSERT] = {
+        "jobReference": {"projectId": "acme-shop", "location": "EU"},
+        "status": {"state": "DONE"},
+        "statistics": {
+            "query": {
+                "statementType": "SELECT",
+                "referencedTables": [REFERENCE],
+                "schema": SCHEMA,
+                "totalBytesProcessed": "4096",
+            }
+        },
+    }
+    dry = await bigquery.dry_run(QUERY)
+    assert (dry.statement_type, dry.bytes_processed, dry.location) == ("SELECT", 4096, "EU")
+    assert dry.referenced_tables == (CUSTOMERS,)
+    assert [f.name for f in dry.schema] == ["id"]
+    body = stub.bodies[0]
+    assert body["configuration"]["dryRun"] is True
+    assert body["configuration"]["query"]["useLegacySql"] is False
+
+
+async def test_start_sends_exactly_the_query_under_its_job_id(
+    stub: Any, bigquery: BigQuery
+) -> None:
+    stub.routes[INSERT] = {"status": {"state": "RUNNING"}}
+    await bigquery.start(QUERY, "j1")
+    body = stub.bodies[0]
+    assert body["jobReference"] == {"projectId": "acme-shop", "jobId": "j1", "location": "EU"}
+    assert not body["configuration"].get("dryRun")
+    query = body["configuration"]["query"]
+    assert query["query"] == QUERY.sql
+    assert query["useLegacySql"] is False
+    assert query["useQueryCache"] is False
+    assert query["maximumBytesBilled"] == "1000"
+    assert [p["name"] for p in query["queryParameters"]] == ["id", "keystile_hash_inner"]
+    assert body["configuration"]["labels"] == {"team": "a"}
+    assert body["configuration"]["jobTimeoutMs"] == "5000"
+
+
+async def test_starting_twice_is_a_success(stub: Any, bigquery: BigQuery, error: Any) -> None:
+    stub.routes[INSERT] = error(409, "duplicate", "Already Exists: Job acme-shop:EU.j1")
+    await bigquery.start(QUERY, "j1")
+
+
+async def test_waiting_ends_with_the_jobs_status(stub: Any, bigquery: BigQuery) -> None:
+    stub.routes[RESULTS] = [
+        {"jobComplete": False},
+        {"jobComplete": True, "totalRows": "12", "schema": SCHEMA},
+    ]
+    stub.routes[JOB] = {
+        "status": {"state": "DONE"},
+        "statistics": {
+            "startTime": "1700000000500",
+            "endTime": "1700000001500",
+            "query": {"statementType": "SELECT", "totalBytesProcessed": "5", "cacheHit": True},
+        },
+    }
+    assert not (await bigquery.wait(REF, 0.5)).done
+    status = await bigquery.wait(REF, 0.5)
+    assert (status.done, status.error, status.total_rows) == (True, None, 12)
+    assert (status.started, status.ended) == (1700000000.5, 1700000001.5)
+    assert (status.bytes_processed, status.cache_hit, status.statement_type) == (5, True, "SELECT")
+    assert [f.name for f in status.schema] == ["id"]
+    assert dict(stub.requests[0].query) == {"maxResults": "0", "timeoutMs": "500", "location": "EU"}
+
+
+async def test_a_failed_job_is_done_and_carries_its_error(
+    stub: Any, bigquery: BigQuery, error: Any
+) -> None:
+    stub.routes[RESULTS] = error(400, "invalidQuery", "Division by zero")
+    result = {"reason": "invalidQuery", "message": "Division by zero"}
+    stub.routes[JOB] = {"status": {"state": "DONE", "errorResult": result}}
+    status = await bigquery.wait(REF, 1)
+    assert status.done
+    assert isinstance(status.error, InvalidQueryError)
+    assert status.error.message == "Division by zero"
+
+
+async def test_an_unknown_job_is_not_found_and_a_lost_result_is_no_success(
+    stub: Any, bigquery: BigQuery, error: Any
+) -> None:
+    missing = error(404, "notFound", "Not found: Job acme-shop:EU.j1")
+    stub.routes[RESULTS] = stub.routes[JOB] = missing
+    with pytest.raises(NotFoundError, match="Not found: Job"):
+        await bigquery.wait(REF, 1)
+    stub.routes[JOB] = {"status": {"state": "DONE"}}
+    with pytest.raises(NotFoundError, match="Not found: Job"):
+        await bigquery.wait(REF, 1)
+
+
+async def test_rows_stay_as_bigquery_wrote_them(stub: Any, bigquery: BigQuery) -> None:
+    stub.routes[RESULTS] = {
+        "jobComplete": True,
+        "rows": [{"f": [{"v": "1"}]}, {"f": [{"v": None}]}],
+        "pageToken": "next",
+        "totalRows": "3",
+        "schema": SCHEMA,
+    }
+    page = await bigquery.rows(REF, start_index=1, max_results=2, use_int64_timestamp=True)
+    assert [json.loads(bytes(row)) for row in page.rows] == [
+        {"f": [{"v": "1"}]},
+        {"f": [{"v": None}]},
+    ]
+    assert (page.page_token, page.total_rows) == ("next", 3)
+    sent = dict(stub.requests[0].query)
+    assert (sent["startIndex"], sent["maxResults"]) == ("1", "2")
+    assert sent["formatOptions.useInt64Timestamp"] == "true"
+    await bigquery.rows(REF, page_token="a+b/=&c", start_index=1)
+    assert stub.requests[1].query["pageToken"] == "a+b/=&c"
+    assert "startIndex" not in stub.requests[1].query
+
+
+async def test_rows_of_a_running_job_are_refused(stub: Any, bigquery: BigQuery) -> None:
+    stub.routes[RESULTS] = {"jobComplete": False}
+    with pytest.raises(RefusedError, match="no rows yet"):
+        await bigquery.rows(REF)
+
+
+async def test_cancel_and_lists(stub: Any, bigquery: BigQuery) -> None:
+    root = "/bigquery/v2/projects/acme-shop"
+    stub.routes[f"POST {root}/jobs/j1/cancel"] = {"kind": "bigquery#jobCancelResponse"}
+    stub.routes[f"GET {root}/datasets"] = {"datasets": [1]}
+    stub.routes[f"GET {root}/datasets/shop"] = {"id": "acme-shop:shop"}
+    stub.routes[f"GET {root}/datasets/shop/tables"] = {"tables": [2]}
+    await bigquery.cancel(REF)
+    assert await bigquery.list_datasets("acme-shop", page_token="p") == {"datasets": [1]}
+    assert await bigquery.get_dataset("acme-shop", "shop") == {"id": "acme-shop:shop"}
+    assert await bigquery.list_tables("acme-shop", "shop", max_results=5) == {"tables": [2]}
+    queries = [dict(request.query) for request in stub.requests]
+    assert queries == [{"location": "EU"}, {"pageToken": "p"}, {}, {"maxResults": "5"}]
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"jobComplete": "maybe"}', b""])
+async def test_an_answer_that_is_not_understood_is_refused(
+    stub: Any, bigquery: BigQuery, body: bytes
+) -> None:
+    async def odd(_: web.Request) -> web.Response:
+        return web.Response(body=body)
+
+    stub.routes[RESULTS] = odd
+    with pytest.raises(RefusedError, match="not understood"):
+        await bigquery.rows(REF)
+
+
+async def test_hidden_parameters_show_in_no_repr_and_no_error(
+    stub: Any, bigquery: BigQuery, error: Any
+) -> None:
+    assert PAD not in f"{QUERY!r}{QUERY}"
+    raw = "secret-pad-secret-pad-secret-pad"
+    stub.routes[INSERT] = [
+        error(400, "invalidQuery", f"Cannot read parameter {PAD}"),
+        error(400, "invalidQuery", f"Bad value: {raw}"),
+        error(400, "invalidQuery", f"Bad value: {raw.encode().hex()}"),
+        {"status": {"state": "RUNNING"}},
+    ]
+    for _ in range(3):
+        with pytest.raises(InvalidQueryError, match="withheld"):
+            await bigquery.dry_run(QUERY)
+    await bigquery.start(QUERY, "j1")
+    stub.routes[RESULTS] = error(400, "invalidQuery", "x")
+    result = {"reason": "invalidQuery", "message": f"Bad value: {raw}"}
+    stub.routes[JOB] = {"status": {"state": "DONE", "errorResult": result}}
+    status = await bigquery.wait(REF, 1)
+    assert isinstance(status.error, InvalidQueryError)
+    assert raw not in str(status.error)
+
+
+async def test_one_waiting_call_holds_up_no_other(stub: Any, bigquery: BigQuery) -> None:
+    released = asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        await released.wait()
+        return web.json_response({"jobComplete": False})
+
+    stub.routes[RESULTS] = slow
+    stub.routes[TABLE_PATH] = _table()
+    waiting = asyncio.ensure_future(bigquery.wait(REF, 5))
+    assert (await bigquery.table(CUSTOMERS)).id == CUSTOMERS
+    released.set()
+    assert not (await waiting).done
+
+
+def test_values_are_frozen() -> None:
+    with pytest.raises(AttributeError):
+        msgspec.structs.replace(QUERY, sql="x").sql = "y"  # type: ignore[misc]

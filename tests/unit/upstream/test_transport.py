@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+import traceback
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import unused_port
+from structlog.testing import capture_logs
+
+from keystile.model.errors import RefusedError, UnsafeConfigurationError
+from keystile.upstream import transport as module
+from keystile.upstream.credential import ServiceAccount
+from keystile.upstream.transport import Call, Transport
+
+PATH = ("projects", "p")
+ROUTE = "GET /bigquery/v2/projects/p"
+
+
+@pytest.fixture
+async def transport(stub: Any, credential: ServiceAccount) -> AsyncIterator[Transport]:
+    made = Transport(stub.url + "/", credential, timeout=1)
+    yield made
+    await made.close()
+
+
+async def test_a_redirect_is_never_followed(stub: Any, transport: Transport) -> None:
+    reached = []
+
+    async def elsewhere(_: web.Request) -> web.Response:
+        reached.append(True)
+        return web.json_response({})
+
+    async def redirect(_: web.Request) -> web.Response:
+        return web.Response(status=307, headers={"Location": stub.url + "/elsewhere"})
+
+    stub.routes = {ROUTE: redirect, "GET /elsewhere": elsewhere}
+    with pytest.raises(RefusedError, match="answered with a redirect"):
+        await transport.send(Call("GET", PATH))
+    assert not reached
+
+
+async def test_a_silent_upstream_is_refused_in_time(stub: Any, transport: Transport) -> None:
+    async def silent(_: web.Request) -> web.Response:
+        await asyncio.sleep(5)
+        return web.json_response({})
+
+    stub.routes[ROUTE] = silent
+    transport._timeout = 0.1
+    with pytest.raises(RefusedError, match="did not answer within"):
+        await transport.send(Call("GET", PATH))
+
+
+async def test_an_unreachable_upstream_is_refused(credential: ServiceAccount) -> None:
+    transport = Transport(f"http://127.0.0.1:{unused_port()}", credential, timeout=1)
+    with pytest.raises(RefusedError, match="BigQuery cannot be reached"):
+        await transport.send(Call("GET", PATH))
+    await transport.close()
+
+
+async def test_a_lost_connection_is_tried_once_more(stub: Any, transport: Transport) -> None:
+    async def drop(request: web.Request) -> web.Response:
+        assert request.transport
+        request.transport.close()
+        return web.Response()
+
+    stub.routes["POST /bigquery/v2/projects/p"] = [drop, {"ok": True}]
+    answer = await transport.send(Call("POST", PATH, body=b'{"sql": "x"}'))
+    assert answer.status == 200
+    assert stub.bodies == [{"sql": "x"}, {"sql": "x"}]
+    stub.routes["POST /bigquery/v2/projects/p"] = [drop, drop, {"ok": True}]
+    with pytest.raises(RefusedError, match="cannot be reached"):
+        await transport.send(Call("POST", PATH, body=b"{}"))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_an_answer_too_large_is_refused(
+    stub: Any, transport: Transport, monkeypatch: pytest.MonkeyPatch, *, compressed: bool
+) -> None:
+    async def large(_: web.Request) -> web.Response:
+        body = b"x" * 200_000
+        if compressed:
+            headers = {"Content-Encoding": "gzip"}
+            return web.Response(body=gzip.compress(body), headers=headers)
+        return web.Response(body=body)
+
+    stub.routes[ROUTE] = large
+    assert len((await transport.send(Call("GET", PATH))).body) == 200_000
+    monkeypatch.setattr(module, "MAX_RESPONSE_BYTES", 100_000)
+    with pytest.raises(RefusedError, match="larger than 100000 bytes"):
+        await transport.send(Call("GET", PATH))
+
+
+async def test_cookies_are_not_kept(stub: Any, transport: Transport) -> None:
+    async def cookie(_: web.Request) -> web.Response:
+        response = web.json_response({})
+        response.set_cookie("a", "b")
+        return response
+
+    stub.routes[ROUTE] = [cookie, {}]
+    await transport.send(Call("GET", PATH))
+    await transport.send(Call("GET", PATH))
+    assert "Cookie" not in stub.requests[1].headers
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://bigquery.googleapis.com",
+        "http://127.0.0.1.example.test",
+        "ftp://localhost",
+        "https://user:word@host.test",
+        "https://host.test/?a=b",
+        "https://host.test:port",
+        "localhost:80",
+        "",
+    ],
+)
+def test_an_endpoint_that_would_expose_the_credential_is_refused(
+    credential: ServiceAccount, endpoint: str
+) -> None:
+    with pytest.raises(UnsafeConfigurationError, match=r"`upstream[.]endpoint`"):
+        Transport(endpoint, credential, timeout=1)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["https://bigquery.googleapis.com", "http://localhost:80", "http://[::1]:80/"]
+)
+def test_a_safe_endpoint_is_accepted(credential: ServiceAccount, endpoint: str) -> None:
+    Transport(endpoint, credential, timeout=1)
+
+
+async def test_no_failure_shows_the_token_or_the_key(
+    stub: Any,
+    session_key: Any,
+    credential: ServiceAccount,
+    transport: Transport,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def drop(request: web.Request) -> web.Response:
+        assert request.transport
+        request.transport.close()
+        return web.Response()
+
+    async def silent(_: web.Request) -> web.Response:
+        await asyncio.sleep(5)
+        return web.Response()
+
+    async def redirect(_: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "http://x.test"})
+
+    caplog.set_level(logging.DEBUG)
+    shown = []
+    transport._timeout = 0.2
+    with capture_logs() as logs:
+        for route in (drop, silent, redirect):
+            stub.routes[ROUTE] = route
+            with pytest.raises(RefusedError) as caught:
+                await transport.send(Call("GET", PATH))
+            shown.append("".join(traceback.format_exception(caught.value)))
+    text = f"{shown}{logs}{caplog.text}{transport!r}{credential!r}"
+    secrets = [await credential.bearer(), *session_key.pem.splitlines()[1:-1]]
+    assert not [secret for secret in secrets if secret in text]
