@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import re
 from collections import OrderedDict
+from enum import StrEnum
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,17 +37,39 @@ _CATALOGS_KEPT = 32
 _message.SetAllowOversizeProtos(True)  # noqa: FBT003 -- takes no keyword
 
 
+# "Code: 3, Message: Syntax error: … [at 1:9]", which BigQuery words "Syntax error: … at [1:9]".
+_CODE = re.compile(r"\ACode: \d+, Message: ")
+_PLACE = re.compile(r"\[at (\d+:\d+)\]")
+
+
+class Death(StrEnum):
+    """What an instance died of."""
+
+    DEADLINE = "deadline"
+    STACK = "stack"
+    PANIC = "panic"  # memory that could not grow ends like this too
+
+
 class EngineDiedError(Exception):
-    """The instance trapped (deadline, memory, stack or a native panic) and must be thrown away."""
+    """The instance trapped and must be thrown away."""
+
+    def __init__(self, trap: str) -> None:
+        """Read the cause from the trap's own text."""
+        super().__init__(trap[-500:])
+        if "wasm trap: interrupt" in trap:
+            self.death = Death.DEADLINE
+        elif "call stack exhausted" in trap:
+            self.death = Death.STACK
+        else:
+            self.death = Death.PANIC
 
 
 class Engine:
     """A live instance. After `EngineDiedError` every further call dies too: make a new one."""
 
-    def __init__(self, compiled: CompiledModule, *, memory_limit: int = 1 << 30) -> None:
-        """Instantiate in some 0.1 s. `memory_limit` is in bytes of WebAssembly memory."""
+    def __init__(self, compiled: CompiledModule) -> None:
+        """Instantiate in some 0.1 s."""
         self._store = wasmtime.Store(compiled.engine)
-        self._store.set_limits(memory_size=memory_limit)
         self._store.set_epoch_deadline(1 << 40)
         wasi = wasmtime.WasiConfig()
         wasi.preopen_dir(str(files("tzdata") / "zoneinfo"), "/usr/share/zoneinfo")
@@ -63,6 +87,12 @@ class Engine:
         """Trap the running call once the module's epoch has moved on by `ticks`."""
         self._store.set_epoch_deadline(ticks)
 
+    @property
+    def memory_bytes(self) -> int:
+        """How large the instance's memory has grown; it never shrinks."""
+        size: int = self._memory.data_len()
+        return size
+
     def call(self, method: str, request: Message, response: type[ResponseT]) -> ResponseT:
         """Call one method of the engine's local service.
 
@@ -72,7 +102,7 @@ class Engine:
         try:
             answer = self._call_bytes(f"ZetaSqlLocalService_{method}", request.SerializeToString())
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
-            raise EngineDiedError(str(error)[:2000]) from error
+            raise EngineDiedError(str(error)) from error
         return response.FromString(answer)
 
     def registered(self, catalog: SimpleCatalogProto) -> int:
@@ -98,23 +128,25 @@ class Engine:
         size_out = exports["wasm_malloc"](store, 4)
         ctypes.memmove(self._base() + argument, data, len(data))
         result = exports[export](store, argument, len(data), size_out)
-        try:
-            if result == 0:
-                raise InvalidQueryError(self._last_error())
+        if result == 0:
+            answer = None
+        else:
             size = int.from_bytes(ctypes.string_at(self._base() + size_out, 4), "little")
             answer = ctypes.string_at(self._base() + result, size)
             exports["wasm_free"](store, result)
-            return answer
-        finally:
-            exports["wasm_free"](store, argument)
-            exports["wasm_free"](store, size_out)
+        exports["wasm_free"](store, argument)
+        exports["wasm_free"](store, size_out)
+        if answer is None:
+            raise InvalidQueryError(self._last_error())
+        return answer
 
     def _last_error(self) -> str:
         size = self._exports["wasm_get_last_error_size"](self._store)
         if not size:
             return "the engine gave no reason"
         start = self._base() + self._exports["wasm_get_last_error"](self._store)
-        return ctypes.string_at(start, size).decode("utf-8", "replace")
+        text = ctypes.string_at(start, size).decode("utf-8", "replace")
+        return _PLACE.sub(r"at [\1]", _CODE.sub("", text))
 
     def _base(self) -> int:
         # The memory may move when it grows, so its address is taken anew each time.

@@ -5,16 +5,23 @@ Compiling takes 13-42 s and 1 GB; loading the kept file takes milliseconds.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import platform
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 import wasmtime
+
+# Wasmtime's bound is its 2 MiB fiber; its default of 512 KiB ends at 200 terms of `a || b || …`.
+_STACK_BYTES = 1_900_000
 
 
 class CompiledModule(NamedTuple):
@@ -35,7 +42,9 @@ def load(folder: Path | None = None) -> CompiledModule:
     engine = wasmtime.Engine(_configuration())
     kept = kept_at(folder or default_folder())
     if not kept.exists():
-        _keep(wasmtime.Module.from_file(engine, str(_wasm())), kept)
+        with _alone(kept):
+            if not kept.exists():
+                _keep(wasmtime.Module.from_file(engine, str(_wasm())), kept)
     return CompiledModule(engine, wasmtime.Module.deserialize_file(engine, str(kept)))
 
 
@@ -62,6 +71,7 @@ def _configuration() -> wasmtime.Config:
     configuration = wasmtime.Config()
     configuration.epoch_interruption = True
     configuration.shared_memory = True
+    configuration.max_wasm_stack = _STACK_BYTES
     return configuration
 
 
@@ -69,9 +79,26 @@ def _wasm() -> Path:
     return Path(str(files("zetasql.wasi") / "zetasql.wasm"))
 
 
+@contextmanager
+def _alone(kept: Path) -> Iterator[None]:
+    """Let one process compile while the others wait: each would take 1 GB."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with kept.with_suffix(".lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _keep(module: wasmtime.Module, kept: Path) -> None:
     """Write beside and rename, so that a reader never meets half a file."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as half:
         half.write(module.serialize())
     Path(half.name).replace(kept)
+
+
+def main() -> None:
+    """Compile and keep the module if need be: `python -m keystile.googlesql.module [FOLDER]`."""
+    load(Path(sys.argv[1]) if sys.argv[1:] else None)
+
+
+if __name__ == "__main__":
+    main()
