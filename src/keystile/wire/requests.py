@@ -1,0 +1,326 @@
+"""What a client asks for, as typed data. Only fields on a list pass.
+
+A field that the API has but that is not served here raises `RefusedError` with its reason; a field
+that is not known at all raises `InvalidRequestError` with its name. A refused field that says
+nothing (absent, null, false, empty) is as good as absent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal, TypeVar
+
+import msgspec
+
+from keystile.model.errors import InvalidRequestError, RefusedError
+from keystile.model.schema import Parameter
+from keystile.wire.jsonbody import parse_object
+from keystile.wire.paths import Call
+from keystile.wire.schema import parameters_from_json
+
+DEFAULT_TIMEOUT_MS = 10_000
+"""How long `jobs.query` and `jobs.getQueryResults` wait when the client does not say."""
+
+MAX_SQL_CHARACTERS = 1 << 20
+"""BigQuery's own bound on the length of a query."""
+
+_INT64_TEXT = re.compile(r"[0-9]{1,19}")
+_MAX_INT64 = (1 << 63) - 1
+_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,1024}")
+_PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,126}[A-Za-z0-9])?")
+_DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
+_LABEL = re.compile(r"[\w-]{0,63}")
+_MAX_LABELS = 64
+
+# Fields of JobConfigurationQuery and QueryRequest that would change what the query reads, writes,
+# costs or answers in a way that is not followed here.
+_REFUSED_IN_QUERY = {
+    "useLegacySql": "legacy SQL is not served; use GoogleSQL with `useLegacySql: false`",
+    "destinationTable": "writing the result to a table of your choice is not served",
+    "tableDefinitions": "external tables defined in the request are not served",
+    "externalTableDefinitions": "external tables defined in the request are not served",
+    "userDefinedFunctionResources": "functions from outside the query are not served",
+    "createSession": "sessions are not served",
+    "connectionProperties": "connection properties are not served",
+    "destinationEncryptionConfiguration": "a key of your own for the result is not served",
+    "schemaUpdateOptions": "changing a schema by a query is not served",
+    "timePartitioning": "partitioning of the result is not served",
+    "rangePartitioning": "partitioning of the result is not served",
+    "clustering": "clustering of the result is not served",
+    "scriptOptions": "scripts are not served",
+    "continuous": "continuous queries are not served",
+    "writeIncrementalResults": "incremental results are not served",
+    "arrowSerializationOptions": "results in Arrow are not served",
+    "reservation": "choosing a reservation is not served",
+    "maxSlots": "choosing slots is not served",
+    "secureContext": "a secure context is not served",
+    "maximumBillingTier": "billing tiers are not served; use `maximumBytesBilled`",
+    "systemVariables": "system variables are not served",
+}
+_REFUSED_IN_CONFIGURATION = {
+    "load": "load jobs are not served",
+    "copy": "copy jobs are not served; read the table with a query",
+    "extract": "extract jobs are not served; read the table with a query",
+    "reservation": "choosing a reservation is not served",
+    "maxSlots": "choosing slots is not served",
+}
+
+Int64 = int | str
+_StrictT = TypeVar("_StrictT", bound="_Strict")
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    pass
+
+
+class _FormatOptions(_Strict, frozen=True):
+    use_int64_timestamp: bool | None = None
+    timestamp_output_format: Literal["FLOAT64", "INT64"] | None = None
+
+
+class _DatasetReference(_Strict, frozen=True):
+    dataset_id: str
+    project_id: str | None = None
+
+
+class _Query(_Strict, frozen=True):
+    query: str
+    default_dataset: _DatasetReference | None = None
+    query_parameters: list[object] | None = None
+    parameter_mode: str | None = None
+    use_query_cache: bool | None = None
+    maximum_bytes_billed: Int64 | None = None
+    # These say how a result is kept or queued; without a destination table they change nothing.
+    priority: Literal["INTERACTIVE", "BATCH"] | None = None
+    allow_large_results: bool | None = None
+    flatten_results: bool | None = None
+    create_disposition: Literal["CREATE_IF_NEEDED", "CREATE_NEVER"] | None = None
+    write_disposition: (
+        Literal["WRITE_EMPTY", "WRITE_TRUNCATE", "WRITE_APPEND", "WRITE_TRUNCATE_DATA"] | None
+    ) = None
+
+
+class _QueryBody(_Query, frozen=True):
+    """`QueryRequest`, the body of jobs.query."""
+
+    kind: str | None = None
+    location: str | None = None
+    dry_run: bool | None = None
+    labels: dict[str, str] | None = None
+    job_timeout_ms: Int64 | None = None
+    timeout_ms: Int64 | None = None
+    max_results: Int64 | None = None
+    request_id: str | None = None
+    preserve_nulls: bool | None = None
+    format_options: _FormatOptions | None = None
+    job_creation_mode: (
+        Literal["JOB_CREATION_MODE_UNSPECIFIED", "JOB_CREATION_REQUIRED", "JOB_CREATION_OPTIONAL"]
+        | None
+    ) = None
+    query_results_format: Literal["STRUCT_ENCODING"] | None = None
+
+
+class _JobReference(_Strict, frozen=True):
+    project_id: str | None = None
+    job_id: str | None = None
+    location: str | None = None
+
+
+class _Configuration(_Strict, frozen=True):
+    query: dict[str, object]
+    dry_run: bool | None = None
+    labels: dict[str, str] | None = None
+    job_timeout_ms: Int64 | None = None
+    job_type: Literal["QUERY"] | None = None
+
+
+class _InsertBody(_Strict, frozen=True):
+    configuration: dict[str, object]
+    job_reference: _JobReference | None = None
+    kind: str | None = None
+
+
+class QueryRequest(msgspec.Struct, frozen=True):
+    """A query job that a client asks for, by jobs.query or by jobs.insert.
+
+    `job_id` is empty where the client left the choice; `request_id` makes jobs.query repeatable.
+    Times are milliseconds. `max_results` is the size of the first page, None for no wish.
+    """
+
+    sql: str
+    project: str
+    location: str = ""
+    default_project: str = ""
+    default_dataset: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    dry_run: bool = False
+    use_query_cache: bool = True
+    maximum_bytes_billed: int | None = None
+    job_timeout_ms: int | None = None
+    labels: dict[str, str] = {}
+    job_id: str = ""
+    request_id: str = ""
+    timeout_ms: int = DEFAULT_TIMEOUT_MS
+    max_results: int | None = None
+    use_int64_timestamp: bool = False
+    job_creation_optional: bool = False
+
+
+class PageRequest(msgspec.Struct, frozen=True):
+    """Which rows, jobs, datasets or tables a client wants next, and how it wants times written.
+
+    `start_index` counts rows from 0; None where the client gave none. `selected_fields` are the
+    top-level columns of tabledata.list, empty for all.
+    """
+
+    location: str = ""
+    page_token: str = ""
+    start_index: int | None = None
+    max_results: int | None = None
+    timeout_ms: int = DEFAULT_TIMEOUT_MS
+    use_int64_timestamp: bool = False
+    selected_fields: tuple[str, ...] = ()
+
+
+def parse_query(project: str, body: bytes) -> QueryRequest:
+    """Read the body of jobs.query.
+
+    Raises `InvalidRequestError` for what is malformed or unknown, `RefusedError` for what is
+    understood and not served.
+    """
+    given = _without_refused(parse_object(body), _REFUSED_IN_QUERY)
+    parsed = _convert(given, _QueryBody)
+    options = parsed.format_options or _FormatOptions()
+    return msgspec.structs.replace(
+        _common(project, parsed),
+        location=parsed.location or "",
+        dry_run=bool(parsed.dry_run),
+        labels=_labels(parsed.labels),
+        job_timeout_ms=_int64(parsed.job_timeout_ms, "jobTimeoutMs"),
+        request_id=_bounded(parsed.request_id, "requestId"),
+        timeout_ms=_timeout(parsed.timeout_ms),
+        max_results=_int64(parsed.max_results, "maxResults"),
+        use_int64_timestamp=bool(options.use_int64_timestamp)
+        or options.timestamp_output_format == "INT64",
+        job_creation_optional=parsed.job_creation_mode == "JOB_CREATION_OPTIONAL",
+    )
+
+
+def parse_insert(project: str, body: bytes) -> QueryRequest:
+    """Read the body of jobs.insert; only query jobs are served.
+
+    Raises as `parse_query` does.
+    """
+    parsed = _convert(parse_object(body), _InsertBody)
+    reference = parsed.job_reference or _JobReference()
+    if reference.project_id not in (None, "", project):
+        raise InvalidRequestError("`jobReference.projectId` is not the project of the path")
+    if reference.job_id and not _JOB_ID.fullmatch(reference.job_id):
+        raise InvalidRequestError("`jobReference.jobId` has characters that a job id cannot have")
+    given = _without_refused(parsed.configuration, _REFUSED_IN_CONFIGURATION)
+    configuration = _convert(given, _Configuration)
+    query = _convert(_without_refused(configuration.query, _REFUSED_IN_QUERY), _Query)
+    return msgspec.structs.replace(
+        _common(project, query),
+        location=reference.location or "",
+        dry_run=bool(configuration.dry_run),
+        labels=_labels(configuration.labels),
+        job_timeout_ms=_int64(configuration.job_timeout_ms, "jobTimeoutMs"),
+        job_id=reference.job_id or "",
+    )
+
+
+def parse_page(call: Call) -> PageRequest:
+    """Read the query parameters of jobs.getQueryResults, tabledata.list and the lists.
+
+    Raises `InvalidRequestError` naming the parameter.
+    """
+    given = call.parameters
+    timestamp_format = given.get("formatOptions.timestampOutputFormat", "")
+    if timestamp_format not in ("", "FLOAT64", "INT64"):
+        raise RefusedError(f"the timestamp format `{timestamp_format[:40]}` is not served")
+    int64_wanted = given.get("formatOptions.useInt64Timestamp", "false").lower()
+    if int64_wanted not in ("true", "false"):
+        raise InvalidRequestError("`formatOptions.useInt64Timestamp` is not a truth value")
+    return PageRequest(
+        location=given.get("location", ""),
+        page_token=given.get("pageToken", ""),
+        start_index=_int64(given.get("startIndex"), "startIndex"),
+        max_results=_int64(given.get("maxResults"), "maxResults"),
+        timeout_ms=_timeout(given.get("timeoutMs")),
+        use_int64_timestamp=int64_wanted == "true" or timestamp_format == "INT64",
+        selected_fields=tuple(filter(None, given.get("selectedFields", "").split(","))),
+    )
+
+
+def _common(project: str, query: _Query) -> QueryRequest:
+    if not _PROJECT.fullmatch(project):
+        raise InvalidRequestError("the project of the path is not a project id")
+    if not query.query.strip():
+        raise InvalidRequestError("`query` is empty")
+    if len(query.query) > MAX_SQL_CHARACTERS:
+        raise InvalidRequestError(f"`query` is longer than {MAX_SQL_CHARACTERS} characters")
+    dataset = query.default_dataset
+    if dataset is not None and (
+        not _DATASET.fullmatch(dataset.dataset_id)
+        or not _PROJECT.fullmatch(dataset.project_id or project)
+    ):
+        raise InvalidRequestError("`defaultDataset` does not name a dataset")
+    return QueryRequest(
+        sql=query.query,
+        project=project,
+        default_project=(dataset.project_id or project) if dataset else "",
+        default_dataset=dataset.dataset_id if dataset else "",
+        parameters=parameters_from_json(query.query_parameters, query.parameter_mode),
+        use_query_cache=query.use_query_cache is not False,
+        maximum_bytes_billed=_int64(query.maximum_bytes_billed, "maximumBytesBilled"),
+    )
+
+
+def _without_refused(given: Mapping[str, object], refused: Mapping[str, str]) -> dict[str, object]:
+    for name, why in refused.items():
+        if given.get(name):
+            raise RefusedError(f"`{name}` is refused: {why}")
+    return {name: value for name, value in given.items() if name not in refused}
+
+
+def _convert(given: object, type_: type[_StrictT]) -> _StrictT:
+    try:
+        return msgspec.convert(given, type_)
+    except msgspec.ValidationError as error:
+        raise InvalidRequestError(f"the request is not understood: {str(error)[:300]}") from error
+
+
+def _int64(value: Int64 | None, name: str) -> int | None:
+    """Read a 64-bit number, which the API writes as text, that must not be negative."""
+    if value is None or value == "":
+        return None
+    if not _INT64_TEXT.fullmatch(str(value)) or int(value) > _MAX_INT64:
+        raise InvalidRequestError(f"`{name}` is not a number that is understood")
+    return int(value)
+
+
+def _timeout(value: Int64 | None) -> int:
+    wanted = _int64(value, "timeoutMs")
+    return DEFAULT_TIMEOUT_MS if wanted is None else wanted
+
+
+def _bounded(value: str | None, name: str) -> str:
+    if value and not _JOB_ID.fullmatch(value):
+        raise InvalidRequestError(f"`{name}` has characters that it cannot have")
+    return value or ""
+
+
+def _labels(labels: dict[str, str] | None) -> dict[str, str]:
+    """Hold labels to BigQuery's own rules, so that they carry no hidden text."""
+    found = labels or {}
+    for key, value in found.items():
+        text = key + value
+        if not key or not (_LABEL.fullmatch(key) and _LABEL.fullmatch(value)):
+            raise InvalidRequestError(f"the label `{key[:63]}` is not valid")
+        if text != text.lower():
+            raise InvalidRequestError(f"the label `{key[:63]}` has capital letters")
+    if len(found) > _MAX_LABELS:
+        raise InvalidRequestError(f"there are more than {_MAX_LABELS} labels")
+    return found

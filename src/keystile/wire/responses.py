@@ -1,0 +1,319 @@
+"""Answers in BigQuery's shape. Rows pass through: their cells are never decoded here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from keystile.model.errors import KeystileError
+from keystile.model.schema import Field, Parameter, TableId
+from keystile.wire.schema import parameter_json, schema_json
+
+Row = msgspec.Raw | dict[str, object]
+"""`{"f": [{"v": …}, …]}`."""
+
+Resource = dict[str, object]
+
+
+class JobError(msgspec.Struct, frozen=True):
+    """Why a job failed, in the words of BigQuery's error shape."""
+
+    http_status: int
+    reason: str
+    status: str
+    message: str
+
+    @classmethod
+    def of(cls, error: KeystileError) -> JobError:
+        """Take it from an error of ours."""
+        return cls(error.http_status, error.reason, error.status, str(error))
+
+
+class JobView(msgspec.Struct, frozen=True):
+    """What a client may see of a query job.
+
+    `state` is `PENDING`, `RUNNING` or `DONE`. Times are seconds since 1970. `owner` stands where
+    BigQuery gives `user_email`. `destination` is the anonymous table that holds the result, which
+    clients expect to find named. `query_id` is what `JOB_CREATION_OPTIONAL` asks for.
+    """
+
+    project: str
+    job_id: str
+    location: str
+    owner: str
+    state: str
+    sql: str
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    error: JobError | None = None
+    statement: str = ""
+    dry_run: bool = False
+    bytes_processed: int | None = None
+    total_rows: int | None = None
+    schema: tuple[Field, ...] | None = None
+    cache_hit: bool = False
+    parameters: tuple[Parameter, ...] = ()
+    labels: dict[str, str] = {}
+    referenced: tuple[TableId, ...] = ()
+    default_project: str = ""
+    default_dataset: str = ""
+    use_query_cache: bool = True
+    maximum_bytes_billed: int | None = None
+    destination: TableId | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, well or badly."""
+        return self.state == "DONE"
+
+
+class ResultsView(msgspec.Struct, frozen=True):
+    """One page of a job's result. `page_token` is empty on the last page."""
+
+    job: JobView
+    rows: tuple[Row, ...] = ()
+    page_token: str = ""
+
+
+def to_bytes(resource: Resource) -> bytes:
+    """Write a resource as JSON."""
+    return msgspec.json.encode(resource)
+
+
+def error_resource(error: KeystileError) -> Resource:
+    """Give an error as every Google client reads it."""
+    detail = {"message": str(error), "domain": "global", "reason": error.reason}
+    return {
+        "error": {
+            "code": error.http_status,
+            "message": str(error),
+            "errors": [detail],
+            "status": error.status,
+        }
+    }
+
+
+def error_body(error: KeystileError) -> bytes:
+    """Write an error as JSON."""
+    return to_bytes(error_resource(error))
+
+
+def job_resource(job: JobView) -> Resource:
+    """Give the answer of jobs.insert and jobs.get (`Job`)."""
+    status: Resource = {"state": job.state}
+    if job.error:
+        problem = {"reason": job.error.reason, "message": job.error.message}
+        status |= {"errorResult": problem, "errors": [problem]}
+    resource: Resource = {
+        "kind": "bigquery#job",
+        "id": f"{job.project}:{job.location}.{job.job_id}",
+        "user_email": job.owner,
+        "configuration": _configuration(job),
+        "jobReference": _reference(job),
+        "statistics": _statistics(job),
+        "status": status,
+    }
+    return {**resource, "etag": etag(resource)}
+
+
+def job_list_resource(jobs: Sequence[JobView], page_token: str) -> Resource:
+    """Give the answer of jobs.list."""
+    listed = [{**job_resource(job), "state": job.state, "kind": "bigquery#job"} for job in jobs]
+    resource: Resource = {"kind": "bigquery#jobList", "jobs": listed}
+    return {**resource, "nextPageToken": page_token} if page_token else resource
+
+
+def cancel_resource(job: JobView) -> Resource:
+    """Give the answer of jobs.cancel."""
+    return {"kind": "bigquery#jobCancelResponse", "job": job_resource(job)}
+
+
+def query_resource(results: ResultsView) -> Resource:
+    """Give the answer of jobs.query (`QueryResponse`)."""
+    job = results.job
+    resource = _results(results, "bigquery#queryResponse")
+    if job.statement:
+        resource["statementType"] = job.statement
+    resource["location"] = job.location
+    return resource | _times(job)
+
+
+def results_resource(results: ResultsView) -> Resource:
+    """Give the answer of jobs.getQueryResults (`GetQueryResultsResponse`)."""
+    resource = _results(results, "bigquery#getQueryResultsResponse")
+    return {**resource, "etag": etag({**resource, "rows": len(results.rows)})}
+
+
+def table_data_resource(rows: Sequence[Row], total_rows: int, page_token: str) -> Resource:
+    """Give the answer of tabledata.list (`TableDataList`)."""
+    resource: Resource = {
+        "kind": "bigquery#tableDataList",
+        "totalRows": str(total_rows),
+        "rows": list(rows),
+    }
+    return {**resource, "pageToken": page_token} if page_token else resource
+
+
+def etag(resource: object) -> str:
+    """Name the content: equal resources have equal tags."""
+    return hashlib.sha256(msgspec.json.encode(resource)).hexdigest()[:24]
+
+
+def _reference(job: JobView) -> Resource:
+    reference: Resource = {"projectId": job.project, "location": job.location}
+    # A dry run makes no job, so BigQuery gives it no id unless the client chose one.
+    return {**reference, "jobId": job.job_id} if job.job_id else reference
+
+
+def _configuration(job: JobView) -> Resource:
+    query: Resource = {
+        "query": job.sql,
+        "useLegacySql": False,
+        "priority": "INTERACTIVE",
+        "useQueryCache": job.use_query_cache,
+    }
+    if job.default_dataset:
+        query["defaultDataset"] = {
+            "projectId": job.default_project,
+            "datasetId": job.default_dataset,
+        }
+    if job.parameters:
+        query["parameterMode"] = "NAMED" if job.parameters[0].name else "POSITIONAL"
+        query["queryParameters"] = [parameter_json(parameter) for parameter in job.parameters]
+    if job.maximum_bytes_billed is not None:
+        query["maximumBytesBilled"] = str(job.maximum_bytes_billed)
+    if job.destination:
+        query["destinationTable"] = table_reference(job.destination)
+    configuration: Resource = {"jobType": "QUERY", "query": query}
+    if job.dry_run:
+        configuration["dryRun"] = True
+    return {**configuration, "labels": job.labels} if job.labels else configuration
+
+
+def _statistics(job: JobView) -> Resource:
+    query: Resource = {"cacheHit": job.cache_hit}
+    if job.statement:
+        query["statementType"] = job.statement
+    if job.schema is not None:
+        query["schema"] = schema_json(job.schema)
+    if job.referenced:
+        query["referencedTables"] = [table_reference(table) for table in job.referenced]
+    statistics: Resource = {**_times(job), "query": query}
+    if job.bytes_processed is not None:
+        query["totalBytesProcessed"] = statistics["totalBytesProcessed"] = str(job.bytes_processed)
+        query["totalBytesBilled"] = "0" if job.dry_run else str(job.bytes_processed)
+    return statistics
+
+
+def _times(job: JobView) -> Resource:
+    given = {"creationTime": job.created, "startTime": job.started, "endTime": job.ended}
+    return {name: str(int(at * 1000)) for name, at in given.items() if at is not None}
+
+
+def _results(results: ResultsView, kind: str) -> Resource:
+    job = results.job
+    resource: Resource = {
+        "kind": kind,
+        "jobReference": _reference(job),
+        "jobComplete": job.done,
+    }
+    if not job.done:
+        return resource
+    resource["cacheHit"] = job.cache_hit
+    if job.schema is not None:
+        resource["schema"] = schema_json(job.schema)
+    if job.bytes_processed is not None:
+        resource["totalBytesProcessed"] = str(job.bytes_processed)
+    if job.dry_run:
+        return resource
+    resource["totalRows"] = str(job.total_rows or 0)
+    if results.rows:
+        resource["rows"] = list(results.rows)
+    if results.page_token:
+        resource["pageToken"] = results.page_token
+    return resource
+
+
+def table_reference(table: TableId) -> Resource:
+    """Give a `TableReference`."""
+    return {"projectId": table.project, "datasetId": table.dataset, "tableId": table.table}
+
+
+def dataset_list(datasets: Sequence[Mapping[str, object]], page_token: str = "") -> Resource:
+    """Give the answer of datasets.list from resources that `visible_dataset` made."""
+    listed = [{**_only(item, _DATASET_IN_LIST), "kind": "bigquery#dataset"} for item in datasets]
+    resource: Resource = {"kind": "bigquery#datasetList", "datasets": listed}
+    return {**resource, "nextPageToken": page_token} if page_token else resource
+
+
+def table_list(
+    tables: Sequence[Mapping[str, object]], total: int, page_token: str = ""
+) -> Resource:
+    """Give the answer of tables.list from resources that `visible_table` made."""
+    listed = [{**_only(item, _TABLE_IN_LIST), "kind": "bigquery#table"} for item in tables]
+    resource: Resource = {"kind": "bigquery#tableList", "tables": listed, "totalItems": total}
+    return {**resource, "nextPageToken": page_token} if page_token else resource
+
+
+def visible_dataset(resource: Mapping[str, object]) -> Resource:
+    """Keep what an agent may see of a `Dataset`: who has access and key names stay behind."""
+    return _only(resource, _DATASET)
+
+
+def visible_table(resource: Mapping[str, object]) -> Resource:
+    """Keep what an agent may see of a `Table`.
+
+    Texts of views, sources of external tables, keys and access rules stay behind.
+    """
+    return _only(resource, _TABLE)
+
+
+def _only(resource: Mapping[str, object], names: frozenset[str]) -> Resource:
+    return {name: value for name, value in resource.items() if name in names}
+
+
+_DATASET_IN_LIST = frozenset(
+    ("id", "datasetReference", "friendlyName", "labels", "location", "type")
+)
+_DATASET = _DATASET_IN_LIST | {
+    "kind",
+    "etag",
+    "selfLink",
+    "description",
+    "creationTime",
+    "lastModifiedTime",
+    "defaultCollation",
+    "isCaseInsensitive",
+    "maxTimeTravelHours",
+    "storageBillingModel",
+}
+_TABLE_IN_LIST = frozenset(
+    (
+        "id",
+        "tableReference",
+        "friendlyName",
+        "type",
+        "labels",
+        "creationTime",
+        "expirationTime",
+        "timePartitioning",
+        "rangePartitioning",
+        "clustering",
+    )
+)
+_TABLE = _TABLE_IN_LIST | {
+    "kind",
+    "etag",
+    "selfLink",
+    "description",
+    "schema",
+    "numRows",
+    "numBytes",
+    "lastModifiedTime",
+    "location",
+    "requirePartitionFilter",
+    "caseInsensitive",
+}

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+
+import msgspec
+
+from keystile.model.errors import DuplicateError, RefusedError
+from keystile.model.schema import Field, TableId
+from keystile.wire.responses import (
+    JobError,
+    JobView,
+    ResultsView,
+    dataset_list,
+    error_body,
+    job_list_resource,
+    job_resource,
+    query_resource,
+    results_resource,
+    table_data_resource,
+    to_bytes,
+    visible_dataset,
+    visible_table,
+)
+
+_JOB = JobView(
+    project="p",
+    job_id="j",
+    location="US",
+    owner="agent",
+    state="DONE",
+    sql="select 1 as x",
+    created=1.5,
+    started=2.0,
+    ended=3.0,
+    statement="SELECT",
+    bytes_processed=8,
+    total_rows=1,
+    schema=(Field("x", "INT64"),),
+    destination=TableId("p", "_d", "anon"),
+)
+_ROW = msgspec.Raw(b'{"f":[{"v":"1"}]}')
+
+
+def test_an_error_has_the_shape_that_clients_read() -> None:
+    error = RefusedError("no", hint="ask for less")
+    assert json.loads(error_body(error)) == {
+        "error": {
+            "code": 403,
+            "message": "no; ask for less",
+            "errors": [
+                {"message": "no; ask for less", "domain": "global", "reason": "accessDenied"}
+            ],
+            "status": "PERMISSION_DENIED",
+        }
+    }
+
+
+def test_a_finished_job_says_what_it_did() -> None:
+    job = json.loads(to_bytes(job_resource(_JOB)))
+    assert job["id"] == "p:US.j"
+    assert job["jobReference"] == {"projectId": "p", "jobId": "j", "location": "US"}
+    assert job["status"] == {"state": "DONE"}
+    assert job["statistics"]["creationTime"] == "1500"
+    assert job["statistics"]["query"]["statementType"] == "SELECT"
+    assert job["statistics"]["query"]["schema"]["fields"][0]["type"] == "INTEGER"
+    assert job["configuration"]["query"]["destinationTable"]["tableId"] == "anon"
+    assert job["configuration"]["query"]["useLegacySql"] is False
+
+
+def test_a_failed_job_says_why() -> None:
+    failed = msgspec.structs.replace(_JOB, error=JobError.of(DuplicateError("already there")))
+    status = job_resource(failed)["status"]
+    problem = {"reason": "duplicate", "message": "already there"}
+    assert status == {"state": "DONE", "errorResult": problem, "errors": [problem]}
+    listed = json.loads(to_bytes(job_list_resource([failed], "next")))
+    assert listed["jobs"][0]["state"] == "DONE"
+    assert listed["nextPageToken"] == "next"
+
+
+def test_rows_pass_through_untouched() -> None:
+    for shape in (query_resource, results_resource):
+        answer = json.loads(to_bytes(shape(ResultsView(_JOB, (_ROW,), "more"))))
+        assert answer["rows"] == [{"f": [{"v": "1"}]}]
+        assert answer["totalRows"] == "1"
+        assert answer["pageToken"] == "more"
+        assert answer["jobComplete"] is True
+    table = json.loads(to_bytes(table_data_resource([_ROW], 4, "")))
+    assert (table["totalRows"], table["rows"]) == ("4", [{"f": [{"v": "1"}]}])
+    assert "pageToken" not in table
+
+
+def test_a_waiting_job_has_no_rows_and_no_schema() -> None:
+    waiting = msgspec.structs.replace(_JOB, state="PENDING")
+    for shape in (query_resource, results_resource):
+        answer = shape(ResultsView(waiting, (_ROW,)))
+        assert answer["jobComplete"] is False
+        assert not {"rows", "schema", "totalRows"} & answer.keys()
+
+
+def test_a_dry_run_has_a_schema_and_no_job_id() -> None:
+    dry = msgspec.structs.replace(_JOB, dry_run=True, job_id="")
+    answer = query_resource(ResultsView(dry))
+    assert answer["jobReference"] == {"projectId": "p", "location": "US"}
+    assert "totalRows" not in answer
+    assert answer["totalBytesProcessed"] == "8"
+
+
+def test_who_has_access_and_what_a_view_says_stay_behind() -> None:
+    dataset = {"id": "p:d", "access": [{"role": "OWNER"}], "location": "US"}
+    assert visible_dataset(dataset) == {"id": "p:d", "location": "US"}
+    assert dataset_list([dataset])["datasets"] == [
+        {"id": "p:d", "location": "US", "kind": "bigquery#dataset"}
+    ]
+    table = {"id": "p:d.t", "view": {"query": "select secret"}, "encryptionConfiguration": {}}
+    assert visible_table(table) == {"id": "p:d.t"}
