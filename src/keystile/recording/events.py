@@ -1,0 +1,186 @@
+"""What is recorded: one `Event` for each step, and the fields that each kind's body has.
+
+The body structs below are the documentation of the stored fields and what readers decode them
+with. Writers may give them as plain dicts; every field has a default so that old recordings read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class EventKind(StrEnum):
+    """Every kind of event in a recording."""
+
+    INTENT = "intent"
+    OUTCOME = "outcome"
+    PAGE = "page"
+    REFUSED = "refused"
+    APPROVAL_REQUESTED = "approval_requested"
+    APPROVAL_DECIDED = "approval_decided"
+    SIGNED_IN = "signed_in"
+    VIEWED = "viewed"
+    RETENTION = "retention"
+    RECOVERED = "recovered"
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One thing that happened. `at` is UTC seconds since the epoch.
+
+    `session`, `agent` and `job` (the gateway's own job id) are empty where none belongs to it.
+    """
+
+    kind: EventKind
+    at: float
+    session: str = ""
+    agent: str = ""
+    job: str = ""
+    body: Mapping[str, Any] = {}
+
+
+class _Body(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class RuleBody(_Body, frozen=True, kw_only=True):
+    """One rule that took part in a decision."""
+
+    rule: str = ""
+    effect: str = ""
+    message: str = ""
+
+
+class DecisionBody(_Body, frozen=True, kw_only=True):
+    """What policy decided: `effect` is `allow`, `deny` or `require_approval`."""
+
+    effect: str = ""
+    rules: tuple[RuleBody, ...] = ()
+    policy_digest: str = ""
+
+
+class IntentBody(_Body, frozen=True, kw_only=True):
+    """`intent`: a query that is about to run or to wait, written before BigQuery runs it.
+
+    `parameters` are as the client sent them; `masked` names the masked columns; `rewritten_sql` is
+    what BigQuery gets; `digest` is what an approval binds to; `bytes_estimate` is the dry run's;
+    `request` has `project`, `job_id`, `location` and `dry_run`.
+    """
+
+    sql: str = ""
+    parameters: tuple[Any, ...] = ()
+    statement: str = ""
+    actions: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    decision: DecisionBody = DecisionBody()
+    masked: tuple[str, ...] = ()
+    rewritten_sql: str = ""
+    digest: str = ""
+    bytes_estimate: int | None = None
+    request: dict[str, Any] = {}
+
+
+class RefusedBody(_Body, frozen=True, kw_only=True):
+    """`refused`: a query that never ran. `reason` is BigQuery's word, such as `accessDenied`."""
+
+    sql: str = ""
+    parameters: tuple[Any, ...] = ()
+    reason: str = ""
+    message: str = ""
+    decision: DecisionBody | None = None
+
+
+class ErrorBody(_Body, frozen=True, kw_only=True):
+    """Why a job ended without a result."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class OutcomeBody(_Body, frozen=True, kw_only=True):
+    """`outcome`: how a job ended, written before the first byte of its result is released.
+
+    `state` is `done`, `failed`, `cancelled`, `denied` or `expired`. `schema` is a list of BigQuery
+    fields (`name`, `type`, and `mode` and `fields` where they matter), `rows` the first page as
+    BigQuery's JSON rows, as the agent got them. Times are UTC seconds since the epoch.
+    """
+
+    state: str = ""
+    error: ErrorBody | None = None
+    schema: tuple[dict[str, Any], ...] = ()
+    rows: tuple[Any, ...] = ()
+    total_rows: int | None = None
+    bytes_processed: int | None = None
+    upstream_job: str = ""
+    started_at: float | None = None
+    ended_at: float | None = None
+
+
+class PageBody(_Body, frozen=True, kw_only=True):
+    """`page`: further rows that were released; the first has index `start` in the result."""
+
+    start: int = 0
+    rows: tuple[Any, ...] = ()
+
+
+class VoteBody(_Body, frozen=True, kw_only=True):
+    """What one person decided, through which door (`console` or `cli`) and when."""
+
+    person: str = ""
+    approve: bool = False
+    comment: str = ""
+    via: str = ""
+    at: float = 0.0
+
+
+class ApprovalRequestedBody(_Body, frozen=True, kw_only=True):
+    """`approval_requested`: `request` is its id; `demand` and `summary` as in the request."""
+
+    request: str = ""
+    demand: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
+
+
+class ApprovalDecidedBody(_Body, frozen=True, kw_only=True):
+    """`approval_decided`: `state` is `approved`, `denied`, `expired` or `cancelled`."""
+
+    request: str = ""
+    state: str = ""
+    votes: tuple[VoteBody, ...] = ()
+
+
+class RemovedSegment(_Body, frozen=True, kw_only=True):
+    """One segment that retention took away, and the last record that it held."""
+
+    chain: str
+    segment: str
+    records: int
+    last_seq: int
+    last_hash: str
+
+
+class RetentionBody(_Body, frozen=True, kw_only=True):
+    """`retention`: what was purged or archived, and for every chain where it begins since.
+
+    `floors` maps a chain to the last record that is gone from it by retention, now or earlier, so
+    that the newest such event alone explains every missing beginning.
+    """
+
+    action: str = ""
+    removed: tuple[RemovedSegment, ...] = ()
+    floors: dict[str, tuple[int, str]] = {}
+
+
+class RecoveredBody(_Body, frozen=True, kw_only=True):
+    """`recovered`: a restart cut an unacknowledged torn end, or left a broken chain alone.
+
+    `cut_bytes` counts what was cut from `segment`; `problem` says why `chain` was left alone.
+    """
+
+    chain: str = ""
+    segment: str = ""
+    cut_bytes: int = 0
+    problem: str = ""
