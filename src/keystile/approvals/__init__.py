@@ -1,0 +1,1 @@
+"""Requests that people decide on: who may, how many must, and until when."""
