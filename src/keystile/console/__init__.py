@@ -1,0 +1,1 @@
+"""The web console for people: sign in, decide on approvals, read recorded sessions."""
