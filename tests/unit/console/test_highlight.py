@@ -8,9 +8,34 @@ from keystile.console.highlight import highlight, tokens
 
 SQLISH = st.lists(
     st.sampled_from(
-        "SELECT| |\n|--|#|/*|*/|'|\"|\"\"\"|'''|`|\\|r|@p|?|1.5|x|<|&|é|\r|\r\n|/|-|\u202e".split(
-            "|"
-        )
+        [
+            "SELECT",
+            " ",
+            "\n",
+            "--",
+            "#",
+            "/*",
+            "*/",
+            "'",
+            '"',
+            '"""',
+            "'''",
+            "`",
+            "\\",
+            "r",
+            "@p",
+            "?",
+            "1.5",
+            "x",
+            "<",
+            "&",
+            "é",
+            "\r",
+            "\r\n",
+            "/",
+            "-",
+            "\u202e",
+        ]
     )
 ).map("".join)
 
