@@ -60,7 +60,9 @@ class Issuer(Section, frozen=True, kw_only=True):
 
     issuer: Text
     audiences: Annotated[list[Text], msgspec.Meta(min_length=1)]
-    algorithms: Annotated[list[str], msgspec.Meta(min_length=1)] = ["RS256", "ES256"]
+    algorithms: Annotated[list[str], msgspec.Meta(min_length=1)] = msgspec.field(
+        default_factory=lambda: ["RS256", "ES256"]
+    )
     jwks_uri: str = ""
     claims: ClaimMap = ClaimMap()
 

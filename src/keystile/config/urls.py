@@ -8,17 +8,17 @@ from urllib.parse import urlsplit
 from keystile.model.errors import UnsafeConfigurationError
 
 
-def require_safe_url(url: str, what: str) -> None:
+def require_safe_url(url: str, what: str, *, query_allowed: bool = False) -> None:
     """Accept an https address, or plain http to a loopback host.
 
-    `what` names the setting in the error. Raises `UnsafeConfigurationError`.
+    `what` says in the error whose address it is. Raises `UnsafeConfigurationError`.
     """
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
         parts, host = urlsplit(""), None
-    odd = parts.username or parts.password or parts.query or parts.fragment
+    odd = parts.username or parts.password or parts.fragment or (parts.query and not query_allowed)
     if not host or parts.scheme not in {"http", "https"} or odd:
         raise UnsafeConfigurationError(f"{what} is not a plain http(s) address: `{url}`")
     if parts.scheme == "http" and not is_loopback(host):

@@ -29,3 +29,9 @@ def test_clear_text_is_for_this_machine_only() -> None:
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(UnsafeConfigurationError, match="not a plain"):
         require_safe_url(url, "`s`")
+
+
+def test_a_query_is_allowed_only_where_said() -> None:
+    require_safe_url("https://a.test/keys?policy=p", "`s`", query_allowed=True)
+    with pytest.raises(UnsafeConfigurationError, match="not a plain"):
+        require_safe_url("https://a.test/keys?policy=p", "`s`")
