@@ -6,38 +6,10 @@ from hypothesis import strategies as st
 
 from keystile.console.highlight import highlight, tokens
 
-SQLISH = st.lists(
-    st.sampled_from(
-        [
-            "SELECT",
-            " ",
-            "\n",
-            "--",
-            "#",
-            "/*",
-            "*/",
-            "'",
-            '"',
-            '"""',
-            "'''",
-            "`",
-            "\\",
-            "r",
-            "@p",
-            "?",
-            "1.5",
-            "x",
-            "<",
-            "&",
-            "é",
-            "\r",
-            "\r\n",
-            "/",
-            "-",
-            "\u202e",
-        ]
-    )
-).map("".join)
+WORDS = r"""SELECT r x é @p ? 1.5 -- # /* */ ' " ''' `  \ < & / -"""
+SQLISH = st.lists(st.sampled_from([*WORDS.split(), '"""', " ", "\n", "\r", "\r\n", "\u202e"])).map(
+    "".join
+)
 
 
 @given(SQLISH | st.text())
