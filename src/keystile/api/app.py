@@ -1,0 +1,226 @@
+"""The data port as a raw ASGI application: one function per step, and one answer whatever happens.
+
+INVARIANT: nothing but `OverloadedError` is answered with a 5xx (and `/readyz` when not ready):
+clients retry those in silence for a quarter of an hour.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+import msgspec
+
+from keystile.api import fields, probes, token
+from keystile.api.bigquery import JobFailedError, handler
+from keystile.api.http import (
+    Answer,
+    ClientLeftError,
+    Receive,
+    Request,
+    Scope,
+    Send,
+    send_answer,
+)
+from keystile.api.ports import Check, Gate, IssuerDocuments, Principals, TokenExchange
+from keystile.model.errors import (
+    InvalidRequestError,
+    KeystileError,
+    OverloadedError,
+    RefusedError,
+    UnauthenticatedError,
+)
+from keystile.telemetry.logs import logger
+from keystile.telemetry.metrics import Metrics
+from keystile.wire.paths import METHODS, Call, route
+from keystile.wire.responses import JobError, error_body, to_bytes
+
+_CLIENT_LEFT = 499  # nginx's number for a client that closed the connection
+_SERVER_ERRORS = 500
+_CHALLENGE = ((b"www-authenticate", b'Bearer realm="keystile"'),)
+_FORM = b"application/x-www-form-urlencoded"
+_OTHER_OVERRIDES = (b"x-http-method", b"x-method-override")
+
+Page = Callable[[], Awaitable[Answer]]
+
+_log = logger("api")
+
+
+class Trace:
+    """What the access log and the metrics say of one request; filled in on its way."""
+
+    def __init__(self) -> None:
+        """Give the request its id."""
+        self.id = secrets.token_hex(8)
+        self.method = "unknown"
+        self.agent = ""
+        self.session = ""
+
+
+class Api:
+    """The ASGI application of the data port."""
+
+    def __init__(  # noqa: PLR0913  six ports, each one needed
+        self,
+        *,
+        gate: Gate,
+        principals: Principals,
+        exchanger: TokenExchange,
+        issuer: IssuerDocuments | None,
+        checks: Mapping[str, Check],
+        metrics: Metrics,
+    ) -> None:
+        """Serve these rooms. `issuer` is None where the built-in issuer is off."""
+        self._gate = gate
+        self._principals = principals
+        self._exchanger = exchanger
+        self._metrics = metrics
+        self._pages: dict[bytes, tuple[str, Page]] = {
+            b"/healthz": ("healthz", probes.healthz),
+            b"/readyz": ("readyz", partial(probes.readyz, checks)),
+            b"/metrics": ("metrics", partial(probes.metrics_page, metrics)),
+        }
+        if issuer is not None:
+            discovery = "/issuer/.well-known/openid-configuration"
+            self._pages |= {
+                discovery.encode(): ("issuer", partial(_document, issuer.discovery)),
+                b"/issuer/jwks": ("issuer", partial(_document, issuer.jwks)),
+            }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event of ASGI; a WebSocket is closed at once."""
+        if scope["type"] == "http":
+            await self._serve(Request(scope, receive), send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await _lifespan(receive, send)
+
+    async def _serve(self, request: Request, send: Send) -> None:
+        trace, started = Trace(), time.perf_counter()
+        try:
+            answer = await self._answer(trace, request)
+        except ClientLeftError:
+            self._note(trace, _CLIENT_LEFT, started)
+            return
+        self._note(trace, answer.status, started)
+        await send_answer(send, answer, trace.id)
+
+    async def _answer(self, trace: Trace, request: Request) -> Answer:
+        """Answer whatever comes; every error ends here."""
+        try:
+            own = await self._own(trace, request)
+            return own or await self._bigquery(trace, request)
+        except JobFailedError as error:
+            return _failed(error.error)
+        except KeystileError as error:
+            if error.http_status < _SERVER_ERRORS or isinstance(error, OverloadedError):
+                return self._refusal(trace, error)
+            return self._refusal(trace, _fault(trace, error))
+        except ClientLeftError:
+            raise
+        except Exception as error:  # noqa: BLE001  a client must get an answer that it does not retry
+            return self._refusal(trace, _fault(trace, error))
+
+    async def _own(self, trace: Trace, request: Request) -> Answer | None:
+        """Answer the gateway's own addresses; None for all others, which are BigQuery's."""
+        if request.raw_path == token.PATH:
+            trace.method = "token"
+            return await token.exchange(request, self._exchanger, self._metrics)
+        page = self._pages.get(request.raw_path)
+        if page is None or request.method not in {"GET", "HEAD"}:
+            return None
+        trace.method, give = page
+        return await give()
+
+    async def _bigquery(self, trace: Trace, request: Request) -> Answer:
+        """Authenticate, route, read, call the gate, apply `fields`: in this order.
+
+        Nothing of a body is read before its sender is known, and nothing runs before the whole
+        request is understood, `fields` too.
+        """
+        principal = await self._principals.principal(request.bearer_token())
+        trace.agent, trace.session = principal.agent, principal.session
+        call = await _route(request)
+        trace.method = call.method
+        handle = handler(call.method)
+        wanted = fields.parse(call.fields) if call.fields else {}
+        body = await request.body() if METHODS[call.method][0] == "POST" else b""
+        answer = to_bytes(await handle(self._gate, principal, call, body))
+        return Answer(200, fields.apply(wanted, answer) if wanted else answer)
+
+    def _refusal(self, trace: Trace, error: KeystileError) -> Answer:
+        if trace.method == "token":
+            return token.refusal(error, self._metrics)
+        challenge = _CHALLENGE if isinstance(error, UnauthenticatedError) else ()
+        return Answer(error.http_status, error_body(error), headers=challenge)
+
+    def _note(self, trace: Trace, status: int, started: float) -> None:
+        """Count the request and write its line: never SQL, a token or an address."""
+        self._metrics.requests.labels(trace.method, str(status)).inc()
+        _log.info(
+            "request",
+            request=trace.id,
+            method=trace.method,
+            status=status,
+            ms=round((time.perf_counter() - started) * 1000, 3),
+            agent=trace.agent,
+            session=trace.session,
+        )
+
+
+async def _route(request: Request) -> Call:
+    """Find the method that the address names, with the one override that Google's client sends."""
+    for name in _OTHER_OVERRIDES:
+        if request.header(name) is not None:
+            raise RefusedError(f"the header `{name.decode()}` is not accepted here")
+    override = request.header(b"x-http-method-override")
+    raw_query = request.raw_query
+    if override is not None:
+        kind = (request.header(b"content-type") or b"").partition(b";")[0].strip().lower()
+        if raw_query or override != b"GET" or kind != _FORM:
+            raise RefusedError("the header `x-http-method-override` is not accepted here")
+        raw_query = await request.body()
+    try:
+        path, query = request.raw_path.decode("ascii"), raw_query.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError("the address has bytes that are not percent-encoded") from error
+    return route(request.method, path, query, override="GET" if override else "")
+
+
+def _fault(trace: Trace, error: Exception) -> RefusedError:
+    """Log what nobody expected, and refuse: the client learns an id and nothing else."""
+    fault = secrets.token_hex(8)
+    _log.error("internal fault", id=fault, request=trace.id, exc_info=error)
+    return RefusedError(
+        f"refused: internal fault `{fault}`", hint="give this id to the gateway's operators"
+    )
+
+
+def _failed(error: JobError) -> Answer:
+    """Answer with a job's own error, which no client may take for one that passes by itself."""
+    if error.http_status >= _SERVER_ERRORS:
+        return Answer(RefusedError.http_status, error_body(RefusedError(error.message)))
+    detail = {"message": error.message, "domain": "global", "reason": error.reason}
+    body = {
+        "code": error.http_status,
+        "message": error.message,
+        "errors": [detail],
+        "status": error.status,
+    }
+    return Answer(error.http_status, to_bytes({"error": body}))
+
+
+async def _document(give: Callable[[], Mapping[str, object]]) -> Answer:
+    return Answer(200, msgspec.json.encode(give()))
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Say yes to the server's start and stop; `keystile.app` opens and closes the rooms."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

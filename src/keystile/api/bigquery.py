@@ -1,0 +1,143 @@
+"""The BigQuery methods that are served, one function each, and clear words for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from keystile.api.ports import Gate
+from keystile.model.errors import RefusedError
+from keystile.model.principal import Principal
+from keystile.wire.paths import Call
+from keystile.wire.requests import PageRequest, QueryRequest, parse_insert, parse_page, parse_query
+from keystile.wire.responses import (
+    JobError,
+    Resource,
+    ResultsView,
+    cancel_resource,
+    job_resource,
+    query_resource,
+    results_resource,
+)
+
+MAX_WAIT_MS = 10_000
+"""How long one request waits for a job: clients poll, and idle connections get cut."""
+
+Handler = Callable[[Gate, Principal, Call, bytes], Awaitable[Resource]]
+
+
+class JobFailedError(Exception):
+    """The job that the request waits for has failed; its error is the request's answer."""
+
+    def __init__(self, error: JobError) -> None:
+        """Keep the job's error."""
+        super().__init__(error.reason)
+        self.error = error
+
+
+def handler(method: str) -> Handler:
+    """Give the function that serves a method.
+
+    Raises `RefusedError`, naming the method, for the others.
+    """
+    served = SERVED.get(method)
+    if served is None:
+        hint = _INSTEAD.get(method, "queries, their jobs and the reading of schemas are served")
+        raise RefusedError(f"the method `{method}` is not served by this gateway", hint=hint)
+    return served
+
+
+async def _query(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
+    asked = parse_query(call.project, body)
+    asked = msgspec.structs.replace(asked, timeout_ms=min(asked.timeout_ms, MAX_WAIT_MS))
+    job = await gate.query(principal, asked)
+    if job.error is not None:
+        raise JobFailedError(job.error)
+    if job.dry_run or not job.done:
+        return query_resource(ResultsView(job))
+    return query_resource(
+        await _page(gate, principal, call.project, job.job_id, _first_page(asked))
+    )
+
+
+async def _insert(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
+    return job_resource(await gate.insert(principal, parse_insert(call.project, body)))
+
+
+async def _job(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+    return job_resource(await gate.job(principal, call.project, call.job))
+
+
+async def _results(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+    asked = parse_page(call)
+    page = msgspec.structs.replace(
+        asked,
+        timeout_ms=min(asked.timeout_ms, MAX_WAIT_MS),
+        # Python asks for 0 rows first, and goes to the Storage API, past the gateway, unless the
+        # answer holds the first page all the same.
+        max_results=asked.max_results or None,
+    )
+    return results_resource(await _page(gate, principal, call.project, call.job, page))
+
+
+async def _cancel(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+    return cancel_resource(await gate.cancel(principal, call.project, call.job))
+
+
+async def _datasets(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+    return await gate.datasets(principal, call.project, parse_page(call))
+
+
+async def _dataset(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+    return await gate.dataset(principal, call.project, call.dataset)
+
+
+async def _tables(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+    return await gate.tables(principal, call.project, call.dataset, parse_page(call))
+
+
+async def _table(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+    return await gate.table(principal, call.project, call.dataset, call.table)
+
+
+SERVED: Mapping[str, Handler] = MappingProxyType(
+    {
+        "jobs.query": _query,
+        "jobs.insert": _insert,
+        "jobs.get": _job,
+        "jobs.getQueryResults": _results,
+        "jobs.cancel": _cancel,
+        "datasets.list": _datasets,
+        "datasets.get": _dataset,
+        "tables.list": _tables,
+        "tables.get": _table,
+    }
+)
+"""Every method that is served."""
+
+_INSTEAD = {
+    "tabledata.list": "query the table with SELECT instead",
+    "jobs.list": "use jobs.get with the id of your own job",
+    "tabledata.insertAll": "write with an INSERT statement, where policy allows it",
+    "projects.list": "name the project, for example in GOOGLE_CLOUD_PROJECT",
+}
+
+
+def _first_page(asked: QueryRequest) -> PageRequest:
+    return PageRequest(
+        location=asked.location,
+        max_results=asked.max_results or None,
+        timeout_ms=0,
+        use_int64_timestamp=asked.use_int64_timestamp,
+    )
+
+
+async def _page(
+    gate: Gate, principal: Principal, project: str, job_id: str, page: PageRequest
+) -> ResultsView:
+    results = await gate.results(principal, project, job_id, page)
+    if results.job.error is not None:
+        raise JobFailedError(results.job.error)
+    return results

@@ -1,0 +1,201 @@
+"""Stand-ins for the rooms below, so that the data port can be served and tested without them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+import msgspec
+
+from keystile.model.errors import (
+    DuplicateError,
+    KeystileError,
+    NotFoundError,
+    TokenRefusedError,
+    UnauthenticatedError,
+)
+from keystile.model.principal import Principal
+from keystile.model.schema import Field
+from keystile.wire.requests import PageRequest, QueryRequest
+from keystile.wire.responses import (
+    JobError,
+    JobView,
+    Resource,
+    ResultsView,
+    dataset_list,
+    table_list,
+)
+
+_SCHEMA = (Field("id", "INT64"), Field("email", "STRING"))
+
+
+class FakeGate:
+    """A gate whose every query gives the same rows, after `hold_seconds` of waiting.
+
+    `refusal` is raised for each new query; `failure` is how held queries end instead of well.
+    """
+
+    def __init__(
+        self,
+        *,
+        hold_seconds: float = 0.0,
+        refusal: Exception | None = None,
+        failure: KeystileError | None = None,
+    ) -> None:
+        """Start with no jobs."""
+        self.requests: list[QueryRequest] = []
+        self.pages: list[PageRequest] = []
+        self._hold_seconds = hold_seconds
+        self._refusal = refusal
+        self._failure = failure
+        self._jobs: dict[tuple[str, str, str], tuple[JobView, float]] = {}
+
+    async def query(self, principal: Principal, request: QueryRequest) -> JobView:
+        """Start a query and wait for it."""
+        job = await self.insert(principal, request)
+        if job.dry_run:
+            return job
+        key = (principal.key, job.project, job.job_id)
+        await self._wait(key, request.timeout_ms)
+        return self._now(key)
+
+    async def insert(self, principal: Principal, request: QueryRequest) -> JobView:
+        """Start a query; a dry run is done at once and kept nowhere."""
+        self.requests.append(request)
+        if self._refusal is not None:
+            raise self._refusal
+        job = JobView(
+            project=request.project,
+            job_id=request.job_id or f"job-{len(self.requests)}",
+            location="US",
+            owner=principal.agent,
+            state="DONE" if request.dry_run else "PENDING",
+            sql=request.sql,
+            created=time.time(),
+            statement="SELECT",
+            dry_run=request.dry_run,
+            bytes_processed=123,
+            schema=_SCHEMA if request.dry_run else None,
+        )
+        key = (principal.key, job.project, job.job_id)
+        if key in self._jobs:
+            raise DuplicateError(f"Already Exists: Job {job.project}:{job.job_id}")
+        if not job.dry_run:
+            self._jobs[key] = (job, time.monotonic() + self._hold_seconds)
+            return self._now(key)
+        return job
+
+    async def job(self, principal: Principal, project: str, job_id: str) -> JobView:
+        """Give a job of this principal."""
+        return self._now((principal.key, project, job_id))
+
+    async def results(
+        self, principal: Principal, project: str, job_id: str, page: PageRequest
+    ) -> ResultsView:
+        """Give all rows at once."""
+        self.pages.append(page)
+        key = (principal.key, project, job_id)
+        await self._wait(key, page.timeout_ms)
+        job = self._now(key)
+        rows = tuple(
+            msgspec.Raw(b'{"f":[{"v":"%d"},{"v":"j***@example.com"}]}' % number)
+            for number in range(3)
+        )
+        return ResultsView(job, rows if job.done else ())
+
+    async def cancel(self, principal: Principal, project: str, job_id: str) -> JobView:
+        """End a job at once."""
+        key = (principal.key, project, job_id)
+        stopped = JobError(400, "stopped", "CANCELLED", "Job execution was cancelled")
+        job = msgspec.structs.replace(self._now(key), error=stopped)
+        self._jobs[key] = (job, 0.0)
+        return self._now(key)
+
+    async def datasets(self, principal: Principal, project: str, page: PageRequest) -> Resource:
+        """Give one dataset."""
+        del page
+        return dataset_list([await self.dataset(principal, project, "shop")])
+
+    async def dataset(self, principal: Principal, project: str, dataset: str) -> Resource:
+        """Give any dataset that is asked for."""
+        del principal
+        reference = {"projectId": project, "datasetId": dataset}
+        return {"id": f"{project}:{dataset}", "datasetReference": reference, "location": "US"}
+
+    async def tables(
+        self, principal: Principal, project: str, dataset: str, page: PageRequest
+    ) -> Resource:
+        """Give one table."""
+        del page
+        return table_list([await self.table(principal, project, dataset, "customers")], 1)
+
+    async def table(self, principal: Principal, project: str, dataset: str, table: str) -> Resource:
+        """Give any table that is asked for."""
+        del principal
+        reference = {"projectId": project, "datasetId": dataset, "tableId": table}
+        return {
+            "id": f"{project}:{dataset}.{table}",
+            "tableReference": reference,
+            "type": "TABLE",
+            "schema": {"fields": [{"name": "id", "type": "INTEGER", "mode": "NULLABLE"}]},
+        }
+
+    async def _wait(self, key: tuple[str, str, str], timeout_ms: int) -> None:
+        self._now(key)
+        left = self._jobs[key][1] - time.monotonic()
+        await asyncio.sleep(max(0.0, min(left, timeout_ms / 1000)))
+
+    def _now(self, key: tuple[str, str, str]) -> JobView:
+        if key not in self._jobs:
+            raise NotFoundError(f"Not found: Job {key[1]}:{key[2]}")
+        job, done_at = self._jobs[key]
+        if time.monotonic() < done_at:
+            return job
+        error = job.error or (JobError.of(self._failure) if self._failure else None)
+        ended = msgspec.structs.replace(job, state="DONE", error=error, ended=time.time())
+        return ended if error else msgspec.structs.replace(ended, schema=_SCHEMA, total_rows=3)
+
+
+class FakePrincipals:
+    """Tokens and whose they are, as given."""
+
+    def __init__(self, tokens: Mapping[str, Principal]) -> None:
+        """Know these tokens."""
+        self._tokens = tokens
+
+    async def principal(self, unverified_token: str) -> Principal:
+        """Look the token up."""
+        if unverified_token not in self._tokens:
+            raise UnauthenticatedError("the gateway token is not valid", hint="exchange a new one")
+        return self._tokens[unverified_token]
+
+
+class FakeToken(msgspec.Struct, frozen=True):
+    """An issued token."""
+
+    access_token: str
+    expires_in: int
+
+
+class FakeExchange:
+    """Gives the gateway token `to-SUBJECT` for any subject token that does not say `bad`."""
+
+    async def exchange(self, form: Mapping[str, str]) -> FakeToken:
+        """Look at the subject token alone."""
+        subject = form.get("subject_token", "bad")
+        if "bad" in subject:
+            raise TokenRefusedError("the subject token is expired", hint="fetch a new one")
+        return FakeToken(f"to-{subject}", 600)
+
+
+class FakeIssuer:
+    """Documents that name nothing real."""
+
+    def discovery(self) -> Mapping[str, object]:
+        """Give the metadata."""
+        return {"issuer": "http://gateway.example/issuer"}
+
+    def jwks(self) -> Mapping[str, object]:
+        """Give no keys."""
+        return {"keys": []}

@@ -1,0 +1,112 @@
+"""What the data port needs of the rooms below it. Tests give fakes, `app.py` the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from keystile.model.principal import Principal
+from keystile.wire.requests import PageRequest, QueryRequest
+from keystile.wire.responses import JobView, Resource, ResultsView
+
+Check = Callable[[], Awaitable[None]]
+"""One readiness check. Raises `KeystileError`, whose sentence `/readyz` shows, when not ready."""
+
+
+class Gate(Protocol):
+    """The pipeline and job ownership. Every method raises `KeystileError` and nothing else.
+
+    INVARIANT: a job, result or page of another principal is `NotFoundError`, like an absent one.
+    """
+
+    async def query(self, principal: Principal, request: QueryRequest) -> JobView:
+        """Plan and start a query, and wait for it up to `request.timeout_ms` milliseconds."""
+        ...
+
+    async def insert(self, principal: Principal, request: QueryRequest) -> JobView:
+        """Plan and start a query without waiting for its end."""
+        ...
+
+    async def job(self, principal: Principal, project: str, job_id: str) -> JobView:
+        """Give a job as it stands."""
+        ...
+
+    async def results(
+        self, principal: Principal, project: str, job_id: str, page: PageRequest
+    ) -> ResultsView:
+        """Wait for a job up to `page.timeout_ms`, then give a page of its rows.
+
+        A job that is not done gives no rows. A `max_results` of None lets the gate choose.
+        """
+        ...
+
+    async def cancel(self, principal: Principal, project: str, job_id: str) -> JobView:
+        """Ask for a job's end."""
+        ...
+
+    async def datasets(self, principal: Principal, project: str, page: PageRequest) -> Resource:
+        """Give the answer of datasets.list."""
+        ...
+
+    async def dataset(self, principal: Principal, project: str, dataset: str) -> Resource:
+        """Give the answer of datasets.get."""
+        ...
+
+    async def tables(
+        self, principal: Principal, project: str, dataset: str, page: PageRequest
+    ) -> Resource:
+        """Give the answer of tables.list."""
+        ...
+
+    async def table(self, principal: Principal, project: str, dataset: str, table: str) -> Resource:
+        """Give the answer of tables.get."""
+        ...
+
+
+class Principals(Protocol):
+    """Who stands behind a gateway token."""
+
+    async def principal(self, unverified_token: str) -> Principal:
+        """Give the token's principal.
+
+        Raises `UnauthenticatedError` for a token that is unknown, expired or of a disabled agent,
+        `RefusedError` when that cannot be found out.
+        """
+        ...
+
+
+class IssuedToken(Protocol):
+    """A gateway token that was just issued."""
+
+    @property
+    def access_token(self) -> str:
+        """The opaque token."""
+        ...
+
+    @property
+    def expires_in(self) -> int:
+        """Seconds until it expires."""
+        ...
+
+
+class TokenExchange(Protocol):
+    """RFC 8693: an agent's own token for a gateway token."""
+
+    async def exchange(self, form: Mapping[str, str]) -> IssuedToken:
+        """Exchange; `form` holds the request's parameters, each once.
+
+        Raises `TokenRefusedError` when the subject token is not accepted.
+        """
+        ...
+
+
+class IssuerDocuments(Protocol):
+    """What verifiers read of the built-in issuer (OpenID Connect Discovery section 4)."""
+
+    def discovery(self) -> Mapping[str, object]:
+        """Give the provider's metadata."""
+        ...
+
+    def jwks(self) -> Mapping[str, object]:
+        """Give the public keys (RFC 7517 section 5)."""
+        ...

@@ -1,0 +1,450 @@
+from __future__ import annotations
+
+import io
+import json
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+import structlog
+
+from keystile.api import fakes
+from keystile.api.bigquery import SERVED
+from keystile.model.errors import (
+    NotFoundError,
+    OverloadedError,
+    RecordingUnavailableError,
+    UnsafeConfigurationError,
+)
+from keystile.telemetry import logs
+from keystile.wire.paths import METHODS
+
+Headers = list[tuple[bytes, bytes]]
+TOKEN: Headers = [(b"authorization", b"Bearer token-a")]
+QUERIES = "/bigquery/v2/projects/acme-shop/queries"
+JOBS = "/bigquery/v2/projects/acme-shop/jobs"
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: dict[bytes, bytes]
+    json: Any
+    body: bytes
+
+
+async def ask(  # noqa: PLR0913, PLR0917  a request has these parts
+    app: Any,
+    method: str,
+    target: str,
+    body: bytes = b"",
+    headers: Headers | None = None,
+    token: Headers = TOKEN,
+) -> Reply:
+    path, _, query = target.partition("?")
+    sent: list[Any] = []
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": [*token, *(headers or [])],
+    }
+    await app(scope, receive, send)
+    start, rest = sent
+    kind = dict(start["headers"])[b"content-type"]
+    parsed = json.loads(rest["body"]) if b"json" in kind else None
+    return Reply(start["status"], dict(start["headers"]), parsed, rest["body"])
+
+
+@pytest.fixture
+def log() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    stream = io.StringIO()
+    logs.configure(stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    structlog.reset_defaults()
+
+
+def is_google_error(reply: Reply, status: int, reason: str) -> bool:
+    error = reply.json["error"]
+    (detail,) = error["errors"]
+    return (
+        (reply.status, error["code"], detail["reason"]) == (status, status, reason)
+        and detail["message"] == error["message"] != ""
+        and set(error) == {"code", "message", "errors", "status"}
+    )
+
+
+async def test_a_query_is_answered_with_its_rows(make: Any) -> None:
+    app = make()
+    reply = await ask(app, "POST", QUERIES, b'{"query": "SELECT 1", "useLegacySql": false}')
+    assert reply.status == 200
+    assert reply.json["jobComplete"] is True
+    assert len(reply.json["rows"]) == 3
+    assert app.gate.requests[0].sql == "SELECT 1"
+
+
+async def test_a_query_that_is_held_is_answered_incomplete_without_rows(make: Any) -> None:
+    app = make(fakes.FakeGate(hold_seconds=60))
+    reply = await ask(app, "POST", QUERIES, b'{"query": "SELECT 1", "timeoutMs": 10}')
+    assert reply.json["jobComplete"] is False
+    assert reply.json["jobReference"]["jobId"] == "job-1"
+    assert not {"rows", "schema", "totalRows"} & set(reply.json)
+    job = await ask(app, "GET", f"{JOBS}/job-1")
+    assert job.json["status"] == {"state": "PENDING"}
+
+
+async def test_no_wait_is_longer_than_ten_seconds(make: Any) -> None:
+    app = make()
+    await ask(app, "POST", QUERIES, b'{"query": "SELECT 1", "timeoutMs": 999999}')
+    await ask(app, "GET", f"{QUERIES}/job-1?timeoutMs=999999")
+    assert app.gate.requests[0].timeout_ms == 10_000
+    assert app.gate.pages[-1].timeout_ms == 10_000
+
+
+async def test_zero_results_are_answered_with_the_first_page(make: Any) -> None:
+    app = make()
+    await ask(app, "POST", JOBS, b'{"configuration": {"query": {"query": "SELECT 1"}}}')
+    reply = await ask(app, "GET", f"{QUERIES}/job-1?maxResults=0")
+    assert len(reply.json["rows"]) == 3
+    assert app.gate.pages[-1].max_results is None
+
+
+async def test_fields_are_applied_at_the_end(make: Any) -> None:
+    app = make()
+    await ask(app, "POST", JOBS, b'{"configuration": {"query": {"query": "SELECT 1"}}}')
+    reply = await ask(app, "GET", f"{QUERIES}/job-1?fields=totalRows,schema(fields/name)")
+    assert reply.json == {
+        "totalRows": "3",
+        "schema": {"fields": [{"name": "id"}, {"name": "email"}]},
+    }
+
+
+async def test_malformed_fields_are_refused_before_anything_runs(make: Any) -> None:
+    app = make()
+    reply = await ask(app, "POST", f"{QUERIES}?fields=a(", b'{"query": "SELECT 1"}')
+    assert is_google_error(reply, 400, "invalid")
+    assert app.gate.requests == []
+
+
+async def test_a_denial_after_the_hold_reaches_every_reader(make: Any) -> None:
+    denial = RecordingUnavailableError("denied by `operator`: not now")
+    app = make(fakes.FakeGate(failure=denial))
+    query = await ask(app, "POST", QUERIES, b'{"query": "SELECT 1"}')
+    results = await ask(app, "GET", f"{QUERIES}/job-1")
+    job = await ask(app, "GET", f"{JOBS}/job-1")
+    for reply in (query, results):
+        assert is_google_error(reply, 403, "accessDenied")
+        assert "not now" in reply.json["error"]["message"]
+    assert job.json["status"]["state"] == "DONE"
+    assert job.json["status"]["errorResult"]["reason"] == "accessDenied"
+
+
+async def test_a_failed_job_is_never_answered_with_a_status_that_clients_retry(make: Any) -> None:
+    app = make(fakes.FakeGate(failure=OverloadedError("too much work")))
+    reply = await ask(app, "POST", QUERIES, b'{"query": "SELECT 1"}')
+    assert is_google_error(reply, 403, "accessDenied")
+
+
+async def test_cancel_answers_with_the_job(make: Any) -> None:
+    app = make(fakes.FakeGate(hold_seconds=60))
+    await ask(app, "POST", JOBS, b'{"configuration": {"query": {"query": "SELECT 1"}}}')
+    reply = await ask(app, "POST", f"{JOBS}/job-1/cancel?location=US")
+    assert reply.json["kind"] == "bigquery#jobCancelResponse"
+    assert reply.json["job"]["status"]["errorResult"]["reason"] == "stopped"
+
+
+async def test_another_agent_s_job_is_not_found(make: Any) -> None:
+    app = make()
+    await ask(app, "POST", JOBS, b'{"configuration": {"query": {"query": "SELECT 1"}}}')
+    other: Headers = [(b"authorization", b"Bearer token-b")]
+    for target in (f"{JOBS}/job-1", f"{QUERIES}/job-1"):
+        assert is_google_error(await ask(app, "GET", target, token=other), 404, "notFound")
+
+
+@pytest.mark.parametrize(
+    ("target", "key"),
+    [("datasets", "datasets"), ("datasets/shop", "datasetReference"),
+     ("datasets/shop/tables", "tables"), ("datasets/shop/tables/customers", "tableReference")],
+)  # fmt: skip
+async def test_metadata_is_given(make: Any, target: str, key: str) -> None:
+    reply = await ask(make(), "GET", f"/projects/acme-shop/{target}")
+    assert reply.status == 200
+    assert key in reply.json
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - set(SERVED)))
+async def test_every_other_method_is_refused_by_name(make: Any, method: str) -> None:
+    verb, pattern = METHODS[method]
+    target = "/bigquery/v2/" + pattern.format(
+        project="acme-shop", dataset="shop", table="customers", job="j", item="i"
+    )
+    app = make()
+    reply = await ask(app, verb, target, b"{}")
+    assert is_google_error(reply, 403, "accessDenied")
+    assert f"`{method}`" in reply.json["error"]["message"]
+    assert f'keystile_requests_total{{method="{method}",status="403"}} 1.0' in (
+        app.metrics.text().decode()
+    )
+
+
+async def test_reading_a_table_directly_is_refused_with_what_to_do_instead(make: Any) -> None:
+    target = "/bigquery/v2/projects/p/datasets/d/tables/t/data"
+    reply = await ask(make(), "GET", target)
+    assert "query the table with SELECT instead" in reply.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/", "//bigquery/v2/projects/p/queries/j", "/bigquery/v2/projects/p/queries/j/",
+        "/bigquery/v2/projects/p/queries//j", "/bigquery/v2/projects/p%2Fqueries/j",
+        "/bigquery/v2/projects/p/queries%2Fj", "/bigquery/v2/projects/p/queries%252Fj",
+        "/bigquery/v2/projects/p;x=1/queries/j", "/bigquery/v2/projects/p/queries;a/j",
+        "/bigquery/v2/projects/p/datasets/../queries/j", "/bigquery/v2/./projects/p/queries/j",
+        "/bigquery/v2/projects/p/%2e%2e/queries/j", "/BigQuery/v2/projects/p/queries/j",
+        "/bigquery/v2/projects/p/queries/j%00", "/bigquery/v2/projects/p/queries/%ff",
+        "http://gateway.example/bigquery/v2/projects/p/queries/j", "*", "",
+        "/discovery/v1/apis/bigquery/v2/rest", "/batch/bigquery/v2",
+        "/upload/bigquery/v2/projects/p/jobs", "/resumable/upload/bigquery/v2/projects/p/jobs",
+        "/healthz/", "/metrics/..", "/v1/token/", "/issuer", "/issuer/jwks/x", "/%68ealthz",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("verb", ["GET", "POST"])
+async def test_smuggled_and_unknown_paths_reach_nothing(make: Any, verb: str, target: str) -> None:
+    reply = await ask(make(), verb, target, b"{}")
+    assert reply.status in {400, 403}
+    assert reply.json["error"]["errors"][0]["reason"] in {"invalid", "accessDenied"}
+
+
+async def test_bytes_in_the_address_are_refused(make: Any) -> None:
+    reply = await ask(make(), "GET", "/projects/ä/datasets")
+    assert is_google_error(reply, 400, "invalid")
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("alt=json&prettyPrint=false&key=k&quotaUser=u", 200), ("access_token=x", 403),
+     ("oauth_token=x", 403), ("alt=media", 403), ("alt=proto", 403), ("callback=f", 400),
+     ("upload_protocol=raw", 400), ("uploadType=media", 400), ("alt=json&alt=media", 400)],
+)  # fmt: skip
+async def test_query_parameters_are_allow_listed(make: Any, query: str, status: int) -> None:
+    assert (await ask(make(), "GET", f"/projects/p/datasets?{query}")).status == status
+
+
+@pytest.mark.parametrize("verb", ["HEAD", "OPTIONS", "TRACE", "CONNECT", "PUT", "get", "FOO"])
+async def test_other_verbs_are_refused(make: Any, verb: str) -> None:
+    reply = await ask(make(), verb, "/projects/acme-shop/datasets")
+    assert is_google_error(reply, 403, "accessDenied")
+    assert not any(name.startswith(b"access-control") for name in reply.headers)
+
+
+FORM = (b"content-type", b"application/x-www-form-urlencoded")
+GET_OVERRIDE = (b"x-http-method-override", b"GET")
+
+
+async def test_the_override_of_google_s_client_is_a_get_with_its_query_in_the_body(
+    make: Any,
+) -> None:
+    app = make()
+    await ask(app, "POST", QUERIES, b'{"query": "SELECT 1"}')
+    form = urlencode({"fields": "totalRows", "maxResults": "7"}).encode()
+    reply = await ask(app, "POST", f"{QUERIES}/job-1", form, [FORM, GET_OVERRIDE])
+    assert reply.json == {"totalRows": "3"}
+    assert app.gate.pages[-1].max_results == 7
+
+
+@pytest.mark.parametrize(
+    ("verb", "target", "headers"),
+    [
+        ("POST", "/projects/p/datasets", [FORM, (b"x-http-method-override", b"DELETE")]),
+        ("POST", "/projects/p/datasets", [FORM, (b"x-http-method-override", b"")]),
+        ("POST", "/projects/p/datasets", [GET_OVERRIDE]),
+        ("POST", "/projects/p/datasets?alt=json", [FORM, GET_OVERRIDE]),
+        ("GET", "/projects/p/datasets", [FORM, GET_OVERRIDE]),
+        ("GET", "/projects/p/datasets", [(b"x-http-method", b"DELETE")]),
+        ("GET", "/projects/p/datasets", [(b"x-method-override", b"DELETE")]),
+    ],
+)
+async def test_any_other_override_is_refused(
+    make: Any, verb: str, target: str, headers: Headers
+) -> None:
+    reply = await ask(make(), verb, target, b"", headers)
+    assert is_google_error(reply, 403, "accessDenied")
+
+
+@pytest.mark.parametrize(
+    ("token", "status"),
+    [([], 401), ([(b"authorization", b"Bearer wrong")], 401),
+     ([(b"authorization", b"Basic dG9rZW4tYQ==")], 401), ([*TOKEN, *TOKEN], 400)],
+)  # fmt: skip
+async def test_only_one_valid_bearer_token_gets_in(make: Any, token: Headers, status: int) -> None:
+    app = make()
+    reply = await ask(app, "POST", QUERIES, b'{"query": "SELECT 1"}', token=token)
+    assert reply.status == status
+    assert (b"www-authenticate" in reply.headers) == (status == 401)
+    assert b"wrong" not in reply.body
+    assert app.gate.requests == []
+
+
+async def test_a_body_is_not_read_before_its_sender_is_known(make: Any) -> None:
+    reply = await ask(make(), "POST", QUERIES, b"x" * (2 << 20), token=[])
+    assert is_google_error(reply, 401, "authError")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("row 123-45-6789"), UnsafeConfigurationError("a secret"), TimeoutError(), KeyError],
+)
+async def test_an_unexpected_fault_is_refused_with_an_id_and_logged(
+    make: Any, log: Any, error: Exception
+) -> None:
+    reply = await ask(
+        make(fakes.FakeGate(refusal=error)), "POST", QUERIES, b'{"query": "SELECT 1"}'
+    )
+    assert is_google_error(reply, 403, "accessDenied")
+    message = reply.json["error"]["message"]
+    assert message.startswith("refused: internal fault `")
+    fault, line = log()
+    assert fault["id"] in message
+    assert fault["request"] == line["request"]
+    assert fault["frames"]
+    assert "123-45" not in message + json.dumps([fault, line])
+
+
+async def test_overload_is_the_one_503(make: Any) -> None:
+    gate = fakes.FakeGate(refusal=OverloadedError("too many queries wait"))
+    reply = await ask(make(gate), "POST", QUERIES, b'{"query": "SELECT 1"}')
+    assert is_google_error(reply, 503, "backendError")
+
+
+async def test_the_log_line_says_who_and_what_but_no_sql_and_no_token(make: Any, log: Any) -> None:
+    reply = await ask(make(), "POST", QUERIES, b'{"query": "SELECT ssn FROM customers"}')
+    (line,) = log()
+    assert line["request"] == reply.headers[b"x-keystile-request-id"].decode()
+    assert (line["method"], line["status"]) == ("jobs.query", 200)
+    assert (line["agent"], line["session"]) == ("agent-a", "session-1")
+    assert line["ms"] >= 0
+    assert "SELECT" not in json.dumps(line)
+    assert "token-a" not in json.dumps(line)
+
+
+async def test_errors_of_our_tree_keep_their_words(make: Any) -> None:
+    gate = fakes.FakeGate(refusal=NotFoundError("Not found: Table p:d.t", hint="look again"))
+    reply = await ask(make(gate), "POST", QUERIES, b'{"query": "SELECT 1"}')
+    assert is_google_error(reply, 404, "notFound")
+    assert reply.json["error"]["message"] == "Not found: Table p:d.t; look again"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{", b"\xff", b'{"query": 1}', b'{"query":"a","query":"b"}', b"{}"]
+)
+async def test_malformed_bodies_are_invalid(make: Any, body: bytes) -> None:
+    assert is_google_error(await ask(make(), "POST", QUERIES, body), 400, "invalid")
+
+
+async def test_every_answer_may_not_be_stored_or_sniffed(make: Any) -> None:
+    reply = await ask(make(), "GET", "/projects/acme-shop/datasets")
+    assert reply.headers[b"cache-control"] == b"no-store"
+    assert reply.headers[b"x-content-type-options"] == b"nosniff"
+    assert int(reply.headers[b"content-length"]) == len(reply.body)
+
+
+async def test_a_client_that_leaves_mid_body_is_counted_and_not_answered(
+    make: Any, log: Any
+) -> None:
+    sent: list[Any] = []
+
+    async def gone() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": QUERIES, "raw_path": QUERIES.encode(),
+        "query_string": b"", "headers": TOKEN,
+    }  # fmt: skip
+    await make()(scope, gone, send)
+    assert sent == []
+    assert log()[0]["status"] == 499
+
+
+async def test_websockets_are_closed_and_lifespan_is_acknowledged(make: Any) -> None:
+    sent: list[Any] = []
+    messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    await make()({"type": "websocket"}, receive, send)
+    await make()({"type": "lifespan"}, receive, send)
+    assert sent == ["websocket.close", "lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+def raw(url: str, request: bytes) -> bytes:
+    """Send bytes as they are and read until the server closes."""
+    host = urlsplit(url)
+    answer = b""
+    with socket.create_connection((host.hostname, host.port), timeout=5) as connection:
+        connection.sendall(request)
+        while chunk := connection.recv(65536):
+            answer += chunk
+    return answer
+
+
+def test_over_a_real_socket_bad_requests_get_one_clear_answer(serve: Any) -> None:
+    served = serve()
+    auth = b"Host: x\r\nConnection: close\r\nAuthorization: Bearer token-a\r\n"
+    absolute = raw(
+        served.url, b"GET http://evil.example/projects/p/datasets HTTP/1.1\r\n" + auth + b"\r\n"
+    )
+    dotted = raw(served.url, b"GET /projects/p/x/../datasets HTTP/1.1\r\n" + auth + b"\r\n")
+    smuggled = raw(
+        served.url,
+        b"POST /projects/p/queries HTTP/1.1\r\n" + auth
+        + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"0\r\n\r\nGET /metrics HTTP/1.1\r\n\r\n",
+    )  # fmt: skip
+    chunked = raw(
+        served.url,
+        b"POST /projects/p/queries HTTP/1.1\r\n" + auth
+        + b'Transfer-Encoding: chunked\r\n\r\n15\r\n{"query": "SELECT 1"}\r\n0\r\n\r\n',
+    )  # fmt: skip
+    head = raw(served.url, b"HEAD /healthz HTTP/1.1\r\n" + auth + b"\r\n")
+    # RFC 9112 section 3.2.2: a server must accept the absolute form; only its path counts here.
+    assert absolute.startswith(b"HTTP/1.1 200")
+    assert dotted.startswith(b"HTTP/1.1 400")
+    assert b"keystile_requests" not in smuggled
+    assert smuggled.startswith(b"HTTP/1.1 400")
+    assert chunked.startswith(b"HTTP/1.1 200")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert head.endswith(b"\r\n\r\n")
+
+
+def test_a_client_that_leaves_while_it_waits_leaves_its_job_running(serve: Any) -> None:
+    served = serve(fakes.FakeGate(hold_seconds=0.3))
+    host = urlsplit(served.url)
+    body = b'{"query": "SELECT 1"}'
+    auth = b"Host: x\r\nAuthorization: Bearer token-a\r\n"
+    with socket.create_connection((host.hostname, host.port), timeout=5) as connection:
+        connection.sendall(
+            b"POST /projects/p/queries HTTP/1.1\r\n" + auth
+            + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        )  # fmt: skip
+    closed = auth + b"Connection: close\r\n\r\n"
+    answer = raw(served.url, b"GET /projects/p/queries/job-1 HTTP/1.1\r\n" + closed)
+    assert b'"jobComplete":true' in answer
