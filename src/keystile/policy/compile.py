@@ -1,0 +1,190 @@
+"""Documents to an immutable `Policy`; everything that could be wrong with them is found here."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from keystile.model.decision import ApprovalDemand, Effect
+from keystile.model.errors import UnsafeConfigurationError
+from keystile.model.facts import Action
+from keystile.model.masks import ConstantMask, KeepLastMask, Mask, PatternMask
+from keystile.policy.conditions import Condition, Conditions, UnknownLabelError
+from keystile.policy.document import Document, Rule, seconds
+from keystile.policy.labels import Labeller, ancestors
+from keystile.policy.parse import Parsed, parse, suggestion
+from keystile.policy.policy import DEFAULT_DENY, NOT_UNDERSTOOD, Policy
+from keystile.policy.protection import Protection
+from keystile.policy.rules import CompiledRule, compile_agents, compile_scope
+
+_EFFECTS = ("allow", "deny", "require_approval")
+
+
+def compile_policy(documents: Mapping[str, str]) -> Policy:
+    """Compile a policy from YAML texts by file name; the union counts, their order means nothing.
+
+    Raises `UnsafeConfigurationError` with file, line and, where one is near, the word meant.
+    """
+    files = [parse(file, text) for file, text in sorted(documents.items())]
+    labeller = Labeller()
+    known = {label for file in files for label in _add_labels(file, labeller)}
+    masks: dict[str, list[Mask]] = {}
+    for file in files:
+        _add_masks(file, known, masks)
+    conditions = Conditions(known)
+    rules: dict[str, CompiledRule] = {}
+    for file in files:
+        for number, rule in enumerate(file.document.rules):
+            at = f"$.rules[{number}]"
+            if rule.name in rules or rule.name in {DEFAULT_DENY, NOT_UNDERSTOOD}:
+                raise file.error(
+                    f"{at}.name", f"rule name `{rule.name}` is taken", "choose another"
+                )
+            rules[rule.name] = _RuleCompiler(file, at, known, conditions).compile(rule)
+    return Policy(
+        _digest(file.document for file in files),
+        [rules[name] for name in sorted(rules)],
+        conditions,
+        Protection(labeller, masks),
+    )
+
+
+def _add_labels(file: Parsed, labeller: Labeller) -> Iterable[str]:
+    """Add a file's labels; give each one and all above it."""
+    known: set[str] = set()
+    for number, entry in enumerate(file.document.labels):
+        at = f"$.labels[{number}]"
+        if not entry.columns and not entry.policy_tags:
+            message = f"label `{entry.label}` is put on nothing"
+            raise file.error(at, message, "give `columns` or `policy_tags`")
+        adders: tuple[tuple[str, Callable[[str, str], None], tuple[str, ...]], ...] = (
+            ("columns", labeller.add_columns, entry.columns),
+            ("policy_tags", labeller.add_policy_tags, entry.policy_tags),
+        )
+        for word, add, patterns in adders:
+            for index, pattern in enumerate(patterns):
+                try:
+                    add(entry.label, pattern)
+                except ValueError:
+                    message = f"pattern `{pattern}` has an empty or blank part"
+                    raise file.error(f"{at}.{word}[{index}]", message) from None
+        known.update(ancestors(entry.label))
+    return known
+
+
+def _add_masks(file: Parsed, known: set[str], masks: dict[str, list[Mask]]) -> None:
+    for number, entry in enumerate(file.document.masks):
+        at = f"$.masks[{number}]"
+        _check_label(file, f"{at}.label", entry.label, known)
+        mask = entry.mask
+        if isinstance(mask, KeepLastMask) and mask.count < 0:
+            raise file.error(f"{at}.mask.count", "`count` is below 0")
+        if isinstance(mask, PatternMask) and not mask.pattern:
+            raise file.error(f"{at}.mask.pattern", "`pattern` is empty", "use the mask `default`")
+        if isinstance(mask, ConstantMask) and not _is_sayable(mask.value):
+            raise file.error(f"{at}.mask.value", "`value` is no finite number")
+        masks.setdefault(entry.label, []).append(mask)
+
+
+def _is_sayable(value: str | float) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _check_label(file: Parsed, at: str, label: str, known: set[str]) -> None:
+    # INVARIANT: a label that nothing carries is an error: a misspelt one would protect nothing.
+    if label not in known:
+        raise file.error(at, f"unknown label `{label}`", suggestion(label, list(known)))
+
+
+class _RuleCompiler:
+    """Compiles one rule, whose place in `file` is `at`."""
+
+    def __init__(self, file: Parsed, at: str, known: set[str], conditions: Conditions) -> None:
+        self._file = file
+        self._at = at
+        self._known = known
+        self._conditions = conditions
+
+    def compile(self, rule: Rule) -> CompiledRule:
+        effect = self._effect(rule)
+        self._check_unmask(rule)
+        for word in ("agents", "resources"):
+            section = getattr(rule, word)
+            if section is not None and not any(msgspec.structs.astuple(section)):
+                raise self._error(word, f"`{word}` names nothing", "leave it out to mean all")
+        try:
+            scope = compile_scope(rule.resources, ignore_case=effect is not Effect.ALLOW)
+        except ValueError as error:
+            raise self._error("resources", str(error), "use `*` for any") from error
+        return CompiledRule(
+            name=rule.name,
+            effect=effect,
+            message=rule.message,
+            agents=compile_agents(rule.agents),
+            scope=scope,
+            condition=None if rule.when is None else self._condition(rule.when),
+            actions=frozenset(rule.allow or rule.deny or Action),
+            unmask=frozenset(rule.unmask),
+            demand=_demand(rule),
+        )
+
+    def _effect(self, rule: Rule) -> Effect:
+        given = [word for word in _EFFECTS if getattr(rule, word) is not None]
+        if len(given) != 1:
+            has = f"both `{given[0]}` and `{given[1]}`" if given else "no effect"
+            hint = "give exactly one of `allow`, `deny` and `require_approval`"
+            raise self._error("name", f"rule `{rule.name}` has {has}", hint)
+        return Effect(given[0])
+
+    def _check_unmask(self, rule: Rule) -> None:
+        for label in rule.unmask:
+            _check_label(self._file, f"{self._at}.unmask", label, self._known)
+        if rule.unmask and Action.READ not in (rule.allow or ()):
+            message = "`unmask` is given without `allow: [read]`"
+            raise self._error("unmask", message, "values are shown by reading them")
+        if rule.require_approval:
+            for label in rule.require_approval.unmask:
+                at = f"{self._at}.require_approval.unmask"
+                _check_label(self._file, at, label, self._known)
+
+    def _condition(self, text: str) -> Condition:
+        try:
+            return self._conditions.compile(text)
+        except UnknownLabelError as error:
+            hint = suggestion(error.label, list(self._known))
+            raise self._error("when", str(error), hint) from error
+        except ValueError as error:
+            raise self._error("when", f"`when` {error}") from error
+
+    def _error(self, word: str, message: str, hint: str = "") -> UnsafeConfigurationError:
+        hint = hint or "see docs/reference/policy.md"
+        return self._file.error(f"{self._at}.{word}", message, hint)
+
+
+def _demand(rule: Rule) -> ApprovalDemand | None:
+    approval = rule.require_approval
+    if approval is None:
+        return None
+    return ApprovalDemand(
+        rule=rule.name,
+        approvers=approval.approvers,
+        count=approval.count,
+        expires_seconds=seconds(approval.expires),
+        unmask=approval.unmask,
+    )
+
+
+def _digest(documents: Iterable[Document]) -> str:
+    """Hash what the documents say; files, order, comments and layout do not count."""
+    union = [
+        sorted(
+            msgspec.json.encode([word, entry], order="deterministic")
+            for document in documents
+            for word in ("labels", "masks", "rules")
+            for entry in getattr(document, word)
+        )
+    ]
+    return hashlib.sha256(b"keystile-policy-1\n" + b"\n".join(*union)).hexdigest()

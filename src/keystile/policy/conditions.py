@@ -1,0 +1,172 @@
+"""CEL conditions: the words they may use, checked when the policy is compiled.
+
+The language is the Common Expression Language (https://cel.dev) with its standard functions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from typing import Any
+
+import msgspec
+from cel_expr_python import cel
+
+from keystile.model.facts import QueryFacts
+from keystile.model.principal import Principal
+from keystile.policy.context import Context
+
+_TEXT = cel.Type.STRING
+_TEXTS = cel.Type.List(_TEXT)
+# What `query.touches(…)` is called on: three lists of labels, in the order of `_FUNCTIONS`.
+_LABELS = cel.Type.List(_TEXTS)
+_FUNCTIONS = ("touches", "outputs", "filters")
+_LABEL_ARGUMENT = re.compile(r"""\.\s*(?:touches|outputs|filters)\s*\(\s*(["'])(.*?)\1\s*\)""")
+
+_AGENT_WORDS: dict[str, Any] = {
+    "agent.name": _TEXT,
+    "agent.groups": _TEXTS,
+    "agent.attributes": cel.Type.Map(_TEXT, _TEXT),
+    "agent.service_account": _TEXT,
+    "agent.issuer": _TEXT,
+    "agent.subject": _TEXT,
+    "agent.on_behalf_of": _TEXT,
+    "request.project": _TEXT,
+    "request.time": cel.Type.TIMESTAMP,
+    "request.dry_run": cel.Type.BOOL,
+}
+_QUERY_WORDS: dict[str, Any] = {
+    "query": _LABELS,
+    "query.statement": _TEXT,
+    "query.actions": _TEXTS,
+    "query.tables": _TEXTS,
+    "query.functions": _TEXTS,
+}
+
+Activation = Any
+"""Values of the words for one request, as the CEL runtime holds them."""
+
+
+class TouchedLabels(msgspec.Struct, frozen=True):
+    """Labels, and all labels above them, on the columns that a query uses.
+
+    `touches`: any use; `outputs`: part of a result's value; `filters`: decides which rows appear.
+    """
+
+    touches: frozenset[str] = frozenset()
+    outputs: frozenset[str] = frozenset()
+    filters: frozenset[str] = frozenset()
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """A compiled condition. `about_query` is False where it asks only for agent and request."""
+
+    text: str
+    about_query: bool
+    expression: Any
+
+    def holds(self, activation: Activation) -> bool | None:
+        """Evaluate; None where that fails, for example for an attribute that the agent lacks."""
+        try:
+            value = self.expression.eval(activation)
+        except RuntimeError:
+            return None
+        return bool(value.value()) if value.type() == cel.Type.BOOL else None
+
+
+class Conditions:
+    """Compiles and evaluates the conditions of one policy, which knows these `labels`."""
+
+    def __init__(self, labels: Collection[str]) -> None:
+        """Declare the words. `labels` holds each declared label and all above it."""
+        self._known = frozenset(labels)
+        self._about_agent = cel.NewEnv(variables=_AGENT_WORDS)
+        self._about_query = cel.NewEnv(
+            variables=_AGENT_WORDS | _QUERY_WORDS,
+            functions=[
+                cel.FunctionDecl(
+                    name,
+                    [
+                        cel.Overload(
+                            f"query_{name}",
+                            return_type=cel.Type.BOOL,
+                            parameters=[_LABELS, _TEXT],
+                            is_member=True,
+                            impl=self._asks_for(number),
+                        )
+                    ],
+                )
+                for number, name in enumerate(_FUNCTIONS)
+            ],
+        )
+
+    def compile(self, text: str) -> Condition:
+        """Type-check one condition. Raises `ValueError` with a sentence for the policy's author."""
+        expression = _checked(self._about_query, text)
+        for argument in _LABEL_ARGUMENT.finditer(text):
+            if argument[2] not in self._known:
+                raise UnknownLabelError(argument[2])
+        try:
+            _checked(self._about_agent, text)
+        except ValueError:
+            return Condition(text, about_query=True, expression=expression)
+        return Condition(text, about_query=False, expression=expression)
+
+    def activation(
+        self, principal: Principal, facts: QueryFacts, labels: TouchedLabels, context: Context
+    ) -> Activation:
+        """Bind the words to one request."""
+        return self._about_query.Activation(
+            {
+                "agent.name": principal.agent,
+                "agent.groups": list(principal.groups),
+                "agent.attributes": principal.attributes,
+                "agent.service_account": principal.service_account,
+                "agent.issuer": principal.issuer,
+                "agent.subject": principal.subject,
+                "agent.on_behalf_of": principal.on_behalf_of,
+                "request.project": context.project,
+                "request.time": context.time,
+                "request.dry_run": context.dry_run,
+                "query": [sorted(getattr(labels, name)) for name in _FUNCTIONS],
+                "query.statement": facts.statement,
+                "query.actions": [str(action) for action in facts.actions],
+                "query.tables": [str(table) for table in sorted({*facts.reads, *facts.writes})],
+                "query.functions": list(facts.functions),
+            }
+        )
+
+    def _asks_for(self, number: int) -> Callable[[list[list[str]], str], bool]:
+        def asks(labels: list[list[str]], label: str) -> bool:
+            if label not in self._known:  # computed, so not seen when compiled: an error, not False
+                raise UnknownLabelError(label)
+            return label in labels[number]
+
+        return asks
+
+
+class UnknownLabelError(ValueError):
+    """A condition names a label that no document declares."""
+
+    def __init__(self, label: str) -> None:
+        """Keep the label for a suggestion."""
+        super().__init__(f"unknown label `{label}`")
+        self.label = label
+
+
+def _checked(env: Any, text: str) -> Any:
+    """Compile `text` to a BOOL expression. Raises `ValueError`."""
+    try:
+        expression = env.compile(text)
+    except RuntimeError as error:
+        raise ValueError(_first_problem(str(error))) from error
+    if expression.return_type() != cel.Type.BOOL:
+        raise ValueError(f"gives {expression.return_type().name()}, not true or false")
+    return expression
+
+
+def _first_problem(report: str) -> str:
+    """Take the sentence out of the checker's report, without the drawing under it."""
+    problem = report.removeprefix("INVALID_ARGUMENT: ").splitlines()[0]
+    problem = re.sub(r"^ERROR: <input>:(\d+):(\d+): ", r"at character \2: ", problem)
+    return problem.removesuffix(" (in container '')")

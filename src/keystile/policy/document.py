@@ -1,0 +1,116 @@
+"""The words of a policy document. Every unknown word is refused, here and in the JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from keystile.model.facts import Action
+from keystile.model.masks import Mask
+
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+Texts = Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)]
+LabelName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]+(\.[a-z0-9_-]+)*$")]
+RuleName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Actions = Annotated[tuple[Action, ...], msgspec.Meta(min_length=1)]
+Duration = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,5}[smhd]$")]
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every section: an unknown word in the file is an error, not a silent nothing."""
+
+
+class Labelling(Section, frozen=True, kw_only=True):
+    """What carries `label`: columns by name pattern, or by the policy tags that BigQuery holds.
+
+    `columns` are `project.dataset.table.column.path` patterns, matched from the end, so leading
+    parts may be left out. `policy_tags` are `projects/…/policyTags/…` patterns.
+    """
+
+    label: LabelName
+    columns: tuple[Text, ...] = ()
+    policy_tags: tuple[Text, ...] = ()
+
+
+class Masking(Section, frozen=True, kw_only=True):
+    """How columns with `label`, or one below it, look to an agent with no right to the values."""
+
+    label: LabelName
+    mask: Mask
+
+
+class Agents(Section, frozen=True, kw_only=True):
+    """Whom a rule is about. Every word given must fit; within a word any one value suffices.
+
+    `attributes` asks for exact values, all of them.
+    """
+
+    groups: Texts | None = None
+    names: Texts | None = None
+    subjects: Texts | None = None
+    issuers: Texts | None = None
+    service_accounts: Texts | None = None
+    attributes: Annotated[dict[Text, str], msgspec.Meta(min_length=1)] | None = None
+
+
+class Resources(Section, frozen=True, kw_only=True):
+    """Which tables a rule is about: those that any entry of any list names.
+
+    Entries are full names (`project`, `project.dataset`, `project.dataset.table`); `*` stands for
+    any characters within one part.
+    """
+
+    projects: Texts | None = None
+    datasets: Texts | None = None
+    tables: Texts | None = None
+
+
+class RequireApproval(Section, frozen=True, kw_only=True):
+    """Any `count` distinct people of the groups in `from` must approve within `expires`.
+
+    `unmask` are labels whose values the approval shows.
+    """
+
+    approvers: Texts = msgspec.field(name="from")
+    count: Annotated[int, msgspec.Meta(ge=1)] = 1
+    expires: Duration = "30m"
+    unmask: tuple[LabelName, ...] = ()
+
+
+class Rule(Section, frozen=True, kw_only=True):
+    """One rule: whom and what it is about, when it holds, and exactly one effect.
+
+    The effect is one of `allow`, `deny` (lists of actions) and `require_approval`. `unmask` goes
+    with `allow` only. `message` is the sentence that the agent sees.
+    """
+
+    name: RuleName
+    agents: Agents | None = None
+    resources: Resources | None = None
+    when: Text | None = None
+    allow: Actions | None = None
+    deny: Actions | None = None
+    require_approval: RequireApproval | None = None
+    unmask: tuple[LabelName, ...] = ()
+    message: str = ""
+
+
+class Document(Section, frozen=True, kw_only=True):
+    """One YAML file. A policy is the union of its files; their order means nothing."""
+
+    labels: tuple[Labelling, ...] = ()
+    masks: tuple[Masking, ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+
+def seconds(duration: str) -> int:
+    """Turn a `Duration` such as `30m` into seconds."""
+    return int(duration[:-1]) * _SECONDS[duration[-1]]
+
+
+def json_schema() -> dict[str, Any]:
+    """Give the JSON Schema of a document, for editors; `schema.json` beside this file holds it."""
+    return {"title": "Keystile policy", **msgspec.json.schema(Document)}

@@ -1,0 +1,53 @@
+"""A decision and its facts as plain data, for `keystile policy explain --json` and the console."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from keystile.model.decision import Decision
+from keystile.model.facts import QueryFacts
+
+
+def explanation(facts: QueryFacts, decision: Decision) -> dict[str, Any]:
+    """Give what the query does, what was decided and why: dicts, lists, texts and numbers only."""
+    masked = {mask.column: mask for mask in decision.masks}
+    return {
+        "effect": str(decision.effect),
+        "reasons": msgspec.to_builtins(decision.reasons),
+        "approvals": msgspec.to_builtins(decision.approvals),
+        "policy_digest": decision.policy_digest,
+        "statement": facts.statement,
+        "actions": [str(action) for action in facts.actions],
+        "reads": [str(table) for table in facts.reads],
+        "writes": [str(table) for table in facts.writes],
+        "functions": list(facts.functions),
+        "columns": [
+            {
+                "column": str(use.column),
+                "uses": [str(how) for how in use.uses],
+                "label": masked[use.column].label if use.column in masked else None,
+                "mask": _mask(masked[use.column].mask) if use.column in masked else None,
+            }
+            for use in facts.columns
+        ],
+        "output": [
+            {
+                "name": column.name,
+                "type": str(column.type),
+                "sources": [str(source) for source in column.sources],
+            }
+            for column in facts.output
+        ],
+        "masks": [
+            {"column": str(mask.column), "label": mask.label, "mask": _mask(mask.mask)}
+            for mask in decision.masks
+        ],
+        "not_understood": msgspec.to_builtins(facts.opaque),
+    }
+
+
+def _mask(mask: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(mask)
+    return plain

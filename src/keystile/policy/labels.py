@@ -1,0 +1,84 @@
+"""Which labels a table's leaves carry.
+
+Patterns ignore case in every part: BigQuery's column names do, datasets may, and a label that fits
+one column too many hides, where one too few would show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from keystile.model.schema import Field, Table
+from keystile.policy.patterns import Part, fit, names, parts
+
+Path = tuple[str, ...]
+
+
+def ancestors(label: str) -> Iterator[str]:
+    """Yield `label` and every label above it: `pii.id.ssn`, `pii.id`, `pii`."""
+    while label:
+        yield label
+        label = label.rpartition(".")[0]
+
+
+def covers(above: str, label: str) -> bool:
+    """Tell whether `above` is `label` or stands above it: `pii` covers `pii.ssn`, not `piii`."""
+    return label == above or label.startswith(f"{above}.")
+
+
+class Labeller:
+    """Finds labels by column pattern and by policy tag."""
+
+    def __init__(self) -> None:
+        """Start with no pattern."""
+        self._by_last_name: dict[str, list[tuple[tuple[Part, ...], str]]] = {}
+        self._by_wild_name: list[tuple[tuple[Part, ...], str]] = []
+        self._by_tag: list[tuple[tuple[Part, ...], str]] = []
+
+    def add_columns(self, label: str, pattern: str) -> None:
+        """Label what `pattern` fits. Raises `ValueError` where it is malformed."""
+        compiled = parts(names(pattern), ignore_case=True)
+        last = compiled[-1]
+        if isinstance(last, str):
+            self._by_last_name.setdefault(last, []).append((compiled, label))
+        else:
+            self._by_wild_name.append((compiled, label))
+
+    def add_policy_tags(self, label: str, pattern: str) -> None:
+        """Label columns with a tag that `pattern` fits. Raises `ValueError` if malformed."""
+        self._by_tag.append((parts(pattern.split("/"), ignore_case=True), label))
+
+    def labels(self, table: Table) -> dict[Path, tuple[str, ...]]:
+        """Give the labels of every labelled leaf, sorted; a STRUCT's labels go to its leaves."""
+        root = [table.id.project, table.id.dataset, table.id.table]
+        full_name = [name.casefold() for name in root]
+        found: dict[Path, tuple[str, ...]] = {}
+        self._visit(table.fields, (), full_name, frozenset(), found)
+        return found
+
+    def _visit(
+        self,
+        fields: Sequence[Field],
+        path: Path,
+        full_name: list[str],
+        inherited: frozenset[str],
+        found: dict[Path, tuple[str, ...]],
+    ) -> None:
+        for field in fields:
+            here = [*full_name, field.name.casefold()]
+            labels = inherited.union(self._of_name(here), self._of_tags(field.policy_tags))
+            if field.fields:
+                self._visit(field.fields, (*path, field.name), here, labels, found)
+            elif labels:
+                found[*path, field.name] = tuple(sorted(labels))
+
+    def _of_name(self, full_name: list[str]) -> Iterator[str]:
+        for patterns in (self._by_last_name.get(full_name[-1], ()), self._by_wild_name):
+            for pattern, label in patterns:
+                if fit(pattern, full_name[-len(pattern) :]):
+                    yield label
+
+    def _of_tags(self, tags: Sequence[str]) -> Iterator[str]:
+        for tag in tags:
+            segments = tag.casefold().split("/")
+            yield from (label for pattern, label in self._by_tag if fit(pattern, segments))

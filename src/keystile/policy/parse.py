@@ -1,0 +1,135 @@
+"""YAML text to a `Document`, with the file and the line in every complaint.
+
+Stricter than YAML: a word given twice, an alias and a merge key are refused, because each makes a
+rule say something else than what stands on the line that a reviewer reads.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+
+import msgspec
+import yaml
+
+from keystile.model.errors import UnsafeConfigurationError
+from keystile.model.facts import Action
+from keystile.model.masks import Mask
+from keystile.policy.document import Document, Section
+
+_UNKNOWN_FIELD = re.compile(r"unknown field `(.*?)`")
+_INVALID_VALUE = re.compile(r"Invalid .*value '(.*?)'")
+_HINT = "see docs/reference/policy.md"
+
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Parsed(msgspec.Struct, frozen=True):
+    """A document and where its parts stand: `lines` maps paths like `$.rules[0].when` to lines."""
+
+    file: str
+    document: Document
+    lines: dict[str, int]
+
+    def error(self, path: str, message: str, hint: str = _HINT) -> UnsafeConfigurationError:
+        """Make the error for the part at `path`."""
+        return _error(self.file, _line(self.lines, path), message, hint)
+
+
+def parse(file: str, text: str) -> Parsed:
+    """Read one document. Raises `UnsafeConfigurationError`."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        lines = dict(_walk(file, node, "$")) if node else {}
+        data = loader.construct_document(node) if node else None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise _error(file, mark.line + 1 if mark else 0, f"not valid YAML: {problem}") from error
+    except (ValueError, RecursionError) as error:  # a date that is none, text nested too deep
+        raise _error(file, 0, f"not valid YAML: {error}") from error
+    finally:
+        loader.dispose()
+    try:
+        return Parsed(file, msgspec.convert({} if data is None else data, Document), lines)
+    except msgspec.ValidationError as error:
+        raise _refusal(file, str(error), lines) from error
+
+
+def suggestion(word: str, words: Iterator[str] | list[str]) -> str:
+    """Give `did you mean …?` where a known word is close to `word`, else the general hint."""
+    close = difflib.get_close_matches(word, sorted(set(words)), n=1)
+    return f"did you mean `{close[0]}`?" if close else _HINT
+
+
+def _walk(file: str, node: yaml.Node, path: str) -> Iterator[tuple[str, int]]:
+    """Yield every part's path and line; refuse what makes a line say less than it seems."""
+    seen: set[int] = set()
+    waiting = [(path, node)]
+    while waiting:
+        path, node = waiting.pop()
+        line = node.start_mark.line + 1
+        yield path, line
+        if id(node) in seen:
+            raise _error(file, line, "an alias is used", "write the value out")
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [(f"{path}[{n}]", child) for n, child in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
+            words: set[str] = set()
+            for key, value in node.value:
+                at = key.start_mark.line + 1
+                if not isinstance(key, yaml.ScalarNode) or key.tag.endswith(":merge"):
+                    raise _error(file, at, "a key is not a plain word", "write the keys out")
+                if key.value in words:
+                    raise _error(file, at, f"`{key.value}` is given twice", "keep one of them")
+                words.add(key.value)
+                waiting.append((f"{path}.{key.value}", value))
+                yield f"{path}.{key.value}", at
+
+
+def _refusal(file: str, problem: str, lines: dict[str, int]) -> UnsafeConfigurationError:
+    """Turn msgspec's complaint into ours."""
+    message, _, place = problem.partition(" - at ")
+    path = place.strip("`")
+    hint = _HINT
+    if field := _UNKNOWN_FIELD.search(message):
+        path = f"{path or '$'}.{field[1]}"
+        message = f"unknown word `{field[1]}`"
+        hint = suggestion(field[1], _words())
+    elif value := _INVALID_VALUE.search(message):
+        message = f"unknown value `{value[1]}`"
+        hint = suggestion(value[1], _values())
+    message = message[:1].lower() + message[1:]
+    where = f" at `{path.removeprefix('$.')}`" if path not in {"", "$"} else ""
+    return _error(file, _line(lines, path), message + where, hint)
+
+
+def _error(file: str, line: int, message: str, hint: str = _HINT) -> UnsafeConfigurationError:
+    place = f"`{file}` line {line}" if line else f"`{file}`"
+    return UnsafeConfigurationError(f"{place}: {message}", hint=hint)
+
+
+def _line(lines: dict[str, int], path: str) -> int:
+    """Give the line of `path`, or of the nearest part around it."""
+    while path and path not in lines:
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return lines.get(path, 0)
+
+
+def _structs() -> Iterator[type[msgspec.Struct]]:
+    yield from (*Section.__subclasses__(), *Mask.__args__)
+
+
+def _words() -> Iterator[str]:
+    """Yield every word of the language."""
+    for struct in _structs():
+        yield from struct.__struct_encode_fields__
+
+
+def _values() -> Iterator[str]:
+    """Yield every fixed value: actions and kinds of masks."""
+    yield from Action
+    yield from (str(struct.__struct_config__.tag) for struct in Mask.__args__)

@@ -1,0 +1,38 @@
+"""Patterns over names of parts, in which `*` stands for any characters within one part."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+Part = str | re.Pattern[str]
+"""A literal name, or the expression of a name with `*` in it."""
+
+
+def names(text: str) -> list[str]:
+    """Split `a.b.c` into its parts; a domain-scoped project `example.com:p` is one part."""
+    domain, colon, rest = text.rpartition(":")
+    first, *others = rest.split(".")
+    return [f"{domain}{colon}{first}", *others]
+
+
+def parts(texts: Sequence[str], *, ignore_case: bool) -> tuple[Part, ...]:
+    """Compile each part. Raises `ValueError` where one is empty or holds a blank."""
+    for text in texts:
+        if not text or text != "".join(text.split()):
+            raise ValueError(text)
+    return tuple(_part(text.casefold() if ignore_case else text) for text in texts)
+
+
+def fit(pattern: Sequence[Part], candidate: Sequence[str]) -> bool:
+    """Tell whether every part fits the name at its place, and none is left over."""
+    return len(pattern) == len(candidate) and all(
+        part == name if isinstance(part, str) else part.fullmatch(name) is not None
+        for part, name in zip(pattern, candidate, strict=True)
+    )
+
+
+def _part(text: str) -> Part:
+    if "*" not in text:
+        return text
+    return re.compile(".*".join(map(re.escape, re.split(r"\*+", text))), re.DOTALL)

@@ -1,0 +1,117 @@
+"""What is protected in a table, and by which mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from keystile.model.decision import ColumnMask
+from keystile.model.masks import DefaultMask, Mask
+from keystile.model.schema import ColumnRef, Field, Table, TableId
+from keystile.policy.labels import Labeller, Path, ancestors, covers
+from keystile.policy.strength import most_protective, rank
+
+_CACHED_TABLES = 4096
+
+
+class ProtectedTable(msgspec.Struct, frozen=True):
+    """What holds for a table with exactly these `fields`.
+
+    `labels` has the labelled leaves. `covered` has every column and field, with each label on it
+    or on a leaf below it and all labels above those: what `query.touches` asks. `masks` are those
+    that hold where nothing is unmasked.
+    """
+
+    fields: tuple[Field, ...]
+    labels: Mapping[Path, tuple[str, ...]]
+    covered: Mapping[Path, frozenset[str]]
+    masks: tuple[ColumnMask, ...]
+
+
+class Protection:
+    """Labels and masks of a policy, applied to tables; remembers the tables that it has seen."""
+
+    def __init__(self, labeller: Labeller, masks: Mapping[str, Sequence[Mask]]) -> None:
+        """Take each label's masks; where it has several the most protective one counts."""
+        self._labeller = labeller
+        self._masks = {label: most_protective(several) for label, several in masks.items()}
+        self._seen: dict[TableId, ProtectedTable] = {}
+
+    def of(self, table: Table) -> ProtectedTable:
+        """Give what is protected in `table`.
+
+        INVARIANT: the answer depends on the table's id and fields alone; an etag that should have
+        changed and did not cannot serve the labels of an older schema.
+        """
+        known = self._seen.get(table.id)
+        if known is not None and (known.fields is table.fields or known.fields == table.fields):
+            return known
+        if len(self._seen) >= _CACHED_TABLES:
+            self._seen.clear()
+        made = self._seen[table.id] = self._protect(table)
+        return made
+
+    def masks(self, table: Table, lifted: frozenset[str]) -> tuple[ColumnMask, ...]:
+        """Give the masks that hold on `table` for someone with the unmask rights `lifted`.
+
+        A column is shown only where every label on it is lifted.
+        """
+        protected = self.of(table)
+        if not lifted:
+            return protected.masks
+        return self._column_masks(table.id, protected.labels, lifted)
+
+    def _protect(self, table: Table) -> ProtectedTable:
+        labels = self._labeller.labels(table)
+        covered: dict[Path, set[str]] = {}
+        for path in _leaves(table.fields):
+            above = {up for label in labels.get(path, ()) for up in ancestors(label)}
+            for depth in range(1, len(path) + 1):
+                covered.setdefault(path[:depth], set()).update(above)
+        return ProtectedTable(
+            table.fields,
+            labels,
+            {path: frozenset(found) for path, found in covered.items()},
+            self._column_masks(table.id, labels, frozenset()),
+        )
+
+    def _column_masks(
+        self, table: TableId, labels: Mapping[Path, tuple[str, ...]], lifted: frozenset[str]
+    ) -> tuple[ColumnMask, ...]:
+        found = []
+        for path, on_column in labels.items():
+            left = [label for label in on_column if lifted.isdisjoint(ancestors(label))]
+            if left:
+                label, mask = self._strongest(left)
+                found.append(ColumnMask(ColumnRef(table, path), label, mask))
+        return tuple(found)
+
+    def _strongest(self, labels: Sequence[str]) -> tuple[str, Mask]:
+        """Choose among a column's labels: of each branch the lowest, of these the strongest.
+
+        `pii.email` beside `pii` says the same more exactly; `secret` beside them says something
+        else, so its mask counts as well.
+        """
+        lowest = [
+            label
+            for label in labels
+            if not any(other != label and covers(label, other) for other in labels)
+        ]
+        chosen = [(label, self._mask(label)) for label in lowest]
+        return min(chosen, key=lambda pair: (rank(pair[1]), pair[0]))
+
+    def _mask(self, label: str) -> Mask:
+        """Give the mask of the label or of the nearest one above it, else the type's default."""
+        return next(
+            (self._masks[up] for up in ancestors(label) if up in self._masks), DefaultMask()
+        )
+
+
+def _leaves(fields: Sequence[Field], above: Path = ()) -> Iterator[Path]:
+    for field in fields:
+        path = (*above, field.name)
+        if field.fields:
+            yield from _leaves(field.fields, path)
+        else:
+            yield path

@@ -1,0 +1,147 @@
+"""Compiled rules: whom each is about, which tables, what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from keystile.model.decision import ApprovalDemand, Effect
+from keystile.model.facts import Action
+from keystile.model.principal import Principal
+from keystile.model.schema import TableId
+from keystile.policy import document
+from keystile.policy.conditions import Condition
+from keystile.policy.patterns import Part, fit, names, parts
+
+Key = tuple[str, ...]
+"""One thing that is true of a principal, such as `("group", "analytics")`."""
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """The tables that a rule is about: full-name patterns of one, two or three parts.
+
+    Rules that protect ignore case, as datasets may; rules that permit do not.
+    """
+
+    patterns: tuple[tuple[Part, ...], ...]
+    ignore_case: bool
+
+    def holds(self, table: TableId) -> bool:
+        """Tell whether any pattern names the table, its dataset or its project."""
+        return self._names((table.project, table.dataset, table.table))
+
+    def reaches(self, project: str, dataset: str) -> bool:
+        """Tell whether any pattern could name a table of the dataset."""
+        return self._names((project, dataset))
+
+    def _names(self, full_name: tuple[str, ...]) -> bool:
+        if self.ignore_case:
+            full_name = tuple(name.casefold() for name in full_name)
+        size = len(full_name)
+        return any(fit(pattern[:size], full_name[: len(pattern)]) for pattern in self.patterns)
+
+
+class CompiledRule(msgspec.Struct, frozen=True):
+    """One rule, ready to be asked. `scope` is None where it is about every table."""
+
+    name: str
+    effect: Effect
+    message: str
+    agents: tuple[tuple[Key, ...], ...]
+    scope: Scope | None
+    condition: Condition | None
+    actions: frozenset[Action]
+    unmask: frozenset[str]
+    demand: ApprovalDemand | None = None
+
+    def is_about(self, facts_of_agent: frozenset[Key]) -> bool:
+        """Tell whether every word about agents fits, each by any one of its values."""
+        return all(not facts_of_agent.isdisjoint(values) for values in self.agents)
+
+    def fits(self, action: Action, table: TableId | None) -> bool:
+        """Tell whether the rule is about this action on this table.
+
+        With no table known, a read reads none, so nothing can be wrong with it; anything else
+        might change whatever it wants, so only a rule about every table may allow it, and every
+        rule that protects is about it.
+        """
+        if action not in self.actions:
+            return False
+        if self.scope is None:
+            return True
+        if table is None:
+            return (action is Action.READ) == (self.effect is Effect.ALLOW)
+        return self.scope.holds(table)
+
+
+class RuleIndex:
+    """Finds the rules that are about a principal without asking each one."""
+
+    def __init__(self, rules: Sequence[CompiledRule]) -> None:
+        """Take the rules in the order in which they are to be reported."""
+        self._rules = rules
+        self._for_all: list[int] = []
+        self._by_key: dict[Key, list[int]] = {}
+        for number, rule in enumerate(rules):
+            if not rule.agents:
+                self._for_all.append(number)
+                continue
+            for key in rule.agents[0]:
+                self._by_key.setdefault(key, []).append(number)
+
+    def about(self, principal: Principal) -> list[CompiledRule]:
+        """Give every rule whose words about agents all fit, in the given order."""
+        facts = frozenset(keys_of(principal))
+        numbers = set(self._for_all)
+        for key in facts:
+            numbers.update(self._by_key.get(key, ()))
+        return [
+            rule for rule in map(self._rules.__getitem__, sorted(numbers)) if rule.is_about(facts)
+        ]
+
+
+def keys_of(principal: Principal) -> Iterator[Key]:
+    """Yield everything that `agents` can ask for."""
+    yield ("name", principal.agent)
+    yield ("subject", principal.subject)
+    yield ("issuer", principal.issuer)
+    yield ("service_account", principal.service_account)
+    for group in principal.groups:
+        yield ("group", group)
+    for name, value in principal.attributes.items():
+        yield ("attribute", name, value)
+
+
+def compile_agents(agents: document.Agents | None) -> tuple[tuple[Key, ...], ...]:
+    """Turn the words into keys, the most telling word first, which the index then uses."""
+    if agents is None:
+        return ()
+    words: Mapping[str, tuple[str, ...] | None] = {
+        "subject": agents.subjects,
+        "name": agents.names,
+        "service_account": agents.service_accounts,
+        "group": agents.groups,
+        "issuer": agents.issuers,
+    }
+    listed = [tuple((word, value) for value in values) for word, values in words.items() if values]
+    exact = [(("attribute", name, value),) for name, value in (agents.attributes or {}).items()]
+    return (*listed[:1], *exact, *listed[1:])
+
+
+def compile_scope(resources: document.Resources | None, *, ignore_case: bool) -> Scope | None:
+    """Compile full names. Raises `ValueError` with a sentence for the policy's author."""
+    if resources is None:
+        return None
+    patterns = []
+    for word, size in (("projects", 1), ("datasets", 2), ("tables", 3)):
+        for text in getattr(resources, word) or ():
+            split = names(text)
+            if len(split) != size:
+                form = ".".join(("project", "dataset", "table")[:size])
+                raise ValueError(f"`{text}` under `{word}` is not of the form `{form}`")
+            try:
+                patterns.append(parts(split, ignore_case=ignore_case))
+            except ValueError:
+                raise ValueError(f"`{text}` under `{word}` has an empty or blank part") from None
+    return Scope(tuple(patterns), ignore_case)
