@@ -1,0 +1,30 @@
+"""The result of an analysis."""
+
+from __future__ import annotations
+
+import msgspec
+
+from keystile.analysis.resolve import SpelledTable
+from keystile.analysis.statement import Statement
+from keystile.model.facts import QueryFacts
+from keystile.model.schema import Field, Table
+
+
+class Analysed(msgspec.Struct, frozen=True):
+    """A statement, what it does, and what that was found from.
+
+    `sql` is the statement's text in canonical spelling: quoted table paths are split at their dots.
+    `names` are the tables under the paths that `sql` spells. `schema` is the result's, for a
+    SELECT that is not opaque.
+    """
+
+    statement: Statement
+    sql: str
+    names: tuple[SpelledTable, ...]
+    facts: QueryFacts
+    schema: tuple[Field, ...] = ()
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Every table read or written that exists, once, as the source gave it."""
+        return tuple({spelled.table.id: spelled.table for spelled in self.names}.values())

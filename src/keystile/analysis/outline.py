@@ -1,0 +1,206 @@
+"""The first look at a text: which statement it is and which tables it names.
+
+It reads the parse tree, so it needs no schema. What it cannot vouch for becomes opaque here, before
+any table is looked up.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from keystile.analysis import names
+from keystile.analysis.doubts import doubt
+from keystile.analysis.kinds import KINDS, SCRIPT, UNKNOWN, Depth, Kind
+from keystile.analysis.parsing import Parsed, identifiers, parse
+from keystile.analysis.tree import descendants, kind, line_and_column, span
+from keystile.googlesql.engine import Engine
+from keystile.googlesql.protos import has, inherited, unwrapped
+from keystile.model.errors import KeystileError
+from keystile.model.facts import Action, Opaque
+from keystile.model.schema import TableId
+
+# BigQuery once took this first line for a switch to its old dialect.
+_LEGACY = re.compile(r"\s*#\s*legacysql", re.IGNORECASE)
+
+_DROP_ACTIONS = {
+    "FUNCTION": {Action.ROUTINE},
+    "PROCEDURE": {Action.ROUTINE},
+    "TABLE_FUNCTION": {Action.ROUTINE},
+    "AGGREGATE_FUNCTION": {Action.ROUTINE},
+    "MODEL": {Action.MODEL},
+    "CONNECTION": {Action.EXTERNAL},
+}
+
+
+class OutlineRequest(msgspec.Struct, frozen=True):
+    """The text and the defaults that complete its names (see `Statement`)."""
+
+    sql: str
+    project: str
+    dataset: str
+
+
+class NamedTable(msgspec.Struct, frozen=True):
+    """A table as the text spells it, as BigQuery knows it, and where it is first named."""
+
+    path: tuple[str, ...]
+    id: TableId
+    line: int = 0
+    column: int = 0
+
+
+class Outline(msgspec.Struct, frozen=True):
+    """What the parse tree says.
+
+    `sql` is the text with quoted paths split at their dots. `named` are all tables that the text
+    names, except those that it makes. `resolve` tells whether the engine should resolve it: not
+    where it is opaque, or names things and computes nothing.
+    """
+
+    sql: str
+    statement: str
+    actions: tuple[Action, ...]
+    named: tuple[NamedTable, ...]
+    writes: tuple[TableId, ...]
+    opaque: tuple[Opaque, ...]
+    resolve: bool
+
+    @property
+    def reads(self) -> tuple[TableId, ...]:
+        """The named tables that are no targets."""
+        return tuple(sorted({table.id for table in self.named} - set(self.writes)))
+
+
+def outline(engine: Engine, request: OutlineRequest) -> Outline:
+    """Parse the text and say what it is.
+
+    Raises `InvalidQueryError` where it does not parse, and `RefusedError` where its names are
+    ambiguous or malformed.
+    """
+    return _Look(request, parse(engine, request.sql)).outline()
+
+
+class _Look:
+    """Gathers what one parse tree says."""
+
+    def __init__(self, request: OutlineRequest, parsed: Parsed) -> None:
+        self._request = request
+        self._parsed = parsed
+        self._nodes = list(descendants(parsed.tree))
+        self._kind = SCRIPT if parsed.script else _kind(parsed.tree)
+        self._opaque: list[Opaque] = []
+
+    def outline(self) -> Outline:
+        if _LEGACY.match(self._parsed.sql):
+            self._note("`#legacySQL` directive", self._parsed.tree)
+        if self._kind.depth is Depth.OPAQUE:
+            words = self._statement_type().replace("_", " ")
+            self._note(f"{words} statement" if words != "SCRIPT" else "script", self._parsed.tree)
+        actions = set(self._kind.actions)
+        writes: set[TableId] = set()
+        for node in self._nodes:
+            if kind(node) in KINDS or kind(node).endswith("Statement"):
+                actions.update(_kind(node).actions)
+                writes.update(self._targets(node))
+                actions.update(_extra_actions(node))
+            if what := doubt(node):
+                self._note(what, node)
+        named = self._named()
+        if {table.id for table in named} - writes:
+            actions.add(Action.READ)
+        return Outline(
+            sql=self._parsed.sql,
+            statement=self._statement_type(),
+            actions=tuple(action for action in Action if action in actions),
+            named=named,
+            writes=tuple(sorted(writes)),
+            opaque=tuple(self._opaque),
+            resolve=self._kind.depth is Depth.RESOLVED and not self._opaque,
+        )
+
+    def _statement_type(self) -> str:
+        tree = self._parsed.tree
+        if kind(tree) == "ASTDropStatement":
+            return f"DROP_{_dropped(tree)}"
+        if kind(tree) == "ASTCreateTableStatement" and has(tree, "query"):
+            return "CREATE_TABLE_AS_SELECT"
+        if self._kind is UNKNOWN:
+            return kind(tree).removeprefix("AST").removesuffix("Statement").upper()
+        return self._kind.statement
+
+    def _named(self) -> tuple[NamedTable, ...]:
+        plain = []
+        for path in self._parsed.paths:
+            if what := names.strange(path):
+                self._note(what, self._where_named(path))
+            else:
+                plain.append(path)
+        names.check_cases(plain)
+        return tuple(
+            NamedTable(path, id_, *self._line_and_column(self._where_named(path)))
+            for path in plain
+            for id_ in self._resolved(path)
+        )
+
+    def _where_named(self, path: names.Path) -> Any:
+        paths = (node for node in self._nodes if kind(node) == "ASTPathExpression")
+        return next((node for node in paths if identifiers(node) == path), None)
+
+    def _targets(self, statement: Any) -> list[TableId]:
+        """Name what a statement changes; a dataset has an empty table name."""
+        targets = []
+        for field in _kind(statement).targets:
+            node = unwrapped(inherited(statement, field)) if has(statement, field) else None
+            if node is None or kind(node) != "ASTPathExpression":
+                self._note("DML on a nested field", statement)
+                continue
+            path = names.split(identifiers(node))
+            if "Schema" in kind(statement) or _dropped(statement) == "SCHEMA":
+                targets.append(TableId((self._request.project, *path)[-2], path[-1], ""))
+            elif what := names.strange(path):
+                self._note(what, node)
+            elif _dropped(statement) in {"", "TABLE", "VIEW", "EXTERNAL_TABLE"}:
+                targets.extend(self._resolved(path))
+        return targets
+
+    def _resolved(self, path: names.Path) -> tuple[TableId, ...]:
+        try:
+            return (names.resolve(path, self._request.project, self._request.dataset),)
+        except KeystileError:
+            if self._kind.depth is Depth.OPAQUE:
+                return ()  # refused anyway; a script may name its own temporary tables
+            raise
+
+    def _note(self, what: str, node: Any) -> None:
+        found = Opaque(what, *self._line_and_column(node))
+        if found not in self._opaque:
+            self._opaque.append(found)
+
+    def _line_and_column(self, node: Any) -> tuple[int, int]:
+        place = span(node) if node is not None else None
+        return line_and_column(self._parsed.sql, place.start) if place else (0, 0)
+
+
+def _kind(node: Any) -> Kind:
+    return KINDS.get(kind(node), UNKNOWN)
+
+
+def _extra_actions(statement: Any) -> set[Action]:
+    """Give what a statement does beyond its kind, for the fields that it has."""
+    if kind(statement) == "ASTCreateTableStatement" and any(
+        has(statement, field) for field in ("query", "clone_data_source", "copy_data_source")
+    ):
+        return {Action.READ, Action.WRITE}
+    return _DROP_ACTIONS.get(_dropped(statement), set())
+
+
+def _dropped(statement: Any) -> str:
+    """Give what a DROP statement drops, such as `EXTERNAL_TABLE`; empty for other statements."""
+    if kind(statement) != "ASTDropStatement":
+        return ""
+    field = statement.DESCRIPTOR.fields_by_name["schema_object_kind"]
+    name = field.enum_type.values_by_number[statement.schema_object_kind].name.removeprefix("k")
+    return "".join(f"_{c}" if c.isupper() else c for c in name).lstrip("_").upper()

@@ -1,0 +1,106 @@
+"""Parse trees, table names and the canonical spelling of table paths."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
+
+from keystile.analysis.names import Path, split
+from keystile.analysis.text import Edit, quoted, splice
+from keystile.analysis.tree import children, descendants, kind, span
+from keystile.analysis.words import in_bigquery_words
+from keystile.googlesql.engine import Engine
+from keystile.googlesql.protos import language_options, unwrapped
+from keystile.model.errors import InvalidQueryError, RefusedError
+
+
+class Parsed(NamedTuple):
+    """A parse tree; `sql` is what it was made from and `script` whether it is several statements.
+
+    `paths` are the tables it names as spelled, names of common table expressions left out.
+    """
+
+    sql: str
+    tree: Any
+    script: bool
+    paths: tuple[Path, ...]
+
+
+def parse(engine: Engine, sql: str) -> Parsed:
+    """Parse the text with quoted table paths split at their dots (`` `p`.`d`.`t` ``).
+
+    Raises `InvalidQueryError` where it does not parse, and `RefusedError` where splitting would
+    change which tables are named.
+    """
+    first = _parse(engine, sql)
+    canonical = splice(sql, _splits(first.tree))
+    if canonical == sql:
+        return first
+    second = _parse(engine, canonical)
+    _check_same_tables(first.paths, second.paths)
+    return second
+
+
+def statement_tree(engine: Engine, sql: str) -> Any:
+    """Parse a text that holds one statement. Raises `InvalidQueryError`."""
+    request = service.ParseRequest(sql_statement=sql, options=language_options(engine))
+    return unwrapped(engine.call("Parse", request, service.ParseResponse).parsed_statement)
+
+
+def identifiers(path: Any) -> Path:
+    """Give the names of a path expression."""
+    return tuple(name.id_string for name in path.names)
+
+
+def _parse(engine: Engine, sql: str) -> Parsed:
+    script = False
+    try:
+        tree = statement_tree(engine, sql)
+    except InvalidQueryError:
+        script = True
+        request = service.ParseRequest(
+            sql_statement=sql, options=language_options(engine), allow_script=True
+        )
+        with in_bigquery_words():
+            tree = engine.call("Parse", request, service.ParseResponse).parsed_script
+    return Parsed(sql, tree, script, _paths(engine, sql, script=script))
+
+
+def _paths(engine: Engine, sql: str, *, script: bool) -> tuple[Path, ...]:
+    request = service.ExtractTableNamesFromStatementRequest(
+        sql_statement=sql, options=language_options(engine), allow_script=script
+    )
+    with in_bigquery_words():
+        answer = engine.call(
+            "ExtractTableNamesFromStatement",
+            request,
+            service.ExtractTableNamesFromStatementResponse,
+        )
+    return tuple(sorted(tuple(table.table_name_segment) for table in answer.table_name))
+
+
+def _check_same_tables(spelled: tuple[Path, ...], canonical: tuple[Path, ...]) -> None:
+    # To the engine a quoted `t.c` is one name; to BigQuery it may be a table or a column of an
+    # alias `t`. Where splitting changes which tables are named, the two could disagree.
+    doubtful = {split(path) for path in spelled} ^ {split(path) for path in canonical}
+    if doubtful:
+        raise RefusedError(
+            f"`{'.'.join(min(doubtful))}` may name a table or a column",
+            hint="write each part in its own backticks",
+        )
+
+
+_TABLE_FIELDS = frozenset({"path_expr", "table_path", "target_path", "name", "path"})
+
+
+def _splits(tree: Any) -> list[Edit]:
+    edits = []
+    for parent in descendants(tree):
+        for field, node in children(parent):
+            if field not in _TABLE_FIELDS or kind(node) != "ASTPathExpression":
+                continue
+            path, place = identifiers(node), span(node)
+            if place and any("." in part for part in path):
+                edits.append(Edit(*place, ".".join(quoted(part) for part in split(path))))
+    return edits
