@@ -13,7 +13,7 @@ from functools import partial
 
 import msgspec
 
-from keystile.api import fields, probes, token
+from keystile.api import probes, token
 from keystile.api.bigquery import JobFailedError, handler
 from keystile.api.http import (
     Answer,
@@ -34,6 +34,7 @@ from keystile.model.errors import (
 )
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics
+from keystile.wire.partial import select
 from keystile.wire.paths import METHODS, Call, route
 from keystile.wire.responses import JobError, error_body, to_bytes
 
@@ -146,10 +147,10 @@ class Api:
         call = await _route(request)
         trace.method = call.method
         handle = handler(call.method)
-        wanted = fields.parse(call.fields) if call.fields else {}
+        select({}, call.fields)  # raises now, while nothing has run, if `fields` is malformed
         body = await request.body() if METHODS[call.method][0] == "POST" else b""
-        answer = to_bytes(await handle(self._gate, principal, call, body))
-        return Answer(200, fields.apply(wanted, answer) if wanted else answer)
+        resource = await handle(self._gate, principal, call, body)
+        return Answer(200, to_bytes(select(resource, call.fields)))
 
     def _refusal(self, trace: Trace, error: KeystileError) -> Answer:
         if trace.method == "token":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -176,14 +177,17 @@ class FakeToken(msgspec.Struct, frozen=True):
 
     access_token: str
     expires_in: int
+    issued_token_type: str = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  a name
+    token_type: str = "Bearer"  # noqa: S105  a name
 
 
 class FakeExchange:
     """Gives the gateway token `to-SUBJECT` for any subject token that does not say `bad`."""
 
-    async def exchange(self, form: Mapping[str, str]) -> FakeToken:
+    async def exchange(self, body: bytes, content_type: str) -> FakeToken:
         """Look at the subject token alone."""
-        subject = form.get("subject_token", "bad")
+        del content_type
+        subject = dict(parse_qsl(body.decode())).get("subject_token", "bad")
         if "bad" in subject:
             raise TokenRefusedError("the subject token is expired", hint="fetch a new one")
         return FakeToken(f"to-{subject}", 600)

@@ -76,7 +76,7 @@ class Principals(Protocol):
 
 
 class IssuedToken(Protocol):
-    """A gateway token that was just issued."""
+    """A gateway token that was just issued, as RFC 8693 section 2.2.1 answers it."""
 
     @property
     def access_token(self) -> str:
@@ -88,14 +88,24 @@ class IssuedToken(Protocol):
         """Seconds until it expires."""
         ...
 
+    @property
+    def issued_token_type(self) -> str:
+        """The URN of an access token."""
+        ...
+
+    @property
+    def token_type(self) -> str:
+        """How the token is presented: `Bearer`."""
+        ...
+
 
 class TokenExchange(Protocol):
     """RFC 8693: an agent's own token for a gateway token."""
 
-    async def exchange(self, form: Mapping[str, str]) -> IssuedToken:
-        """Exchange; `form` holds the request's parameters, each once.
+    async def exchange(self, body: bytes, content_type: str) -> IssuedToken:
+        """Answer one request, whose form is in `body`.
 
-        Raises `TokenRefusedError` when the subject token is not accepted.
+        Raises `TokenRefusedError` when the form or its subject token is not accepted.
         """
         ...
 

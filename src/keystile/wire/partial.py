@@ -36,24 +36,36 @@ def _tree(paths: list[_Path]) -> _Tree:
     return root
 
 
-def _kept(value: object, tree: _Tree) -> dict[str, object]:
-    if not isinstance(value, Mapping):
+def _merged(one: _Tree | None, other: _Tree | None) -> _Tree | None:
+    """Want what either wants; None wants nothing, an empty tree everything."""
+    if one is None or other is None:
+        return other if one is None else one
+    if not one or not other:
         return {}
-    return {
-        name: _inner(item, tree.get(name, tree.get("*", {})))
-        for name, item in value.items()
-        if name in tree or "*" in tree
-    }
+    found = {name: _merged(one.get(name), other.get(name)) for name in one.keys() | other.keys()}
+    return {name: tree for name, tree in found.items() if tree is not None}
+
+
+def _kept(value: Mapping[str, object], tree: _Tree) -> dict[str, object]:
+    kept: dict[str, object] = {}
+    for name, item in value.items():
+        below = _merged(tree.get(name), tree.get("*"))
+        inner = msgspec.UNSET if below is None else _inner(item, below)
+        if inner is not msgspec.UNSET:
+            kept[name] = inner
+    return kept
 
 
 def _inner(value: object, tree: _Tree) -> object:
+    """Keep what a tree wants of a value; UNSET where it wants something below a plain value."""
     if not tree:
         return value
     if isinstance(value, msgspec.Raw):
         value = msgspec.json.decode(value)
     if isinstance(value, list):
-        return [_inner(item, tree) for item in value]
-    return _kept(value, tree)
+        inner = (_inner(item, tree) for item in value)
+        return [item for item in inner if item is not msgspec.UNSET]
+    return _kept(value, tree) if isinstance(value, Mapping) else msgspec.UNSET
 
 
 class _Parser:

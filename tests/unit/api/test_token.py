@@ -16,11 +16,11 @@ from keystile.telemetry.metrics import Metrics
 FORM = (b"content-type", b"application/x-www-form-urlencoded; charset=utf-8")
 
 
-def request(body: bytes, method: str = "POST", kind: tuple[bytes, bytes] = FORM) -> Request:
+def request(body: bytes, method: str = "POST") -> Request:
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    scope = {"method": method, "raw_path": token.PATH, "query_string": b"", "headers": [kind]}
+    scope = {"method": method, "raw_path": token.PATH, "query_string": b"", "headers": [FORM]}
     return Request(scope, receive)
 
 
@@ -53,19 +53,9 @@ async def test_a_refused_token_is_said_in_oauth_s_words() -> None:
 
 
 @pytest.mark.parametrize(
-    "asked",
-    [
-        request(b"subject_token=a", method="GET"),
-        request(b"subject_token=a", kind=(b"content-type", b"application/json")),
-        request(b'{"subject_token":"a"}'),
-        request(b"subject_token=a&subject_token=b"),
-        request(b"subject_token=%ff"),
-        request(b"subject_token=\xc3\xa4"),
-        request(b"&".join(b"a%d=1" % number for number in range(40))),
-        request(b"subject_token=" + b"a" * (1 << 20)),
-    ],
+    "asked", [request(b"subject_token=a", method="GET"), request(b"a" * ((1 << 20) + 1))]
 )
-async def test_what_is_no_form_is_an_invalid_request(asked: Request) -> None:
+async def test_what_is_no_post_or_too_large_is_an_invalid_request(asked: Request) -> None:
     answer, body = await refused(asked)
     assert answer.status == 400
     assert body["error"] == "invalid_request"
