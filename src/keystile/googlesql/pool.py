@@ -1,0 +1,243 @@
+"""A pool of worker processes, one engine each, so that no query can hurt the gateway's process.
+
+INVARIANT: every accepted task ends, with an answer or an error: a worker past the deadline is
+killed, one that died is replaced, and its caller is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE, Process
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from keystile.config.settings import EngineLimits
+from keystile.googlesql.frames import (
+    FRAME_LIMIT,
+    HEADER_BYTES,
+    Done,
+    Failed,
+    Order,
+    Ready,
+    error_of,
+    failed,
+    framed,
+)
+from keystile.googlesql.inline import stopped, too_slow
+from keystile.googlesql.task import AnswerT, RequestT, Task, TaskRunner
+from keystile.model.errors import (
+    InvalidRequestError,
+    OverloadedError,
+    RefusedError,
+)
+
+# The worker ends a task at the deadline by itself; this much later it is killed.
+_GRACE_SECONDS = 1.0
+# The first start on a machine compiles the engine, and several workers may wait for that.
+_START_SECONDS = 300.0
+_RESTART_PAUSE_SECONDS = 1.0
+
+
+class PoolStats(msgspec.Struct, frozen=True):
+    """What the pool does now (`workers` ready, `busy`, `queued`) and did (`restarted`, `ran`)."""
+
+    workers: int
+    busy: int
+    queued: int
+    restarted: int
+    ran: int
+
+
+class _Job(msgspec.Struct):
+    """A framed order and who waits for its result."""
+
+    order: bytes
+    result: asyncio.Future[Done | Failed]
+
+    def finish(self, result: Done | Failed) -> None:
+        """Hand the result over, unless the caller has gone."""
+        if not self.result.done():
+            self.result.set_result(result)
+
+
+class EnginePool(TaskRunner):
+    """Worker processes behind a bounded queue."""
+
+    def __init__(self, limits: EngineLimits, folder: Path) -> None:
+        """Prepare. `folder` is where the compiled engine is kept or will be."""
+        self._limits = limits
+        self._folder = folder
+        self._waiting: asyncio.Queue[_Job] = asyncio.Queue()
+        self._slots: list[asyncio.Task[None]] = []
+        self._ready = self._busy = self._restarted = self._ran = 0
+
+    async def start(self) -> None:
+        """Start the workers. Raises `RefusedError` when one cannot start."""
+        loop = asyncio.get_running_loop()
+        try:
+            for _ in range(self._limits.workers):
+                worker = await self._started()
+                self._slots.append(loop.create_task(self._keep_serving(worker)))
+        except RefusedError:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """End the workers; callers that still wait get `RefusedError`."""
+        for slot in self._slots:
+            slot.cancel()
+        await asyncio.gather(*self._slots, return_exceptions=True)
+        self._slots = []
+        self._refuse_waiting(_closing())
+
+    def stats(self) -> PoolStats:
+        """Count."""
+        queued = self._waiting.qsize()
+        return PoolStats(self._ready, self._busy, queued, self._restarted, self._ran)
+
+    async def run(self, task: Task[RequestT, AnswerT], request: RequestT) -> AnswerT:
+        """Run in a worker; see `TaskRunner.run`."""
+        order = _order(task, request)
+        if self._waiting.qsize() + self._busy >= self._limits.queue + self._limits.workers:
+            raise OverloadedError("too many queries wait to be analysed", hint="try again")
+        job = _Job(order, asyncio.get_running_loop().create_future())
+        self._waiting.put_nowait(job)
+        result = await job.result
+        if isinstance(result, Failed):
+            raise error_of(result)
+        return msgspec.msgpack.decode(result.answer, type=task.answer)
+
+    async def _keep_serving(self, worker: Process) -> None:
+        """One slot's life: its worker, and the ones that come after it."""
+        try:
+            while True:
+                job = await self._waiting.get()
+                if job.result.cancelled():
+                    continue
+                if worker.returncode is None:
+                    self._busy += 1
+                    try:
+                        job.finish(await self._exchange(worker, job))
+                    finally:
+                        self._busy -= 1
+                else:  # died while idle: none of this job's doing
+                    self._waiting.put_nowait(job)
+                if worker.returncode is not None:
+                    worker = await self._replaced()
+        finally:
+            await _end(worker)
+
+    async def _exchange(self, worker: Process, job: _Job) -> Done | Failed:
+        """Have the worker do the job. One that gives no proper answer in time is ended."""
+        try:
+            async with asyncio.timeout(self._limits.deadline + _GRACE_SECONDS):
+                await _send(worker, job.order)
+                result = msgspec.msgpack.decode(await _receive(worker), type=Done | Failed)
+        except asyncio.CancelledError:
+            job.finish(failed(_closing()))
+            raise
+        except TimeoutError:
+            result = failed(too_slow(self._limits))
+            await _end(worker)
+        except (OSError, EOFError, msgspec.DecodeError):
+            result = failed(stopped())
+            await _end(worker)
+        else:
+            self._ran += 1
+        return result
+
+    async def _replaced(self) -> Process:
+        """Start a new worker, again and again; until it stands, nobody waits in vain."""
+        self._restarted += 1
+        self._ready -= 1
+        while True:
+            try:
+                return await self._started()
+            except RefusedError as error:
+                if not self._ready:
+                    self._refuse_waiting(error)
+                await asyncio.sleep(_RESTART_PAUSE_SECONDS)
+
+    async def _started(self) -> Process:
+        """Start a worker and wait until it is ready."""
+        worker = await asyncio.create_subprocess_exec(
+            *_command(self._folder, self._limits),
+            stdin=PIPE,
+            stdout=PIPE,
+            cwd="/",
+            env={},  # INVARIANT: no secret of the gateway's environment reaches a worker
+            start_new_session=True,  # a Ctrl-C is for the gateway, which ends its workers itself
+        )
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                msgspec.msgpack.decode(await _receive(worker), type=Ready)
+        except (OSError, EOFError, TimeoutError, msgspec.DecodeError) as error:
+            await _end(worker)
+            raise RefusedError(
+                "the SQL analyser could not be started", hint="see the gateway's log"
+            ) from error
+        except asyncio.CancelledError:
+            await _end(worker)
+            raise
+        self._ready += 1
+        return worker
+
+    def _refuse_waiting(self, error: RefusedError) -> None:
+        while not self._waiting.empty():
+            self._waiting.get_nowait().finish(failed(error))
+
+
+def _command(folder: Path, limits: EngineLimits) -> list[str]:
+    # -I: neither the environment nor the working folder decides what is imported.
+    arguments = [str(folder.resolve()), msgspec.json.encode(limits).decode()]
+    return [sys.executable, "-I", "-m", "keystile.googlesql.worker", *arguments]
+
+
+def _order(task: Task[Any, Any], request: Any) -> bytes:
+    function, kind = task.function, task.request
+    try:
+        order = framed(
+            Order(
+                f"{function.__module__}:{function.__qualname__}",
+                f"{kind.__module__}:{kind.__qualname__}",
+                msgspec.Raw(msgspec.msgpack.encode(request)),
+            )
+        )
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError(
+            "the query holds half of a surrogate pair, which is no character",
+            hint="send it as valid Unicode",
+        ) from error
+    if len(order) > FRAME_LIMIT:
+        raise RefusedError("the query is too large to analyse", hint="make it shorter")
+    return order
+
+
+async def _send(worker: Process, frame: bytes) -> None:
+    if worker.stdin is None:
+        raise EOFError
+    worker.stdin.write(frame)
+    await worker.stdin.drain()
+
+
+async def _receive(worker: Process) -> bytes:
+    if worker.stdout is None:
+        raise EOFError
+    size = int.from_bytes(await worker.stdout.readexactly(HEADER_BYTES), "big")
+    if size > FRAME_LIMIT:
+        raise EOFError
+    return await worker.stdout.readexactly(size)
+
+
+async def _end(worker: Process) -> None:
+    """Kill and reap."""
+    if worker.returncode is None:
+        worker.kill()
+    await worker.wait()
+
+
+def _closing() -> RefusedError:
+    return RefusedError("the gateway is shutting down", hint="try again")

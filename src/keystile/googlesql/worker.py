@@ -1,0 +1,105 @@
+"""A worker process: takes one task at a time from standard input, answers on standard output.
+
+Started by `pool.py` as `python -I -m keystile.googlesql.worker FOLDER LIMITS`. It holds nothing of
+the gateway's: no environment, no files but the two pipes, no key.
+
+INVARIANT: it ends when its parent does, even in the middle of a task: the reading thread sees the
+end of standard input and ends the process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import resource
+import sys
+import traceback
+from functools import cache
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, BinaryIO
+
+import msgspec
+
+from keystile.config.settings import EngineLimits
+from keystile.googlesql.frames import FRAME_LIMIT, HEADER_BYTES, Done, Order, Ready, failed, framed
+from keystile.googlesql.inline import InlineRunner, stopped
+from keystile.googlesql.task import Task
+from keystile.model.errors import KeystileError, RefusedError
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    answers = _take_standard_output()
+    limits = msgspec.json.decode(sys.argv[2], type=EngineLimits)
+    runner = InlineRunner(limits, Path(sys.argv[1]))
+    _limit_memory(limits.memory_bytes)
+    orders: SimpleQueue[bytes] = SimpleQueue()
+    Thread(target=_read, args=(sys.stdin.buffer, orders), daemon=True).start()
+    _write(answers, framed(Ready()))
+    while True:
+        _write(answers, _answer(runner, orders.get()))
+
+
+def _answer(runner: InlineRunner, frame: bytes) -> bytes:
+    try:
+        order = msgspec.msgpack.decode(frame, type=Order)
+        request = msgspec.msgpack.decode(order.request, type=_named(order.type))
+        task: Task[Any, Any] = Task(_named(order.function), Any, Any)
+        answer = msgspec.msgpack.encode(runner.run_now(task, request))
+        if len(answer) > FRAME_LIMIT:
+            raise RefusedError(  # noqa: TRY301 -- crosses the border like any other refusal
+                "the analysis of the query is too large", hint="make the query shorter"
+            )
+        return framed(Done(msgspec.Raw(answer)))
+    except KeystileError as error:
+        return framed(failed(error))
+    except Exception as error:  # noqa: BLE001 -- a bug in one task must not end the worker
+        # Where and what kind, not the message: it could quote the query.
+        sys.stderr.writelines(traceback.format_tb(error.__traceback__))
+        sys.stderr.write(f"{type(error).__name__} in a task\n")
+        return framed(failed(stopped()))
+
+
+@cache
+def _named(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _read(orders_in: BinaryIO, orders: SimpleQueue[bytes]) -> None:
+    while header := orders_in.read(HEADER_BYTES):
+        orders.put(orders_in.read(int.from_bytes(header, "big")))
+    os._exit(0)
+
+
+def _take_standard_output() -> BinaryIO:
+    """Keep the pipe for answers, and send what anything else prints to standard error."""
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    return answers
+
+
+def _write(answers: BinaryIO, frame: bytes) -> None:
+    view = memoryview(frame)
+    while view:
+        view = view[answers.write(view) :]
+
+
+def _limit_memory(allowed: int) -> None:
+    """Allow `allowed` bytes more than the process holds now.
+
+    Wasmtime's own limit does not count shared memory, which the engine's is, and the size of the
+    address space says nothing, since wasmtime reserves 4 GB. What is writable is what counts.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return  # not Linux: the deadline is the only bound
+    held = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData:"))
+    resource.setrlimit(resource.RLIMIT_DATA, (held + allowed, held + allowed))
+
+
+if __name__ == "__main__":
+    main()
