@@ -1,0 +1,1 @@
+"""Who is asking: issuers, tokens, agents and people."""

@@ -1,0 +1,179 @@
+"""Verification of the OIDC tokens that agents present (RFC 7519, 8725, OpenID Connect Core).
+
+A subject token may be presented more than once while it is valid: Google's clients exchange the
+same file again and again, so `jti` is not made single-use. What bounds replay is `exp` and `aud`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NewType, NoReturn
+
+import msgspec
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.util import urlsafe_b64decode
+
+from keystile.identity.keys import ALGORITHMS, REFUSED, KeySource
+from keystile.model.errors import InvalidRequestError, TokenRefusedError, UnsafeConfigurationError
+from keystile.wire.jsonbody import parse_object
+
+SignedClaims = NewType("SignedClaims", Mapping[str, Any])
+"""Claims whose signature, issuer, audience and times were verified. What they *mean* was not: the
+subject may be unknown, an agent disabled, a group made up by a careless issuer."""
+
+MAX_TOKEN_BYTES = 16 << 10
+# RFC 8725 section 3.11: other kinds of JWT (logout tokens, DPoP proofs …) are no identity.
+_TYPES = frozenset(("", "jwt", "at+jwt", "application/jwt", "application/at+jwt"))
+_SHOWN = 100
+
+
+class TrustedIssuer(msgspec.Struct, frozen=True):
+    """An issuer, the audiences that its tokens may name, its algorithms and its keys."""
+
+    issuer: str
+    audiences: frozenset[str]
+    algorithms: frozenset[str]
+    keys: KeySource
+
+
+class _Registry(jws.JWSRegistry):
+    # Certificate chains in a header are long; the whole token is bounded already.
+    max_header_length = MAX_TOKEN_BYTES
+
+
+class TokenVerifier:
+    """Verifies tokens of the configured issuers."""
+
+    def __init__(self, issuers: Sequence[TrustedIssuer], clock_skew: int) -> None:
+        """Take the issuers and how many seconds clocks may differ.
+
+        Raises `UnsafeConfigurationError` for an issuer that is named twice, has no audience, or
+        allows an algorithm that is not an asymmetric signature.
+        """
+        self._issuers = {issuer.issuer: issuer for issuer in issuers}
+        self._skew = clock_skew
+        if len(self._issuers) != len(issuers):
+            raise UnsafeConfigurationError(
+                "an issuer is configured twice",
+                hint="keep one entry for each; `…/issuer` of the gateway is its built-in one",
+            )
+        for issuer in issuers:
+            if not issuer.audiences or "" in issuer.audiences:
+                raise UnsafeConfigurationError(f"issuer `{issuer.issuer}` has no audience")
+            if unknown := sorted(issuer.algorithms - ALGORITHMS.keys()):
+                message = f"issuer `{issuer.issuer}` allows the algorithm `{unknown[0]}`"
+                raise UnsafeConfigurationError(
+                    message, hint=f"use some of {', '.join(sorted(ALGORITHMS))}"
+                )
+
+    async def verify(self, unverified_token: str) -> SignedClaims:
+        """Verify signature, issuer, audience and times.
+
+        Raises `TokenRefusedError` with one sentence that says what is wrong.
+        """
+        header, unverified_claims = _split(unverified_token)
+        issuer = self._issuer(unverified_claims.get("iss"))
+        algorithm, key_id = _header(header, issuer)
+        key = await issuer.keys.find(key_id, algorithm)
+        registry = _Registry(algorithms=[algorithm], strict_check_header=False)
+        try:
+            signed = jws.extract_compact(unverified_token.encode("ascii"), registry=registry)
+            valid = jws.validate_compact(signed, key, registry=registry)
+        except (JoseError, ValueError, TypeError):
+            valid = False
+        if not valid:
+            _refuse("the token's signature does not fit its issuer's key")
+        self._check_audience(unverified_claims, issuer)
+        self._check_times(unverified_claims)
+        if not isinstance(subject := unverified_claims.get("sub"), str) or not subject:
+            _refuse("the token names no subject")
+        return SignedClaims(unverified_claims)
+
+    def _issuer(self, name: object) -> TrustedIssuer:
+        if not isinstance(name, str) or not name:
+            _refuse("the token names no issuer")
+        issuer = self._issuers.get(name)
+        if issuer is None:
+            _refuse(
+                f"the token's issuer {_shown(name)} is not one that this gateway trusts",
+                hint="an operator adds it under `identity.issuers`",
+            )
+        return issuer
+
+    @staticmethod
+    def _check_audience(claims: Mapping[str, Any], issuer: TrustedIssuer) -> None:
+        audiences = claims.get("aud")
+        named = [audiences] if isinstance(audiences, str) else audiences
+        texts = isinstance(named, list) and all(isinstance(name, str) and name for name in named)
+        if not named or not texts:
+            _refuse("the token has no audience", hint=f"ask for {_expected(issuer)}")
+        # INVARIANT: every audience must be ours (RFC 8725 section 3.9; OpenID Connect Core section
+        # 3.1.3.7 refuses audiences that are not trusted). A token that others may receive, too,
+        # could be presented here by any of them.
+        strangers = [name for name in named if name not in issuer.audiences]
+        if strangers:
+            _refuse(
+                f"the token is for the audience {_shown(strangers[0])}, not for this gateway",
+                hint=f"ask for {_expected(issuer)} alone",
+            )
+
+    def _check_times(self, claims: Mapping[str, Any]) -> None:
+        now = time.time()
+        for name in ("exp", "nbf", "iat"):
+            value = claims.get(name)
+            missing = value is None and name != "exp"
+            if not missing and (isinstance(value, bool) or not isinstance(value, int | float)):
+                _refuse(f"the token's `{name}` is missing or not a time")
+        if claims["exp"] <= now - self._skew:
+            _refuse("the token has expired", hint="get a new one from its issuer")
+        for name in ("nbf", "iat"):
+            if claims.get(name, 0) > now + self._skew:
+                _refuse(
+                    f"the token is not valid yet (`{name}`)", hint="check the clocks of both sides"
+                )
+
+
+def _split(unverified_token: str) -> tuple[dict[str, object], dict[str, object]]:
+    if len(unverified_token) > MAX_TOKEN_BYTES:
+        _refuse(f"the token is larger than {MAX_TOKEN_BYTES} bytes")
+    parts = unverified_token.split(".")
+    if len(parts) != 3 or not unverified_token.isascii() or not all(parts):  # noqa: PLR2004  RFC 7515
+        _refuse("the token is not a signed JWT")
+    try:
+        # Strict JSON: a repeated key could mean one thing here and another to its issuer.
+        header, payload = (parse_object(urlsafe_b64decode(part.encode())) for part in parts[:2])
+    except (InvalidRequestError, ValueError):
+        _refuse("the token is not a well-formed JWT")
+    return header, payload
+
+
+def _header(header: Mapping[str, object], issuer: TrustedIssuer) -> tuple[str, str]:
+    algorithm, key_id, type_ = header.get("alg"), header.get("kid", ""), header.get("typ", "")
+    if not isinstance(algorithm, str) or algorithm not in issuer.algorithms:
+        _refuse(
+            f"the token is signed with {_shown(str(algorithm))}, which this gateway does not "
+            f"accept from its issuer",
+            hint=f"use {' or '.join(sorted(issuer.algorithms))}",
+        )
+    if "crit" in header or "b64" in header:
+        _refuse("the token demands a JWT extension that is not supported")
+    if not isinstance(key_id, str):
+        _refuse("the token's key id is not a text")
+    if not isinstance(type_, str) or type_.lower() not in _TYPES:
+        _refuse("the token is of another type than an identity or access token")
+    return algorithm, key_id
+
+
+def _expected(issuer: TrustedIssuer) -> str:
+    return " or ".join(f"`{name}`" for name in sorted(issuer.audiences))
+
+
+def _shown(text: str) -> str:
+    # The token's own words, cut and without control characters, so that no log line is forged.
+    return f"`{''.join(c if c.isprintable() else '?' for c in text[:_SHOWN])}`"
+
+
+def _refuse(message: str, *, hint: str = "") -> NoReturn:
+    raise TokenRefusedError(message, hint=hint, oauth_error=REFUSED)
