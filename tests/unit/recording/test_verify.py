@@ -231,13 +231,16 @@ def test_it_verifies_while_it_is_written(tmp_path: Path) -> None:
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        reports = [verify(tmp_path) for _ in range(15)]
+        records = 0
+        while records < 2000:
+            (report,) = verify(tmp_path).chains
+            assert report.problem is None
+            assert report.records >= records
+            records = report.records
     finally:
         stop.set()
         thread.join()
         writer.close()
-    assert [report.intact for report in reports] == [True] * 15
-    assert reports[-1].chains[0].records > reports[0].chains[0].records
 
 
 def test_progress_is_told_in_bytes(chain: Path) -> None:
