@@ -26,11 +26,12 @@ _SECRET_NAME = re.compile(
 )
 
 # Texts that are credentials wherever they stand: Authorization values, JSON Web Tokens (RFC 7519),
-# Google access tokens, and PEM private keys (RFC 7468).
+# Google's access tokens and ours, and PEM private keys (RFC 7468).
 _SECRET_TEXT = re.compile(
     r"(?i:bearer)\s+[^\s\"']+"
     r"|eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"
     r"|ya29\.[\w.-]+"
+    r"|\bks_[\w-]{43}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )

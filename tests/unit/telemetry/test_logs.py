@@ -62,7 +62,15 @@ def test_no_text_can_forge_a_line(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [JWT, f"Bearer {JWT}", "bearer abc.def", "ya29.A0AfH6SMB-x_y", PEM, PEM[:40]],
+    [
+        JWT,
+        f"Bearer {JWT}",
+        "bearer abc.def",
+        "ya29.A0AfH6SMB-x_y",
+        "ks_" + "aB3-_" * 8 + "xyz",
+        PEM,
+        PEM[:40],
+    ],
 )
 def test_credentials_in_texts_are_scrubbed(text: str) -> None:
     stream = io.StringIO()
