@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,33 +16,38 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from keystile.approvals.requests import Approvals
 from keystile.console.desk import Desk, bare_page
 from keystile.console.guard import Guard
 from keystile.console.inbox import Inbox
+from keystile.console.integrity import Integrity
 from keystile.console.live import Live
 from keystile.console.pages import render
-from keystile.console.ports import Approvals, People, Recorder, Recordings
 from keystile.console.sessions import Sessions
 from keystile.console.sign_in import SignIn
+from keystile.identity.people import People
 from keystile.model.errors import KeystileError, UnauthenticatedError
+from keystile.recording.log import RecordingLog
+from keystile.recording.reader import RecordingReader
 
 
-def console_app(  # noqa: PLR0913 (one for each room that it reads)
+def console_app(  # noqa: PLR0913 - one for each thing that it shows
     *,
     url: str,
     people: People,
     approvals: Approvals,
-    recordings: Recordings,
-    recorder: Recorder,
+    recording: RecordingLog,
+    recordings: Path,
     clock: Callable[[], float] = time.time,
 ) -> Starlette:
-    """Make the console that people reach at `url`.
+    """Make the console that people reach at `url`; `recordings` is the recording folder.
 
-    Serve it with a short graceful timeout: its event streams stay open until the server stops.
+    `recording` takes what people do here (sign-ins, viewings). Serve the app with its lifespan on
+    and a short graceful timeout: event streams stay open until the server stops.
     """
-    desk = Desk(url=url, people=people, approvals=approvals, recorder=recorder, clock=clock)
+    desk = Desk(url=url, people=people, approvals=approvals, recording=recording, clock=clock)
     inbox = Inbox(desk)
-    sessions = Sessions(desk, recordings)
+    sessions = Sessions(desk, RecordingReader(recordings), Integrity(recordings, clock))
     live = Live(desk, {"approvals": inbox.look, "sessions": sessions.look})
 
     @asynccontextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,10 +14,9 @@ from keystile.approvals.machine import ApprovalState, Person
 from keystile.approvals.requests import Approvals
 from keystile.console.guard import check_csrf, csrf_token, form
 from keystile.console.pages import render
-from keystile.console.ports import People, Recorder
+from keystile.identity.people import SESSION_SECONDS, People
 from keystile.model.errors import UnauthenticatedError
-
-_COOKIE_SECONDS = 12 * 3600
+from keystile.recording.log import RecordingLog
 
 
 class Visit(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class Desk:
         url: str,
         people: People,
         approvals: Approvals,
-        recorder: Recorder,
+        recording: RecordingLog,
         clock: Callable[[], float],
     ) -> None:
         """Serve the console that people reach at `url`; `clock` gives UTC epoch seconds."""
@@ -48,7 +48,7 @@ class Desk:
         self._cookie = "__Host-keystile" if self._secure else f"keystile-{parts.port or 80}"
         self.people = people
         self.approvals = approvals
-        self.recorder = recorder
+        self.recording = recording
         self.clock = clock
 
     async def visit(self, request: Request) -> Visit:
@@ -56,7 +56,8 @@ class Desk:
         session = request.cookies.get(self._cookie, "")
         if not session:
             raise UnauthenticatedError("you are not signed in")
-        person = await self.people.signed_in(session)
+        found = await self.people.signed_in(session)
+        person = Person(found.name, found.groups)
         return Visit(person, session, csrf_token(session), self.clock())
 
     async def change(self, request: Request) -> tuple[Visit, dict[str, str]]:
@@ -79,7 +80,7 @@ class Desk:
         response.set_cookie(
             self._cookie,
             session,
-            max_age=_COOKIE_SECONDS,
+            max_age=SESSION_SECONDS,
             httponly=True,
             samesite="strict",
             secure=self._secure,
@@ -93,3 +94,8 @@ class Desk:
 def bare_page(template: str, status: int = 200, /, **values: object) -> HTMLResponse:
     """Give a page for someone who is not signed in, or may not be."""
     return render(template, status, person=None, pending=0, here="", csrf="", **values)
+
+
+def version_of(values: Iterable[object]) -> str:
+    """Name a state of a part of a page, so that its script sees what to replace."""
+    return hashlib.sha256(repr(tuple(values)).encode()).hexdigest()[:16]

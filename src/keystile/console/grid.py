@@ -6,7 +6,7 @@ Nothing is computed here but the layout: what is shown is what the agent was giv
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,32 +31,31 @@ class Column(msgspec.Struct, frozen=True):
 
 
 class Grid(msgspec.Struct, frozen=True):
-    """The columns, and the rows as cells of HTML; `first` is the index of the first row shown."""
+    """The columns, and each row as its index in the result and its cells of HTML."""
 
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Markup, ...], ...]
-    first: int
+    rows: tuple[tuple[int, tuple[Markup, ...]], ...]
 
 
-def grid(
-    schema: Sequence[Mapping[str, Any]],
-    rows: Sequence[Any],
-    masked: Mapping[str, Collection[str]],
-    first: int,
-) -> Grid:
-    """Lay out `rows`; `masked` gives for a result column's name the protected columns behind it."""
+def grid(schema: Sequence[Mapping[str, Any]], rows: Iterable[tuple[int, Any]]) -> Grid:
+    """Lay out `rows`, each with its index in the result.
+
+    A field's `masked` lists the protected columns behind its values; the gateway records it.
+    """
     return Grid(
-        columns=tuple(
-            Column(
-                name=str(field.get("name", "")),
-                type=_type(field),
-                css=" ".join(_css(field, masked.get(str(field.get("name", "")), ()))),
-                masked=tuple(sorted(masked.get(str(field.get("name", "")), ()))),
-            )
-            for field in schema
-        ),
-        rows=tuple(_row(schema, row) for row in rows),
-        first=first,
+        columns=tuple(_column(field) for field in schema),
+        rows=tuple((index, _row(schema, row)) for index, row in rows),
+    )
+
+
+def _column(field: Mapping[str, Any]) -> Column:
+    masked = tuple(map(str, field.get("masked", ())))
+    right = field.get("type") in _RIGHT and field.get("mode") != "REPEATED"
+    return Column(
+        name=str(field.get("name", "")),
+        type=_type(field),
+        css=" ".join(name for name, holds in (("number", right), ("masked", masked)) if holds),
+        masked=masked,
     )
 
 
@@ -108,8 +107,3 @@ def _type(field: Mapping[str, Any]) -> str:
     name = str(field.get("type", ""))
     kind = _STANDARD.get(name, name)
     return f"ARRAY<{kind}>" if field.get("mode") == "REPEATED" else kind
-
-
-def _css(field: Mapping[str, Any], masked: Collection[str]) -> list[str]:
-    right = field.get("type") in _RIGHT and field.get("mode") != "REPEATED"
-    return [name for name, holds in (("number", right), ("masked", masked)) if holds]

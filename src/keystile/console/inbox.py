@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from starlette.requests import Request
@@ -11,7 +10,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from keystile.approvals.machine import ApprovalRequest, ApprovalState, Person, Vote, cast
-from keystile.console.desk import Desk, Visit
+from keystile.console.desk import Desk, Visit, version_of
+from keystile.console.pages import parameter_value
 from keystile.console.sign_in import SEE_OTHER
 from keystile.model.errors import InvalidRequestError, KeystileError, RefusedError
 
@@ -58,11 +58,6 @@ class Filters(msgspec.Struct, frozen=True):
 def labels_of(request: ApprovalRequest) -> list[str]:
     """Give the labels of every column that the query reads."""
     return sorted({label for touched in request.summary.columns for label in touched.labels})
-
-
-def version_of(values: Iterable[object]) -> str:
-    """Name a state of the page, so that its script sees what to replace."""
-    return hashlib.sha256(repr(tuple(values)).encode()).hexdigest()[:16]
 
 
 def why_not(person: Person, request: ApprovalRequest, now: float) -> dict[bool, str]:
@@ -168,6 +163,10 @@ class Inbox:
             request=found,
             demand=found.demand,
             columns=found.summary.columns,
+            parameters=[
+                (one.name, str(one.type), parameter_value(one.value))
+                for one in found.summary.parameters
+            ],
             claims=sorted((found.principal.attributes | found.summary.claims).items()),
             sql_lines=sql.count("\n") + 1,
             request_version=version_of((found.state, len(found.votes), str(error))),

@@ -63,9 +63,9 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", ":")) else ".")
 
 
-def parameter_value(value: Mapping[str, Any]) -> str:
+def parameter_value(value: Any) -> str:
     """Give a `QueryParameterValue` as text: the scalar itself, JSON for what is nested."""
-    if set(value) <= {"value"}:
+    if isinstance(value, Mapping) and set(value) <= {"value"}:
         return "NULL" if value.get("value") is None else str(value["value"])
     return msgspec.json.encode(value).decode()
 
@@ -93,7 +93,6 @@ def _environment() -> Environment:
         "duration": duration,
         "has_hidden": has_hidden,
         "iso": iso,
-        "parameter_value": parameter_value,
         "plain": plain,
         "relative": relative,
         "sentence": sentence,

@@ -9,6 +9,7 @@ from starlette.routing import Route
 from keystile.console.desk import Desk, bare_page
 from keystile.console.guard import RateLimit, form
 from keystile.model.errors import UnauthenticatedError
+from keystile.recording.events import Event, EventKind
 
 _TRIES, _SECONDS = 10, 60.0
 SEE_OTHER = 303
@@ -32,7 +33,7 @@ class SignIn:
             Route("/sign-out", self.leave, methods=["POST"]),
         ]
 
-    async def explain(self, request: Request) -> HTMLResponse:
+    async def explain(self, _: Request) -> HTMLResponse:
         """Say how to get a link."""
         return bare_page("sign_in.html", deep=False, notice="")
 
@@ -49,8 +50,11 @@ class SignIn:
         fields = await form(request)
         try:
             session = await self._desk.people.sign_in(fields.get("token", ""))
+            person = await self._desk.people.signed_in(session)
         except UnauthenticatedError as error:
             return bare_page("sign_in.html", 401, deep=False, notice=str(error))
+        body = {"person": person.name, "via": "console", "address": address}
+        await self._desk.recording.append(Event(EventKind.SIGNED_IN, self._desk.clock(), body=body))
         response = RedirectResponse("/approvals", SEE_OTHER)
         self._desk.sign_in(response, session)
         return response
