@@ -1,0 +1,135 @@
+"""Rewrites a query so that its masked columns are masked where they are read."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+
+import msgspec
+
+from keystile.analysis.analysed import Analysed
+from keystile.analysis.resolve import Declared, declared
+from keystile.googlesql.task import TaskRunner
+from keystile.masking.sql import HASH_INNER, HASH_OUTER
+from keystile.masking.strength import strongest
+from keystile.masking.task import MASK, MaskedColumn, MaskRequest
+from keystile.model.decision import ColumnMask
+from keystile.model.errors import OpaqueQueryError, RefusedError
+from keystile.model.masks import KeyedHashMask, Mask
+from keystile.model.schema import ColumnRef, Parameter, SqlType
+
+_BLOCK = 64  # bytes of SHA-256's block, to which HMAC pads its key (RFC 2104 section 2)
+_RESERVED = "keystile_"
+_BYTES = SqlType("BYTES")
+
+
+class Rewritten(msgspec.Struct, frozen=True):
+    """What to send to BigQuery.
+
+    `parameters` are the agent's and the added ones; `hidden_parameters` name the added ones, which
+    must never be shown. `masked` are the columns that the text reads masked.
+    """
+
+    sql: str
+    parameters: tuple[Parameter, ...]
+    hidden_parameters: tuple[str, ...] = ()
+    masked: tuple[ColumnRef, ...] = ()
+
+
+class Rewriter:
+    """Puts masks into queries, with an engine to prove the result."""
+
+    def __init__(self, runner: TaskRunner, key: bytes) -> None:
+        """`key` is the secret of keyed hashes, 32 bytes or more; it never stands in a text."""
+        self._runner = runner
+        self._pads = _pads(key)
+
+    async def rewrite(self, analysed: Analysed, masks: tuple[ColumnMask, ...]) -> Rewritten:
+        """Give the text that reads every column of `masks` masked; without any, the text itself.
+
+        Raises `RefusedError` where that cannot be done and proved, and for statements other than
+        SELECT that touch a table with a masked column.
+        """
+        statement = analysed.statement
+        _check_parameters(statement.parameters)
+        if analysed.facts.opaque:
+            raise OpaqueQueryError(
+                f"{analysed.facts.opaque[0].what} is not understood", hint="leave it out"
+            )
+        columns = _strongest(masks, analysed)
+        if not columns:
+            return Rewritten(statement.sql, statement.parameters)
+        if analysed.facts.statement != "SELECT":
+            raise _refuse_statement(analysed, columns)
+        added = self._hash_parameters(columns, statement.parameters)
+        request = MaskRequest(
+            analysed.sql,
+            analysed.names,
+            (*declared(statement.parameters), *(Declared(p.name, p.type) for p in added)),
+            columns,
+        )
+        answer = await self._runner.run(MASK, request)
+        return Rewritten(
+            sql=answer.sql,
+            parameters=(*statement.parameters, *added),
+            hidden_parameters=tuple(parameter.name for parameter in added),
+            masked=tuple(ColumnRef(column.table, column.path) for column in columns),
+        )
+
+    def _hash_parameters(
+        self, columns: Iterable[MaskedColumn], given: tuple[Parameter, ...]
+    ) -> tuple[Parameter, ...]:
+        if not any(isinstance(column.mask, KeyedHashMask) for column in columns):
+            return ()
+        if any(not parameter.name for parameter in given):
+            raise RefusedError(
+                "a column of this query is masked by a keyed hash, which needs named parameters",
+                hint="use `@name` instead of `?`",
+            )
+        return tuple(
+            Parameter(name, _BYTES, {"value": base64.b64encode(pad).decode()})
+            for name, pad in zip((HASH_INNER, HASH_OUTER), self._pads, strict=True)
+        )
+
+
+def _pads(key: bytes) -> tuple[bytes, bytes]:
+    if not _BLOCK >= len(key) >= _BLOCK // 2:
+        raise ValueError("the key of keyed hashes has 32 to 64 bytes")
+    padded = key.ljust(_BLOCK, b"\0")
+    return bytes(byte ^ 0x36 for byte in padded), bytes(byte ^ 0x5C for byte in padded)
+
+
+def _check_parameters(parameters: Iterable[Parameter]) -> None:
+    for parameter in parameters:
+        if parameter.name.lower().startswith(_RESERVED):
+            raise RefusedError(
+                f"the parameter name `{parameter.name}` is reserved",
+                hint=f"choose one that does not begin with `{_RESERVED}`",
+            )
+
+
+def _strongest(masks: tuple[ColumnMask, ...], analysed: Analysed) -> tuple[MaskedColumn, ...]:
+    """Give one mask for each column of a table that the statement touches."""
+    tables = {table.id: table for table in analysed.tables}
+    several: dict[ColumnRef, list[Mask]] = {}
+    for mask in masks:
+        if mask.column.table in tables:
+            several.setdefault(mask.column, []).append(mask.mask)
+    # A mask of a STRUCT holds for what lies beneath it, beside what that has itself.
+    for column, own in several.items():
+        for depth in range(1, len(column.path)):
+            own += several.get(ColumnRef(column.table, column.path[:depth]), [])
+    return tuple(
+        MaskedColumn(column.table, column.path, strongest(own))
+        for column, own in sorted(several.items())
+    )
+
+
+def _refuse_statement(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> RefusedError:
+    column = columns[0]
+    words = analysed.facts.statement.replace("_", " ")
+    name = f"{column.table}.{'.'.join(column.path)}"
+    return RefusedError(
+        f"`{words}` may not use `{name}`, which is masked for you",
+        hint="read masked columns with a SELECT, and leave them out of statements that write",
+    )

@@ -1,0 +1,124 @@
+"""Puts a masking subquery in the place of each reference to a protected table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from keystile.analysis.parsing import identifiers
+from keystile.analysis.text import Edit, quoted, splice
+from keystile.analysis.tree import Span, descendants, kind, span
+from keystile.googlesql.protos import has, inherited
+from keystile.masking.sql import Masking, Path
+from keystile.model.errors import RefusedError
+from keystile.model.masks import Mask
+from keystile.model.schema import Field, Table
+
+
+class ProtectedTable(msgspec.Struct, frozen=True):
+    """A table and the masks of its columns, by path; a path of a STRUCT stands for its leaves."""
+
+    table: Table
+    masks: dict[Path, Mask]
+
+    def subquery(self, system_time: str = "") -> str:
+        """Give the query that reads the table masked, in the table's own columns and types."""
+        names = _fresh(self.table.fields)
+        row = f"{names}_row"
+        masking = Masking(self.masks, names)
+        items = []
+        for field in self.table.fields:
+            masked = masking.of(field.sql_type, (field.name,), f"{row}.{quoted(field.name)}")
+            if masked:
+                items.append(f"{masked} AS {quoted(field.name)}")
+        table = self.table.id
+        path = ".".join(quoted(part) for part in (table.project, table.dataset, table.table))
+        return f"SELECT * REPLACE ({', '.join(items)}) FROM {path} AS {row}{system_time}"
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The top-level columns of which anything is masked."""
+        return frozenset(path[0] for path in self.masks)
+
+
+def spliced(
+    sql: str, tree: Any, scans: Mapping[Span, Table], protected: Iterable[ProtectedTable]
+) -> str:
+    """Give the text with every reference to a protected table masked.
+
+    `tree` is the parse tree and `scans` where the resolved tree reads tables. Raises `RefusedError`
+    where a reference stands in a form that cannot be replaced.
+    """
+    by_id = {table.table.id: table for table in protected}
+    wanted = {place: by_id[table.id] for place, table in scans.items() if table.id in by_id}
+    edits = []
+    for node in descendants(tree):
+        if kind(node) != "ASTTablePathExpression" or not has(node, "path_expr"):
+            continue
+        table = wanted.pop(span(node.path_expr) or Span(-1, -1), None)
+        if table:
+            edits += _edits(sql, node, table)
+    if wanted:
+        missed = next(iter(wanted.values())).table.id
+        raise RefusedError(
+            f"`{missed}` has masked columns and is named in a form that cannot be masked",
+            hint="name it in a FROM clause",
+        )
+    return splice(sql, edits)
+
+
+def _edits(sql: str, node: Any, table: ProtectedTable) -> list[Edit]:
+    _check_plain(node, table)
+    edits = []
+    system_time = ""
+    if has(node, "for_system_time"):
+        place = _place(node.for_system_time)
+        system_time = " " + sql.encode()[place.start : place.end].decode()
+        edits.append(Edit(*place, ""))
+    alias = "" if has(node, "alias") else f" AS {quoted(identifiers(node.path_expr)[-1])}"
+    place = _place(node.path_expr)
+    return [*edits, Edit(*place, f"({table.subquery(system_time)}){alias}")]
+
+
+def _check_plain(node: Any, table: ProtectedTable) -> None:
+    parts = {
+        "a hint": has(node, "hint"),
+        "WITH OFFSET": has(node, "with_offset"),
+        "TABLESAMPLE": any(
+            kind(inner) == "ASTSampleClause"
+            for operator in inherited(node, "postfix_operators")
+            for inner in descendants(operator)
+        ),
+        "a subquery in FOR SYSTEM_TIME": has(node, "for_system_time")
+        and any(kind(inner) == "ASTQuery" for inner in descendants(node.for_system_time)),
+    }
+    for what, is_there in parts.items():
+        if is_there:
+            raise RefusedError(
+                f"`{table.table.id}` has masked columns and cannot be read with {what}",
+                hint="leave that out",
+            )
+
+
+def _place(node: Any) -> Span:
+    place = span(node)
+    if place is None:
+        raise RefusedError("a table reference has no place in the text", hint="write it plainly")
+    return place
+
+
+def _fresh(fields: Iterable[Field]) -> str:
+    """Give a beginning of names that no field of the table shares."""
+    taken = set(_names(fields))
+    names = "keystile"
+    while any(name.startswith(names) for name in taken):
+        names += "_"
+    return names
+
+
+def _names(fields: Iterable[Field]) -> Iterable[str]:
+    for field in fields:
+        yield field.name.lower()
+        yield from _names(field.fields)
