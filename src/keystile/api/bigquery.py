@@ -53,8 +53,6 @@ async def _query(gate: Gate, principal: Principal, call: Call, body: bytes) -> R
     asked = parse_query(call.project, body)
     asked = msgspec.structs.replace(asked, timeout_ms=min(asked.timeout_ms, MAX_WAIT_MS))
     job = await gate.query(principal, asked)
-    if job.error is not None:
-        raise JobFailedError(job.error)
     if job.dry_run or not job.done:
         return query_resource(ResultsView(job))
     return query_resource(
