@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from keystile.config.settings import Settings
+from keystile.identity.exchange import TokenResponse
+from keystile.identity.wiring import Identity, build
+from keystile.model.errors import RefusedError, TokenRefusedError
+from keystile.store.database import Database
+
+FORM = "application/x-www-form-urlencoded"
+AUDIENCE = "//keystile/agents"
+JWT = "urn:ietf:params:oauth:token-type:jwt"
+ACCESS = "urn:ietf:params:oauth:token-type:access_token"
+
+
+@pytest.fixture
+async def identity(
+    settings: Callable[..., Settings], database: Database
+) -> AsyncIterator[Identity]:
+    made = build(settings(), database)
+    yield made
+    await made.close()
+
+
+def _form(token: str, **changes: Any) -> dict[str, str]:
+    form = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "audience": AUDIENCE,
+        "scope": "https://www.googleapis.com/auth/cloud-platform",
+        "requested_token_type": ACCESS,
+        "subject_token": token,
+        "subject_token_type": JWT,
+    }
+    return {name: value for name, value in (form | changes).items() if value is not ...}
+
+
+async def _exchange(identity: Identity, token: str, **changes: Any) -> TokenResponse:
+    body = urlencode(_form(token, **changes)).encode()
+    return await identity.exchange.exchange(body, FORM)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"subject_token_type": "urn:ietf:params:oauth:token-type:id_token"},
+        {"requested_token_type": ..., "scope": ...},
+        {"requested_token_type": "", "actor_token": "", "options": "{}", "client_id": "x"},
+    ],
+)
+async def test_an_issuers_token_becomes_a_gateway_token(
+    identity: Identity, issuer: Any, changes: dict[str, Any]
+) -> None:
+    response = await _exchange(identity, issuer.token(groups=["g"], sid="run-1"), **changes)
+    assert response.issued_token_type == ACCESS
+    assert response.token_type == "Bearer"
+    assert response.expires_in == 600
+    assert response.access_token not in repr(response)
+    principal = await identity.tokens.principal(response.access_token)
+    assert (principal.issuer, principal.subject) == ("https://issuer.test", "agent-7")
+    assert principal.groups == ("g",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "message"),
+    [
+        ({"grant_type": ...}, "invalid_request", "`grant_type` is missing"),
+        ({"grant_type": "authorization_code"}, "unsupported_grant_type", "must be `urn:ietf"),
+        ({"subject_token": ...}, "invalid_request", "`subject_token` is missing"),
+        ({"subject_token": ""}, "invalid_request", "`subject_token` is missing"),
+        ({"subject_token_type": ...}, "invalid_request", "`subject_token_type` is missing"),
+        ({"subject_token_type": ACCESS}, "invalid_request", "`subject_token_type` must be"),
+        ({"requested_token_type": JWT}, "invalid_request", "`requested_token_type` must be"),
+        ({"actor_token": "x"}, "invalid_request", "`actor_token` is not supported"),
+        ({"audience": ...}, "invalid_request", "`audience` is missing"),
+        ({"audience": "//other/agents"}, "invalid_target", "must be `//keystile/agents`"),
+    ],
+)
+async def test_each_faulty_parameter_has_its_own_sentence(
+    identity: Identity, issuer: Any, changes: dict[str, Any], code: str, message: str
+) -> None:
+    token = issuer.token()
+    with pytest.raises(TokenRefusedError) as caught:
+        await _exchange(identity, token, **changes)
+    assert caught.value.oauth_error == code
+    assert message in str(caught.value)
+    assert token not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["audience", "subject_token", "grant_type", "scope"])
+async def test_a_repeated_parameter_is_refused(identity: Identity, issuer: Any, name: str) -> None:
+    form = _form(issuer.token())
+    body = urlencode([*form.items(), (name, form[name])]).encode()
+    with pytest.raises(TokenRefusedError, match="given twice") as caught:
+        await identity.exchange.exchange(body, FORM)
+    assert caught.value.oauth_error == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"grant_type", FORM),
+        (b"a=%FF", FORM),
+        (b"a=\xff", FORM),
+        (b"a=" + b"x" * 70_000, FORM),
+        ("&".join(f"a{i}=1" for i in range(40)).encode(), FORM),
+        (b"{}", "application/json"),
+        (b"a=b", ""),
+    ],
+)
+async def test_what_is_no_form_is_refused(
+    identity: Identity, body: bytes, content_type: str
+) -> None:
+    with pytest.raises(TokenRefusedError, match="form") as caught:
+        await identity.exchange.exchange(body, content_type)
+    assert caught.value.oauth_error == "invalid_request"
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=st.binary(max_size=300) | st.dictionaries(st.sampled_from(sorted(_form(""))), st.text())
+)
+async def test_no_body_does_worse_than_a_refusal(identity: Identity, body: Any) -> None:
+    encoded = body if isinstance(body, bytes) else urlencode(body, errors="replace").encode()
+    with pytest.raises(TokenRefusedError):
+        await identity.exchange.exchange(encoded, FORM)
+
+
+async def test_a_bad_token_is_refused_in_its_verifiers_words(
+    identity: Identity, issuer: Any
+) -> None:
+    with pytest.raises(TokenRefusedError, match="the token has expired"):
+        await _exchange(identity, issuer.token(exp=int(time.time()) - 100))
+    with pytest.raises(TokenRefusedError, match="has no audience"):
+        await _exchange(identity, issuer.token(aud=...))
+
+
+async def test_a_built_in_agent_has_what_the_registry_says_not_what_its_token_says(
+    identity: Identity,
+) -> None:
+    assert identity.builtin
+    await identity.agents.create("bot", ["coding-agents"], {"purpose": "support"}, "operator")
+    token = identity.builtin.mint("bot", "run-1")
+    response = await _exchange(identity, token)
+    principal = await identity.tokens.principal(response.access_token)
+    assert principal.agent == principal.subject == principal.service_account == "bot"
+    assert principal.groups == ("coding-agents",)
+    assert principal.attributes == {"purpose": "support"}
+    await identity.agents.regroup("bot", ["other"])
+    again = await identity.tokens.principal((await _exchange(identity, token)).access_token)
+    assert again.groups == ("other",)
+    assert again.session == principal.session
+    await identity.agents.disable("bot")
+    with pytest.raises(TokenRefusedError, match="`bot` is disabled"):
+        await _exchange(identity, token)
+
+
+async def test_a_built_in_token_of_an_unknown_agent_is_refused(identity: Identity) -> None:
+    assert identity.builtin
+    with pytest.raises(TokenRefusedError, match="there is no agent `ghost`"):
+        await _exchange(identity, identity.builtin.mint("ghost", "run-1"))
+
+
+async def test_another_gateways_built_in_token_is_refused(
+    identity: Identity, settings: Callable[..., Settings], database: Database, tmp_path: Any
+) -> None:
+    other = settings()
+    moved = type(other)(folder=tmp_path / "other", upstream=other.upstream, identity=other.identity)
+    elsewhere = build(moved, database)
+    assert elsewhere.builtin
+    await identity.agents.create("bot", [], {}, "operator")
+    with pytest.raises(TokenRefusedError, match="another key"):
+        await _exchange(identity, elsewhere.builtin.mint("bot", "run-1"))
+
+
+async def test_a_gateway_token_is_no_subject_token(identity: Identity, issuer: Any) -> None:
+    response = await _exchange(identity, issuer.token())
+    with pytest.raises(TokenRefusedError, match="not a signed JWT"):
+        await _exchange(identity, response.access_token)
+
+
+async def test_nothing_is_issued_while_the_store_is_away(
+    identity: Identity, issuer: Any, database: Database
+) -> None:
+    await database.close()
+    with pytest.raises((TokenRefusedError, RefusedError), match="control store"):
+        await _exchange(identity, issuer.token())

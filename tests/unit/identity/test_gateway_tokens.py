@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from sqlalchemy import select
+
+from keystile.identity import gateway_tokens as module
+from keystile.identity.agents import Agents
+from keystile.identity.gateway_tokens import GatewayTokens
+from keystile.model.errors import RefusedError, UnauthenticatedError
+from keystile.model.principal import Principal
+from keystile.store import tables
+from keystile.store.database import Database
+
+ANA = Principal("https://issuer.test", "a", "agent-a", "s1", groups=("g",), attributes={"x": "y"})
+BOT = Principal("http://gw/issuer", "bot", "bot", "s2", groups=("old",))
+
+
+@pytest.fixture
+def agents(database: Database) -> Agents:
+    return Agents(database)
+
+
+@pytest.fixture
+def tokens(database: Database, agents: Agents) -> GatewayTokens:
+    return GatewayTokens(database, agents, "http://gw/issuer", 600)
+
+
+async def test_a_token_gives_its_principal_back(tokens: GatewayTokens, database: Database) -> None:
+    token, lifetime = await tokens.issue(ANA)
+    assert lifetime == 600
+    assert token.startswith("ks_")
+    assert len(token) == 3 + 43
+    assert await tokens.principal(token) == ANA == await tokens.principal(token)
+    async with database.read() as connection:
+        rows = (await connection.execute(select(tables.tokens))).all()
+    assert len(rows) == 1
+    assert token[3:] not in str(rows)
+
+
+async def test_no_two_tokens_are_alike(tokens: GatewayTokens) -> None:
+    issued = {(await tokens.issue(ANA))[0] for _ in range(5)}
+    assert len(issued) == 5
+
+
+@pytest.mark.parametrize("token", ["", "ks_", "ks_unknown", "x" * 10_000, "\udc80", "é"])
+async def test_an_unknown_token_is_refused(tokens: GatewayTokens, token: str) -> None:
+    with pytest.raises(UnauthenticatedError, match="unknown or has expired") as caught:
+        await tokens.principal(token)
+    assert "exchange the agent's OIDC token again" in caught.value.hint
+
+
+async def test_the_stores_digest_is_no_token(tokens: GatewayTokens, database: Database) -> None:
+    await tokens.issue(ANA)
+    async with database.read() as connection:
+        digest = (await connection.execute(select(tables.tokens.c.digest))).scalar_one()
+    with pytest.raises(UnauthenticatedError):
+        await tokens.principal(digest)
+
+
+async def test_an_expired_token_is_refused_even_from_the_cache_and_then_removed(
+    tokens: GatewayTokens, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, _ = await tokens.issue(ANA)
+    await tokens.principal(token)
+    later = time.time() + 601
+    monkeypatch.setattr(module.time, "time", lambda: later)
+    with pytest.raises(UnauthenticatedError):
+        await tokens.principal(token)
+    await tokens.issue(ANA)
+    async with database.read() as connection:
+        assert len((await connection.execute(select(tables.tokens))).all()) == 1
+
+
+async def test_the_registry_counts_within_seconds(
+    tokens: GatewayTokens, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await agents.create("bot", ["new"], {"a": "b"}, "operator")
+    token, _ = await tokens.issue(BOT)
+    principal = await tokens.principal(token)
+    assert (principal.groups, principal.attributes, principal.session) == (
+        ("new",),
+        {"a": "b"},
+        "s2",
+    )
+    await agents.disable("bot")
+    now = time.monotonic() + 5
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    with pytest.raises(RefusedError, match="`bot` is disabled"):
+        await tokens.principal(token)
+
+
+async def test_an_agent_that_is_gone_is_not_known(tokens: GatewayTokens) -> None:
+    token, _ = await tokens.issue(BOT)
+    with pytest.raises(UnauthenticatedError, match="no agent `bot`"):
+        await tokens.principal(token)
+
+
+async def test_tokens_survive_a_restart_and_hold_on_every_replica(
+    tokens: GatewayTokens, database: Database, agents: Agents
+) -> None:
+    token, _ = await tokens.issue(ANA)
+    other = GatewayTokens(database, agents, "http://gw/issuer", 600)
+    assert await other.principal(token) == ANA
+
+
+async def test_the_cache_is_bounded(tokens: GatewayTokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CACHED", 2)
+    for _ in range(4):
+        token, _ = await tokens.issue(ANA)
+        await tokens.principal(token)
+    assert len(tokens._seen) == 2
