@@ -26,10 +26,12 @@ def parts(texts: Sequence[str], *, ignore_case: bool) -> tuple[Part, ...]:
 
 def fit(pattern: Sequence[Part], candidate: Sequence[str]) -> bool:
     """Tell whether every part fits the name at its place, and none is left over."""
-    return len(pattern) == len(candidate) and all(
-        part == name if isinstance(part, str) else part.fullmatch(name) is not None
-        for part, name in zip(pattern, candidate, strict=True)
-    )
+    if len(pattern) != len(candidate):
+        return False
+    for part, name in zip(pattern, candidate, strict=True):
+        if part != name and (isinstance(part, str) or part.fullmatch(name) is None):
+            return False
+    return True
 
 
 def _part(text: str) -> Part:

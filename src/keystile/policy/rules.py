@@ -21,25 +21,31 @@ Key = tuple[str, ...]
 class Scope(msgspec.Struct, frozen=True):
     """The tables that a rule is about: full-name patterns of one, two or three parts.
 
+    `exact` are the patterns without `*`, to be looked up instead of tried.
     Rules that protect ignore case, as datasets may; rules that permit do not.
     """
 
     patterns: tuple[tuple[Part, ...], ...]
+    exact: frozenset[tuple[Part, ...]]
     ignore_case: bool
 
     def holds(self, table: TableId) -> bool:
         """Tell whether any pattern names the table, its dataset or its project."""
-        return self._names((table.project, table.dataset, table.table))
+        full_name = self._spelt(table.project, table.dataset, table.table)
+        exact = self.exact
+        if full_name in exact or full_name[:2] in exact or full_name[:1] in exact:
+            return True
+        if len(exact) == len(self.patterns):
+            return False
+        return any(fit(pattern, full_name[: len(pattern)]) for pattern in self.patterns)
 
     def reaches(self, project: str, dataset: str) -> bool:
         """Tell whether any pattern could name a table of the dataset."""
-        return self._names((project, dataset))
+        full_name = self._spelt(project, dataset)
+        return any(fit(pattern[:2], full_name[: len(pattern)]) for pattern in self.patterns)
 
-    def _names(self, full_name: tuple[str, ...]) -> bool:
-        if self.ignore_case:
-            full_name = tuple(name.casefold() for name in full_name)
-        size = len(full_name)
-        return any(fit(pattern[:size], full_name[: len(pattern)]) for pattern in self.patterns)
+    def _spelt(self, *full_name: str) -> tuple[str, ...]:
+        return tuple([name.casefold() for name in full_name]) if self.ignore_case else full_name
 
 
 class CompiledRule(msgspec.Struct, frozen=True):
@@ -144,4 +150,5 @@ def compile_scope(resources: document.Resources | None, *, ignore_case: bool) ->
                 patterns.append(parts(split, ignore_case=ignore_case))
             except ValueError:
                 raise ValueError(f"`{text}` under `{word}` has an empty or blank part") from None
-    return Scope(tuple(patterns), ignore_case)
+    exact = frozenset(p for p in patterns if all(isinstance(part, str) for part in p))
+    return Scope(tuple(dict.fromkeys(patterns)), exact, ignore_case)
