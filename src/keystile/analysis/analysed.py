@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from keystile.analysis.resolve import SpelledTable
+from keystile.analysis.resolve import Scan, SpelledTable
 from keystile.analysis.statement import Statement
 from keystile.model.facts import QueryFacts
 from keystile.model.schema import Field, Table
@@ -15,7 +15,7 @@ class Analysed(msgspec.Struct, frozen=True):
 
     `sql` is the statement's text in canonical spelling: quoted table paths are split at their dots.
     `names` are the tables under the paths that `sql` spells. `schema` is the result's, for a
-    SELECT that is not opaque.
+    SELECT that is not opaque. `scans` are the places in `sql` that read a table.
     """
 
     statement: Statement
@@ -23,6 +23,7 @@ class Analysed(msgspec.Struct, frozen=True):
     names: tuple[SpelledTable, ...]
     facts: QueryFacts
     schema: tuple[Field, ...] = ()
+    scans: tuple[Scan, ...] = ()
 
     @property
     def tables(self) -> tuple[Table, ...]:

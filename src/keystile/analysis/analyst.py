@@ -56,7 +56,7 @@ class Analyst:
             )
         facts = _facts(outline, resolved, unknown)
         schema = () if facts.opaque or facts.statement != "SELECT" else result_schema(facts.output)
-        return Analysed(statement, outline.sql, names, facts, schema)
+        return Analysed(statement, outline.sql, names, facts, schema, resolved.scans)
 
     def _check_size(self, sql: str) -> None:
         size = len(sql.encode())

@@ -14,7 +14,7 @@ from keystile.analysis.words import in_bigquery_words
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import analyzer_options, builtin_catalog, type_proto, unwrapped
 from keystile.model.facts import ColumnUse, Opaque, OutputColumn, Use
-from keystile.model.schema import Parameter, SqlType, Table
+from keystile.model.schema import Parameter, SqlType, Table, TableId
 
 
 class SpelledTable(msgspec.Struct, frozen=True):
@@ -39,13 +39,22 @@ class ResolveRequest(msgspec.Struct, frozen=True):
     parameters: tuple[Declared, ...]
 
 
+class Scan(msgspec.Struct, frozen=True):
+    """A reference that reads a table, and the byte range of its path in the canonical text."""
+
+    start: int
+    end: int
+    table: TableId
+
+
 class Resolved(msgspec.Struct, frozen=True):
-    """What the resolved tree says; the fields are those of `QueryFacts`."""
+    """What the resolved tree says; but for `scans` the fields are those of `QueryFacts`."""
 
     columns: tuple[ColumnUse, ...]
     output: tuple[OutputColumn, ...]
     functions: tuple[str, ...]
     opaque: tuple[Opaque, ...]
+    scans: tuple[Scan, ...] = ()
 
 
 def resolve(engine: Engine, request: ResolveRequest) -> Resolved:
@@ -61,6 +70,9 @@ def resolve(engine: Engine, request: ResolveRequest) -> Resolved:
         output=walked.output,
         functions=tuple(sorted(walk.functions)),
         opaque=_opaque(request.sql, walked),
+        scans=tuple(
+            Scan(place.start, place.end, table.id) for place, table in sorted(walk.scans.items())
+        ),
     )
 
 

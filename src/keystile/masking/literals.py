@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 from typing import NamedTuple
 
@@ -47,22 +47,23 @@ def default(type_: SqlType) -> Literal | None:
 
 def constant(value: str | float | bool, type_: SqlType) -> Literal | None:  # noqa: FBT001 - a mask's value may be one
     """Give the value in this type; None where it does not fit, so that nothing is guessed."""
+    literal: Literal | None = None
     match type_.kind, value:
         case "STRING", str():
-            return Literal(text(value), value)
+            literal = Literal(text(value), value)
         case "BOOL", bool():
-            return Literal(str(value).upper(), str(value).lower())
+            literal = Literal(str(value).upper(), str(value).lower())
         case _, bool():
-            return None
+            pass
         case "INT64", int() if abs(value) <= _LARGEST_INT64:
-            return Literal(str(value), str(value))
-        case "FLOAT64", int() | float() if math.isfinite(value):
-            return Literal(f"CAST({float(value)!r} AS FLOAT64)", repr(float(value)))
+            literal = Literal(str(value), str(value))
+        case "FLOAT64", int() | float() if _is_finite(value):
+            literal = Literal(f"CAST({float(value)!r} AS FLOAT64)", repr(float(value)))
         case "NUMERIC" | "BIGNUMERIC", int() if abs(value) < _LARGEST_NUMERIC:
-            return Literal(f"{type_.kind} '{value}'", str(value))
+            literal = Literal(f"{type_.kind} '{value}'", str(value))
         case "DATE", str() if _is_date(value):
-            return Literal(f"DATE '{value}'", value)
-    return None
+            literal = Literal(f"DATE '{value}'", value)
+    return literal
 
 
 def text(value: str) -> str:
@@ -76,8 +77,15 @@ def _escaped(character: str) -> str:
     return character if character.isprintable() else f"\\U{ord(character):08x}"
 
 
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
+
+
 def _is_date(value: str) -> bool:
     try:
-        return datetime.date.fromisoformat(value).isoformat() == value
+        return dt.date.fromisoformat(value).isoformat() == value
     except ValueError:
         return False

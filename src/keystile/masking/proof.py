@@ -9,23 +9,21 @@ else in the statement.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from keystile.analysis.tree import descendants, kind
 from keystile.googlesql.protos import has, inherited, unwrapped
 from keystile.model.errors import RefusedError
 
 
-class Template:
-    """A masking subquery as the engine resolves it alone."""
+class Template(NamedTuple):
+    """A masking subquery as the engine resolves it alone, in its normal form.
 
-    def __init__(self, statement: Any, columns: frozenset[str]) -> None:
-        """Take a resolved statement that is this subquery and nothing else.
+    `columns` are the top-level columns that it must not hand on raw.
+    """
 
-        `columns` are the top-level columns that it must not hand on raw.
-        """
-        self.projection = normal(unwrapped(statement.query))
-        self.columns = columns
+    projection: bytes
+    columns: frozenset[str]
 
 
 def prove(statement: Any, templates: Mapping[str, Template], expected: int) -> None:
@@ -110,9 +108,10 @@ def _is_constant_time(scan: Any) -> bool:
 
 
 def _messages(message: Any) -> Iterator[Any]:
-    yield message
-    for inner in _inner(message):
-        yield from _messages(inner)
+    stack = [message]
+    while stack:
+        yield (current := stack.pop())
+        stack.extend(_inner(current))
 
 
 def _inner(message: Any) -> Iterator[Any]:

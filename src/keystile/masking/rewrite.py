@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from keystile.analysis.analysed import Analysed
-from keystile.analysis.resolve import Declared, declared
+from keystile.analysis.resolve import declared
 from keystile.googlesql.task import TaskRunner
 from keystile.masking.sql import HASH_INNER, HASH_OUTER
 from keystile.masking.strength import strongest
@@ -63,10 +63,12 @@ class Rewriter:
             raise _refuse_statement(analysed, columns)
         added = self._hash_parameters(columns, statement.parameters)
         request = MaskRequest(
-            analysed.sql,
-            analysed.names,
-            (*declared(statement.parameters), *(Declared(p.name, p.type) for p in added)),
-            columns,
+            sql=analysed.sql,
+            tables=analysed.names,
+            parameters=declared((*statement.parameters, *added)),
+            scans=analysed.scans,
+            output=analysed.facts.output,
+            masks=columns,
         )
         answer = await self._runner.run(MASK, request)
         return Rewritten(
@@ -115,18 +117,22 @@ def _strongest(masks: tuple[ColumnMask, ...], analysed: Analysed) -> tuple[Maske
     for mask in masks:
         if mask.column.table in tables:
             several.setdefault(mask.column, []).append(mask.mask)
-    # A mask of a STRUCT holds for what lies beneath it, beside what that has itself.
-    for column, own in several.items():
-        for depth in range(1, len(column.path)):
-            own += several.get(ColumnRef(column.table, column.path[:depth]), [])
     return tuple(
-        MaskedColumn(column.table, column.path, strongest(own))
-        for column, own in sorted(several.items())
+        MaskedColumn(column.table, column.path, strongest(_at_or_above(column, several)))
+        for column in sorted(several)
     )
 
 
+def _at_or_above(column: ColumnRef, masks: dict[ColumnRef, list[Mask]]) -> list[Mask]:
+    """Give the masks of a field; those of a STRUCT hold for what lies beneath it."""
+    paths = (column.path[:depth] for depth in range(1, len(column.path) + 1))
+    return [mask for path in paths for mask in masks.get(ColumnRef(column.table, path), [])]
+
+
 def _refuse_statement(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> RefusedError:
-    column = columns[0]
+    used = {use.column for use in analysed.facts.columns}
+    touched = (c for c in columns if ColumnRef(c.table, c.path) in used)
+    column = next(touched, columns[0])
     words = analysed.facts.statement.replace("_", " ")
     name = f"{column.table}.{'.'.join(column.path)}"
     return RefusedError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from keystile.analysis.parsing import identifiers
+from keystile.analysis.resolve import Scan
 from keystile.analysis.text import Edit, quoted, splice
 from keystile.analysis.tree import Span, descendants, kind, span
 from keystile.googlesql.protos import has, inherited
@@ -35,7 +36,9 @@ class ProtectedTable(msgspec.Struct, frozen=True):
                 items.append(f"{masked} AS {quoted(field.name)}")
         table = self.table.id
         path = ".".join(quoted(part) for part in (table.project, table.dataset, table.table))
-        return f"SELECT * REPLACE ({', '.join(items)}) FROM {path} AS {row}{system_time}"
+        replaced = ", ".join(items)
+        # Names stand in backticks and values are literals; the proof resolves the result anew.
+        return f"SELECT * REPLACE ({replaced}) FROM {path} AS {row}{system_time}"  # noqa: S608
 
     @property
     def columns(self) -> frozenset[str]:
@@ -43,16 +46,14 @@ class ProtectedTable(msgspec.Struct, frozen=True):
         return frozenset(path[0] for path in self.masks)
 
 
-def spliced(
-    sql: str, tree: Any, scans: Mapping[Span, Table], protected: Iterable[ProtectedTable]
-) -> str:
+def spliced(sql: str, tree: Any, scans: Iterable[Scan], protected: Iterable[ProtectedTable]) -> str:
     """Give the text with every reference to a protected table masked.
 
-    `tree` is the parse tree and `scans` where the resolved tree reads tables. Raises `RefusedError`
+    `tree` is the parse tree and `scans` are where the resolved tree reads tables. Raises `RefusedError`
     where a reference stands in a form that cannot be replaced.
     """
     by_id = {table.table.id: table for table in protected}
-    wanted = {place: by_id[table.id] for place, table in scans.items() if table.id in by_id}
+    wanted = {Span(s.start, s.end): by_id[s.table] for s in scans if s.table in by_id}
     edits = []
     for node in descendants(tree):
         if kind(node) != "ASTTablePathExpression" or not has(node, "path_expr"):

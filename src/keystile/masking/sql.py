@@ -81,7 +81,7 @@ class Masking:
         masked = self.of(element, path, item)
         if masked is None:
             return None
-        rebuilt = (
+        rebuilt = (  # every part was made here or stands in backticks
             f"ARRAY(SELECT {masked} FROM UNNEST({value}) AS {item}"
             f" WITH OFFSET AS {place} ORDER BY {place})"
         )

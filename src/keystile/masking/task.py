@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from weakref import WeakKeyDictionary
+
 import msgspec
 
 from keystile.analysis.parsing import statement_tree
 from keystile.analysis.resolve import (
     Declared,
     ResolveRequest,
+    Scan,
     SpelledTable,
     by_full_name,
     resolved_tree,
 )
 from keystile.analysis.statements import walk_statement
-from keystile.analysis.tree import Span
 from keystile.googlesql.engine import Engine
+from keystile.googlesql.protos import unwrapped
 from keystile.googlesql.task import Task
-from keystile.masking.proof import Template, prove
+from keystile.masking.proof import Template, normal, prove
 from keystile.masking.splice import ProtectedTable, spliced
+from keystile.masking.sql import HASH_INNER, HASH_OUTER
 from keystile.model.errors import InvalidQueryError, RefusedError
 from keystile.model.facts import OutputColumn
 from keystile.model.masks import Mask
@@ -33,11 +38,16 @@ class MaskedColumn(msgspec.Struct, frozen=True):
 
 
 class MaskRequest(msgspec.Struct, frozen=True):
-    """A SELECT in canonical spelling with its tables and parameters, those of masks included."""
+    """A SELECT in canonical spelling with what its analysis found, and the masks.
+
+    `parameters` include those of keyed hashes.
+    """
 
     sql: str
     tables: tuple[SpelledTable, ...]
     parameters: tuple[Declared, ...]
+    scans: tuple[Scan, ...]
+    output: tuple[OutputColumn, ...]
     masks: tuple[MaskedColumn, ...]
 
 
@@ -52,15 +62,16 @@ def mask_query(engine: Engine, request: MaskRequest) -> MaskedQuery:
 
     Raises `RefusedError` where that cannot be done.
     """
-    original = ResolveRequest(request.sql, request.tables, request.parameters)
-    walked = walk_statement(resolved_tree(engine, original), by_full_name(request.tables))
-    scans = walked.walk.scans
     protected = _protected(request)
-    sql = spliced(request.sql, statement_tree(engine, request.sql), scans, protected)
-    expected = _count(scans, protected)
-    if sql == request.sql or not expected:
-        raise RefusedError("this query reads no masked table", hint="ask it again")
-    _prove(engine, msgspec.structs.replace(request, sql=sql), protected, expected, walked.output)
+    tree = statement_tree(engine, request.sql)
+    sql = spliced(request.sql, tree, request.scans, protected)
+    try:
+        _prove(engine, request, sql, protected)
+    except InvalidQueryError as error:
+        raise RefusedError(
+            f"the masked form of this query is not valid: {error.message}",
+            hint="write it in a simpler way",
+        ) from error
     return MaskedQuery(sql)
 
 
@@ -76,44 +87,40 @@ def _protected(request: MaskRequest) -> list[ProtectedTable]:
     return [ProtectedTable(tables[id_], of_table) for id_, of_table in masks.items()]
 
 
-def _count(scans: dict[Span, Table], protected: list[ProtectedTable]) -> int:
+def _prove(engine: Engine, request: MaskRequest, sql: str, protected: list[ProtectedTable]) -> None:
+    full = (_fully_spelled(table.table) for table in protected)
+    tables = tuple({spelled.path: spelled for spelled in (*request.tables, *full)}.values())
+    templates = {
+        str(table.table.id): _template(engine, table, request.parameters) for table in protected
+    }
+    statement = resolved_tree(engine, ResolveRequest(sql, tables, request.parameters), prune=False)
     ids = {table.table.id for table in protected}
-    return sum(table.id in ids for table in scans.values())
-
-
-def _prove(
-    engine: Engine,
-    request: MaskRequest,
-    protected: list[ProtectedTable],
-    expected: int,
-    output: tuple[OutputColumn, ...],
-) -> None:
-    tables = (*request.tables, *(_fully_spelled(table.table) for table in protected))
-    tables = tuple({spelled.path: spelled for spelled in tables}.values())
-
-    def resolve(sql: str) -> ResolveRequest:
-        return ResolveRequest(sql, tables, request.parameters)
-
-    try:
-        templates = {
-            str(table.table.id): Template(
-                resolved_tree(engine, resolve(table.subquery()), prune=False), table.columns
-            )
-            for table in protected
-        }
-        statement = resolved_tree(engine, resolve(request.sql), prune=False)
-    except InvalidQueryError as error:
-        raise RefusedError(
-            f"the masked form of this query is not valid: {error.message}",
-            hint="write it in a simpler way",
-        ) from error
-    prove(statement, templates, expected)
+    prove(statement, templates, sum(scan.table in ids for scan in request.scans))
     walked = walk_statement(statement, by_full_name(tables))
-    if walked.walk.opaque or _shape(walked.output) != _shape(output):
+    if walked.walk.opaque or _shape(walked.output) != _shape(request.output):
         raise RefusedError(
             "the masked form of this query has another result than the query itself",
             hint="write it in a simpler way",
         )
+
+
+_templates: WeakKeyDictionary[Engine, OrderedDict[tuple[str, Table], bytes]] = WeakKeyDictionary()
+_TEMPLATES_KEPT = 256
+
+
+def _template(
+    engine: Engine, protected: ProtectedTable, parameters: tuple[Declared, ...]
+) -> Template:
+    """Resolve a masking subquery by itself. The same few are asked for again and again."""
+    kept = _templates.setdefault(engine, OrderedDict())
+    key = (protected.subquery(), protected.table)
+    if key not in kept:
+        hidden = tuple(p for p in parameters if p.name in {HASH_INNER, HASH_OUTER})
+        request = ResolveRequest(key[0], (_fully_spelled(protected.table),), hidden)
+        kept[key] = normal(unwrapped(resolved_tree(engine, request, prune=False).query))
+        if len(kept) > _TEMPLATES_KEPT:
+            kept.popitem(last=False)
+    return Template(kept[key], protected.columns)
 
 
 def _fully_spelled(table: Table) -> SpelledTable:
