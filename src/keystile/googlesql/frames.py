@@ -36,11 +36,12 @@ class Done(msgspec.Struct, array_like=True, tag=True):
 
 
 class Failed(msgspec.Struct, array_like=True, tag=True):
-    """The task raised a `KeystileError` of this name."""
+    """The task raised a `KeystileError` of this name. After the `last` answer the worker ends."""
 
     name: str
     message: str
     hint: str
+    last: bool
 
 
 def framed(message: Any) -> bytes:
@@ -49,10 +50,10 @@ def framed(message: Any) -> bytes:
     return len(body).to_bytes(HEADER_BYTES, "big") + body
 
 
-def failed(error: errors.KeystileError) -> Failed:
+def failed(error: errors.KeystileError, *, last: bool = False) -> Failed:
     """Describe an error by the nearest class of the one tree of errors."""
     name = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
-    return Failed(name, error.message, error.hint)
+    return Failed(name, error.message, error.hint, last)
 
 
 def error_of(failure: Failed) -> errors.KeystileError:

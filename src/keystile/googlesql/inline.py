@@ -16,7 +16,7 @@ from keystile.config.settings import EngineLimits
 from keystile.googlesql import module
 from keystile.googlesql.engine import Death, Engine, EngineDiedError
 from keystile.googlesql.task import AnswerT, RequestT, Task, TaskRunner
-from keystile.model.errors import RefusedError
+from keystile.model.errors import KeystileError, RefusedError
 
 # Walkers of the resolved tree recurse: 500 nested calls of SQL are some 2,000 of Python's.
 _RECURSION = 10_000
@@ -33,8 +33,13 @@ class InlineRunner(TaskRunner):
         """
         self._limits = limits or EngineLimits()
         self._compiled = module.load(folder)
-        self._engine = Engine(self._compiled)
+        self._engine: Engine | None = Engine(self._compiled)
         sys.setrecursionlimit(max(sys.getrecursionlimit(), _RECURSION))
+
+    @property
+    def alive(self) -> bool:
+        """Whether the engine outlived the last task. The next task gets a new one if not."""
+        return self._engine is not None
 
     async def run(self, task: Task[RequestT, AnswerT], request: RequestT) -> AnswerT:
         """Do `run_now`; the event loop stands still meanwhile."""
@@ -46,22 +51,28 @@ class InlineRunner(TaskRunner):
         Raises the task's own errors, and `RefusedError` when the deadline, the memory limit or the
         depth that the engine can follow is exceeded, or when the engine panics.
         """
+        engine = self._engine or Engine(self._compiled)
+        self._engine = None
         try:
-            with self._deadline():
-                return task.function(self._engine, request)
+            with self._deadline(engine):
+                answer = task.function(engine, request)
         except EngineDiedError as died:
-            refusal = self._refusal(died.death)
-            self._engine = Engine(self._compiled)
-        except RecursionError:
-            refusal = too_deep()
+            refusal = self._refusal(died.death, engine)
         except MemoryError:
             refusal = too_much_memory(self._limits)
-            self._engine = Engine(self._compiled)
+        except RecursionError:
+            refusal = too_deep()
+        except KeystileError:
+            self._engine = engine
+            raise
+        else:
+            self._engine = engine
+            return answer
         raise refusal
 
     @contextmanager
-    def _deadline(self) -> Iterator[None]:
-        self._engine.set_deadline(1)
+    def _deadline(self, engine: Engine) -> Iterator[None]:
+        engine.set_deadline(1)
         timer = Timer(self._limits.deadline, self._compiled.engine.increment_epoch)
         timer.daemon = True
         timer.start()
@@ -71,13 +82,13 @@ class InlineRunner(TaskRunner):
             timer.cancel()
             timer.join()  # one that fires late would end the next task
 
-    def _refusal(self, death: Death) -> RefusedError:
+    def _refusal(self, death: Death, engine: Engine) -> RefusedError:
         if death is Death.DEADLINE:
             return too_slow(self._limits)
         if death is Death.STACK:
             return too_deep()
         # An engine that could not get more memory has usually grown most of the way to the limit.
-        if self._engine.memory_bytes * 2 > self._limits.memory_bytes:
+        if engine.memory_bytes * 2 > self._limits.memory_bytes:
             return too_much_memory(self._limits)
         return stopped()
 

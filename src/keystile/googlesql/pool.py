@@ -147,6 +147,8 @@ class EnginePool(TaskRunner):
             await _end(worker)
         else:
             self._ran += 1
+            if isinstance(result, Failed) and result.last:
+                await _end(worker)
         return result
 
     async def _replaced(self) -> Process:

@@ -54,12 +54,13 @@ def _answer(runner: InlineRunner, frame: bytes) -> bytes:
             )
         return framed(Done(msgspec.Raw(answer)))
     except KeystileError as error:
-        return framed(failed(error))
-    except Exception as error:  # noqa: BLE001 -- a bug in one task must not end the worker
+        # A new engine in this process would share the memory limit with what the old one left.
+        return framed(failed(error, last=not runner.alive))
+    except Exception as error:  # noqa: BLE001 -- whatever a bug left behind ends with the worker
         # Where and what kind, not the message: it could quote the query.
         sys.stderr.writelines(traceback.format_tb(error.__traceback__))
         sys.stderr.write(f"{type(error).__name__} in a task\n")
-        return framed(failed(stopped()))
+        return framed(failed(stopped(), last=True))
 
 
 @cache
