@@ -147,7 +147,7 @@ class Settings(Section, frozen=True, kw_only=True):
     @property
     def gateway_url(self) -> str:
         """The address that agents use."""
-        return self.public_url or f"http://{self.gateway.host}:{self.gateway.port}"
+        return (self.public_url or f"http://{self.gateway.host}:{self.gateway.port}").rstrip("/")
 
     @property
     def people_url(self) -> str:
