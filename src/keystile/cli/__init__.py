@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import typer
 
+from keystile.cli import (
+    agent,
+    approvals,
+    audit,
+    person,
+    policy,
+    run,
+    sandbox,
+    serve,
+    sessions,
+)
+
 app = typer.Typer(
     name="keystile",
     help="A gateway that lets AI agents use BigQuery without ever holding a key.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command("serve", epilog="Example: keystile serve --config keystile.yaml")(serve.serve)
+# Groups without a name add their commands to the top.
+app.add_typer(run.app)
+app.add_typer(sandbox.app)
+app.add_typer(agent.app, name="agent")
+app.add_typer(person.app, name="person")
+app.add_typer(policy.app, name="policy")
+app.add_typer(approvals.app, name="approvals")
+app.add_typer(sessions.app, name="sessions")
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:

@@ -1,0 +1,278 @@
+"""Wires the rooms together from the settings, and serves them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import uvicorn
+
+from keystile.analysis.analyst import Analyst
+from keystile.api.app import Api
+from keystile.api.ports import Check
+from keystile.approvals.requests import Approvals
+from keystile.config.policy_folder import read_policy
+from keystile.config.settings import Settings
+from keystile.console.app import console_app
+from keystile.gate.duties import Duties
+from keystile.gate.gate import Gate
+from keystile.gate.jobs import JobStore
+from keystile.gate.metadata import Metadata
+from keystile.gate.pages import PageCache
+from keystile.gate.pipeline import Pipeline
+from keystile.gate.planning import Planner
+from keystile.gate.recorder import Recorder
+from keystile.gate.vigil import Vigil
+from keystile.googlesql.module import default_folder
+from keystile.googlesql.pool import EnginePool
+from keystile.googlesql.task import TaskRunner
+from keystile.identity import wiring
+from keystile.masking.rewrite import Rewriter
+from keystile.model.errors import KeystileError, RecordingUnavailableError, RefusedError
+from keystile.policy.compile import compile_policy
+from keystile.policy.policy import Policy
+from keystile.recording.log import RecordingLog
+from keystile.secrets.file import SecretFile
+from keystile.store.database import Database
+from keystile.telemetry.logs import logger
+from keystile.telemetry.metrics import Metrics
+from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.credential import ServiceAccount
+
+_POLICY_SECONDS = 1.0
+_GRACE_SECONDS = 3
+
+_log = logger("app")
+
+
+class PolicySource:
+    """The compiled policy. Files that change are compiled and take its place at once.
+
+    A change that does not compile is logged and the policy before it stays in force.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Compile the policy in `folder`. Raises `UnsafeConfigurationError`."""
+        self._folder = folder
+        self._documents = read_policy(folder)
+        self._policy = compile_policy(self._documents)
+
+    def current(self) -> Policy:
+        """Give the policy that holds now."""
+        return self._policy
+
+    async def follow(self) -> None:
+        """Look for changes for ever."""
+        while True:
+            await asyncio.sleep(_POLICY_SECONDS)
+            try:
+                await self._follow_once()
+            except KeystileError as error:
+                _log.error("policy_not_replaced", reason=str(error))
+
+    async def _follow_once(self) -> None:
+        documents = await asyncio.to_thread(read_policy, self._folder)
+        if documents != self._documents:
+            self._documents = documents
+            self._policy = await asyncio.to_thread(compile_policy, documents)
+            _log.info("policy_replaced", digest=self._policy.digest)
+
+
+class Planning(NamedTuple):
+    """What it takes to plan a query: for the gateway, and for `keystile policy explain`."""
+
+    planner: Planner
+    policy: PolicySource
+    bigquery: BigQuery
+    credential: ServiceAccount
+
+
+@asynccontextmanager
+async def planning(
+    settings: Settings, runner: TaskRunner, metrics: Metrics
+) -> AsyncIterator[Planning]:
+    """Wire analysis, policy, masking and BigQuery together."""
+    policy = PolicySource(settings.path(settings.policy))
+    credential = ServiceAccount(SecretFile(settings.path(settings.upstream.service_account_file)))
+    bigquery = BigQuery(settings.upstream.endpoint, credential, settings.upstream.timeout)
+    analyst = Analyst(runner, settings.engine.max_sql_bytes)
+    rewriter = Rewriter(runner, masking_key(settings))
+    try:
+        planner = Planner(analyst, policy.current, rewriter, bigquery, metrics)
+        yield Planning(planner, policy, bigquery, credential)
+    finally:
+        await bigquery.close()
+
+
+def masking_key(settings: Settings) -> bytes:
+    """Read the key of keyed hashes; made once in the data folder where none is configured."""
+    if settings.masking_key_file:
+        return SecretFile(settings.path(settings.masking_key_file)).read().strip()
+    file = settings.data_folder / "masking-key"
+    settings.data_folder.mkdir(parents=True, exist_ok=True)
+    if not file.exists():
+        half = file.with_name(f".masking-key-{uuid4().hex}")
+        half.touch(mode=0o600)
+        half.write_text(secrets.token_hex(32), encoding="ascii")
+        try:
+            # A link never replaces: of two gateways that start together, both use the first key.
+            os.link(half, file)
+        except FileExistsError:
+            pass
+        finally:
+            half.unlink()
+    return SecretFile(file).read().strip()
+
+
+async def serve(settings: Settings, ready: asyncio.Event) -> None:
+    """Serve until SIGTERM or SIGINT. `ready` is set once both ports answer.
+
+    Raises `KeystileError` when something that it stands on cannot be opened.
+    """
+    metrics = Metrics()
+    settings.data_folder.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database_url)
+    log = RecordingLog(settings.path(settings.recording.folder), settings.recording.segment_bytes)
+    pool = EnginePool(settings.engine, default_folder())
+    await database.open()
+    try:
+        await log.open()
+        await pool.start()
+        metrics.watch_engine(pool.stats)
+        identity = wiring.build(settings, database)
+        async with planning(settings, pool, metrics) as plans:
+            gate, duties = _gate(plans, database, log, metrics)
+            api = Api(
+                gate=gate,
+                principals=identity.tokens,
+                exchanger=identity.exchange,
+                issuer=identity.builtin,
+                checks=_checks(database, log, pool, plans),
+                metrics=metrics,
+            )
+            console = console_app(
+                url=settings.people_url,
+                people=identity.people,
+                approvals=Approvals(database),
+                recording=log,
+                recordings=settings.path(settings.recording.folder),
+            )
+            try:
+                await _run(settings, api, console, duties, plans.policy, ready)
+            finally:
+                await duties.stop()
+                await identity.close()
+    finally:
+        await pool.close()
+        await log.close()
+        await database.close()
+
+
+def _gate(
+    plans: Planning, database: Database, log: RecordingLog, metrics: Metrics
+) -> tuple[Gate, Duties]:
+    recorder, pages = Recorder(log, metrics), PageCache()
+    jobs, approvals = JobStore(database, replica=uuid4().hex), Approvals(database)
+    vigil = Vigil(approvals, recorder)
+    pipeline = Pipeline(plans.planner, plans.bigquery, recorder, jobs, vigil, pages, metrics)
+    duties = Duties(pipeline, jobs, vigil, approvals, metrics)
+    metadata = Metadata(plans.bigquery, plans.policy.current)
+    gate = Gate(pipeline, duties, jobs, plans.bigquery, recorder, pages, metadata, metrics)
+    return gate, duties
+
+
+def _checks(
+    database: Database, log: RecordingLog, pool: EnginePool, plans: Planning
+) -> dict[str, Check]:
+    async def store() -> None:
+        async with database.read():
+            return
+
+    async def recording() -> None:
+        if not log.available:
+            raise RecordingUnavailableError("the recording cannot be written")
+
+    async def engine() -> None:
+        if not pool.stats().workers:
+            raise RefusedError("no GoogleSQL worker is ready")
+
+    async def policy() -> None:
+        plans.policy.current()
+
+    async def credential() -> None:
+        await plans.credential.bearer()
+
+    return {
+        "store": store,
+        "recording": recording,
+        "engine": engine,
+        "policy": policy,
+        "credential": credential,
+    }
+
+
+class _Server(uvicorn.Server):
+    """A server among several in one process, which leaves signals to `_run`."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _run(  # noqa: PLR0913, PLR0917 - everything that runs side by side
+    settings: Settings,
+    api: Api,
+    console: Any,
+    duties: Duties,
+    policy: PolicySource,
+    ready: asyncio.Event,
+) -> None:
+    servers = (
+        _server(api, settings.gateway.host, settings.gateway.port, lifespan="off"),
+        _server(console, settings.console.host, settings.console.port, lifespan="on"),
+    )
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, _stop, servers)
+    background = [asyncio.ensure_future(duties.run()), asyncio.ensure_future(policy.follow())]
+    try:
+        async with asyncio.TaskGroup() as group:
+            for server in servers:
+                group.create_task(server.serve())
+            while not all(server.started for server in servers):
+                if any(server.should_exit for server in servers):
+                    break
+                await asyncio.sleep(0.01)
+            else:
+                ready.set()
+    finally:
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+
+
+def _server(app: Any, host: str, port: int, *, lifespan: Any) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            lifespan=lifespan,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )
+
+
+def _stop(servers: tuple[_Server, ...]) -> None:
+    for server in servers:
+        server.should_exit = True

@@ -1,0 +1,115 @@
+"""`keystile policy`: see what the policy says, and why."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.table import Table as Grid
+
+from keystile.app import planning
+from keystile.cli.common import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    database,
+    out,
+    reports_errors,
+    run,
+)
+from keystile.cli.common import settings as read
+from keystile.config.settings import Settings
+from keystile.googlesql.inline import InlineRunner
+from keystile.identity.agents import Agents
+from keystile.identity.wiring import issuer_url
+from keystile.model.decision import Effect
+from keystile.model.errors import RefusedError
+from keystile.model.principal import Principal
+from keystile.policy.explain import explanation
+from keystile.telemetry.metrics import Metrics
+from keystile.wire.requests import QueryRequest
+
+app = typer.Typer(help="See what the policy says, and why.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `explain` a command of its own while it is the only one."""
+
+
+@app.command()
+@reports_errors
+def explain(  # noqa: PLR0913 - one for each option
+    *,
+    agent: Annotated[str, typer.Option("--agent", help="The agent that would ask.")],
+    sql: Annotated[str, typer.Option("--sql", help="The query, or `-` to read it from stdin.")],
+    project: Annotated[
+        str, typer.Option("--project", envvar="GOOGLE_CLOUD_PROJECT", help="The query's project.")
+    ],
+    dataset: Annotated[str, typer.Option("--dataset", help="The default dataset.")] = "",
+    as_json: JsonOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Show what a query does, what policy decides, and the text that BigQuery would get.
+
+    Nothing runs. Example: keystile policy explain --agent bot --project acme --sql 'SELECT 1'
+    """
+    text = typer.get_text_stream("stdin").read() if sql == "-" else sql
+    request = QueryRequest(
+        sql=text,
+        project=project,
+        default_project=project if dataset else "",
+        default_dataset=dataset,
+    )
+    found = run(_explain(read(config), agent, request))
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+    else:
+        _show(found)
+
+
+async def _explain(settings: Settings, agent: str, request: QueryRequest) -> dict[str, Any]:
+    async with database(settings) as store:
+        known = await Agents(store).get(agent)
+    principal = Principal(
+        issuer=issuer_url(settings),
+        subject=known.name,
+        agent=known.name,
+        session="explain",
+        service_account=known.name,
+        groups=known.groups,
+        attributes=known.attributes,
+    )
+    async with planning(settings, InlineRunner(settings.engine), Metrics()) as plans:
+        decided = await plans.planner.decide(principal, request)
+        found = explanation(decided.analysed.facts, decided.decision)
+        found["rewritten_sql"] = None
+        if decided.decision.effect is not Effect.DENY:
+            try:
+                found["rewritten_sql"] = (await plans.planner.rewrite(decided)).sql
+            except RefusedError as refusal:
+                found["effect"] = str(Effect.DENY)
+                found["reasons"].append(
+                    {"rule": "mask-at-read", "effect": "deny", "message": str(refusal)}
+                )
+    return found
+
+
+def _show(found: dict[str, Any]) -> None:
+    colour = {"allow": "green", "deny": "red"}.get(found["effect"], "yellow")
+    out.print(f"[bold {colour}]{found['effect']}[/]  {found['statement']}")
+    for reason in found["reasons"]:
+        out.print(f"  {reason['rule']}: {reason['message']}", markup=False)
+    for title, names in (("reads", found["reads"]), ("writes", found["writes"])):
+        if names:
+            out.print(f"{title}: {', '.join(names)}", markup=False)
+    if found["columns"]:
+        grid = Grid("column", "used in", "label", "mask", box=None, pad_edge=False)
+        for column in found["columns"]:
+            mask = column["mask"]["kind"] if column["mask"] else ""
+            grid.add_row(column["column"], ", ".join(column["uses"]), column["label"] or "", mask)
+        out.print(grid)
+    if found["rewritten_sql"]:
+        out.print("BigQuery would get:")
+        out.print(found["rewritten_sql"], markup=False, soft_wrap=True)

@@ -1,0 +1,271 @@
+"""Accepted jobs: who owns each one, where it stands, and which replica carries it on.
+
+```
+pending (an approval is open) -> ready (may run) -> running (BigQuery has it) -> done
+```
+INVARIANT: a row is written before the client hears of the job, and `done` is written only after
+the outcome's record is durable.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, and_, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from keystile.gate.plan import Plan
+from keystile.model.errors import DuplicateError, NotFoundError
+from keystile.model.principal import Principal
+from keystile.model.schema import Field
+from keystile.store.database import Database
+from keystile.store.tables import jobs
+from keystile.wire.requests import QueryRequest
+from keystile.wire.responses import JobError
+
+_REQUEST_ID_SECONDS = 15 * 60  # BigQuery's jobs.query `requestId` is honoured for 15 minutes.
+
+
+class JobState(StrEnum):
+    """Where an accepted job stands."""
+
+    PENDING = "pending"
+    READY = "ready"
+    RUNNING = "running"
+    DONE = "done"
+
+
+class JobOutcome(msgspec.Struct, frozen=True):
+    """What BigQuery said of a finished job. The first `recorded_rows` rows are on record."""
+
+    schema: tuple[Field, ...]
+    total_rows: int
+    bytes_processed: int
+    cache_hit: bool
+    recorded_rows: int
+
+
+class Job(msgspec.Struct, frozen=True):
+    """One accepted job. `id` is ours and names it everywhere inside; `job_id` is the agent's word.
+
+    Times are UTC seconds since the epoch.
+    """
+
+    id: str
+    principal: Principal
+    request: QueryRequest
+    plan: Plan
+    job_id: str
+    location: str
+    state: JobState
+    created_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    error: JobError | None = None
+    outcome: JobOutcome | None = None
+
+    @property
+    def upstream_id(self) -> str:
+        """The job's name at BigQuery, fixed before it is sent, so that it runs at most once."""
+        return f"keystile_{self.id}"
+
+
+class JobStore:
+    """The jobs table."""
+
+    def __init__(self, database: Database, replica: str, lease_seconds: float = 15.0) -> None:
+        """Act for one replica, whose leases last `lease_seconds` unless renewed."""
+        self._database = database
+        self._replica = replica
+        self._lease_seconds = lease_seconds
+
+    async def add(self, job: Job) -> None:
+        """Make an accepted job durable, leased to this replica.
+
+        Raises `DuplicateError` when this owner has a job of that id.
+        """
+        row = {
+            "id": job.id,
+            "owner": job.principal.key,
+            "project": job.request.project,
+            "job_id": job.job_id,
+            "request_id": job.request.request_id,
+            "location": job.location,
+            "session": job.principal.session,
+            "principal": _text(job.principal),
+            "request": _text(job.request),
+            "plan": _text(job.plan),
+            "state": job.state.value,
+            "created_at": job.created_at,
+            "lease": self._replica,
+            "lease_until": job.created_at + self._lease_seconds,
+        }
+        try:
+            async with self._database.begin() as connection:
+                await connection.execute(insert(jobs).values(**row))
+        except IntegrityError as error:
+            raise _duplicate(job.request.project, job.job_id) from error
+
+    async def refuse_duplicate(self, owner: str, project: str, job_id: str) -> None:
+        """Raise `DuplicateError` when the owner has a job of that id already."""
+        if await self._find(owner, project, job_id):
+            raise _duplicate(project, job_id)
+
+    async def owned(self, owner: str, project: str, job_id: str) -> Job:
+        """Give the owner's job.
+
+        Raises `NotFoundError` for an unknown job and for another owner's, in the same words.
+        """
+        row = await self._find(owner, project, job_id)
+        if row is None:
+            message = f"Not found: Job {project}:{job_id}"
+            raise NotFoundError(message, hint="list or start jobs as the agent that owns them")
+        return _job(row)
+
+    async def by_request(self, owner: str, project: str, request_id: str, now: float) -> Job | None:
+        """Give the job that the same `requestId` started in the last 15 minutes."""
+        query = (
+            select(jobs)
+            .where(
+                jobs.c.owner == owner,
+                jobs.c.project == project,
+                jobs.c.request_id == request_id,
+                jobs.c.created_at > now - _REQUEST_ID_SECONDS,
+            )
+            .order_by(jobs.c.created_at.desc())
+        )
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).first()
+        return _job(row) if row else None
+
+    async def get(self, id_: str) -> Job:
+        """Give a job by our own id."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(jobs).where(jobs.c.id == id_))).one()
+        return _job(row)
+
+    async def move(
+        self,
+        job: Job,
+        *,
+        state: JobState,
+        plan: Plan | None = None,
+        started_at: float | None = None,
+    ) -> None:
+        """Write a job's next state, unless it is done already."""
+        values: dict[str, Any] = {"state": state.value}
+        if plan is not None:
+            values["plan"] = _text(plan)
+        if started_at is not None:
+            values["started_at"] = started_at
+        async with self._database.begin() as connection:
+            await connection.execute(
+                update(jobs)
+                .where(jobs.c.id == job.id, jobs.c.state != JobState.DONE.value)
+                .values(**values)
+            )
+
+    async def finish(
+        self, job: Job, now: float, *, error: JobError | None, outcome: JobOutcome | None
+    ) -> None:
+        """End a job once; a second ending of the same job changes nothing."""
+        async with self._database.begin() as connection:
+            await connection.execute(
+                update(jobs)
+                .where(jobs.c.id == job.id, jobs.c.state != JobState.DONE.value)
+                .values(
+                    state=JobState.DONE.value,
+                    ended_at=now,
+                    error=_text(error) if error else None,
+                    outcome=_text(outcome) if outcome else None,
+                )
+            )
+
+    async def widen_record(self, job: Job, outcome: JobOutcome) -> None:
+        """Note that more of a finished job's rows are on record."""
+        async with self._database.begin() as connection:
+            await connection.execute(
+                update(jobs).where(jobs.c.id == job.id).values(outcome=_text(outcome))
+            )
+
+    async def claim(self, now: float, states: tuple[JobState, ...]) -> list[Job]:
+        """Take over jobs in these states that no live replica carries."""
+        free = and_(
+            jobs.c.state.in_([state.value for state in states]),
+            or_(jobs.c.lease == "", jobs.c.lease_until < now),
+        )
+        async with self._database.begin() as connection:
+            rows = (await connection.execute(select(jobs).where(free).limit(20))).all()
+            claimed = []
+            for row in rows:
+                taken = await connection.execute(
+                    update(jobs)
+                    .where(jobs.c.id == row.id, free)
+                    .values(lease=self._replica, lease_until=now + self._lease_seconds)
+                )
+                if taken.rowcount:
+                    claimed.append(_job(row))
+        return claimed
+
+    async def take(self, job: Job, now: float) -> bool:
+        """Take a pending job out of waiting, for this replica to carry; only one replica can."""
+        async with self._database.begin() as connection:
+            taken = await connection.execute(
+                update(jobs)
+                .where(jobs.c.id == job.id, jobs.c.state == JobState.PENDING.value)
+                .values(
+                    state=JobState.READY.value,
+                    lease=self._replica,
+                    lease_until=now + self._lease_seconds,
+                )
+            )
+        return bool(taken.rowcount)
+
+    async def renew(self, ids: list[str], now: float) -> None:
+        """Keep the leases of jobs that this replica is carrying."""
+        async with self._database.begin() as connection:
+            await connection.execute(
+                update(jobs)
+                .where(jobs.c.id.in_(ids), jobs.c.lease == self._replica)
+                .values(lease_until=now + self._lease_seconds)
+            )
+
+    async def pending(self) -> list[Job]:
+        """Give every job that waits for people."""
+        query = select(jobs).where(jobs.c.state == JobState.PENDING.value)
+        async with self._database.read() as connection:
+            return [_job(row) for row in (await connection.execute(query)).all()]
+
+    async def _find(self, owner: str, project: str, job_id: str) -> Row[Any] | None:
+        query = select(jobs).where(
+            jobs.c.owner == owner, jobs.c.project == project, jobs.c.job_id == job_id
+        )
+        async with self._database.read() as connection:
+            return (await connection.execute(query)).first()
+
+
+def _duplicate(project: str, job_id: str) -> DuplicateError:
+    return DuplicateError(f"Already Exists: Job {project}:{job_id}", hint="use a new job id")
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _job(row: Row[Any]) -> Job:
+    return Job(
+        id=row.id,
+        principal=msgspec.json.decode(row.principal, type=Principal),
+        request=msgspec.json.decode(row.request, type=QueryRequest),
+        plan=msgspec.json.decode(row.plan, type=Plan),
+        job_id=row.job_id,
+        location=row.location,
+        state=JobState(row.state),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        error=msgspec.json.decode(row.error, type=JobError) if row.error else None,
+        outcome=msgspec.json.decode(row.outcome, type=JobOutcome) if row.outcome else None,
+    )

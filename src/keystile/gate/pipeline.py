@@ -1,0 +1,220 @@
+"""The way of one query, from a verified principal to a durable record of its end.
+
+```
+accept    analyse -> decide -> rewrite and prove -> dry run (second witness)
+          -> record the intent -> the job is durable -> ask people, or carry it
+carry     BigQuery runs exactly the planned text under a job id fixed beforehand
+          -> record the outcome with the masked rows -> the job is done
+```
+INVARIANT: intent is on record before BigQuery runs anything, outcome before any row is released.
+When either cannot be recorded, nothing runs and nothing is released.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from uuid import uuid4
+
+from keystile.gate import records
+from keystile.gate.jobs import Job, JobOutcome, JobState, JobStore
+from keystile.gate.pages import PageCache
+from keystile.gate.planning import Decided, Planned, Planner, refuse_denied
+from keystile.gate.recorder import Recorder
+from keystile.gate.running import run_to_end
+from keystile.gate.vigil import Vigil
+from keystile.model.decision import Effect
+from keystile.model.errors import (
+    KeystileError,
+    NotFoundError,
+    OverloadedError,
+    RecordingUnavailableError,
+    RefusedError,
+)
+from keystile.model.principal import Principal
+from keystile.telemetry.logs import logger
+from keystile.telemetry.metrics import Metrics, Phase
+from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.values import JobRef, JobStatus, UpstreamQuery
+from keystile.wire.requests import QueryRequest
+from keystile.wire.responses import JobError
+
+_log = logger("gate")
+
+FIRST_PAGE_ROWS = 10_000
+"""How many rows of a result are recorded, and kept ready, when its job ends."""
+
+
+class Pipeline:
+    """Takes a query in, and carries an accepted one to its end."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the rooms that a query passes through
+        self,
+        planner: Planner,
+        bigquery: BigQuery,
+        recorder: Recorder,
+        jobs: JobStore,
+        vigil: Vigil,
+        pages: PageCache,
+        metrics: Metrics,
+    ) -> None:
+        """Wire the rooms together."""
+        self._planner = planner
+        self._bigquery = bigquery
+        self._recorder = recorder
+        self._jobs = jobs
+        self._vigil = vigil
+        self._pages = pages
+        self._metrics = metrics
+
+    async def accept(
+        self, principal: Principal, request: QueryRequest
+    ) -> tuple[Job, UpstreamQuery | None]:
+        """Plan a query and make it a durable job, or raise why not.
+
+        Gives the job and, where it may run at once, the query to carry it out with. A refusal is
+        on record before it is raised. A dry run makes no job that is kept.
+        """
+        if request.job_id:
+            await self._jobs.refuse_duplicate(principal.key, request.project, request.job_id)
+        planned = await self._planned(principal, request)
+        plan, now = planned.plan, time.time()
+        waits = plan.decision.effect is Effect.REQUIRE_APPROVAL and not request.dry_run
+        job = Job(
+            id=uuid4().hex,
+            principal=principal,
+            request=request,
+            plan=plan,
+            job_id=request.job_id or f"job_{uuid4().hex}",
+            location=planned.location,
+            state=_first_state(dry_run=request.dry_run, waits=waits),
+            created_at=now,
+        )
+        await self._recorder.record(records.intent(principal, request, plan, job.id, now))
+        if request.dry_run:
+            return job, None
+        await self._jobs.add(job)
+        if waits:
+            await self._vigil.ask(job)
+            return job, None
+        return job, planned.query
+
+    async def carry(self, job: Job, query: UpstreamQuery | None) -> None:
+        """Carry an accepted job to its end; with no query, after finding out how far it came.
+
+        Never raises: a failure is the job's end, recorded and shown to its client.
+        """
+        try:
+            if query is None:
+                query = await self._resumed(job)
+                if query is None:
+                    return
+            with self._metrics.query_seconds.labels(Phase.EXECUTE).time():
+                status = await run_to_end(self._bigquery, self._jobs, job, query)
+            await self._finish(job, status)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job ends refused
+            await self._fail(job, error)
+
+    async def release(self, job: Job) -> None:
+        """Carry a job that people have approved, if it is still exactly what they approved.
+
+        It is planned again. Where the digest differs, the approval does not fit: the job goes back
+        to pending with the new plan, and people are asked again.
+        """
+        try:
+            planned = await self._planned(job.principal, job.request)
+            if self._vigil.fits(job, planned):
+                await self._jobs.move(job, state=JobState.READY)
+                await self.carry(job, planned.query)
+            else:
+                await self._ask_again(job, planned)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job ends refused
+            await self._fail(job, error)
+
+    async def end(self, job: Job, state: str, error: JobError) -> None:
+        """End a job without a result: on record first, then for its client.
+
+        When even that cannot be recorded the client learns that instead, and gets no result.
+        """
+        now = time.time()
+        try:
+            await self._recorder.record(records.ended(job, state, error, now))
+        except RecordingUnavailableError as unavailable:
+            error = JobError.of(unavailable)
+        await self._jobs.finish(job, now, error=error, outcome=None)
+
+    async def _fail(self, job: Job, error: Exception) -> None:
+        if not isinstance(error, KeystileError):
+            _log.exception("job_failed_inside", job=job.id)
+            error = RefusedError(f"refused: internal fault in job `{job.id}`")
+        await self.end(job, "failed", JobError.of(error))
+
+    async def _planned(self, principal: Principal, request: QueryRequest) -> Planned:
+        """Plan, and put a refusal on record before it is raised."""
+        decided: Decided | None = None
+        try:
+            decided = await self._planner.decide(principal, request)
+            refuse_denied(decided.decision)
+            return await self._planner.plan(principal, request, decided)
+        except (OverloadedError, RecordingUnavailableError):
+            raise
+        except KeystileError as error:
+            decision = decided.decision if decided else None
+            now = time.time()
+            await self._recorder.record(records.refused(principal, request, error, decision, now))
+            raise
+
+    async def _resumed(self, job: Job) -> UpstreamQuery | None:
+        """Find out how far a job came before its replica died, and finish it if BigQuery has it."""
+        reference = JobRef(job.request.project, job.upstream_id, job.location)
+        with suppress(NotFoundError):
+            # BigQuery has it: what runs there is the recorded plan, whatever changed since.
+            await self._bigquery.wait(reference, 0)
+            status = await run_to_end(self._bigquery, self._jobs, job, None)
+            await self._finish(job, status)
+            return None
+        planned = await self._planned(job.principal, job.request)
+        if planned.plan.digest == job.plan.digest:
+            return planned.query
+        if planned.plan.decision.effect is Effect.REQUIRE_APPROVAL:
+            await self._ask_again(job, planned)
+            return None
+        now = time.time()
+        event = records.intent(job.principal, job.request, planned.plan, job.id, now)
+        await self._recorder.record(event)
+        await self._jobs.move(job, state=JobState.READY, plan=planned.plan)
+        return planned.query
+
+    async def _ask_again(self, job: Job, planned: Planned) -> None:
+        now = time.time()
+        event = records.intent(job.principal, job.request, planned.plan, job.id, now)
+        await self._recorder.record(event)
+        await self._jobs.move(job, state=JobState.PENDING, plan=planned.plan)
+        await self._vigil.ask(await self._jobs.get(job.id))
+
+    async def _finish(self, job: Job, status: JobStatus) -> None:
+        if status.error is not None:
+            cancelled = status.error.reason == "stopped"
+            await self.end(job, "cancelled" if cancelled else "failed", JobError.of(status.error))
+            return
+        reference = JobRef(job.request.project, job.upstream_id, job.location)
+        first = await self._bigquery.rows(
+            reference, max_results=FIRST_PAGE_ROWS, use_int64_timestamp=True
+        )
+        now = time.time()
+        await self._recorder.record(records.done(job, status, first, now))
+        self._pages.keep(job, 0, first.rows)
+        outcome = JobOutcome(
+            schema=status.schema,
+            total_rows=status.total_rows,
+            bytes_processed=status.bytes_processed,
+            cache_hit=status.cache_hit,
+            recorded_rows=len(first.rows),
+        )
+        await self._jobs.finish(job, now, error=None, outcome=outcome)
+
+
+def _first_state(*, dry_run: bool, waits: bool) -> JobState:
+    if dry_run:
+        return JobState.DONE
+    return JobState.PENDING if waits else JobState.READY

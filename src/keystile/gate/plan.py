@@ -1,0 +1,66 @@
+"""A plan: what will run, decided and proved, and the digest that an approval binds to."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from keystile.model.decision import Decision
+from keystile.model.facts import QueryFacts
+from keystile.model.principal import Principal
+from keystile.model.schema import ColumnRef, Field, Parameter, Table
+from keystile.wire.requests import QueryRequest
+
+_BYTES_FLOOR = 100 << 20
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """One query as it would run.
+
+    `sql` is the rewritten text. INVARIANT: holds no hidden parameter's value, so it may be stored,
+    shown and recorded. `bytes_estimate` comes from BigQuery's dry run of `sql`. `labels` are those
+    of the columns that the query uses, by the column's full name.
+    """
+
+    facts: QueryFacts
+    decision: Decision
+    sql: str
+    masked: tuple[ColumnRef, ...]
+    schema: tuple[Field, ...]
+    bytes_estimate: int
+    digest: str
+    labels: dict[str, tuple[str, ...]] = {}
+
+
+def digest_of(
+    principal: Principal,
+    request: QueryRequest,
+    sql: str,
+    decision: Decision,
+    tables: tuple[Table, ...],
+) -> str:
+    """Name exactly what an approval authorises, as a SHA-256.
+
+    It covers the rewritten text, the parameters, the defaults, who asks with which claims, the
+    policy, and the etag of each table. The byte estimate has a ceiling of its own: `bytes_ceiling`.
+    """
+    covered = (
+        sql,
+        _parameters(request.parameters),
+        (request.project, request.location, request.default_project, request.default_dataset),
+        (principal.key, principal.agent, sorted(principal.groups), principal.service_account),
+        (sorted(principal.attributes.items()), principal.on_behalf_of),
+        decision.policy_digest,
+        sorted((str(table.id), table.etag) for table in tables),
+    )
+    return hashlib.sha256(msgspec.json.encode(covered, order="deterministic")).hexdigest()
+
+
+def bytes_ceiling(estimate: int) -> int:
+    """Bound what an approved query may process: twice what was shown, at least 100 MiB."""
+    return max(2 * estimate, _BYTES_FLOOR)
+
+
+def _parameters(parameters: tuple[Parameter, ...]) -> list[tuple[str, str, dict[str, object]]]:
+    return [(parameter.name, str(parameter.type), parameter.value) for parameter in parameters]

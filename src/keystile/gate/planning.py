@@ -1,0 +1,180 @@
+"""From a request to a plan: analyse, decide, rewrite, and hear the second witness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from keystile.analysis.analysed import Analysed
+from keystile.analysis.analyst import Analyst
+from keystile.analysis.statement import Statement
+from keystile.gate.plan import Plan, digest_of
+from keystile.gate.witness import agree
+from keystile.masking.rewrite import Rewriter, Rewritten
+from keystile.model.decision import Decision, Effect
+from keystile.model.errors import NotFoundError, RefusedError
+from keystile.model.principal import Principal
+from keystile.model.schema import Table, TableId
+from keystile.policy.context import Context
+from keystile.policy.policy import Policy
+from keystile.telemetry.metrics import Metrics, Phase
+from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.values import UpstreamQuery
+from keystile.wire.requests import QueryRequest
+
+
+class Decided(NamedTuple):
+    """A query with its facts and the decision on it."""
+
+    analysed: Analysed
+    decision: Decision
+    labels: dict[str, tuple[str, ...]]
+
+
+class Planned(NamedTuple):
+    """A plan, and the query that carries it out.
+
+    `query` holds hidden parameters, so it is never stored.
+    """
+
+    plan: Plan
+    query: UpstreamQuery
+    location: str
+
+
+class VisibleTables:
+    """BigQuery's tables, as far as the policy lets the principal know of them."""
+
+    def __init__(
+        self, bigquery: BigQuery, policy: Policy, principal: Principal, context: Context
+    ) -> None:
+        """See for one principal under one policy."""
+        self._bigquery = bigquery
+        self._policy = policy
+        self._principal = principal
+        self._context = context
+
+    async def table(self, id: TableId) -> Table:  # noqa: A002 - the word of the shared port
+        """Give a table; a forbidden one is `NotFoundError` in the words of an absent one."""
+        if not self._policy.may_see_table(self._principal, id, self._context):
+            raise not_found(id)
+        try:
+            return await self._bigquery.table(id)
+        except NotFoundError as error:
+            raise not_found(id) from error
+
+
+def not_found(table: TableId) -> NotFoundError:
+    """Say what BigQuery says of a missing table, whether it is absent or forbidden."""
+    return NotFoundError(
+        f"Not found: Table {table.project}:{table.dataset}.{table.table} was not found",
+        hint="check the name, or ask for access to it",
+    )
+
+
+class Planner:
+    """Makes plans. The same request makes the same plan while policy and schemas stay the same."""
+
+    def __init__(
+        self,
+        analyst: Analyst,
+        policy: Callable[[], Policy],
+        rewriter: Rewriter,
+        bigquery: BigQuery,
+        metrics: Metrics,
+    ) -> None:
+        """`policy` gives the snapshot that holds now; a plan is made under one of them."""
+        self._analyst = analyst
+        self._policy = policy
+        self._rewriter = rewriter
+        self._bigquery = bigquery
+        self._metrics = metrics
+
+    async def decide(self, principal: Principal, request: QueryRequest) -> Decided:
+        """Find out what the query does and what policy says of it. Nothing is sent to BigQuery."""
+        policy = self._policy()
+        context = Context(request.project, datetime.now(UTC), request.dry_run)
+        with self._metrics.query_seconds.labels(Phase.ANALYSE).time():
+            analysed = await self._analyst.analyse(
+                _statement(request), VisibleTables(self._bigquery, policy, principal, context)
+            )
+        with self._metrics.query_seconds.labels(Phase.DECIDE).time():
+            decision = policy.decide(principal, analysed.facts, analysed.tables, context)
+        self._metrics.decisions.labels(decision.effect).inc()
+        return Decided(analysed, decision, _labels(policy, analysed))
+
+    async def rewrite(self, decided: Decided) -> Rewritten:
+        """Mask at read, and prove that nothing protected is left."""
+        with self._metrics.query_seconds.labels(Phase.REWRITE).time():
+            return await self._rewriter.rewrite(decided.analysed, decided.decision.masks)
+
+    async def plan(self, principal: Principal, request: QueryRequest, decided: Decided) -> Planned:
+        """Make the plan of a query that policy did not deny.
+
+        Raises `RefusedError` when it cannot be masked or the second witness disagrees, and
+        BigQuery's own error when it does not accept the query.
+        """
+        rewritten = await self.rewrite(decided)
+        query = _query(principal, request, rewritten)
+        with self._metrics.query_seconds.labels(Phase.DRY_RUN).time():
+            witness = await self._bigquery.dry_run(query)
+        analysed, decision = decided.analysed, decided.decision
+        agree(analysed.facts, analysed.schema, witness)
+        self._metrics.masked_columns.inc(len(rewritten.masked))
+        plan = Plan(
+            facts=analysed.facts,
+            decision=decision,
+            sql=rewritten.sql,
+            masked=rewritten.masked,
+            schema=witness.schema,
+            bytes_estimate=witness.bytes_processed,
+            digest=digest_of(principal, request, rewritten.sql, decision, analysed.tables),
+            labels=decided.labels,
+        )
+        location = witness.location or request.location or "US"
+        return Planned(plan, query, location)
+
+
+def refuse_denied(decision: Decision) -> None:
+    """Raise `RefusedError` with every reason and its rule when the decision is a denial."""
+    if decision.effect is not Effect.DENY:
+        return
+    reasons = "; ".join(
+        f"{reason.message.rstrip('.')} (rule `{reason.rule}`)" for reason in decision.reasons
+    )
+    raise RefusedError(f"refused by policy: {reasons}")
+
+
+def _labels(policy: Policy, analysed: Analysed) -> dict[str, tuple[str, ...]]:
+    labels = {table.id: policy.labels(table) for table in analysed.tables}
+    return {
+        str(use.column): labels[use.column.table].get(use.column.path, ())
+        for use in analysed.facts.columns
+        if use.column.table in labels
+    }
+
+
+def _statement(request: QueryRequest) -> Statement:
+    dataset = request.default_dataset
+    if dataset and request.default_project:
+        dataset = f"{request.default_project}.{dataset}"
+    return Statement(request.sql, request.project, dataset, request.parameters)
+
+
+def _query(principal: Principal, request: QueryRequest, rewritten: Rewritten) -> UpstreamQuery:
+    # The agent's labels stay behind: they would carry its words to whoever reads BigQuery's logs.
+    agent = "".join(c if c.isalnum() and c.isascii() else "-" for c in principal.agent.lower())
+    return UpstreamQuery(
+        project=request.project,
+        sql=rewritten.sql,
+        location=request.location,
+        default_project=request.default_project,
+        default_dataset=request.default_dataset,
+        parameters=rewritten.parameters,
+        hidden=frozenset(rewritten.hidden_parameters),
+        labels={"keystile-agent": agent[:63]},
+        maximum_bytes_billed=request.maximum_bytes_billed,
+        use_query_cache=request.use_query_cache,
+        timeout_ms=request.job_timeout_ms,
+    )

@@ -1,0 +1,131 @@
+"""What the gate records of each step: pure functions from the gate's values to event bodies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from keystile.approvals.machine import ApprovalRequest
+from keystile.gate.jobs import Job
+from keystile.gate.plan import Plan
+from keystile.model.decision import Decision
+from keystile.model.errors import KeystileError
+from keystile.model.principal import Principal
+from keystile.recording.events import Event, EventKind
+from keystile.upstream.values import JobStatus, Page
+from keystile.wire.requests import QueryRequest
+from keystile.wire.responses import JobError
+from keystile.wire.schema import parameter_json, schema_json
+
+
+def intent(principal: Principal, request: QueryRequest, plan: Plan, job: str, at: float) -> Event:
+    """Tell of a query that is about to run or to wait."""
+    body = {
+        **_asked(request),
+        "statement": plan.facts.statement,
+        "actions": [str(action) for action in plan.facts.actions],
+        "tables": [str(table) for table in (*plan.facts.reads, *plan.facts.writes)],
+        "decision": _decision(plan.decision),
+        "masked": [str(column) for column in plan.masked],
+        "rewritten_sql": plan.sql,
+        "digest": plan.digest,
+        "bytes_estimate": plan.bytes_estimate,
+        "request": {
+            "project": request.project,
+            "job_id": request.job_id,
+            "location": request.location,
+            "dry_run": request.dry_run,
+        },
+    }
+    return _event(EventKind.INTENT, principal, job, at, body)
+
+
+def refused(
+    principal: Principal,
+    request: QueryRequest,
+    error: KeystileError,
+    decision: Decision | None,
+    at: float,
+) -> Event:
+    """Tell of a query that never ran."""
+    body = {**_asked(request), "reason": error.reason, "message": str(error)}
+    if decision:
+        body["decision"] = _decision(decision)
+    return _event(EventKind.REFUSED, principal, "", at, body)
+
+
+def ended(job: Job, state: str, error: JobError, at: float) -> Event:
+    """Tell of a job that ended without a result: `failed`, `cancelled`, `denied`, `expired`."""
+    body = {
+        "state": state,
+        "error": {"reason": error.reason, "message": error.message},
+        "upstream_job": job.upstream_id,
+        "started_at": job.started_at,
+        "ended_at": at,
+    }
+    return _event(EventKind.OUTCOME, job.principal, job.id, at, body)
+
+
+def done(job: Job, status: JobStatus, first: Page, at: float) -> Event:
+    """Tell of a job that ended well, with the first page of its masked rows."""
+    body = {
+        "state": "done",
+        "schema": schema_json(status.schema)["fields"],
+        "rows": first.rows,
+        "total_rows": status.total_rows,
+        "bytes_processed": status.bytes_processed,
+        "upstream_job": job.upstream_id,
+        "started_at": job.started_at,
+        "ended_at": at,
+    }
+    return _event(EventKind.OUTCOME, job.principal, job.id, at, body)
+
+
+def page(job: Job, start: int, rows: tuple[msgspec.Raw, ...], at: float) -> Event:
+    """Tell of further rows that are about to be released."""
+    return _event(EventKind.PAGE, job.principal, job.id, at, {"start": start, "rows": rows})
+
+
+def approval_requested(job: Job, request: ApprovalRequest) -> Event:
+    """Tell of a demand that people have been asked."""
+    body = {
+        "request": request.id,
+        "demand": msgspec.to_builtins(request.demand),
+        "summary": msgspec.to_builtins(request.summary),
+    }
+    at = request.requested_at
+    return _event(EventKind.APPROVAL_REQUESTED, job.principal, job.id, at, body)
+
+
+def approval_decided(job: Job, request: ApprovalRequest, at: float) -> Event:
+    """Tell how a demand ended, with who decided what, when and why."""
+    body = {
+        "request": request.id,
+        "state": str(request.state),
+        "votes": msgspec.to_builtins(request.votes),
+    }
+    return _event(EventKind.APPROVAL_DECIDED, job.principal, job.id, at, body)
+
+
+def _event(
+    kind: EventKind, principal: Principal, job: str, at: float, body: dict[str, Any]
+) -> Event:
+    return Event(
+        kind=kind, at=at, session=principal.session, agent=principal.agent, job=job, body=body
+    )
+
+
+def _asked(request: QueryRequest) -> dict[str, Any]:
+    return {
+        "sql": request.sql,
+        "parameters": [parameter_json(parameter) for parameter in request.parameters],
+    }
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    return {
+        "effect": str(decision.effect),
+        "rules": msgspec.to_builtins(decision.reasons),
+        "policy_digest": decision.policy_digest,
+    }

@@ -1,0 +1,59 @@
+"""Have BigQuery run a job, at most once, through its outages."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from keystile.gate.jobs import Job, JobState, JobStore
+from keystile.model.errors import KeystileError, NotFoundError, RefusedError
+from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.values import JobRef, JobStatus, UpstreamQuery
+
+_POLL_SECONDS = 10.0
+_OUTAGE_SECONDS = 300.0
+_RETRY_SECONDS = 1.0
+
+
+async def run_to_end(
+    bigquery: BigQuery, jobs: JobStore, job: Job, query: UpstreamQuery | None
+) -> JobStatus:
+    """Start the job, unless `query` is None because it is started, and wait for its end.
+
+    Raises BigQuery's own error when it does not take the job, and `RefusedError` when it cannot be
+    reached for five minutes.
+    """
+    reference = JobRef(job.request.project, job.upstream_id, job.location)
+    if query is not None:
+        await _start(bigquery, query, reference)
+    await jobs.move(job, state=JobState.RUNNING, started_at=job.started_at or time.time())
+    deadline = time.monotonic() + _OUTAGE_SECONDS
+    while True:
+        try:
+            status = await bigquery.wait(reference, _POLL_SECONDS)
+        except RefusedError:
+            # An outage says nothing of the job: it runs on there, so wait for it.
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_RETRY_SECONDS)
+            continue
+        deadline = time.monotonic() + _OUTAGE_SECONDS
+        if status.done:
+            return status
+
+
+async def _start(bigquery: BigQuery, query: UpstreamQuery, reference: JobRef) -> None:
+    """Start a job; where the answer was lost, find out whether BigQuery has it.
+
+    INVARIANT: a job that may have started is never reported as one that did not.
+    """
+    try:
+        await bigquery.start(query, reference.job)
+    except RefusedError as refusal:
+        try:
+            await bigquery.wait(reference, 0)
+        except NotFoundError:
+            raise refusal from None
+        except KeystileError:
+            # Not known either way: waiting for the job settles it.
+            return

@@ -1,0 +1,58 @@
+"""What the owner of a job sees of it: its own text, never the rewritten one."""
+
+from __future__ import annotations
+
+from keystile.gate.jobs import Job, JobState
+from keystile.model.schema import Field
+from keystile.wire.responses import JobView
+
+_STATES = {
+    JobState.PENDING: "PENDING",
+    JobState.READY: "RUNNING",
+    JobState.RUNNING: "RUNNING",
+    JobState.DONE: "DONE",
+}
+
+
+def view_of(job: Job) -> JobView:
+    """Give a job in the words of the API.
+
+    No destination table is named: what a client could do with one is not served.
+    """
+    request, outcome = job.request, job.outcome
+    dry_run = request.dry_run
+    return JobView(
+        project=request.project,
+        job_id=job.job_id,
+        location=job.location,
+        owner=job.principal.agent,
+        state=_STATES[job.state],
+        sql=request.sql,
+        created=job.created_at,
+        started=job.created_at if dry_run else job.started_at,
+        ended=job.created_at if dry_run else job.ended_at,
+        error=job.error,
+        statement=job.plan.facts.statement,
+        dry_run=dry_run,
+        bytes_processed=job.plan.bytes_estimate if dry_run else _bytes(job),
+        total_rows=outcome.total_rows if outcome else None,
+        schema=_schema(job),
+        cache_hit=bool(outcome and outcome.cache_hit),
+        parameters=request.parameters,
+        labels=request.labels,
+        referenced=job.plan.facts.reads,
+        default_project=request.default_project,
+        default_dataset=request.default_dataset,
+        use_query_cache=request.use_query_cache,
+        maximum_bytes_billed=request.maximum_bytes_billed,
+    )
+
+
+def _bytes(job: Job) -> int | None:
+    return job.outcome.bytes_processed if job.outcome else None
+
+
+def _schema(job: Job) -> tuple[Field, ...] | None:
+    if job.outcome:
+        return job.outcome.schema
+    return job.plan.schema if job.request.dry_run else None

@@ -1,0 +1,168 @@
+"""Watch over jobs that wait for people."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from typing import NamedTuple
+
+from keystile.approvals.machine import ApprovalRequest, ApprovalState, Summary, TouchedColumn
+from keystile.approvals.requests import Approvals
+from keystile.gate import records
+from keystile.gate.jobs import Job
+from keystile.gate.plan import bytes_ceiling
+from keystile.gate.planning import Planned
+from keystile.gate.recorder import Recorder
+from keystile.model.decision import ApprovalDemand
+from keystile.model.errors import RefusedError
+from keystile.model.principal import Principal
+from keystile.wire.responses import JobError
+
+
+class Verdict(StrEnum):
+    """What people have made of a waiting job."""
+
+    WAIT = "wait"
+    ASK = "ask"
+    RELEASE = "release"
+    DENIED = "denied"
+    EXPIRED = "expired"
+
+
+class Seen(NamedTuple):
+    """A verdict and the requests that it comes from."""
+
+    verdict: Verdict
+    requests: tuple[ApprovalRequest, ...]
+
+
+class Vigil:
+    """Asks people and reads their answers."""
+
+    def __init__(self, approvals: Approvals, recorder: Recorder) -> None:
+        """Ask through `approvals`; everything asked and answered goes on record."""
+        self._approvals = approvals
+        self._recorder = recorder
+
+    async def ask(self, job: Job) -> None:
+        """Open one request for each demand of the job's plan; open ones stay as they are."""
+        for demand in job.plan.decision.approvals:
+            request = await self._approvals.open(
+                job=job.id,
+                digest=job.plan.digest,
+                session=job.principal.session,
+                principal=job.principal,
+                summary=_summary(job, demand),
+                demand=demand,
+                now=time.time(),
+            )
+            await self._recorder.record(records.approval_requested(job, request))
+
+    async def look(self, job: Job) -> Seen:
+        """Read how people have answered for exactly this plan of the job."""
+        requests = tuple(
+            request
+            for request in await self._approvals.for_job(job.id)
+            if request.digest == job.plan.digest
+        )
+        return Seen(_verdict(job, requests), requests)
+
+    def fits(self, job: Job, planned: Planned) -> bool:
+        """Tell whether what would run now is what people approved.
+
+        Raises `RefusedError` where it is, but would read far more than they saw.
+        """
+        plan, ceiling = planned.plan, bytes_ceiling(job.plan.bytes_estimate)
+        if plan.digest != job.plan.digest:
+            return False
+        if plan.bytes_estimate > ceiling:
+            raise RefusedError(
+                f"the query would read {plan.bytes_estimate:,} bytes by now, and {ceiling:,} at"
+                " most were approved",
+                hint="run it again, so that people decide on its new size",
+            )
+        return True
+
+    async def note(self, job: Job, seen: Seen) -> None:
+        """Put on record how people decided."""
+        for request in seen.requests:
+            if request.state is not ApprovalState.PENDING:
+                now = time.time()
+                await self._recorder.record(records.approval_decided(job, request, now))
+
+    async def withdraw(self, job: Job) -> None:
+        """Close what is open of a job that its agent has cancelled."""
+        now = time.time()
+        for request in await self._approvals.cancel_for_job(job.id, now):
+            await self._recorder.record(records.approval_decided(job, request, now))
+
+
+def refusal(seen: Seen) -> JobError:
+    """Say to the client, in the approver's own words, why its query will not run."""
+    for request in seen.requests:
+        if request.state is ApprovalState.DENIED:
+            vote = next(vote for vote in request.votes if not vote.approve)
+            return _refused(
+                f"denied by `{vote.person}`: {vote.comment or 'no reason given'}", request
+            )
+    expired = next(r for r in seen.requests if r.state is not ApprovalState.APPROVED)
+    return _refused("nobody approved the query in time", expired)
+
+
+def _refused(sentence: str, request: ApprovalRequest) -> JobError:
+    rule = request.demand.rule
+    return JobError.of(RefusedError(f"{sentence} (rule `{rule}`, request `{request.id}`)"))
+
+
+def _verdict(job: Job, requests: tuple[ApprovalRequest, ...]) -> Verdict:
+    states = [request.state for request in requests]
+    if ApprovalState.DENIED in states:
+        return Verdict.DENIED
+    if ApprovalState.EXPIRED in states or ApprovalState.CANCELLED in states:
+        return Verdict.EXPIRED
+    approved = {r.demand for r in requests if r.state is ApprovalState.APPROVED}
+    if approved.issuperset(job.plan.decision.approvals):
+        # INVARIANT: only demands that were met for this very digest release a job.
+        return Verdict.RELEASE
+    asked = {request.demand for request in requests}
+    return Verdict.WAIT if asked.issuperset(job.plan.decision.approvals) else Verdict.ASK
+
+
+def _claims(principal: Principal) -> dict[str, str]:
+    claims = {
+        "issuer": principal.issuer,
+        "subject": principal.subject,
+        "groups": ", ".join(principal.groups),
+        "service_account": principal.service_account,
+        "on_behalf_of": principal.on_behalf_of,
+    }
+    return {name: text for name, text in {**claims, **principal.attributes}.items() if text}
+
+
+def _summary(job: Job, demand: ApprovalDemand) -> Summary:
+    plan, request = job.plan, job.request
+    masked = {mask.column for mask in plan.decision.masks}
+    reason = next((r.message for r in plan.decision.reasons if r.rule == demand.rule), "")
+    columns = []
+    for use in plan.facts.columns:
+        labels = plan.labels.get(str(use.column), ())
+        columns.append(
+            TouchedColumn(
+                column=str(use.column),
+                labels=labels,
+                uses=tuple(str(how) for how in use.uses),
+                masked=use.column in masked,
+                unlocked=bool(labels) and use.column not in masked,
+            )
+        )
+    return Summary(
+        sql=request.sql,
+        parameters=request.parameters,
+        rewritten_sql=plan.sql,
+        tables=tuple(str(table) for table in plan.facts.reads),
+        columns=tuple(columns),
+        bytes=plan.bytes_estimate,
+        rule=demand.rule,
+        reason=reason,
+        claims=_claims(job.principal),
+    )
