@@ -1,0 +1,77 @@
+"""`keystile sandbox`: run the embedded BigQuery-compatible server."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from keystile.cli.common import out, reports_errors, run
+from keystile.config.settings import EngineLimits
+from keystile.googlesql import module
+from keystile.googlesql.pool import EnginePool
+from keystile.model.errors import UnsafeConfigurationError
+from keystile.sandbox.data import read_folder
+from keystile.sandbox.queries import Catalog
+from keystile.sandbox.sample import write_sample
+from keystile.sandbox.server import Sandbox
+from keystile.sandbox.tokens import TokenCheck
+
+app = typer.Typer()
+
+# The evaluator is linear and meant for small tables; a query that needs longer will not end soon.
+_LIMITS = EngineLimits(deadline=60, queue=256)
+
+
+@reports_errors
+def sandbox(
+    data: Annotated[Path, typer.Option(help="The data folder: PROJECT/DATASET/TABLE files.")],
+    public_key: Annotated[
+        Path, typer.Option(help="PEM public key or certificate of the account that may come in.")
+    ],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8422,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    *,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Fill an empty data folder with the sample shop.")
+    ] = False,
+) -> None:
+    """Serve a data folder as BigQuery would, for a first try and for tests."""
+    if sample:
+        write_sample(data)
+    run(_serve(data, public_key, host, port))
+
+
+async def _serve(data: Path, public_key: Path, host: str, port: int) -> None:
+    folder = read_folder(data)
+    tokens = TokenCheck(public_key)
+    listening = _listen(host, port)
+    pool = EnginePool(_LIMITS, module.default_folder())
+    await pool.start()
+    served = Sandbox(Catalog(folder, pool), tokens)
+    server = uvicorn.Server(
+        uvicorn.Config(served, lifespan="off", log_level="warning", access_log=False)
+    )
+    out.print(f"sandbox: http://{host}:{listening.getsockname()[1]}", soft_wrap=True)
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        await served.close()
+        await pool.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen()
+    except OSError as error:
+        listening.close()
+        message = f"cannot listen on `{host}:{port}`: {error.strerror}"
+        raise UnsafeConfigurationError(message, hint="choose another with --port") from error
+    return listening

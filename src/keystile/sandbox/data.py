@@ -1,0 +1,160 @@
+"""The data folder: `DIR/<project>/<dataset>/<table>.schema.json` beside `<table>.ndjson`.
+
+A view is `<view>.view.sql`. A schema file is BigQuery's own schema JSON: a list of fields, or an
+object with `fields` and a `description`. Rows are newline-delimited JSON as BigQuery loads it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
+
+from keystile.model.errors import InvalidRequestError
+from keystile.model.schema import Field, Mode, TableId, TableKind
+from keystile.sandbox.cells import KINDS, logical_bytes, stored_value
+from keystile.sandbox.errors import BadDataError
+from keystile.wire.responses import etag
+from keystile.wire.schema import fields_from_json
+
+_SCHEMA = ".schema.json"
+_VIEW = ".view.sql"
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A table or a view of the folder.
+
+    `raw` are its rows as a serialized `TableContent` with text leaves, each led by its number.
+    `sizes` are logical bytes by column. `modified` is in seconds since 1970. A view has no fields
+    until its query has been described.
+    """
+
+    id: TableId
+    kind: TableKind
+    etag: str
+    modified: float
+    fields: tuple[Field, ...] = ()
+    description: str = ""
+    view_query: str = ""
+    raw: bytes = b""
+    row_count: int = 0
+    sizes: dict[str, int] = {}
+
+
+class Folder(msgspec.Struct, frozen=True):
+    """All that the folder holds. `datasets` are pairs of project and name, some without tables."""
+
+    datasets: tuple[tuple[str, str], ...]
+    tables: Mapping[TableId, Stored]
+
+
+def read_folder(folder: Path) -> Folder:
+    """Read all of it. Raises `BadDataError` naming the file and what is wrong."""
+    if not folder.is_dir():
+        raise BadDataError(
+            f"the data folder `{folder}` does not exist",
+            hint="make it, or let --sample fill it with the sample data",
+        )
+    datasets = [path for path in sorted(folder.glob("*/*")) if path.is_dir()]
+    found = [
+        _view(path) if path.name.endswith(_VIEW) else _table(path)
+        for dataset in datasets
+        for path in sorted(dataset.iterdir())
+        if path.name.endswith((_SCHEMA, _VIEW))
+    ]
+    tables = {stored.id: stored for stored in found}
+    if len(tables) != len(found):
+        raise BadDataError(f"`{folder}` has a table and a view of one name")
+    return Folder(tuple((path.parent.name, path.name) for path in datasets), tables)
+
+
+def _view(file: Path) -> Stored:
+    sql = _text(file)
+    return Stored(
+        id=_id(file, _VIEW),
+        kind=TableKind.VIEW,
+        etag=etag(sql),
+        modified=file.stat().st_mtime,
+        view_query=sql,
+    )
+
+
+def _table(file: Path) -> Stored:
+    try:
+        schema = json.loads(_text(file))
+        fields = fields_from_json(schema)
+    except (ValueError, RecursionError, InvalidRequestError) as error:
+        raise BadDataError(f"`{file}` is not a schema: {error}") from error
+    for field in fields:
+        _check_type(field, file)
+    rows_file = file.with_name(file.name.removesuffix(_SCHEMA) + ".ndjson")
+    rows = _rows(rows_file, fields) if rows_file.exists() else []
+    return Stored(
+        id=_id(file, _SCHEMA),
+        kind=TableKind.TABLE,
+        etag=etag(schema),
+        modified=file.stat().st_mtime,
+        fields=fields,
+        description=str(schema.get("description", "")) if isinstance(schema, dict) else "",
+        raw=_raw(rows, fields, rows_file),
+        row_count=len(rows),
+        sizes={
+            field.name: sum(logical_bytes(row.get(field.name), field.sql_type) for row in rows)
+            for field in fields
+        },
+    )
+
+
+def _check_type(field: Field, file: Path) -> None:
+    if field.type not in KINDS:
+        raise BadDataError(f"`{file}`: the sandbox has no columns of type {field.type}")
+    for inner in field.fields:
+        _check_type(inner, file)
+
+
+def _rows(file: Path, fields: tuple[Field, ...]) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for number, line in enumerate(_text(file).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise BadDataError(f"`{file}`, line {number} is not JSON: {error}") from error
+        if not isinstance(row, dict) or (unknown := row.keys() - {field.name for field in fields}):
+            detail = f"`{min(unknown)}` is not in the schema" if isinstance(row, dict) else "no row"
+            raise BadDataError(f"`{file}`, line {number}: {detail}")
+        for field in fields:
+            if field.mode is Mode.REQUIRED and row.get(field.name) is None:
+                raise BadDataError(f"`{file}`, line {number} lacks `{field.name}`")
+        rows.append(row)
+    return rows
+
+
+def _raw(rows: list[dict[str, object]], fields: tuple[Field, ...], file: Path) -> bytes:
+    content = service.TableContent()
+    content.table_data.SetInParent()
+    for number, row in enumerate(rows):
+        written = content.table_data.row.add()
+        written.cell.add(int64_value=number)
+        try:
+            written.cell.extend(
+                stored_value(row.get(field.name), field.sql_type, field.name) for field in fields
+            )
+        except InvalidRequestError as error:
+            raise BadDataError(f"`{file}`, row {number + 1}: {error}") from error
+    return content.SerializeToString()
+
+
+def _id(file: Path, suffix: str) -> TableId:
+    return TableId(file.parent.parent.name, file.parent.name, file.name.removesuffix(suffix))
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise BadDataError(f"cannot read `{file}`: {error}") from error

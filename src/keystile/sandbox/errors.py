@@ -1,0 +1,22 @@
+"""The sandbox's own errors. No sandbox path raises anything that is not a `KeystileError`."""
+
+from __future__ import annotations
+
+from keystile.model.errors import InvalidQueryError, KeystileError
+
+
+def unsupported(what: str) -> InvalidQueryError:
+    """Say honestly that BigQuery can do this and the sandbox cannot."""
+    return InvalidQueryError(f"not supported by the sandbox: {what}")
+
+
+class BadDataError(KeystileError):
+    """The data folder is missing or a file in it is wrong, so the sandbox does not start."""
+
+
+class CostLimitError(KeystileError):
+    """The query would read more than `maximumBytesBilled` allows."""
+
+    http_status = 400
+    reason = "bytesBilledLimitExceeded"
+    status = "INVALID_ARGUMENT"

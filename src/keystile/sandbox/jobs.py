@@ -1,0 +1,199 @@
+"""Jobs, in memory: they run to their end whether their client waits or not."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+import uuid
+from typing import Any
+
+import msgspec
+
+from keystile.model.errors import DuplicateError, KeystileError, NotFoundError, StoppedError
+from keystile.model.schema import TableId
+from keystile.sandbox.errors import CostLimitError, unsupported
+from keystile.sandbox.queries import LOCATION, Catalog, Plan, Question
+from keystile.wire.requests import QueryRequest
+from keystile.wire.responses import JobError, JobView
+
+_KEPT = 1000
+_log = logging.getLogger(__name__)
+
+
+class Job:
+    """A job and, once done, its rows with timestamps as microseconds."""
+
+    def __init__(self, view: JobView) -> None:
+        """Hold what is known at the start."""
+        self.view = view
+        self.rows: list[dict[str, Any]] = []
+        self.failure: KeystileError | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class Jobs:
+    """All jobs, by project and id."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        """Start with none."""
+        self._catalog = catalog
+        self._jobs: dict[tuple[str, str], Job] = {}
+        self._by_request: dict[tuple[str, str], Job] = {}
+        self._by_table: dict[TableId, Job] = {}
+
+    async def dry_run(self, request: QueryRequest, owner: str) -> JobView:
+        """Describe without running. Raises what planning raises."""
+        plan = await self._planned(request)
+        view = _planned_view(_view(request, request.job_id, owner), plan)
+        return msgspec.structs.replace(view, state="DONE", dry_run=True)
+
+    def start(self, request: QueryRequest, owner: str) -> Job:
+        """Start a job, or give the one that the same `requestId` started.
+
+        Raises `DuplicateError` for a job id that is taken.
+        """
+        repeated = self._by_request.get((request.project, request.request_id))
+        if request.request_id and repeated:
+            return repeated
+        _check_location(request.location)
+        job_id = request.job_id or f"job_{uuid.uuid4().hex}"
+        key = (request.project, job_id)
+        if key in self._jobs:
+            raise DuplicateError(f"Already Exists: Job {request.project}:{LOCATION}.{job_id}")
+        job = Job(_view(request, job_id, owner))
+        self._jobs[key] = job
+        if request.request_id:
+            self._by_request[request.project, request.request_id] = job
+        job.task = asyncio.get_running_loop().create_task(self._run(job, request))
+        self._drop_oldest()
+        return job
+
+    def get(self, project: str, job_id: str, location: str = "") -> Job:
+        """Find a job. Raises `NotFoundError`."""
+        job = self._jobs.get((project, job_id))
+        if job is None or location.upper() not in ("", LOCATION):
+            raise NotFoundError(f"Not found: Job {project}:{location or LOCATION}.{job_id}")
+        return job
+
+    def holding(self, table: TableId) -> Job | None:
+        """Find the job whose result is this anonymous table."""
+        return self._by_table.get(table)
+
+    def newest_first(self, project: str) -> list[Job]:
+        """List a project's jobs."""
+        return [job for (owner, _), job in reversed(self._jobs.items()) if owner == project]
+
+    async def wait(self, job: Job, timeout_ms: int) -> None:
+        """Wait until it is done or the time is over."""
+        if job.task:
+            await asyncio.wait({job.task}, timeout=timeout_ms / 1000)
+
+    async def cancel(self, job: Job) -> None:
+        """End it, if it has not ended."""
+        if job.task and not job.task.done():
+            job.task.cancel()
+            await asyncio.wait({job.task})
+
+    async def close(self) -> None:
+        """End all."""
+        for job in self._jobs.values():
+            await self.cancel(job)
+
+    async def _planned(self, request: QueryRequest) -> Plan:
+        _check_location(request.location)
+        return await self._catalog.plan(
+            Question(
+                request.sql,
+                request.project,
+                request.default_project,
+                request.default_dataset,
+                request.parameters,
+            )
+        )
+
+    async def _run(self, job: Job, request: QueryRequest) -> None:
+        job.view = msgspec.structs.replace(job.view, state="RUNNING", started=time.time())
+        try:
+            async with asyncio.timeout((request.job_timeout_ms or 0) / 1000 or None):
+                await self._work(job, request)
+        except TimeoutError:
+            job.failure = StoppedError("Job execution was cancelled: Job timed out")
+        except asyncio.CancelledError:
+            job.failure = StoppedError("Job execution was cancelled: User requested cancellation")
+        except KeystileError as error:
+            job.failure = error
+        except Exception:  # noqa: BLE001  # the job must end whatever happens, and the log says it
+            _log.exception("a query broke the sandbox")
+            job.failure = KeystileError("the sandbox failed on this query")
+        job.view = msgspec.structs.replace(
+            job.view,
+            state="DONE",
+            ended=time.time(),
+            error=JobError.of(job.failure) if job.failure else None,
+        )
+
+    async def _work(self, job: Job, request: QueryRequest) -> None:
+        plan = await self._planned(request)
+        job.view = _planned_view(job.view, plan)
+        limit = request.maximum_bytes_billed
+        if limit is not None and plan.bytes_processed > limit:
+            raise CostLimitError(
+                f"Query exceeded limit for bytes billed: {limit}. "
+                f"{plan.bytes_processed} or higher required."
+            )
+        answer = await self._catalog.evaluated(plan)
+        job.rows = answer.rows
+        destination = _anonymous(job.view)
+        self._by_table[destination] = job
+        job.view = msgspec.structs.replace(
+            job.view, total_rows=len(answer.rows), destination=destination
+        )
+
+    def _drop_oldest(self) -> None:
+        """Keep memory bounded; the results that go first are those that were read long ago."""
+        for key in [key for key, job in self._jobs.items() if job.view.done][:-_KEPT]:
+            gone = self._jobs.pop(key)
+            self._by_table = {at: job for at, job in self._by_table.items() if job is not gone}
+            self._by_request = {at: job for at, job in self._by_request.items() if job is not gone}
+
+
+def _check_location(location: str) -> None:
+    if location.upper() not in ("", LOCATION):
+        raise unsupported(f"the location `{location[:40]}`; all its data is in {LOCATION}")
+
+
+def _view(request: QueryRequest, job_id: str, owner: str) -> JobView:
+    return JobView(
+        project=request.project,
+        job_id=job_id,
+        location=LOCATION,
+        owner=owner,
+        state="PENDING",
+        sql=request.sql,
+        created=time.time(),
+        parameters=request.parameters,
+        labels=request.labels,
+        default_project=request.default_project,
+        default_dataset=request.default_dataset,
+        use_query_cache=request.use_query_cache,
+        maximum_bytes_billed=request.maximum_bytes_billed,
+    )
+
+
+def _planned_view(view: JobView, plan: Plan) -> JobView:
+    return msgspec.structs.replace(
+        view,
+        statement=plan.statement,
+        schema=plan.fields,
+        referenced=plan.tables,
+        bytes_processed=plan.bytes_processed,
+    )
+
+
+def _anonymous(view: JobView) -> TableId:
+    """Name the result as BigQuery does: a hidden dataset of the account, a table of the job."""
+    dataset = hashlib.sha256(f"{view.project}|{view.owner}".encode()).hexdigest()[:40]
+    table = hashlib.sha256(view.job_id.encode()).hexdigest()[:40]
+    return TableId(view.project, f"_{dataset}", f"anon{table}")

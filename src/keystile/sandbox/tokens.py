@@ -1,0 +1,96 @@
+"""The bearer check: self-signed JWTs of the one service account whose public key was given.
+
+What google-auth's service account credentials make with `always_use_jwt_access=True`: RS256,
+`iss` = `sub` = the account's e-mail, one hour, and either an audience or a scope.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.x509 import load_pem_x509_certificate
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
+
+from keystile.model.errors import UnauthenticatedError
+from keystile.sandbox.errors import BadDataError
+
+_SCOPES = frozenset(
+    (
+        "https://www.googleapis.com/auth/bigquery",
+        "https://www.googleapis.com/auth/cloud-platform",
+    )
+)
+_AUDIENCES = frozenset(("https://bigquery.googleapis.com/", "https://bigquery.googleapis.com"))
+_MAX_LIFETIME = 3600 + 60
+_SKEW = 60
+_MAX_TOKEN = 16_384
+
+
+class TokenCheck:
+    """Knows one public key."""
+
+    def __init__(self, public_key_file: Path) -> None:
+        """Read a PEM public key or certificate. Raises `BadDataError`."""
+        self._key = RSAKey.import_key(_public_pem(public_key_file))
+
+    def account(self, authorization: str) -> str:
+        """Give the service account's e-mail. Raises `UnauthenticatedError` for any other token."""
+        scheme, _, unverified_token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not 0 < len(unverified_token) <= _MAX_TOKEN:
+            raise _refused()
+        try:
+            claims = jwt.decode(unverified_token, self._key, algorithms=["RS256"]).claims
+        except (JoseError, ValueError) as error:
+            raise _refused() from error
+        if not _acceptable(claims, time.time()):
+            raise _refused()
+        return str(claims["iss"])
+
+
+def _acceptable(claims: dict[str, Any], now: float) -> bool:
+    issued, expires = claims.get("iat"), claims.get("exp")
+    if not isinstance(issued, int) or not isinstance(expires, int):
+        return False
+    in_time = issued - _SKEW <= now < expires and expires - issued <= _MAX_LIFETIME
+    who = claims.get("iss")
+    for_us = claims.get("aud") in _AUDIENCES or not _SCOPES.isdisjoint(
+        str(claims.get("scope") or "").split()
+    )
+    return in_time and for_us and isinstance(who, str) and bool(who) and claims.get("sub") == who
+
+
+def _refused() -> UnauthenticatedError:
+    # Google's own words; what exactly was wrong is not told.
+    return UnauthenticatedError(
+        "Request had invalid authentication credentials. Expected OAuth 2 access token, login "
+        "cookie or other valid authentication credential."
+    )
+
+
+def _public_pem(file: Path) -> bytes:
+    try:
+        pem = file.read_bytes()
+    except OSError as error:
+        raise BadDataError(f"cannot read the public key `{file}`: {error.strerror}") from error
+    if b"PRIVATE KEY" in pem:
+        raise BadDataError(f"`{file}` holds a private key", hint="give the public half alone")
+    try:
+        key = (
+            load_pem_x509_certificate(pem).public_key()
+            if b"BEGIN CERTIFICATE" in pem
+            else serialization.load_pem_public_key(pem)
+        )
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise BadDataError(f"`{file}` is not a PEM public key or certificate") from error
+    if not isinstance(key, RSAPublicKey):
+        raise BadDataError(f"`{file}` is not an RSA key")
+    return key.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
