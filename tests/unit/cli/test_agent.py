@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from joserfc import jwt
+from joserfc.jwk import KeySet
+from typer.testing import CliRunner
+
+from keystile.cli.agent import app
+from keystile.cli.common import database, settings
+from keystile.identity.agents import Agents
+from keystile.identity.wiring import builtin_issuer
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "keystile.yaml"
+    file.write_text("upstream: {service_account_file: key.json}\n")
+    return file
+
+
+@pytest.fixture
+def invoke(config: Path) -> Invoke:
+    def call(*arguments: str, **environment: str) -> Result:
+        variables = {"KEYSTILE_CONFIG": str(config), "GOOGLE_CLOUD_PROJECT": ""} | environment
+        return CliRunner().invoke(app, list(arguments), env=variables)
+
+    return call
+
+
+def test_an_agent_is_created_listed_regrouped_and_disabled(invoke: Invoke) -> None:
+    assert "no agents yet" in invoke("list").stdout
+    made = invoke("create", "bot", "--group", "a", "-g", "b", "--attribute", "purpose=support=x")
+    assert made.exit_code == 0, made.output
+    assert "agent bot is registered" in made.stdout
+    assert invoke("regroup", "bot", "-g", "c").exit_code == 0
+    assert invoke("disable", "bot").exit_code == 0
+    (listed,) = json.loads(invoke("list", "--json").stdout)
+    assert (listed["name"], listed["groups"]) == ("bot", ["c"])
+    assert listed["attributes"] == {"purpose": "support=x"}
+    assert listed["disabled_at"] > listed["created_at"] > 0
+    assert "purpose=support=x" in invoke("list").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("create", "a b"), "`a b` cannot be a name"),
+        (("create", "bot", "--attribute", "purpose"), "`purpose` is not a NAME=VALUE"),
+        (
+            ("create", "bot", "--attribute", "a=1", "--attribute", "a=2"),
+            "`a=2` is not a NAME=VALUE",
+        ),
+        (("disable", "ghost"), "there is no agent `ghost`"),
+        (("regroup", "ghost"), "there is no agent `ghost`"),
+        (("connect", "ghost"), "there is no agent `ghost`; make it with"),
+    ],
+)
+def test_a_fault_is_one_clear_line(
+    invoke: Invoke, arguments: tuple[str, ...], message: str
+) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == ""
+
+
+def test_creating_twice_is_refused(invoke: Invoke) -> None:
+    invoke("create", "bot")
+    assert "there is an agent `bot` already" in invoke("create", "bot").stderr
+
+
+def test_connect_prints_what_a_shell_can_evaluate(
+    invoke: Invoke, tmp_path: Path, config: Path
+) -> None:
+    invoke("create", "bot")
+    folder = tmp_path / "it's here"
+    result = invoke(
+        "connect", "bot", "--for", "env", "--folder", str(folder), "--project", "acme-shop"
+    )
+    assert result.exit_code == 0, result.output
+    lines = [shlex.split(line) for line in result.stdout.splitlines()]
+    assert {words[0] for words in lines} == {"export"}
+    variables = dict(words[1].split("=", 1) for words in lines)
+    assert variables["GOOGLE_APPLICATION_CREDENTIALS"] == str(folder / "credential.json")
+    assert variables["GOOGLE_CLOUD_PROJECT"] == "acme-shop"
+    assert variables["BIGQUERY_EMULATOR_HOST"] == "http://127.0.0.1:8420"
+    assert "the token works until" in result.stderr
+    keys = KeySet.import_key_set(builtin_issuer(settings(config)).jwks())
+    token = jwt.decode((folder / "oidc.jwt").read_text(), keys, algorithms=["ES256"])
+    assert token.claims["sub"] == "bot"
+    assert (folder / "oidc.jwt").read_text() not in result.output
+
+
+def test_each_connection_is_a_session_of_its_own(
+    invoke: Invoke, tmp_path: Path, config: Path
+) -> None:
+    invoke("create", "bot")
+    keys = KeySet.import_key_set(builtin_issuer(settings(config)).jwks())
+    sessions = set()
+    for _ in range(2):
+        invoke("connect", "bot", "--folder", str(tmp_path / "f"))
+        token = jwt.decode((tmp_path / "f" / "oidc.jwt").read_text(), keys, algorithms=["ES256"])
+        sessions.add(token.claims["sid"])
+    assert len(sessions) == 2
+
+
+def test_a_disabled_agent_is_not_connected(invoke: Invoke, tmp_path: Path) -> None:
+    invoke("create", "bot")
+    invoke("disable", "bot")
+    result = invoke("connect", "bot", "--folder", str(tmp_path / "f"))
+    assert result.exit_code == 1
+    assert "the agent `bot` is disabled" in result.stderr
+    assert not (tmp_path / "f").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(invoke: Invoke, tmp_path: Path) -> None:
+    invoke("create", "bot")
+    (tmp_path / "f").write_text("a file")
+    result = invoke("connect", "bot", "--folder", str(tmp_path / "f"))
+    assert result.exit_code == 1
+    assert "cannot write the agent's files" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("gateway: {port: 0}", "`gateway.port` is 0"),
+        (
+            "identity: {builtin_issuer: {enabled: false}, issuers: [{issuer: x, audiences: [a]}]}",
+            "the built-in issuer is disabled",
+        ),
+    ],
+)
+def test_settings_that_make_it_useless_are_said(
+    invoke: Invoke, config: Path, tmp_path: Path, more: str, message: str
+) -> None:
+    invoke("create", "bot")
+    config.write_text(config.read_text() + more)
+    result = invoke("connect", "bot", "--folder", str(tmp_path / "f"))
+    assert result.exit_code == 1
+    assert message in result.stderr
+
+
+def test_what_the_command_registers_the_gateway_knows(invoke: Invoke, config: Path) -> None:
+    invoke("create", "bot", "-g", "coding-agents")
+
+    async def groups() -> tuple[str, ...]:
+        async with database(settings(config)) as store:
+            return (await Agents(store).active("bot")).groups
+
+    assert asyncio.run(groups()) == ("coding-agents",)
