@@ -23,9 +23,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("serve", epilog="Example: keystile serve --config keystile.yaml")(serve.serve)
+app.command("sandbox", epilog="Example: keystile sandbox --data shop --sample --public-key k.pem")(
+    sandbox.sandbox
+)
 # Groups without a name add their commands to the top.
 app.add_typer(run.app)
-app.add_typer(sandbox.app)
 app.add_typer(agent.app, name="agent")
 app.add_typer(person.app, name="person")
 app.add_typer(policy.app, name="policy")

@@ -20,8 +20,6 @@ from keystile.sandbox.sample import write_sample
 from keystile.sandbox.server import Sandbox
 from keystile.sandbox.tokens import TokenCheck
 
-app = typer.Typer()
-
 # The evaluator is linear and meant for small tables; a query that needs longer will not end soon.
 _LIMITS = EngineLimits(deadline=60, queue=256)
 
