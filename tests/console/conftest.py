@@ -24,6 +24,7 @@ from keystile.model.principal import Principal
 from keystile.model.schema import Parameter, SqlType
 from keystile.recording.events import Event, EventKind
 from keystile.recording.log import RecordingLog
+from keystile.recording.reader import Recorded, RecordingReader
 from keystile.store.database import Database
 
 BROWSERS = (
@@ -33,12 +34,16 @@ BROWSERS = (
     "/usr/bin/chromium-browser",
     "/usr/bin/google-chrome",
 )
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run"
-    " --disable-background-networking --disable-component-update --disable-sync"
-).split()
-XSS = "<img src=x onerror=alert(1)><script>alert(2)</script>"
-HOUR = 3600.0
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 class Console:
@@ -56,6 +61,8 @@ class Console:
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
         self.run(self._open())
+        while not self.server.started:
+            time.sleep(0.01)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
@@ -74,8 +81,6 @@ class Console:
         self.server = uvicorn.Server(config)
         self.server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         self.serving = asyncio.ensure_future(self.server.serve([self.socket]))
-        while not self.server.started:
-            await asyncio.sleep(0.01)
 
     def close(self) -> None:
         self.run(self._close())
@@ -108,6 +113,12 @@ class Console:
 
     def request(self, id_: str) -> ApprovalRequest:
         return self.run(self.approvals.get(id_))
+
+    def events(self, session: str) -> tuple[Recorded, ...]:
+        return self.run(RecordingReader(self.recordings).session(session))
+
+    def session_events(self, *of: Any) -> tuple[Event, ...]:
+        return session_events(*of)
 
     def record(self, *events: Event) -> None:
         for event in events:

@@ -38,6 +38,7 @@ _HEADERS = {
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _SAFE_METHODS = ("GET", "HEAD")
 MAX_FORM_BYTES = 65_536
+_ADDRESSES_KEPT = 1024
 
 
 def addresses(url: str) -> frozenset[str]:
@@ -146,23 +147,25 @@ async def form(request: Request) -> dict[str, str]:
 
 
 class RateLimit:
-    """At most `count` tries in `seconds` for each address, and a bounded number of addresses."""
+    """At most `count` failures in `seconds` for each address, and a bounded number of addresses."""
 
     def __init__(
         self, count: int, seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Start with no tries counted."""
+        """Start with no failures counted."""
         self._count = count
         self._seconds = seconds
         self._clock = clock
-        self._tries: OrderedDict[str, list[float]] = OrderedDict()
+        self._failures: OrderedDict[str, list[float]] = OrderedDict()
 
     def allows(self, address: str) -> bool:
-        """Count one try and tell whether it may go on."""
-        now = self._clock()
-        recent = [at for at in self._tries.pop(address, []) if at > now - self._seconds]
-        allowed = len(recent) < self._count
-        self._tries[address] = [*recent, now] if allowed else recent
-        if len(self._tries) > 1024:  # noqa: PLR2004 (a bound on memory, told in the class's text)
-            self._tries.popitem(last=False)
-        return allowed
+        """Tell whether `address` may try."""
+        since = self._clock() - self._seconds
+        return sum(at > since for at in self._failures.get(address, ())) < self._count
+
+    def failed(self, address: str) -> None:
+        """Count a failure."""
+        recent = self._failures.pop(address, [])[-self._count :]
+        self._failures[address] = [*recent, self._clock()]
+        if len(self._failures) > _ADDRESSES_KEPT:
+            self._failures.popitem(last=False)

@@ -52,6 +52,7 @@ class SignIn:
             session = await self._desk.people.sign_in(fields.get("token", ""))
             person = await self._desk.people.signed_in(session)
         except UnauthenticatedError as error:
+            self._limit.failed(address)
             return bare_page("sign_in.html", 401, deep=False, notice=str(error))
         body = {"person": person.name, "via": "console", "address": address}
         await self._desk.recording.append(Event(EventKind.SIGNED_IN, self._desk.clock(), body=body))

@@ -125,17 +125,24 @@ async def test_other_kinds_of_forms_are_refused() -> None:
         await read(b"{}", "application/json")
 
 
-def test_tries_are_limited_for_each_address_and_come_back() -> None:
+def test_failures_are_limited_for_each_address_and_forgotten() -> None:
     now = 0.0
     limit = RateLimit(2, 60, lambda: now)
-    assert [limit.allows("a") for _ in range(3)] == [True, True, False]
+    limit.failed("a")
+    assert limit.allows("a")
+    limit.failed("a")
+    assert not limit.allows("a")
     assert limit.allows("b")
     now = 61
+    assert limit.allows("a")
+    limit.failed("a")
     assert limit.allows("a")
 
 
 def test_the_limit_forgets_the_oldest_of_many_addresses() -> None:
     limit = RateLimit(1, 60, lambda: 0.0)
     for number in range(2000):
-        limit.allows(str(number))
-    assert len(limit._tries) == 1024
+        limit.failed(str(number))
+    assert len(limit._failures) == 1024
+    assert limit.allows("0")
+    assert not limit.allows("1999")

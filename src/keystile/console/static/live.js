@@ -78,6 +78,7 @@ function listen() {
   const show = (state, text) => {
     light.dataset.state = state;
     light.textContent = text;
+    document.getElementById("not-live").hidden = state === "on";
   };
   stream.addEventListener("open", () => {
     show("on", "Live");
