@@ -23,7 +23,8 @@ def cells(*values: Any) -> dict[str, Any]:
 
 
 def test_columns_say_type_and_what_is_masked() -> None:
-    columns = grid(SCHEMA, [], {"ssn": ["acme.shop.customers.ssn"]}, 0).columns
+    masked = {"name": "ssn", "type": "STRING", "masked": ["acme.shop.customers.ssn"]}
+    columns = grid([SCHEMA[0], masked, *SCHEMA[2:]], []).columns
     assert [(one.name, one.type) for one in columns] == [
         ("id", "INT64"),
         ("ssn", "STRING"),
@@ -39,7 +40,7 @@ def test_columns_say_type_and_what_is_masked() -> None:
 def test_values_nested_and_repeated() -> None:
     contacts = [{"v": cells("email", "<b>")}, {"v": cells("phone", None)}]
     row = cells("7", None, "1700000000000000", cells("Bern"), contacts)
-    shown = grid(SCHEMA, [row], {}, 0).rows[0]
+    shown = grid(SCHEMA, [(40, row)]).rows[0][1]
     assert shown == (
         "7",
         '<span class="null">NULL</span>',
@@ -65,10 +66,10 @@ def test_values_nested_and_repeated() -> None:
 )
 def test_both_wire_forms_of_a_timestamp(wire: str, text: str) -> None:
     schema = [{"name": "at", "type": "TIMESTAMP"}]
-    assert grid(schema, [cells(wire)], {}, 0).rows == ((text,),)
+    assert grid(schema, [(3, cells(wire))]).rows == ((3, (text,)),)
 
 
 @pytest.mark.parametrize("row", [{}, None, {"f": 3}, {"f": [{}]}, cells("1"), cells(*"123456")])
 def test_a_row_that_does_not_fit_is_shown_as_it_stands(row: Any) -> None:
-    shown = grid(SCHEMA, [row], {}, 0).rows[0]
+    shown = grid(SCHEMA, [(0, row)]).rows[0][1]
     assert len(shown) == 1
