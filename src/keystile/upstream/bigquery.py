@@ -12,6 +12,7 @@ import msgspec
 
 from keystile.model.errors import KeystileError, RefusedError
 from keystile.model.schema import Field, Table, TableId, TableKind
+from keystile.upstream.answers import JobAnswer, ResultsAnswer, TableAnswer
 from keystile.upstream.credential import ServiceAccount
 from keystile.upstream.errors import from_job, from_response
 from keystile.upstream.transport import Answer, Call, Transport
@@ -26,66 +27,6 @@ AnswerT = TypeVar("AnswerT")
 
 _NOT_MODIFIED = 304
 _CONFLICT = 409
-
-
-class _Reference(msgspec.Struct, frozen=True, rename="camel"):
-    project_id: str
-    dataset_id: str
-    table_id: str
-
-    def id(self) -> TableId:
-        return TableId(self.project_id, self.dataset_id, self.table_id)
-
-
-class _View(msgspec.Struct, frozen=True, rename="camel"):
-    query: str = ""
-    use_legacy_sql: bool = False
-
-
-class _TableAnswer(msgspec.Struct, frozen=True, rename="camel"):
-    table_reference: _Reference
-    type: str
-    etag: str = ""
-    schema: dict[str, Any] = {}
-    view: _View = _View()
-    materialized_view: _View = _View()
-
-
-class _QueryStatistics(msgspec.Struct, frozen=True, rename="camel"):
-    statement_type: str = ""
-    referenced_tables: list[_Reference] = []
-    schema: dict[str, Any] = {}
-    total_bytes_processed: int = 0
-    cache_hit: bool = False
-
-
-class _Statistics(msgspec.Struct, frozen=True, rename="camel"):
-    query: _QueryStatistics = _QueryStatistics()
-    start_time: float = 0
-    end_time: float = 0
-
-
-class _JobState(msgspec.Struct, frozen=True, rename="camel"):
-    state: str
-    error_result: dict[str, Any] | None = None
-
-
-class _JobReference(msgspec.Struct, frozen=True, rename="camel"):
-    location: str = ""
-
-
-class _JobAnswer(msgspec.Struct, frozen=True, rename="camel"):
-    status: _JobState
-    statistics: _Statistics = _Statistics()
-    job_reference: _JobReference = _JobReference()
-
-
-class _ResultsAnswer(msgspec.Struct, frozen=True, rename="camel"):
-    job_complete: bool
-    rows: tuple[msgspec.Raw, ...] = ()
-    page_token: str = ""
-    total_rows: int = 0
-    schema: dict[str, Any] = {}
 
 
 class BigQuery:
@@ -117,7 +58,7 @@ class BigQuery:
         answer = await self._transport.send(Call("GET", path, etag=known.etag if known else ""))
         if not (known and answer.status == _NOT_MODIFIED):
             self._tables.pop(id, None)
-            known = _table(id, self._decoded(answer, _TableAnswer))
+            known = _table(id, self._decoded(answer, TableAnswer))
         self._tables[id] = (time.monotonic(), known)
         self._tables.move_to_end(id)
         if len(self._tables) > _TABLES_KEPT:
@@ -127,7 +68,7 @@ class BigQuery:
     async def dry_run(self, query: UpstreamQuery) -> DryRun:
         """Let BigQuery plan a query without running it. Raises `InvalidQueryError` and the like."""
         answer = await self._insert(query, f"keystile_dry_{uuid4().hex}", dry_run=True)
-        job = self._decoded(answer, _JobAnswer)
+        job = self._decoded(answer, JobAnswer)
         statistics = job.statistics.query
         return DryRun(
             statement_type=statistics.statement_type,
@@ -145,7 +86,7 @@ class BigQuery:
         """
         answer = await self._insert(query, job, dry_run=False)
         if answer.status != _CONFLICT:
-            self._decoded(answer, _JobAnswer)
+            self._decoded(answer, JobAnswer)
 
     async def wait(self, job: JobRef, timeout_seconds: float) -> JobStatus:
         """Wait until a job is done, or for `timeout_seconds`, and say how it stands.
@@ -158,7 +99,7 @@ class BigQuery:
         )
         results, failure = None, None
         try:
-            results = self._decoded(answer, _ResultsAnswer)
+            results = self._decoded(answer, ResultsAnswer)
             if not results.job_complete:
                 return JobStatus(done=False)
         except KeystileError as error:
@@ -166,7 +107,7 @@ class BigQuery:
             failure = error
         path = ("projects", job.project, "jobs", job.job)
         answer = await self._transport.send(Call("GET", path, _location(job)))
-        status = self._decoded(answer, _JobAnswer)
+        status = self._decoded(answer, JobAnswer)
         if status.status.state != "DONE":
             return JobStatus(done=False)
         if status.status.error_result:
@@ -198,7 +139,7 @@ class BigQuery:
         answer = await self._transport.send(
             Call("GET", _results_path(job), query | {"timeoutMs": "0"} | _location(job))
         )
-        results = self._decoded(answer, _ResultsAnswer)
+        results = self._decoded(answer, ResultsAnswer)
         if not results.job_complete:
             raise RefusedError(f"the job `{job.job}` has no rows yet")
         return Page(results.rows, results.page_token, results.total_rows, _fields(results.schema))
@@ -269,7 +210,7 @@ class BigQuery:
             raise RefusedError("BigQuery's answer is not understood") from None
 
 
-def _table(asked: TableId, answer: _TableAnswer) -> Table:
+def _table(asked: TableId, answer: TableAnswer) -> Table:
     if answer.table_reference.id() != asked:
         # INVARIANT: policy is decided on the name that BigQuery itself uses. A dataset that ignores
         # case, or a project given by number, would slip past rules on names.
@@ -285,7 +226,7 @@ def _table(asked: TableId, answer: _TableAnswer) -> Table:
 
 
 def _status(
-    job: _JobAnswer, results: _ResultsAnswer | None, error: KeystileError | None
+    job: JobAnswer, results: ResultsAnswer | None, error: KeystileError | None
 ) -> JobStatus:
     statistics = job.statistics.query
     return JobStatus(

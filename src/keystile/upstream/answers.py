@@ -1,0 +1,88 @@
+"""BigQuery's answers, as far as the gateway reads them (fields as in the discovery document)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from keystile.model.schema import TableId
+
+
+class Reference(msgspec.Struct, frozen=True, rename="camel"):
+    """A table's full name."""
+
+    project_id: str
+    dataset_id: str
+    table_id: str
+
+    def id(self) -> TableId:
+        """Give the name as the model spells it."""
+        return TableId(self.project_id, self.dataset_id, self.table_id)
+
+
+class View(msgspec.Struct, frozen=True, rename="camel"):
+    """The text of a view."""
+
+    query: str = ""
+    use_legacy_sql: bool = False
+
+
+class TableAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """`tables.get`."""
+
+    table_reference: Reference
+    type: str
+    etag: str = ""
+    schema: dict[str, Any] = {}
+    view: View = View()
+    materialized_view: View = View()
+
+
+class QueryStatistics(msgspec.Struct, frozen=True, rename="camel"):
+    """`Job.statistics.query`."""
+
+    statement_type: str = ""
+    referenced_tables: list[Reference] = []
+    schema: dict[str, Any] = {}
+    total_bytes_processed: int = 0
+    cache_hit: bool = False
+
+
+class Statistics(msgspec.Struct, frozen=True, rename="camel"):
+    """`Job.statistics`; times are milliseconds since the epoch."""
+
+    query: QueryStatistics = QueryStatistics()
+    start_time: float = 0
+    end_time: float = 0
+
+
+class JobState(msgspec.Struct, frozen=True, rename="camel"):
+    """`Job.status`."""
+
+    state: str
+    error_result: dict[str, Any] | None = None
+
+
+class JobReference(msgspec.Struct, frozen=True, rename="camel"):
+    """Where a job runs."""
+
+    location: str = ""
+
+
+class JobAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """`jobs.get` and `jobs.insert`."""
+
+    status: JobState
+    statistics: Statistics = Statistics()
+    job_reference: JobReference = JobReference()
+
+
+class ResultsAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """`jobs.getQueryResults`; rows are kept as they came."""
+
+    job_complete: bool
+    rows: tuple[msgspec.Raw, ...] = ()
+    page_token: str = ""
+    total_rows: int = 0
+    schema: dict[str, Any] = {}
