@@ -21,7 +21,7 @@ _TEXTS = cel.Type.List(_TEXT)
 # What `query.touches(…)` is called on: three lists of labels, in the order of `_FUNCTIONS`.
 _LABELS = cel.Type.List(_TEXTS)
 _FUNCTIONS = ("touches", "outputs", "filters")
-_LABEL_ARGUMENT = re.compile(r"""\.\s*(?:touches|outputs|filters)\s*\(\s*(["'])(.*?)\1\s*\)""")
+_LABEL_ARGUMENT = re.compile(r"""\.\s*(?:touches|outputs|filters)\s*\(\s*(["'])([^"']*)\1\s*\)""")
 
 _AGENT_WORDS: dict[str, Any] = {
     "agent.name": _TEXT,

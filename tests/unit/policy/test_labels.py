@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from keystile.policy.labels import Labeller, ancestors, covers
+
+
+def labelled(shop: Any, *patterns: str) -> set[str]:
+    labeller = Labeller()
+    for pattern in patterns:
+        labeller.add_columns("x", pattern)
+    return {".".join(path) for path in labeller.labels(shop.customers)}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "columns"),
+    [
+        ("ssn", {"SSN"}),
+        ("customers.ssn", {"SSN"}),
+        ("shop.customers.ssn", {"SSN"}),
+        ("acme-shop.shop.customers.ssn", {"SSN"}),
+        ("ACME-SHOP.Shop.CUSTOMERS.Ssn", {"SSN"}),
+        ("*.*.*.ssn", {"SSN"}),
+        ("acme-*.*.cust*.s*n", {"SSN"}),
+        ("orders.ssn", set()),
+        ("customers.*.ssn", set()),
+        ("x.acme-shop.shop.customers.ssn", set()),
+        ("customers.address", {"address.street", "address.zip"}),
+        ("customers.address.zip", {"address.zip"}),
+        ("address.zip", {"address.zip"}),
+        ("zip", {"address.zip"}),
+        ("contacts.value", {"contacts.value"}),
+        ("customers", set()),
+        (
+            "customers.*",
+            {"id", "name", "email", "SSN"}
+            | {"address.street", "address.zip", "contacts.kind", "contacts.value"},
+        ),
+    ],
+)
+def test_patterns_are_matched_from_the_end(shop: Any, pattern: str, columns: set[str]) -> None:
+    assert labelled(shop, pattern) == columns
+
+
+def test_policy_tags_label_by_exact_segments(shop: Any) -> None:
+    for pattern, found in [
+        ("projects/acme/taxonomies/1/policyTags/*", True),
+        ("projects/*/policyTags/*", False),
+        ("projects/acme/taxonomies/1/policyTags/8", False),
+    ]:
+        labeller = Labeller()
+        labeller.add_policy_tags("pii", pattern)
+        assert labeller.labels(shop.customers) == (
+            {("contacts", "value"): ("pii",)} if found else {}
+        )
+
+
+def test_a_tag_on_a_struct_covers_its_leaves(shop: Any) -> None:
+    fields = tuple(
+        msgspec.structs.replace(field, policy_tags=("t/1",)) for field in shop.customers.fields[4:5]
+    )
+    labeller = Labeller()
+    labeller.add_policy_tags("pii", "t/1")
+    table = msgspec.structs.replace(shop.customers, fields=fields)
+    assert labeller.labels(table) == {("address", "street"): ("pii",), ("address", "zip"): ("pii",)}
+
+
+def test_labels_of_struct_and_leaf_unite_sorted(shop: Any) -> None:
+    labeller = Labeller()
+    labeller.add_columns("z", "address")
+    labeller.add_columns("a", "address.zip")
+    assert labeller.labels(shop.customers)["address", "zip"] == ("a", "z")
+
+
+def test_the_hierarchy_ends_at_dots() -> None:
+    assert list(ancestors("pii.id.ssn")) == ["pii.id.ssn", "pii.id", "pii"]
+    assert covers("pii", "pii.ssn")
+    assert covers("pii", "pii")
+    assert not covers("pii", "piii")
+    assert not covers("pii.ssn", "pii")

@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from keystile.model.decision import Effect
+from keystile.model.facts import Action, ColumnUse, Opaque, QueryFacts, Use
+from keystile.model.masks import DefaultMask, EmailMask, PatternMask
+from keystile.model.schema import ColumnRef, TableId
+from keystile.policy.compile import compile_policy
+from keystile.policy.policy import Policy
+
+LABELS = """
+labels:
+  - {label: pii.ssn, columns: [customers.ssn]}
+  - {label: pii.email, columns: [customers.email]}
+masks:
+  - {label: pii.ssn, mask: {kind: pattern, pattern: XXX}}
+"""
+READ = (
+    "- {name: read, agents: {groups: [g]}, resources: {datasets: [acme-shop.shop]}, allow: [read]}"
+)
+
+
+def policy(*rules: str) -> Policy:
+    return compile_policy({"f": LABELS + "rules:\n" + "\n".join(rules)} if rules else {"f": LABELS})
+
+
+def decide(shop: Any, made: Policy, facts: QueryFacts, *groups: str, **attributes: str) -> Any:
+    tables = (shop.customers, shop.orders, shop.events)
+    named = {*facts.reads, *facts.writes}
+    return made.decide(
+        shop.agent(*groups, **attributes),
+        facts,
+        tuple(table for table in tables if table.id in named),
+        shop.context,
+    )
+
+
+def writes(shop: Any, action: Action = Action.WRITE) -> QueryFacts:
+    """What `INSERT INTO events SELECT … FROM orders` does."""
+    return QueryFacts(
+        "INSERT", (Action.READ, action), reads=(shop.orders.id,), writes=(shop.events.id,)
+    )
+
+
+def test_nothing_matched_is_denied_and_says_what_is_missing(shop: Any) -> None:
+    decision = decide(shop, policy(), shop.selects(shop.orders, "id"), "g")
+    assert decision.effect is Effect.DENY
+    [reason] = decision.reasons
+    assert reason.rule == "default-deny"
+    assert "agent `demo` `read` on `acme-shop.shop.orders`" in reason.message
+
+
+def test_an_allow_rule_allows_and_masks_every_protected_column(shop: Any) -> None:
+    made = policy(READ)
+    decision = decide(shop, made, shop.selects(shop.customers, "id"), "g")
+    assert decision.effect is Effect.ALLOW
+    assert [reason.rule for reason in decision.reasons] == ["read"]
+    assert {(mask.column.path, mask.label, mask.mask) for mask in decision.masks} == {
+        (("email",), "pii.email", DefaultMask()),
+        (("SSN",), "pii.ssn", PatternMask("XXX")),
+    }
+    assert decision.policy_digest == made.digest
+    assert made.labels(shop.customers) == {("email",): ("pii.email",), ("SSN",): ("pii.ssn",)}
+
+
+def test_every_table_needs_a_rule(shop: Any) -> None:
+    facts = QueryFacts("SELECT", (Action.READ,), reads=(shop.orders.id, shop.events.id))
+    decision = decide(shop, policy(READ), facts, "g")
+    assert decision.effect is Effect.DENY
+    assert "acme-shop.analytics.events" in decision.reasons[0].message
+    assert "acme-shop.shop.orders" not in decision.reasons[0].message
+    second = "- {name: e, resources: {datasets: [acme-shop.analytics]}, allow: [read]}"
+    assert decide(shop, policy(READ, second), facts, "g").effect is Effect.ALLOW
+
+
+def test_every_action_needs_a_rule_on_what_it_is_done_to(shop: Any) -> None:
+    facts = writes(shop)
+    on_events = "- {name: w, resources: {datasets: [acme-shop.analytics]}, allow: [write]}"
+    on_shop = "- {name: w, resources: {datasets: [acme-shop.shop]}, allow: [write]}"
+    assert decide(shop, policy(READ), facts, "g").effect is Effect.DENY
+    assert decide(shop, policy(READ, on_shop), facts, "g").effect is Effect.DENY
+    assert decide(shop, policy(on_events), facts, "g").effect is Effect.DENY
+    assert decide(shop, policy(READ, on_events), facts, "g").effect is Effect.ALLOW
+
+
+def test_reading_a_table_needs_the_right_even_where_no_read_is_stated(shop: Any) -> None:
+    facts = msgspec.structs.replace(writes(shop), actions=(Action.WRITE,))
+    write_all = "- {name: w, allow: [write]}"
+    assert decide(shop, policy(write_all), facts, "g").effect is Effect.DENY
+    assert decide(shop, policy(write_all, READ), facts, "g").effect is Effect.ALLOW
+
+
+def test_export_is_done_to_what_is_read(shop: Any) -> None:
+    facts = QueryFacts("EXPORT_DATA", (Action.READ, Action.EXPORT), reads=(shop.orders.id,))
+    elsewhere = "- {name: x, resources: {datasets: [acme-shop.analytics]}, allow: [export]}"
+    here = "- {name: x, resources: {datasets: [acme-shop.shop]}, allow: [export]}"
+    assert decide(shop, policy(READ, elsewhere), facts, "g").effect is Effect.DENY
+    assert decide(shop, policy(READ, here), facts, "g").effect is Effect.ALLOW
+
+
+def test_a_query_of_no_table_needs_any_read_rule(shop: Any) -> None:
+    facts = QueryFacts("SELECT", (Action.READ,))
+    assert decide(shop, policy(READ), facts, "g").effect is Effect.ALLOW
+    assert decide(shop, policy(READ), facts, "other").effect is Effect.DENY
+
+
+def test_a_change_to_no_known_table_needs_a_rule_about_all(shop: Any) -> None:
+    facts = QueryFacts("CREATE_SCHEMA", (Action.SCHEMA_CHANGE,))
+    some = "- {name: s, resources: {projects: [acme-shop]}, allow: [schema_change]}"
+    every = "- {name: s, allow: [schema_change]}"
+    deny = "- {name: d, resources: {projects: [other]}, deny: [schema_change]}"
+    assert decide(shop, policy(some), facts, "g").effect is Effect.DENY
+    assert decide(shop, policy(every), facts, "g").effect is Effect.ALLOW
+    assert decide(shop, policy(every, deny), facts, "g").effect is Effect.DENY
+
+
+def test_any_deny_wins_and_all_that_deny_are_named(shop: Any) -> None:
+    denials = [
+        "- {name: b, deny: [read], message: not this way}",
+        "- {name: a, deny: [write, read], resources: {tables: [acme-shop.shop.ORDERS]}}",
+        "- {name: c, deny: [write]}",
+        "- {name: ask, require_approval: {from: [p]}}",
+    ]
+    decision = decide(shop, policy(READ, *denials), shop.selects(shop.orders, "id"), "g")
+    assert decision.effect is Effect.DENY
+    assert [(reason.rule, reason.message) for reason in decision.reasons] == [
+        (
+            "a",
+            "rule `a` denies `read` on `acme-shop.shop.orders`; ask its owner if you need it",
+        ),
+        ("b", "not this way"),
+    ]
+    assert decision.masks == decision.approvals == ()
+
+
+def test_every_required_approval_applies_and_unlocks(shop: Any) -> None:
+    rules = [
+        """- name: two
+  when: query.touches('pii.ssn')
+  require_approval: {from: [stewards, owners], count: 2, expires: 2h, unmask: [pii.ssn]}""",
+        "- {name: one, when: query.touches('pii'), require_approval: {from: [leads]}}",
+    ]
+    decision = decide(shop, policy(READ, *rules), shop.selects(shop.customers, "SSN"), "g")
+    assert decision.effect is Effect.REQUIRE_APPROVAL
+    assert [
+        (demand.rule, demand.approvers, demand.count, demand.expires_seconds, demand.unmask)
+        for demand in decision.approvals
+    ] == [
+        ("one", ("leads",), 1, 1800, ()),
+        ("two", ("stewards", "owners"), 2, 7200, ("pii.ssn",)),
+    ]
+    assert [mask.label for mask in decision.masks] == ["pii.email"]
+    assert [reason.rule for reason in decision.reasons] == ["one", "two", "read"]
+    untouched = decide(shop, policy(READ, *rules), shop.selects(shop.customers, "id"), "g")
+    assert untouched.effect is Effect.ALLOW
+    assert {mask.label for mask in untouched.masks} == {"pii.ssn", "pii.email"}
+
+
+def test_an_approval_is_no_right_to_read(shop: Any) -> None:
+    made = policy("- {name: one, require_approval: {from: [leads], unmask: [pii]}}")
+    assert decide(shop, made, shop.selects(shop.customers, "id"), "g").effect is Effect.DENY
+
+
+@pytest.mark.parametrize(
+    ("rule", "effect", "labels"),
+    [
+        ("allow: [read], unmask: [pii]", Effect.ALLOW, {"pii.ssn", "pii.email"}),
+        ("deny: [read]", Effect.DENY, set()),
+        (
+            "require_approval: {from: [p], unmask: [pii]}",
+            Effect.REQUIRE_APPROVAL,
+            {"pii.ssn", "pii.email"},
+        ),
+    ],
+)
+def test_a_condition_that_fails_is_read_safely(
+    shop: Any, rule: str, effect: Effect, labels: set[str]
+) -> None:
+    made = policy(READ, f"- {{name: x, when: agent.attributes.purpose == 'a', {rule}}}")
+    facts = shop.selects(shop.customers, "SSN")
+    decision = decide(shop, made, facts, "g")
+    assert decision.effect is effect
+    assert {mask.label for mask in decision.masks} == labels
+    assert all(not demand.unmask for demand in decision.approvals)
+    false = decide(shop, made, facts, "g", purpose="b")
+    assert (false.effect, len(false.masks)) == (Effect.ALLOW, 2)
+
+
+def test_an_allow_rule_whose_condition_fails_allows_nothing(shop: Any) -> None:
+    made = policy("- {name: x, when: agent.attributes.purpose == 'a', allow: [read]}")
+    facts = shop.selects(shop.orders, "id")
+    assert decide(shop, made, facts).effect is Effect.DENY
+    assert decide(shop, made, facts, purpose="a").effect is Effect.ALLOW
+
+
+@pytest.mark.parametrize(
+    ("rule", "masked"),
+    [
+        ("allow: [read], unmask: [pii.ssn]", {"pii.email"}),
+        ("allow: [read], unmask: [pii]", set()),
+        ("allow: [read, write], unmask: [pii], agents: {groups: [h]}", {"pii.email", "pii.ssn"}),
+        (
+            "allow: [read], unmask: [pii], resources: {tables: [acme-shop.shop.orders]}",
+            {"pii.email", "pii.ssn"},
+        ),
+        ("allow: [read], unmask: [pii], when: query.outputs('pii')", {"pii.email", "pii.ssn"}),
+    ],
+)
+def test_unmask_rights_hold_where_the_rule_does(shop: Any, rule: str, masked: set[str]) -> None:
+    facts = shop.selects(shop.customers, "SSN", use=Use.FILTER)
+    decision = decide(shop, policy(READ, f"- {{name: x, {rule}}}"), facts, "g")
+    assert {mask.label for mask in decision.masks} == masked
+
+
+@pytest.mark.parametrize(
+    ("use", "true", "false"),
+    [
+        (Use.OUTPUT, "query.outputs('pii.ssn')", "query.filters('pii.ssn')"),
+        (Use.FILTER, "query.filters('pii.ssn')", "query.outputs('pii.ssn')"),
+        (Use.JOIN, "query.filters('pii')", "query.touches('pii.email')"),
+        (Use.ORDER, "query.touches('pii')", "query.filters('pii')"),
+    ],
+)
+def test_conditions_see_how_columns_are_used(shop: Any, use: Use, true: str, false: str) -> None:
+    facts = shop.selects(shop.customers, "SSN", use=use)
+    for condition, effect in ((true, Effect.DENY), (false, Effect.ALLOW)):
+        made = policy(READ, f'- {{name: x, when: "{condition}", deny: [read]}}')
+        assert decide(shop, made, facts, "g").effect is effect
+
+
+def test_what_is_opaque_is_denied_whatever_policy_says(shop: Any) -> None:
+    facts = msgspec.structs.replace(
+        shop.selects(shop.orders, "id"), opaque=(Opaque("the view `v`", 1, 15),)
+    )
+    decision = decide(shop, policy("- {name: all, allow: [read]}"), facts, "g")
+    assert decision.effect is Effect.DENY
+    assert decision.reasons[0].rule == "not-understood"
+    assert "the view `v` at 1:15" in decision.reasons[0].message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"actions": ()},
+        {"reads": (TableId("acme-shop", "shop", "unseen"),)},
+        {"writes": (TableId("acme-shop", "shop", "unseen"),)},
+        {
+            "columns": (
+                ColumnUse(ColumnRef(TableId("acme-shop", "shop", "orders"), ("new",)), (Use.JOIN,)),
+            )
+        },
+    ],
+)
+def test_facts_that_do_not_fit_the_tables_are_denied(shop: Any, change: dict[str, Any]) -> None:
+    facts = msgspec.structs.replace(shop.selects(shop.orders, "id"), **change)
+    decision = decide(shop, policy("- {name: all, allow: [read, write]}"), facts, "g")
+    assert (decision.effect, decision.reasons[0].rule) == (Effect.DENY, "not-understood")
+
+
+@pytest.mark.parametrize(
+    ("rule", "group", "table", "dataset"),
+    [
+        ("agents: {groups: [g]}, allow: [read]", "g", True, True),
+        ("agents: {groups: [g]}, allow: [read]", "h", False, False),
+        ("resources: {tables: [acme-shop.shop.orders]}, allow: [write]", "g", True, True),
+        ("resources: {tables: [acme-shop.shop.other]}, allow: [read]", "g", False, True),
+        ("resources: {datasets: [acme-shop.other]}, allow: [read]", "g", False, False),
+        ("when: agent.name == 'x', allow: [read]", "g", False, False),
+        ("when: agent.attributes.x == 'x', allow: [read]", "g", False, False),
+        ("when: query.filters('pii'), allow: [read]", "g", True, True),
+        ("deny: [read]", "g", False, False),
+        ("require_approval: {from: [p]}", "g", False, False),
+    ],
+)
+def test_only_what_some_rule_allows_can_be_seen(
+    shop: Any, rule: str, group: str, *, table: bool, dataset: bool
+) -> None:
+    made = policy(f"- {{name: x, {rule.replace('when: ', 'when: ')}}}")
+    agent = shop.agent(group)
+    assert made.may_see_table(agent, shop.orders.id, shop.context) is table
+    assert made.may_see_dataset(agent, "acme-shop", "shop", shop.context) is dataset
+
+
+def test_masks_of_one_label_unite_to_the_strongest(shop: Any) -> None:
+    more = "masks: [{label: pii.ssn, mask: {kind: email}}]"
+    made = compile_policy({"a": more, "b": LABELS, "c": f"rules:\n{READ}"})
+    decision = decide(shop, made, shop.selects(shop.customers, "SSN"), "g")
+    assert EmailMask() not in [mask.mask for mask in decision.masks]

@@ -1,0 +1,184 @@
+"""What must hold for every policy and every query, tried on many."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keystile.model.decision import Decision, Effect
+from keystile.model.facts import Action, QueryFacts, Use
+from keystile.policy.compile import compile_policy
+from keystile.policy.strength import rank
+
+LABELS = [
+    {"label": "pii", "columns": ["email", "address"]},
+    {"label": "pii.ssn", "columns": ["ssn"]},
+    {"label": "pii.zip", "columns": ["zip"]},
+    {"label": "secret", "columns": ["customers.name", "ssn"]},
+]
+NAMES = ["pii", "pii.ssn", "pii.zip", "secret"]
+ORDER = {Effect.ALLOW: 0, Effect.REQUIRE_APPROVAL: 1, Effect.DENY: 2}
+
+Rule = dict[str, Any]
+
+actions = st.lists(st.sampled_from(list(Action)[:4]), min_size=1, max_size=3, unique=True)
+unmasks = st.lists(st.sampled_from(NAMES), max_size=2, unique=True)
+conditions = st.sampled_from(
+    [
+        *(f"query.{word}('{label}')" for word in ("touches", "outputs") for label in NAMES),
+        "agent.attributes.purpose == 'support'",
+        "!query.filters('pii')",
+    ]
+)
+subjects = st.fixed_dictionaries(
+    {},
+    optional={
+        "agents": st.sampled_from([{"groups": ["g"]}, {"names": ["demo"]}, {"groups": ["h"]}]),
+        "resources": st.sampled_from(
+            [
+                {"datasets": ["acme-shop.shop"]},
+                {"tables": ["*.*.orders"]},
+                {"projects": ["acme-shop"]},
+            ]
+        ),
+        "when": conditions,
+    },
+)
+denials = st.builds(lambda about, deny: {**about, "deny": deny}, subjects, actions)
+permissions = st.builds(
+    lambda about, allow, unmask: {
+        **about,
+        "allow": allow,
+        **({"unmask": unmask} if "read" in allow else {}),
+    },
+    subjects,
+    actions,
+    unmasks,
+)
+demands = st.builds(
+    lambda about, unmask: {**about, "require_approval": {"from": ["p"], "unmask": unmask}},
+    subjects,
+    unmasks,
+)
+rules = st.lists(permissions | denials | demands, max_size=8)
+masks = st.builds(
+    lambda label, mask: {"label": label, "mask": mask},
+    st.sampled_from(NAMES),
+    st.sampled_from(
+        [
+            {"kind": "null"},
+            {"kind": "default"},
+            {"kind": "email"},
+            {"kind": "keyed_hash"},
+            {"kind": "keep_last", "count": 4},
+            {"kind": "pattern", "pattern": "X"},
+        ]
+    ),
+)
+columns = st.lists(st.sampled_from(["id", "name", "email", "SSN", "address.zip"]), unique=True)
+groups = st.lists(st.sampled_from(["g", "h"]), unique=True)
+attributes = st.sampled_from([{}, {"purpose": "support"}, {"purpose": "other"}])
+
+
+@st.composite
+def questions(draw: st.DrawFn, shop: Any) -> tuple[Any, QueryFacts]:
+    facts = shop.selects(shop.customers, *draw(columns), use=draw(st.sampled_from(list(Use))))
+    if draw(st.booleans()):
+        facts = msgspec.structs.replace(
+            facts, actions=(Action.READ, *draw(actions)), writes=(shop.orders.id,)
+        )
+    return shop.agent(*draw(groups), **draw(attributes)), facts
+
+
+def decide(
+    shop: Any, question: Any, rule_list: Sequence[Rule], mask_list: Sequence[Any]
+) -> Decision:
+    named = [{"name": f"r{number}", **rule} for number, rule in enumerate(rule_list)]
+    text = json.dumps({"labels": LABELS, "masks": list(mask_list), "rules": named})
+    principal, facts = question
+    return compile_policy({"f": text}).decide(
+        principal, facts, (shop.customers, shop.orders), shop.context
+    )
+
+
+@given(st.data(), rules, denials)
+def test_one_more_deny_never_allows_more(
+    shop: Any, data: st.DataObject, before: list[Rule], denial: Rule
+) -> None:
+    question = data.draw(questions(shop))
+    old, new = (decide(shop, question, list_, []) for list_ in (before, [*before, denial]))
+    assert ORDER[new.effect] >= ORDER[old.effect]
+    if new.effect is not Effect.DENY:
+        assert (new.masks, new.approvals) == (old.masks, old.approvals)
+
+
+@given(st.data(), rules, demands)
+def test_one_more_demand_never_lets_more_run_unasked(
+    shop: Any, data: st.DataObject, before: list[Rule], demand: Rule
+) -> None:
+    question = data.draw(questions(shop))
+    old, new = (decide(shop, question, list_, []) for list_ in (before, [*before, demand]))
+    assert ORDER[new.effect] >= ORDER[old.effect]
+    assert set(old.approvals) <= set(new.approvals) or new.effect is Effect.DENY
+    if new.effect is Effect.ALLOW:
+        assert new.masks == old.masks
+
+
+@given(st.data(), rules, st.lists(masks, max_size=6), masks)
+def test_one_more_mask_never_shows_a_column_nor_weakens_its_label(
+    shop: Any, data: st.DataObject, list_: list[Rule], before: list[Any], mask: Any
+) -> None:
+    question = data.draw(questions(shop))
+    old, new = (decide(shop, question, list_, held) for held in (before, [*before, mask]))
+    assert old.effect is new.effect
+    assert {held.column for held in old.masks} == {held.column for held in new.masks}
+    if mask["label"] in {held["label"] for held in before}:
+        strength = {held.column: rank(held.mask) for held in old.masks}
+        assert all(rank(held.mask) <= strength[held.column] for held in new.masks)
+
+
+@given(st.data(), rules, st.lists(masks, max_size=4), st.integers(1, 4))
+def test_files_and_their_order_mean_nothing(
+    shop: Any, data: st.DataObject, list_: list[Rule], held: list[Any], pieces: int
+) -> None:
+    principal, facts = data.draw(questions(shop))
+    entries = [("labels", label) for label in LABELS]
+    entries += [("masks", mask) for mask in held]
+    entries += [("rules", {"name": f"r{n}", **rule}) for n, rule in enumerate(list_)]
+    made = []
+    for order in (entries, data.draw(st.permutations(entries))):
+        files: dict[str, dict[str, list[Any]]] = {}
+        for number, (word, entry) in enumerate(order):
+            files.setdefault(f"f{number % pieces}", {}).setdefault(word, []).append(entry)
+        made.append(compile_policy({name: json.dumps(file) for name, file in files.items()}))
+    tables = (shop.customers, shop.orders)
+    one, other = (policy.decide(principal, facts, tables, shop.context) for policy in made)
+    assert one == other  # digest included
+
+
+@given(st.data(), st.lists(permissions, max_size=8))
+def test_whom_no_rule_names_gets_nothing(shop: Any, data: st.DataObject, list_: list[Rule]) -> None:
+    _, facts = data.draw(questions(shop))
+    named = [{**rule, "agents": {"groups": ["g"]}} for rule in list_]
+    stranger = shop.agent(name="stranger")
+    assert decide(shop, (stranger, facts), named, []).effect is Effect.DENY
+
+
+@given(st.data(), rules)
+def test_the_same_question_gets_the_same_answer(
+    shop: Any, data: st.DataObject, list_: list[Rule]
+) -> None:
+    principal, facts = data.draw(questions(shop))
+    text = json.dumps(
+        {"labels": LABELS, "rules": [{"name": f"r{n}", **rule} for n, rule in enumerate(list_)]}
+    )
+    made = compile_policy({"f": text})
+    tables = (shop.customers, shop.orders)
+    first = made.decide(principal, facts, tables, shop.context)
+    made.decide(shop.agent("h"), facts, tables, shop.context)
+    assert made.decide(principal, facts, tables, shop.context) == first
