@@ -1,16 +1,25 @@
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from google.auth import identity_pool
+from google.auth.exceptions import OAuthError
+from google.auth.transport.requests import Request
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from keystile.config.settings import Settings
+from keystile.identity.connection import Connection
 from keystile.identity.exchange import TokenResponse
 from keystile.identity.wiring import Identity, build
 from keystile.model.errors import RefusedError, TokenRefusedError
@@ -194,3 +203,38 @@ async def test_nothing_is_issued_while_the_store_is_away(
     await database.close()
     with pytest.raises((TokenRefusedError, RefusedError), match="control store"):
         await _exchange(identity, issuer.token())
+
+
+async def test_googles_own_credentials_exchange_unchanged(
+    identity: Identity, tmp_path: Path
+) -> None:
+    assert identity.builtin
+    await identity.agents.create("bot", ["g"], {}, "operator")
+
+    async def token(request: web.Request) -> web.Response:
+        try:
+            answer = await identity.exchange.exchange(
+                await request.read(), request.headers["Content-Type"]
+            )
+        except TokenRefusedError as error:
+            body = {"error": error.oauth_error, "error_description": str(error)}
+            return web.json_response(body, status=400)
+        return web.Response(body=msgspec.json.encode(answer))
+
+    app = web.Application()
+    app.router.add_post("/v1/token", token)
+    async with TestServer(app) as server:
+        url = str(server.make_url("")).rstrip("/")
+        connection = Connection(tmp_path / "agent", url, AUDIENCE)
+        connection.write(identity.builtin.mint("bot", "run-1"))
+        credentials = identity_pool.Credentials.from_file(
+            connection.environment("")["GOOGLE_APPLICATION_CREDENTIALS"],
+            scopes=["https://www.googleapis.com/auth/bigquery"],
+        )
+        await asyncio.to_thread(credentials.refresh, Request())
+        principal = await identity.tokens.principal(credentials.token)
+        assert (principal.agent, principal.groups) == ("bot", ("g",))
+        assert credentials.valid
+        await identity.agents.disable("bot")
+        with pytest.raises(OAuthError, match="the agent `bot` is disabled"):
+            await asyncio.to_thread(credentials.refresh, Request())
