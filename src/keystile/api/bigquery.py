@@ -70,12 +70,15 @@ async def _job(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Re
 
 async def _results(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
     asked = parse_page(call)
+    # Python asks for 0 rows first, without a word on timestamps, and goes to the Storage API, past
+    # the gateway, unless the answer holds the first page all the same. It then reads that page as
+    # if it had asked for whole microseconds, as it does for every page with rows.
+    waiting = asked.max_results == 0
     page = msgspec.structs.replace(
         asked,
         timeout_ms=min(asked.timeout_ms, MAX_WAIT_MS),
-        # Python asks for 0 rows first, and goes to the Storage API, past the gateway, unless the
-        # answer holds the first page all the same.
         max_results=asked.max_results or None,
+        use_int64_timestamp=asked.use_int64_timestamp or waiting,
     )
     return results_resource(await _page(gate, principal, call.project, call.job, page))
 
