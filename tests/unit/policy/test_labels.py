@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from keystile.model.schema import TableId
 from keystile.policy.labels import Labeller, ancestors, covers
 
 
@@ -81,3 +82,11 @@ def test_the_hierarchy_ends_at_dots() -> None:
     assert covers("pii", "pii")
     assert not covers("pii", "piii")
     assert not covers("pii.ssn", "pii")
+
+
+def test_case_is_ignored_in_the_names_of_tables_too(shop: Any) -> None:
+    upper = TableId("ACME-SHOP", "Shop", "CUSTOMERS")
+    labeller = Labeller()
+    labeller.add_columns("x", "acme-shop.shop.customers.ssn")
+    table = msgspec.structs.replace(shop.customers, id=upper)
+    assert labeller.labels(table) == {("SSN",): ("x",)}

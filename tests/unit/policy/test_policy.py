@@ -290,3 +290,19 @@ def test_masks_of_one_label_unite_to_the_strongest(shop: Any) -> None:
     made = compile_policy({"a": more, "b": LABELS, "c": f"rules:\n{READ}"})
     decision = decide(shop, made, shop.selects(shop.customers, "SSN"), "g")
     assert EmailMask() not in [mask.mask for mask in decision.masks]
+
+
+def test_an_unmask_right_on_one_table_shows_no_other(shop: Any) -> None:
+    facts = QueryFacts("SELECT", (Action.READ,), reads=(shop.customers.id, shop.orders.id))
+    for where, masked in (("orders", 2), ("customers", 0)):
+        scope = f"resources: {{tables: [acme-shop.shop.{where}]}}"
+        made = policy(READ, f"- {{name: x, {scope}, allow: [read], unmask: [pii]}}")
+        assert len(decide(shop, made, facts, "g").masks) == masked
+
+
+def test_what_is_neither_read_nor_change_is_done_to_every_table(shop: Any) -> None:
+    facts = writes(shop, Action.MODEL)
+    rule = "- {name: m, resources: {tables: [acme-shop.analytics.events]}, allow: [model]}"
+    assert decide(shop, policy(READ, rule), facts, "g").effect is Effect.DENY
+    every = "- {name: m, allow: [model]}"
+    assert decide(shop, policy(READ, every), facts, "g").effect is Effect.ALLOW
