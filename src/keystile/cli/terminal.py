@@ -17,6 +17,7 @@ from keystile.model.errors import InvalidRequestError
 
 _AGO = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_WHOLE = 12  # Characters of an approval request's id.
 # Into a pipe or file nothing folds that fits a wide screen.
 _wide = Console(highlight=False, width=240)
 
@@ -73,10 +74,11 @@ def size(count: int | None) -> str:
 
 
 def table(*columns: str) -> Table:
-    """Make a table that folds long cells and never cuts them."""
+    """Make a table that folds long cells and never cuts them; short first cells stay whole."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         made.add_column(column, overflow="fold")
+    made.columns[0].min_width = _WHOLE
     return made
 
 

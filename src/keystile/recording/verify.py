@@ -87,20 +87,20 @@ class _Walk:
             try:
                 self._line(segment, place.number, content)
             except BrokenLineError as error:
-                if not self._is_unacknowledged(segment):
+                if not self._is_past_head():
                     self._broken(segment.name, place.number, error.reason)
                     return
                 break
             end = place.end
         rest = segment.stat().st_size - end
-        if rest and not self._is_unacknowledged(segment):
+        if rest and not self._is_past_head():
             self._broken(segment.name, number + 1, "it ends in the middle of a record")
-        elif rest:
-            self.unacknowledged = rest
+        else:
+            self.unacknowledged += rest
 
-    def _is_unacknowledged(self, segment: Path) -> bool:
-        acknowledged = self.head is not None and self.seq >= self.head.seq
-        return acknowledged and segment == self.segments[-1]
+    def _is_past_head(self) -> bool:
+        """Tell whether all that was acknowledged has been met, so that the rest proves nothing."""
+        return self.head is not None and self.seq >= self.head.seq
 
     def _line(self, segment: Path, number: int, content: bytes) -> None:
         line = chains.parse(content)

@@ -119,8 +119,6 @@ def _engine(file: Path) -> AsyncEngine:
 
 
 def _connected(connection: Any, _record: object) -> None:
-    # The driver must not begin transactions by itself: `_begun` does, in the right mode.
-    connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in ("synchronous=FULL", f"busy_timeout={_BUSY_MILLISECONDS}", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")

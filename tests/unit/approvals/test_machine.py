@@ -52,6 +52,11 @@ def test_a_quorum_of_distinct_people_approves() -> None:
     assert (done.state, done.closed_at) == (ApprovalState.APPROVED, 3.0)
 
 
+def test_a_person_who_stands_twice_in_the_votes_counts_once() -> None:
+    vote = Vote("ann", approve=True, comment="", via="cli", at=1.0)
+    assert msgspec.structs.replace(request(), votes=(vote, vote)).missing == 1
+
+
 def test_one_denial_denies_even_after_an_approval_of_the_same_person() -> None:
     denied = voted(voted(request(), "ann"), "ann", approve=False, at=2.0)
     assert denied.state is ApprovalState.DENIED

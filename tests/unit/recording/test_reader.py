@@ -75,7 +75,7 @@ async def test_sessions_newest_first_with_counts(tmp_path: Path) -> None:
 async def test_filters(tmp_path: Path, wanted: SessionFilter, expected: list[str]) -> None:
     write(
         tmp_path,
-        intent("s1", 10.0, "SELECT 1 FROM orders"),
+        intent("s1", 10.0, "SELECT 1000 FROM orders"),
         intent("s2", 20.0, "SELECT '100%'", agent="other"),
         intent("s3", 30.0, effect="deny"),
     )

@@ -91,6 +91,7 @@ async def test_old_segments_go_and_the_rest_verifies(folder: Path, action: str) 
 
 def test_a_running_gateway_keeps_its_newest_segment(folder: Path) -> None:
     writer = fill(folder, range(3), close=False)
+    assert len(run(folder, now=START + 100 * DAY, dry_run=True).segments) == 2
     report = run(folder, now=START + 100 * DAY)
     assert len(report.segments) == 2
     assert verify(folder).intact
@@ -119,6 +120,17 @@ def test_many_rounds_still_verify(folder: Path) -> None:
         found = verify(folder)
         assert found.intact, (day, found)
     assert sum(report.records for report in found.chains) < 20
+
+
+def test_an_explanation_outlives_the_segment_that_held_it(folder: Path) -> None:
+    """The note of the first removal goes with another chain, in a run that takes nothing here."""
+    writer = fill(folder, range(3), close=False)
+    assert len(run(folder, now=START + 20 * DAY).segments) == 2
+    later = run(folder, now=START + 40 * DAY)
+    assert {one.chain for one in later.segments} - {writer.chain}
+    assert writer.chain not in {one.chain for one in later.segments}
+    assert verify(folder).intact
+    writer.close()
 
 
 def test_the_event_says_what_went(folder: Path) -> None:
