@@ -110,7 +110,14 @@ class Expressions:
         return self.expression(node.expr)
 
     def _subquery(self, node: Any) -> Value:
-        before = {ref: set(uses) for ref, uses in self.uses.items()}
+        around, self.uses = self.uses, {}
+        value = self._subquery_value(node)
+        for ref, uses in self.uses.items():
+            around.setdefault(ref, set()).update(uses)
+        self.uses = around
+        return value
+
+    def _subquery_value(self, node: Any) -> Value:
         operand = self.used(node.in_expr, Use.ARGUMENT) if has(node, "in_expr") else NOTHING
         self.scan(node.subquery)
         results = [self.column(column) for column in output_columns(node.subquery)]
@@ -118,8 +125,8 @@ class Expressions:
             return merged(results[:1])
         for result in results:
             self.use(result, Use.ARGUMENT)
-        inside = (ref for ref, uses in self.uses.items() if uses != before.get(ref))
-        return Value(union([operand, *results]).union(inside))
+        # Whether there is a row depends on all that was used to find one.
+        return Value(union([operand, *results]).union(self.uses))
 
     def _call(self, node: Any) -> Value:
         name = self._function(node)

@@ -49,8 +49,8 @@ class ProtectedTable(msgspec.Struct, frozen=True):
 def spliced(sql: str, tree: Any, scans: Iterable[Scan], protected: Iterable[ProtectedTable]) -> str:
     """Give the text with every reference to a protected table masked.
 
-    `tree` is the parse tree and `scans` are where the resolved tree reads tables. Raises `RefusedError`
-    where a reference stands in a form that cannot be replaced.
+    `tree` is the parse tree and `scans` are where the resolved tree reads tables. Raises
+    `RefusedError` where a reference stands in a form that cannot be replaced.
     """
     by_id = {table.table.id: table for table in protected}
     wanted = {Span(s.start, s.end): by_id[s.table] for s in scans if s.table in by_id}

@@ -81,10 +81,9 @@ class Masking:
         masked = self.of(element, path, item)
         if masked is None:
             return None
-        rebuilt = (  # every part was made here or stands in backticks
-            f"ARRAY(SELECT {masked} FROM UNNEST({value}) AS {item}"
-            f" WITH OFFSET AS {place} ORDER BY {place})"
-        )
+        rows = f"UNNEST({value}) AS {item} WITH OFFSET AS {place}"
+        # Every part was made here or stands in backticks.
+        rebuilt = f"ARRAY(SELECT {masked} FROM {rows} ORDER BY {place})"  # noqa: S608
         return f"IF({value} IS NULL, NULL, {rebuilt})"
 
 

@@ -1,0 +1,1 @@
+"""Programs that prove the product's claims. `script/prove NAME` runs one."""

@@ -1,0 +1,134 @@
+"""Runs queries on the engine's reference evaluator, over tables held in memory.
+
+The evaluator finds content for tables of its root catalog only, so a table is registered under its
+full name as one identifier and its short one, and `runnable` turns spliced paths into that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
+from zetasql.wasi._pb2.zetasql.public import value_pb2
+
+from keystile.analysis.text import quoted
+from keystile.googlesql.engine import Engine
+from keystile.googlesql.protos import analyzer_options, builtin_catalog, sql_type, type_proto
+from keystile.model.errors import InvalidQueryError
+from keystile.model.schema import SqlType, Table
+
+
+class Content(NamedTuple):
+    """A table and its rows, each a tuple in the order of the table's columns."""
+
+    table: Table
+    rows: list[tuple[Any, ...]]
+
+
+class Given(NamedTuple):
+    """A named query parameter."""
+
+    name: str
+    type: SqlType
+    value: Any
+
+
+class Answer(NamedTuple):
+    """What a query gave: its columns and rows in wire form, or an error's text."""
+
+    columns: tuple[tuple[str, SqlType], ...] = ()
+    rows: tuple[Any, ...] = ()
+    error: str = ""
+
+    def same(self, other: Answer, *, ordered: bool) -> bool:
+        """Tell whether both say the same; the order of rows counts where the query gives one."""
+        if (self.columns, self.error) != (other.columns, other.error):
+            return False
+        mine, theirs = (
+            [row.SerializeToString(deterministic=True) for row in answer.rows]
+            for answer in (self, other)
+        )
+        return mine == theirs if ordered else sorted(mine) == sorted(theirs)
+
+
+class World:
+    """Tables with content, on one engine."""
+
+    def __init__(self, engine: Engine, contents: Iterable[Content]) -> None:
+        """Register the tables with their rows."""
+        self._engine = engine
+        catalog = builtin_catalog(engine)
+        request = service.RegisterCatalogRequest()
+        for content in contents:
+            for name in (content.table.id.table, str(content.table.id)):
+                _add_table(catalog, name, content.table)
+                data = request.table_content[name].table_data
+                data.SetInParent()
+                types = [field.sql_type for field in content.table.fields]
+                for row in content.rows:
+                    cells = data.row.add()
+                    for value, type_ in zip(row, types, strict=True):
+                        cells.cell.append(value_proto(value, type_))
+        request.simple_catalog.CopyFrom(catalog)
+        answer = engine.call("RegisterCatalog", request, service.RegisterResponse)
+        self._id = answer.registered_id
+
+    def run(self, sql: str, parameters: Iterable[Given] = ()) -> Answer:
+        """Run a query; an error of the query is an answer too."""
+        request = service.EvaluateQueryRequest(sql=sql, registered_catalog_id=self._id)
+        request.options.CopyFrom(analyzer_options(self._engine))
+        for given in parameters:
+            request.options.query_parameters.add(name=given.name, type=type_proto(given.type))
+            request.params.add(name=given.name, value=value_proto(given.value, given.type))
+        try:
+            answer = self._engine.call("EvaluateQuery", request, service.EvaluateQueryResponse)
+        except InvalidQueryError as error:
+            return Answer(error=error.message)
+        columns = tuple((column.name, sql_type(column.type)) for column in answer.prepared.columns)
+        return Answer(columns, tuple(answer.content.table_data.row))
+
+
+def runnable(sql: str, tables: Iterable[Table]) -> str:
+    """Spell the full paths that masking puts in as the one identifier that a world knows."""
+    for table in tables:
+        parts = (table.id.project, table.id.dataset, table.id.table)
+        sql = sql.replace(".".join(quoted(part) for part in parts), quoted(str(table.id)))
+    return sql
+
+
+def value_proto(value: Any, type_: SqlType) -> Any:
+    """Turn a Python value into the engine's: a tuple is a STRUCT, a list an ARRAY, None NULL.
+
+    DATE is given as days since 1970. Types that no proof uses are a `KeyError`.
+    """
+    proto = value_pb2.ValueProto()
+    if value is None:
+        return proto
+    if type_.kind == "ARRAY" and type_.element:
+        proto.array_value.SetInParent()
+        proto.array_value.element.extend(value_proto(item, type_.element) for item in value)
+    elif type_.kind == "STRUCT":
+        pairs = zip(value, type_.fields, strict=True)
+        proto.struct_value.SetInParent()
+        proto.struct_value.field.extend(value_proto(item, inner) for item, (_, inner) in pairs)
+    else:
+        setattr(proto, _FIELDS[type_.kind], value)
+    return proto
+
+
+_FIELDS = {
+    "BOOL": "bool_value",
+    "BYTES": "bytes_value",
+    "DATE": "date_value",
+    "FLOAT64": "double_value",
+    "INT64": "int64_value",
+    "JSON": "json_value",
+    "STRING": "string_value",
+}
+
+
+def _add_table(catalog: Any, name: str, table: Table) -> None:
+    added = catalog.table.add(name=name, full_name=name)
+    for field in table.fields:
+        added.column.add(name=field.name, type=type_proto(field.sql_type))
