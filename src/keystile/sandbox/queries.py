@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,33 +30,17 @@ LOCATION = "US"
 _MAX_VIEW_DEPTH = 16
 _MIN_PATH, _MAX_PATH = 1, 3
 
-# BigQuery's `statementType` by the resolved tree's name of the statement.
+# BigQuery's `statementType` where it is not the engine's own name of the statement.
 _KINDS = {
     "Query": "SELECT",
-    "Insert": "INSERT",
-    "Update": "UPDATE",
-    "Delete": "DELETE",
-    "Merge": "MERGE",
     "Truncate": "TRUNCATE_TABLE",
-    "CreateTable": "CREATE_TABLE",
-    "CreateTableAsSelect": "CREATE_TABLE_AS_SELECT",
-    "CreateView": "CREATE_VIEW",
-    "CreateMaterializedView": "CREATE_MATERIALIZED_VIEW",
-    "CreateFunction": "CREATE_FUNCTION",
-    "CreateTableFunction": "CREATE_TABLE_FUNCTION",
-    "CreateProcedure": "CREATE_PROCEDURE",
-    "CreateSchema": "CREATE_SCHEMA",
-    "CreateModel": "CREATE_MODEL",
-    "AlterTable": "ALTER_TABLE",
-    "AlterView": "ALTER_VIEW",
-    "AlterSchema": "ALTER_SCHEMA",
-    "DropFunction": "DROP_FUNCTION",
-    "ExportData": "EXPORT_DATA",
-    "Grant": "GRANT",
-    "Revoke": "REVOKE",
-    "Call": "CALL",
-    "Assert": "ASSERT",
+    "ExecuteImmediate": "SCRIPT",
+    "Begin": "BEGIN_TRANSACTION",
+    "Commit": "COMMIT_TRANSACTION",
+    "Rollback": "ROLLBACK_TRANSACTION",
+    "AuxLoadData": "LOAD_DATA",
 }
+_RESOLVABLE = frozenset(("Query", "Insert", "Update", "Delete", "Merge"))
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -157,12 +142,15 @@ class Catalog:
         try:
             described = await self._run(tasks.DESCRIBE, statement)
         except InvalidQueryError as error:
+            if names.kind not in _RESOLVABLE and "not found" in error.message:
+                # What such a statement changes was not looked up; what it is, is known.
+                return Plan(question, _statement_type(names.kind), names, None, paths)
             raise InvalidQueryError(names.placed(error.message)) from error
         ids = {str(id_): id_ for _, id_ in paths}
         used = {ids[name]: columns for name, columns in described.used.items()}
         return Plan(
             question,
-            _KINDS.get(described.kind, described.kind.upper()),
+            _statement_type(described.kind),
             names,
             described,
             paths,
@@ -243,6 +231,10 @@ class Catalog:
             raise unsupported(str(error)) from error
 
 
+def _statement_type(kind: str) -> str:
+    return _KINDS.get(kind) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).upper()
+
+
 def _view_question(stored: Stored) -> Question:
     return Question(stored.view_query, stored.id.project)
 
@@ -276,11 +268,7 @@ def _result_fields(described: tasks.Described) -> tuple[Field, ...]:
     columns = described.columns
     if described.flat and columns[0][1].kind == "STRUCT":
         columns = columns[0][1].fields
-    fields, unnamed = [], 0
-    for name, type_ in columns:
-        if not name or name.startswith("$"):
-            name, unnamed = f"f{unnamed}_", unnamed + 1  # noqa: PLW2901  # the name it lacks
-        fields.append(_named(field_of(name, type_)))
+    fields = [_named(field_of(name, type_)) for name, type_ in tasks.named(columns)]
     seen: set[str] = set()
     for field in fields:
         if field.name.lower() in seen:

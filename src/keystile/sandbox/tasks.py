@@ -6,7 +6,8 @@ Requests hold everything, so any worker can run any of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -56,11 +57,13 @@ class Names(msgspec.Struct, frozen=True):
     """The table paths of a statement, and its text with `` `p.d.t` `` split into three names.
 
     `script` says that it is more than one statement, or one that only scripts have. `original` is
-    the text as given, for the places that messages name.
+    the text as given, for the places that messages name. `kind` is the parser's name of the
+    statement, such as `AlterTable`.
     """
 
     sql: str
     original: str
+    kind: str = ""
     paths: tuple[tuple[str, ...], ...] = ()
     script: bool = False
 
@@ -139,7 +142,12 @@ def find_names(engine: Engine, sql: str) -> Names:
         service.ExtractTableNamesFromStatementResponse,
     )
     paths = tuple(tuple(name.table_name_segment) for name in answer.table_name)
-    return Names(split, sql, paths)
+    return Names(split, sql, _kind(statements[0], "AST", "StatementProto"), paths)
+
+
+def _kind(statement: Any, prefix: str, suffix: str) -> str:
+    name: str = protos.unwrapped(statement).DESCRIPTOR.name
+    return name.removeprefix(prefix).removesuffix(suffix)
 
 
 def _dotted(parsed: Any) -> list[tuple[int, int, list[str]]]:
@@ -165,7 +173,9 @@ def describe(engine: Engine, statement: Statement) -> Described:
     )
     answer = engine.call("Analyze", request, service.AnalyzeResponse)
     resolved = protos.unwrapped(answer.resolved_statement)
-    kind = resolved.DESCRIPTOR.name.removeprefix("Resolved").removesuffix("StmtProto")
+    kind = _kind(answer.resolved_statement, "Resolved", "StmtProto")
+    if kind == "Drop":
+        kind += resolved.object_type.title().replace(" ", "")
     columns = (
         tuple(
             (column.name, protos.sql_type(column.column.type))
@@ -177,7 +187,7 @@ def describe(engine: Engine, statement: Statement) -> Described:
     scans = list(_nodes(resolved, "ResolvedTableScanProto"))
     return Described(
         kind=kind,
-        sql=_evaluable(statement.sql, scans),
+        sql=_evaluable(statement.sql, scans, _question_marks(engine, statement)),
         columns=columns,
         used=_used(scans),
         flat=kind == "Query" and resolved.is_value_table,
@@ -192,20 +202,37 @@ def _used(scans: list[Any]) -> dict[str, tuple[str, ...]]:
     return {table: tuple(names) for table, names in used.items()}
 
 
-def _evaluable(sql: str, scans: list[Any]) -> str:
-    """Replace each path by the table's one full name, which is what the evaluator looks up."""
-    places = {}
+def _question_marks(engine: Engine, statement: Statement) -> list[Any]:
+    if not statement.parameters or statement.parameters[0].name:
+        return []
+    request = service.ParseRequest(
+        sql_statement=statement.sql, options=protos.language_options(engine)
+    )
+    parsed = engine.call("Parse", request, service.ParseResponse)
+    return list(_nodes(parsed, "ASTParameterExprProto"))
+
+
+def _evaluable(sql: str, scans: list[Any], question_marks: list[Any]) -> str:
+    """Write what the evaluator looks up: each table by its one full name, parameters by name."""
+    edits: dict[tuple[int, int], str] = {}
     for scan in scans:
         if protos.has(scan, "for_system_time_expr"):
             raise unsupported("time travel (FOR SYSTEM_TIME AS OF)")
         place = protos.inherited(scan, "parse_location_range")
-        places[place.start, place.end] = scan
-    data = sql.encode()
-    for (start, end), scan in sorted(places.items(), reverse=True):
         name = scan.table.name
         alias = "" if scan.alias else f" AS `{name.rpartition('.')[2]}`"
-        data = data[:start] + f"`{name}`{alias}".encode() + data[end:]
+        edits[place.start, place.end] = f"`{name}`{alias}"
+    for mark in question_marks:
+        place = protos.inherited(mark, "parse_location_range")
+        edits[place.start, place.end] = f"@{_positional(mark.position)}"
+    data = sql.encode()
+    for (start, end), text in sorted(edits.items(), reverse=True):
+        data = data[:start] + text.encode() + data[end:]
     return data.decode()
+
+
+def _positional(position: int) -> str:
+    return f"p{position}"
 
 
 def evaluate(engine: Engine, statement: Statement) -> Rows:
@@ -216,24 +243,39 @@ def evaluate(engine: Engine, statement: Statement) -> Rows:
     catalog = protos.builtin_catalog(engine)
     for table in statement.tables:
         _add(catalog, (table.name,), table)
+    parameters = tuple(
+        msgspec.structs.replace(given, name=given.name or _positional(position))
+        for position, given in enumerate(statement.parameters, start=1)
+    )
     request = service.EvaluateQueryRequest(
         sql=statement.sql,
-        options=_options(engine, statement.parameters),
+        options=_options(engine, parameters),
         simple_catalog=catalog,
     )
     for table in statement.tables:
         content = request.table_content[table.name]
         content.table_data.SetInParent()  # a table with no rows has content too
         content.MergeFromString(table.content)
-    for given in statement.parameters:
+    for given in parameters:
         request.params.add(name=given.name).value.MergeFromString(given.value)
     try:
         answer = engine.call("EvaluateQuery", request, service.EvaluateQueryResponse)
     except InvalidQueryError as error:
         raise _honest(error) from error
-    columns = [(column.name, protos.sql_type(column.type)) for column in answer.prepared.columns]
+    columns = named(
+        [(column.name, protos.sql_type(column.type)) for column in answer.prepared.columns]
+    )
     data = answer.content.table_data.row
     return Rows([_row(row, columns) for row in data], answer.content.SerializeToString())
+
+
+def named(columns: Sequence[Column]) -> list[Column]:
+    """Name the columns that have no name as BigQuery does: `f0_`, then `f1_`, and so on."""
+    unnamed = count()
+    return [
+        (name if name and not name.startswith("$") else f"f{next(unnamed)}_", type_)
+        for name, type_ in columns
+    ]
 
 
 def _honest(error: InvalidQueryError) -> InvalidQueryError:

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from google.cloud import bigquery
+from google.oauth2 import service_account
+
+from keystile.googlesql import module
+
+_START = "import typer; from keystile.cli.sandbox import sandbox; typer.run(sandbox)"
+_ACCOUNT = "gateway@acme-shop.example.com"
+_SCOPE = "https://www.googleapis.com/auth/bigquery"
+
+
+class OfflineCredentials(service_account.Credentials):
+    """google-auth's own, but for the look-up of a boundary at Google that it does beside."""
+
+    def _build_regional_access_boundary_lookup_url(self, **_: object) -> None:
+        return None
+
+
+class Account(NamedTuple):
+    private_pem: bytes
+    public_file: Path
+
+    def credentials(self, email: str = _ACCOUNT) -> service_account.Credentials:
+        return OfflineCredentials.from_service_account_info(
+            {
+                "type": "service_account",
+                "private_key_id": "k1",
+                "private_key": self.private_pem.decode(),
+                "client_email": email,
+                "token_uri": "http://127.0.0.1:9/token",
+            },
+            always_use_jwt_access=True,
+            scopes=[_SCOPE],
+        )
+
+
+def new_account(folder: Path) -> Account:
+    key = rsa.generate_private_key(65537, 2048)
+    public_file = folder / "public.pem"
+    public_file.write_bytes(
+        key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return Account(private, public_file)
+
+
+class Sandbox(NamedTuple):
+    url: str
+    data: Path
+    account: Account
+
+    def client(self, **options: object) -> bigquery.Client:
+        return bigquery.Client(
+            project="acme-shop",
+            credentials=self.account.credentials(),
+            client_options={"api_endpoint": self.url},
+            **options,
+        )
+
+
+@pytest.fixture
+def other_account(tmp_path: Path) -> Account:
+    """An account that the sandbox does not know; its public half is in `tmp_path`."""
+    return new_account(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def sandbox_command() -> list[str]:
+    return [sys.executable, "-c", _START]
+
+
+@pytest.fixture(scope="session")
+def sandbox(
+    tmp_path_factory: pytest.TempPathFactory, sandbox_command: list[str]
+) -> Iterator[Sandbox]:
+    """A real server process on the sample data, with its own throwaway key."""
+    module.load()  # the first time on a machine this compiles the engine
+    folder = tmp_path_factory.mktemp("sandbox")
+    account = new_account(folder)
+    data = folder / "data"
+    options = ["--data", str(data), "--sample", "--port", "0"]
+    command = [*sandbox_command, *options, "--public-key", str(account.public_file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            line = server.stdout.readline()
+            assert line.startswith("sandbox: http://"), line
+            yield Sandbox(line.split()[1], data, account)
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+@pytest.fixture
+def client(sandbox: Sandbox) -> Iterator[bigquery.Client]:
+    with sandbox.client() as made:
+        yield made

@@ -1,0 +1,326 @@
+"""Jobs, metadata and the bearer check of the real server process."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import google.auth.transport.requests
+import pytest
+import requests
+from google.api_core.exceptions import BadRequest, GoogleAPICallError, NotFound
+from google.cloud import bigquery
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+
+_ACCOUNT = "gateway@acme-shop.example.com"
+_SCOPE = "https://www.googleapis.com/auth/bigquery"
+_SLOW = "SELECT COUNT(*) FROM analytics.events a, analytics.events b, analytics.events c"
+
+
+def _token(sandbox: Any) -> str:
+    credentials = sandbox.account.credentials()
+    credentials.refresh(google.auth.transport.requests.Request())
+    return str(credentials.token)
+
+
+def _call(sandbox: Any, method: str, path: str, **more: Any) -> requests.Response:
+    return requests.request(
+        method,
+        f"{sandbox.url}/bigquery/v2/projects/acme-shop/{path}",
+        headers={"Authorization": f"Bearer {_token(sandbox)}"},
+        timeout=30,
+        **more,
+    )
+
+
+def test_a_job_can_be_found_again(client: bigquery.Client) -> None:
+    job = client.query("SELECT 1 AS x")
+    job.result()
+    found = client.get_job(job.job_id, location="US")
+    assert isinstance(found, bigquery.QueryJob)
+    assert (found.state, found.query, found.statement_type) == ("DONE", "SELECT 1 AS x", "SELECT")
+    assert found.user_email == _ACCOUNT
+    assert found.created <= found.started <= found.ended
+    listed = list(client.list_jobs(max_results=1))
+    assert [each.job_id for each in listed] == [job.job_id]
+    with pytest.raises(NotFound, match="Not found: Job"):
+        client.get_job("never-made", location="US")
+    with pytest.raises(NotFound, match="Not found: Job"):
+        client.get_job(job.job_id, location="EU")
+
+
+def test_a_result_can_be_read_from_its_own_table(client: bigquery.Client) -> None:
+    job = client.query("SELECT id FROM shop.orders WHERE id < 4 ORDER BY id")
+    job.result()
+    assert job.destination is not None
+    table = client.get_table(job.destination)
+    assert (table.num_rows, table.schema[0].name) == (3, "id")
+    assert [row["id"] for row in client.list_rows(table)] == [1, 2, 3]
+
+
+def test_a_running_job_can_be_cancelled(client: bigquery.Client) -> None:
+    job = client.query(_SLOW)
+    assert job.state in ("PENDING", "RUNNING")
+    assert job.cancel()
+    with pytest.raises(GoogleAPICallError, match="cancelled"):
+        job.result(timeout=10)
+    assert client.get_job(job.job_id, location="US").error_result["reason"] == "stopped"
+
+
+def test_a_query_that_takes_long_is_waited_for(sandbox: Any) -> None:
+    body = {"query": _SLOW, "useLegacySql": False, "timeoutMs": 50}
+    answer = _call(sandbox, "POST", "queries", json=body).json()
+    assert answer["jobComplete"] is False
+    assert not {"rows", "schema"} & answer.keys()
+    job = answer["jobReference"]["jobId"]
+    waiting = _call(sandbox, "GET", f"queries/{job}?timeoutMs=0&location=US").json()
+    assert waiting["jobComplete"] is False
+    _call(sandbox, "POST", f"jobs/{job}/cancel?location=US")
+
+
+def test_a_job_ends_though_its_client_has_gone(sandbox: Any) -> None:
+    body = {
+        "configuration": {"query": {"query": "SELECT COUNT(*) FROM analytics.events a, "
+                                    "shop.customers b", "useLegacySql": False}},
+        "jobReference": {"jobId": "left-alone", "projectId": "acme-shop"},
+    }  # fmt: skip
+    with pytest.raises(requests.Timeout):
+        requests.post(
+            f"{sandbox.url}/projects/acme-shop/queries",
+            json={"query": _SLOW, "useLegacySql": False, "requestId": "left"},
+            headers={"Authorization": f"Bearer {_token(sandbox)}"},
+            timeout=0.2,
+        )
+    assert _call(sandbox, "POST", "jobs", json=body).status_code == 200
+    end = time.monotonic() + 20
+    while (job := _call(sandbox, "GET", "jobs/left-alone").json())["status"] == {
+        "state": "RUNNING"
+    } and time.monotonic() < end:
+        time.sleep(0.05)
+    assert job["status"] == {"state": "DONE"}
+    again = _call(
+        sandbox,
+        "POST",
+        "queries",
+        json={"query": _SLOW, "useLegacySql": False, "requestId": "left", "timeoutMs": 0},
+    ).json()
+    _call(sandbox, "POST", f"jobs/{again['jobReference']['jobId']}/cancel")
+
+
+def test_the_same_request_id_is_the_same_job(sandbox: Any) -> None:
+    body = {"query": "SELECT RAND()", "useLegacySql": False, "requestId": "r-1"}
+    first, second = (_call(sandbox, "POST", "queries", json=body).json() for _ in range(2))
+    assert first["jobReference"] == second["jobReference"]
+    assert first["rows"] == second["rows"]
+
+
+def test_the_shape_of_a_result_on_the_wire(sandbox: Any) -> None:
+    sql = "SELECT 1 AS i, TIMESTAMP '2024-01-01 00:00:00.25+00' AS t, [1] AS a, STRUCT(NULL AS n)"
+    body = {"query": sql, "useLegacySql": False}
+    seconds = _call(sandbox, "POST", "queries", json=body).json()
+    assert seconds["rows"] == [
+        {
+            "f": [
+                {"v": "1"},
+                {"v": "1704067200.25"},
+                {"v": [{"v": "1"}]},
+                {"v": {"f": [{"v": None}]}},
+            ]
+        }
+    ]
+    micros = _call(
+        sandbox, "POST", "queries", json={**body, "formatOptions": {"useInt64Timestamp": True}}
+    ).json()
+    assert micros["rows"][0]["f"][1] == {"v": "1704067200250000"}
+    job = seconds["jobReference"]["jobId"]
+    none = _call(sandbox, "GET", f"queries/{job}?maxResults=0").json()
+    assert "rows" not in none
+    assert none["totalRows"] == "1"
+    part = _call(sandbox, "GET", f"queries/{job}?fields=totalRows,jobReference/jobId").json()
+    assert part == {"totalRows": "1", "jobReference": {"jobId": job}}
+
+
+def test_a_page_token_is_good_for_its_own_result_only(sandbox: Any) -> None:
+    ask = {"query": "SELECT id FROM shop.orders", "useLegacySql": False, "maxResults": 1}
+    first, other = (_call(sandbox, "POST", "queries", json=ask).json() for _ in range(2))
+    token, job = first["pageToken"], other["jobReference"]["jobId"]
+    for wrong in (token, "x", "%00", "é"):
+        refused = _call(sandbox, "GET", f"queries/{job}", params={"pageToken": wrong})
+        assert refused.status_code == 400
+        assert refused.json()["error"]["errors"][0]["reason"] == "invalid"
+
+
+def test_datasets_and_tables_are_listed(client: bigquery.Client) -> None:
+    assert [each.dataset_id for each in client.list_datasets()] == ["analytics", "shop"]
+    assert [each.dataset_id for each in client.list_datasets(page_size=1)] == ["analytics", "shop"]
+    assert client.get_dataset("shop").location == "US"
+    tables = {each.table_id: each.table_type for each in client.list_tables("analytics")}
+    assert tables == {"events": "TABLE", "sales_by_city": "VIEW"}
+    for missing in (lambda: client.get_dataset("nope"), lambda: list(client.list_tables("nope"))):
+        with pytest.raises(NotFound):
+            missing()
+
+
+def test_a_table_tells_its_schema_tags_and_size(client: bigquery.Client) -> None:
+    table = client.get_table("shop.customers")
+    assert (table.num_rows, table.table_type, table.description) == (
+        200,
+        "TABLE",
+        "People who have an account",
+    )
+    assert table.num_bytes > 200 * 8
+    assert table.etag
+    fields = {field.name: field for field in table.schema}
+    assert fields["id"].mode == "REQUIRED"
+    assert fields["ssn"].policy_tags.names[0].endswith("/pii.ssn")
+    assert fields["contacts"].fields[1].policy_tags.names[0].endswith("/pii.contact")
+    view = client.get_table("analytics.sales_by_city")
+    assert view.view_query.startswith("SELECT customers.address.city")
+    assert [field.field_type for field in view.schema] == ["STRING", "INTEGER", "NUMERIC"]
+    with pytest.raises(NotFound, match=r"Table acme-shop:shop\.nope was not found in location US"):
+        client.get_table("shop.nope")
+
+
+def test_rows_of_a_table_are_listed(client: bigquery.Client) -> None:
+    rows = list(client.list_rows("shop.customers", page_size=70))
+    assert [row["id"] for row in rows] == list(range(1, 201))
+    table = client.get_table("shop.customers")
+    wanted = [field for field in table.schema if field.name in ("created", "ssn")]
+    part = list(client.list_rows(table, selected_fields=wanted, start_index=198, max_results=1))
+    assert set(part[0].keys()) == {"ssn", "created"}
+    assert part[0]["ssn"] == rows[198]["ssn"]
+    with pytest.raises(BadRequest, match="type VIEW"):
+        list(client.list_rows("analytics.sales_by_city", selected_fields=wanted))
+
+
+def test_methods_that_are_not_there_say_so(client: bigquery.Client) -> None:
+    with pytest.raises(BadRequest, match=r"not supported by the sandbox: datasets\.insert"):
+        client.create_dataset("new")
+    with pytest.raises(BadRequest, match=r"not supported by the sandbox: tables\.delete"):
+        client.delete_table("shop.orders")
+
+
+def _claims(**changes: object) -> dict[str, object]:
+    now = int(time.time())
+    claims: dict[str, object] = {
+        "iss": _ACCOUNT,
+        "sub": _ACCOUNT,
+        "scope": _SCOPE,
+        "iat": now,
+        "exp": now + 3600,
+    }
+    return {key: value for key, value in (claims | changes).items() if value is not None}
+
+
+def _signed(sandbox: Any, **changes: object) -> str:
+    key = RSAKey.import_key(sandbox.account.private_pem)
+    return jwt.encode({"alg": "RS256"}, _claims(**changes), key)
+
+
+def _status(sandbox: Any, authorization: str | None) -> int:
+    headers = {"Authorization": authorization} if authorization is not None else {}
+    answer = requests.get(f"{sandbox.url}/projects/acme-shop/datasets", headers=headers, timeout=10)
+    if answer.status_code != 200:
+        error = answer.json()["error"]
+        assert (error["errors"][0]["reason"], error["status"]) == ("authError", "UNAUTHENTICATED")
+    return answer.status_code
+
+
+def test_the_accounts_own_tokens_come_in(sandbox: Any) -> None:
+    assert _status(sandbox, f"Bearer {_token(sandbox)}") == 200
+    assert _status(sandbox, f"Bearer {_signed(sandbox)}") == 200
+    audience = {"scope": None, "aud": "https://bigquery.googleapis.com/"}
+    assert _status(sandbox, f"Bearer {_signed(sandbox, **audience)}") == 200
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"exp": int(time.time()) - 1},
+        {"exp": None},
+        {"exp": "soon"},
+        {"exp": int(time.time()) + 90_000},
+        {"iat": int(time.time()) + 900},
+        {"iat": None},
+        {"sub": "someone@else.example.com"},
+        {"iss": None, "sub": None},
+        {"scope": None},
+        {"scope": "https://www.googleapis.com/auth/drive"},
+        {"scope": None, "aud": "https://storage.googleapis.com/"},
+    ],
+)
+def test_any_other_claims_stay_out(sandbox: Any, changes: dict[str, object]) -> None:
+    assert _status(sandbox, f"Bearer {_signed(sandbox, **changes)}") == 401
+
+
+def test_any_other_token_stays_out(sandbox: Any, other_account: Any) -> None:
+    stranger = RSAKey.import_key(other_account.private_pem)
+    good = _signed(sandbox)
+    header = base64.urlsafe_b64encode(b'{"alg":"HS256"}').rstrip(b"=")
+    signed = header + b"." + good.split(".")[1].encode()
+    public_as_secret = hmac.digest(sandbox.account.public_file.read_bytes(), signed, "sha256")
+    confused = (signed + b"." + base64.urlsafe_b64encode(public_as_secret).rstrip(b"=")).decode()
+    for authorization in (
+        None,
+        "",
+        "Bearer ",
+        "Bearer opaque-gateway-token",
+        f"Basic {good}",
+        f"Bearer {good[:-4]}AAAA",
+        f"Bearer {jwt.encode({'alg': 'RS256'}, _claims(), stranger)}",
+        f"Bearer {confused}",
+        "Bearer eyJhbGciOiJub25lIn0." + good.split(".")[1] + ".",
+        f"Bearer {'x' * 20_000}",
+    ):
+        assert _status(sandbox, authorization) == 401
+
+
+def test_malformed_requests_are_refused_in_googles_shape(sandbox: Any) -> None:
+    for method, path, body in (
+        ("POST", "queries", b"{"),
+        ("POST", "queries", b'{"query":"SELECT 1","query":"SELECT 2"}'),
+        ("POST", "queries", b'{"query":"SELECT 1","madeUp":1}'),
+        ("POST", "queries", b'{"query":"SELECT 1","useLegacySql":true}'),
+        ("POST", "jobs", b'{"configuration":{"load":{"sourceUris":["x"]}}}'),
+        ("GET", "datasets/shop/tables/%2e%2e/tables", b""),
+        ("GET", "datasets?madeUp=1", b""),
+        ("GET", "datasets?access_token=x", b""),
+        ("POST", "queries", b'{"query":"' + b"x" * 2_000_000 + b'"}'),
+    ):
+        answer = _call(sandbox, method, path, data=body)
+        assert answer.status_code in (400, 403)
+        assert json.loads(answer.content)["error"]["errors"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("data", "key", "text"),
+    [
+        ("missing", "public.pem", "does not exist"),
+        (".", "missing.pem", "cannot read the public key"),
+        (".", "private.pem", "holds a private key"),
+        (".", "junk.pem", "is not a PEM public key"),
+    ],
+)
+def test_a_wrong_start_is_explained(
+    tmp_path: Path,
+    other_account: Any,
+    sandbox_command: list[str],
+    data: str,
+    key: str,
+    text: str,
+) -> None:
+    (tmp_path / "private.pem").write_bytes(other_account.private_pem)
+    (tmp_path / "junk.pem").write_text("junk")
+    options = ["--data", str(tmp_path / data), "--public-key", str(tmp_path / key), "--port", "0"]
+    ended = subprocess.run(
+        [*sandbox_command, *options], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 1
+    assert text in ended.stderr
+    assert "Traceback" not in ended.stderr
