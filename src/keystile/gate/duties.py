@@ -14,7 +14,7 @@ from typing import Any
 from keystile.approvals.requests import Approvals
 from keystile.gate.jobs import Job, JobState, JobStore
 from keystile.gate.pipeline import Pipeline
-from keystile.gate.vigil import Verdict, Vigil, refusal
+from keystile.gate.vigil import Verdict, Vigil, refusal, withdrawn
 from keystile.model.errors import KeystileError
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics, Phase
@@ -47,7 +47,7 @@ class Duties:
         self._carried: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Tick for ever; an outage of the store is logged and tried again."""
+        """Tick for ever; whatever a turn fails of is logged, and the next one tries again."""
         ticks = 0
         while True:
             try:
@@ -56,6 +56,9 @@ class Duties:
                     await self._keep_and_take()
             except KeystileError as error:
                 _log.warning("duties_interrupted", reason=str(error))
+            except Exception:  # noqa: BLE001 - see below
+                # INVARIANT: no fault ends the watch, or approved and lost jobs would wait for ever.
+                _log.exception("duties_fault")
             ticks += 1
             await asyncio.sleep(_TICK_SECONDS)
 
@@ -69,11 +72,11 @@ class Duties:
         """Carry a job in the background; the request that brought it may go away."""
         self._spawn(job, self._pipeline.carry(job, query))
 
-    async def withdraw(self, job: Job, stopped: KeystileError) -> None:
+    async def withdraw(self, job: Job) -> None:
         """End a job that waits for people, because its agent cancelled it."""
         if await self._jobs.take(job, time.time()):
             await self._vigil.withdraw(job)
-            await self._pipeline.end(job, "cancelled", JobError.of(stopped))
+            await self._pipeline.end(job, "cancelled", JobError.of(withdrawn()))
 
     async def wait(self, job: Job, seconds: float) -> Job:
         """Wait until a job is done, for at most `seconds`, and give it as it stands then."""

@@ -14,7 +14,7 @@ from keystile.gate.pages import PageCache, Rows, start_of, token_for
 from keystile.gate.pipeline import FIRST_PAGE_ROWS, Pipeline
 from keystile.gate.recorder import Recorder
 from keystile.gate.views import view_of
-from keystile.model.errors import NotFoundError, StoppedError
+from keystile.model.errors import NotFoundError
 from keystile.model.principal import Principal
 from keystile.telemetry.metrics import Metrics, Phase
 from keystile.upstream.bigquery import BigQuery
@@ -91,8 +91,7 @@ class Gate:
         """Ask for a job's end. A job that waits for people ends at once."""
         job = await self._jobs.owned(principal.key, project, job_id)
         if job.state is JobState.PENDING:
-            stopped = StoppedError("the job was cancelled while it waited for approval")
-            await self._duties.withdraw(job, stopped)
+            await self._duties.withdraw(job)
         elif job.state is not JobState.DONE:
             await self._cancel_upstream(job)
         return view_of(await self._jobs.get(job.id))

@@ -13,7 +13,6 @@ When either cannot be recorded, nothing runs and nothing is released.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from uuid import uuid4
 
 from keystile.gate import records
@@ -21,12 +20,11 @@ from keystile.gate.jobs import Job, JobOutcome, JobState, JobStore
 from keystile.gate.pages import PageCache
 from keystile.gate.planning import Decided, Planned, Planner, refuse_denied
 from keystile.gate.recorder import Recorder
-from keystile.gate.running import run_to_end
+from keystile.gate.running import is_started, run_to_end
 from keystile.gate.vigil import Vigil
 from keystile.model.decision import Effect
 from keystile.model.errors import (
     KeystileError,
-    NotFoundError,
     OverloadedError,
     RecordingUnavailableError,
     RefusedError,
@@ -167,11 +165,15 @@ class Pipeline:
     async def _resumed(self, job: Job) -> UpstreamQuery | None:
         """Find out how far a job came before its replica died, and finish it if BigQuery has it."""
         reference = JobRef(job.request.project, job.upstream_id, job.location)
-        with suppress(NotFoundError):
-            # BigQuery has it: what runs there is the recorded plan, whatever changed since.
-            await self._bigquery.wait(reference, 0)
+        if await is_started(self._bigquery, reference):
+            # What runs there is the recorded plan, whatever changed since.
             status = await run_to_end(self._bigquery, self._jobs, job, None)
             await self._finish(job, status)
+            return None
+        if job.plan.decision.effect is Effect.REQUIRE_APPROVAL:
+            # INVARIANT: nothing but the watch over waiting jobs lets such a job run. Somebody had
+            # taken it out of waiting to release it or to end it: the watch reads again which.
+            await self._jobs.move(job, state=JobState.PENDING)
             return None
         planned = await self._planned(job.principal, job.request)
         if planned.plan.digest == job.plan.digest:

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from keystile.gate.jobs import Job, JobState, JobStore
-from keystile.model.errors import KeystileError, NotFoundError, RefusedError
+from keystile.model.errors import NotFoundError, RefusedError
 from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.values import JobRef, JobStatus, UpstreamQuery
 
@@ -42,18 +42,27 @@ async def run_to_end(
             return status
 
 
-async def _start(bigquery: BigQuery, query: UpstreamQuery, reference: JobRef) -> None:
-    """Start a job; where the answer was lost, find out whether BigQuery has it.
-
-    INVARIANT: a job that may have started is never reported as one that did not.
-    """
-    try:
-        await bigquery.start(query, reference.job)
-    except RefusedError as refusal:
+async def is_started(bigquery: BigQuery, reference: JobRef) -> bool:
+    """Ask whether BigQuery has a job. Raises `RefusedError` after five minutes of outage."""
+    deadline = time.monotonic() + _OUTAGE_SECONDS
+    while True:
         try:
             await bigquery.wait(reference, 0)
         except NotFoundError:
-            raise refusal from None
-        except KeystileError:
-            # Not known either way: waiting for the job settles it.
-            return
+            return False
+        except RefusedError:
+            # INVARIANT: a job that may have started is never reported as one that did not.
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_RETRY_SECONDS)
+        else:
+            return True
+
+
+async def _start(bigquery: BigQuery, query: UpstreamQuery, reference: JobRef) -> None:
+    """Start a job; where the answer was lost, find out whether BigQuery has it."""
+    try:
+        await bigquery.start(query, reference.job)
+    except RefusedError:
+        if not await is_started(bigquery, reference):
+            raise

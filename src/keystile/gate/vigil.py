@@ -14,7 +14,7 @@ from keystile.gate.plan import bytes_ceiling
 from keystile.gate.planning import Planned
 from keystile.gate.recorder import Recorder
 from keystile.model.decision import ApprovalDemand
-from keystile.model.errors import RefusedError
+from keystile.model.errors import RefusedError, StoppedError
 from keystile.model.principal import Principal
 from keystile.wire.responses import JobError
 
@@ -27,6 +27,7 @@ class Verdict(StrEnum):
     RELEASE = "release"
     DENIED = "denied"
     EXPIRED = "expired"
+    CANCELLED = "cancelled"
 
 
 class Seen(NamedTuple):
@@ -99,6 +100,8 @@ class Vigil:
 
 def refusal(seen: Seen) -> JobError:
     """Say to the client, in the approver's own words, why its query will not run."""
+    if seen.verdict is Verdict.CANCELLED:
+        return JobError.of(withdrawn())
     for request in seen.requests:
         if request.state is ApprovalState.DENIED:
             vote = next(vote for vote in request.votes if not vote.approve)
@@ -107,6 +110,11 @@ def refusal(seen: Seen) -> JobError:
             )
     expired = next(r for r in seen.requests if r.state is not ApprovalState.APPROVED)
     return _refused("nobody approved the query in time", expired)
+
+
+def withdrawn() -> StoppedError:
+    """Say that the agent itself has cancelled what waited."""
+    return StoppedError("the job was cancelled while it waited for approval")
 
 
 def _refused(sentence: str, request: ApprovalRequest) -> JobError:
@@ -118,7 +126,9 @@ def _verdict(job: Job, requests: tuple[ApprovalRequest, ...]) -> Verdict:
     states = [request.state for request in requests]
     if ApprovalState.DENIED in states:
         return Verdict.DENIED
-    if ApprovalState.EXPIRED in states or ApprovalState.CANCELLED in states:
+    if ApprovalState.CANCELLED in states:
+        return Verdict.CANCELLED
+    if ApprovalState.EXPIRED in states:
         return Verdict.EXPIRED
     approved = {r.demand for r in requests if r.state is ApprovalState.APPROVED}
     if approved.issuperset(job.plan.decision.approvals):

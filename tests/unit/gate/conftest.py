@@ -1,0 +1,298 @@
+"""The gate over a real store, a real recording and real approvals, before a small BigQuery."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import pytest
+
+from keystile.approvals.requests import ApprovalRequest, Approvals, ApprovalState, Person
+from keystile.gate.duties import Duties
+from keystile.gate.gate import Gate
+from keystile.gate.jobs import Job, JobState, JobStore
+from keystile.gate.metadata import Metadata
+from keystile.gate.pages import PageCache
+from keystile.gate.pipeline import Pipeline
+from keystile.gate.plan import Plan, digest_of
+from keystile.gate.planning import Decided, Planned
+from keystile.gate.recorder import Recorder
+from keystile.gate.vigil import Vigil
+from keystile.model.decision import ApprovalDemand, Decision, Effect, Reason
+from keystile.model.errors import KeystileError, NotFoundError, RefusedError
+from keystile.model.facts import Action, QueryFacts
+from keystile.model.principal import Principal
+from keystile.model.schema import Field, Table, TableId, TableKind
+from keystile.recording.log import RecordingLog
+from keystile.store.database import Database
+from keystile.telemetry.metrics import Metrics
+from keystile.upstream.values import JobRef, JobStatus, Page, UpstreamQuery
+from keystile.wire.requests import QueryRequest
+from keystile.wire.responses import JobView
+
+TABLE = TableId("acme-shop", "shop", "customers")
+FIELDS = (Field("id", "INT64"),)
+DEMAND = ApprovalDemand("raw-ssn", ("data-stewards",), 1, 600, ("pii.ssn",))
+REWRITTEN = "SELECT id FROM (SELECT * REPLACE ('XXX' AS ssn) FROM shop.customers)"
+
+
+class FakeBigQuery:
+    """Keeps jobs by id; a `held` one runs until `finish`. `started` has every accepted start."""
+
+    def __init__(self) -> None:
+        self.rows_of: list[dict[str, Any]] = [{"f": [{"v": str(n)}]} for n in range(3)]
+        self.jobs: dict[str, asyncio.Event] = {}
+        self.started: list[str] = []
+        self.texts: list[str] = []
+        self.read: list[int] = []
+        self.cancelled: list[str] = []
+        self.hold = False
+        self.error: KeystileError | None = None
+        self.start_fails: list[KeystileError] = []
+        self.wait_fails: list[KeystileError] = []
+        self.before_start: Any = None
+        self.outage_starts_anyway = False
+
+    async def start(self, query: UpstreamQuery, job: str) -> None:
+        if self.before_start:
+            self.before_start()
+        if self.start_fails:
+            failure = self.start_fails.pop(0)
+            if self.outage_starts_anyway:
+                self._begin(query, job)
+            raise failure
+        self._begin(query, job)
+
+    def _begin(self, query: UpstreamQuery, job: str) -> None:
+        if job in self.jobs:
+            return
+        self.jobs[job] = asyncio.Event()
+        self.started.append(job)
+        self.texts.append(query.sql)
+        if not self.hold:
+            self.jobs[job].set()
+
+    def finish(self) -> None:
+        for job in self.jobs.values():
+            job.set()
+
+    async def wait(self, job: JobRef, timeout_seconds: float) -> JobStatus:
+        if self.wait_fails:
+            raise self.wait_fails.pop(0)
+        if job.job not in self.jobs:
+            raise NotFoundError(f"Not found: Job {job.project}:{job.job}")
+        done = self.jobs[job.job]
+        if not done.is_set() and timeout_seconds:
+            try:
+                await asyncio.wait_for(done.wait(), timeout_seconds)
+            except TimeoutError:
+                return JobStatus(done=False)
+        if not done.is_set():
+            return JobStatus(done=False)
+        return JobStatus(done=True, error=self.error, schema=FIELDS, total_rows=len(self.rows_of))
+
+    async def rows(self, job: JobRef, **asked: Any) -> Page:
+        assert self.jobs[job.job].is_set()
+        start = asked.get("start_index", 0)
+        self.read.append(start)
+        rows = self.rows_of[start : start + asked["max_results"]]
+        raw = tuple(msgspec.Raw(msgspec.json.encode(row)) for row in rows)
+        return Page(raw, "", len(self.rows_of), FIELDS)
+
+    async def cancel(self, job: JobRef) -> None:
+        if job.job not in self.jobs:
+            raise NotFoundError(f"Not found: Job {job.job}")
+        self.cancelled.append(job.job)
+
+
+class FakePlanner:
+    """Plans everything as told; the digest is the real one of what a plan stands on."""
+
+    def __init__(self) -> None:
+        self.effect = Effect.ALLOW
+        self.approvals: tuple[ApprovalDemand, ...] = ()
+        self.etag = "e1"
+        self.policy = "p1"
+        self.bytes = 1000
+        self.decide_fails: KeystileError | None = None
+        self.plan_fails: KeystileError | None = None
+
+    def ask_people(self, *demands: ApprovalDemand) -> None:
+        self.effect, self.approvals = Effect.REQUIRE_APPROVAL, demands or (DEMAND,)
+
+    async def decide(self, _principal: Principal, _request: QueryRequest) -> Decided:
+        if self.decide_fails:
+            raise self.decide_fails
+        reason = Reason("raw-ssn", self.effect, "raw numbers need a steward.")
+        decision = Decision(self.effect, (reason,), self.policy, approvals=self.approvals)
+        return Decided(None, decision, {})  # type: ignore[arg-type]
+
+    async def plan(self, principal: Principal, request: QueryRequest, decided: Decided) -> Planned:
+        if self.plan_fails:
+            raise self.plan_fails
+        table = Table(TABLE, TableKind.TABLE, FIELDS, self.etag)
+        plan = Plan(
+            facts=QueryFacts("SELECT", (Action.READ,), reads=(TABLE,)),
+            decision=decided.decision,
+            sql=REWRITTEN,
+            masked=(),
+            schema=FIELDS,
+            bytes_estimate=self.bytes,
+            digest=digest_of(principal, request, REWRITTEN, decided.decision, (table,)),
+        )
+        return Planned(plan, UpstreamQuery(project=request.project, sql=REWRITTEN), "US")
+
+
+class Replica:
+    """One gateway process, as far as the gate goes; it does its duties when told to."""
+
+    def __init__(self, bench: Bench, log: RecordingLog) -> None:
+        self.log = log
+        self.metrics = Metrics()
+        self.jobs = JobStore(bench.database, uuid4().hex, bench.lease_seconds)
+        self.pages = PageCache()
+        recorder = Recorder(log, self.metrics)
+        self.vigil = Vigil(bench.approvals, recorder)
+        bigquery: Any = bench.bigquery
+        planner: Any = bench.planner
+        self.pipeline = Pipeline(
+            planner, bigquery, recorder, self.jobs, self.vigil, self.pages, self.metrics
+        )
+        self.duties = Duties(self.pipeline, self.jobs, self.vigil, bench.approvals, self.metrics)
+        metadata = Metadata(bigquery, lambda: None)  # type: ignore[arg-type, return-value]
+        self.gate = Gate(
+            self.pipeline,
+            self.duties,
+            self.jobs,
+            bigquery,
+            recorder,
+            self.pages,
+            metadata,
+            self.metrics,
+        )
+
+    async def watch(self) -> None:
+        """Look once at what waits for people, and let what that starts come to its end."""
+        await self.duties._watch_waiting()
+        await self.settle()
+
+    async def take_over(self) -> None:
+        await self.duties._keep_and_take()
+        await self.settle()
+
+    async def settle(self) -> None:
+        await asyncio.gather(*self.duties._carried.values())
+        await asyncio.sleep(0)
+
+    async def die(self) -> None:
+        """End like a killed process: nothing that it carried goes on, nothing is tidied up."""
+        for task in list(self.duties._carried.values()):
+            task.cancel()
+        await asyncio.gather(*self.duties._carried.values(), return_exceptions=True)
+        await self.log.close()
+
+
+class Bench:
+    """What replicas share."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = Database(f"sqlite+aiosqlite:///{folder / 'keystile.db'}")
+        self.approvals = Approvals(self.database)
+        self.bigquery = FakeBigQuery()
+        self.planner = FakePlanner()
+        self.lease_seconds = 15.0
+        self.replicas: list[Replica] = []
+        self.demand = DEMAND
+        self.table = TABLE
+        self.rewritten = REWRITTEN
+
+    async def replica(self) -> Replica:
+        log = RecordingLog(self.folder / "recordings", 1 << 20)
+        await log.open()
+        self.replicas.append(Replica(self, log))
+        return self.replicas[-1]
+
+    @property
+    def events(self) -> list[Any]:
+        """Every recorded event, oldest first."""
+        lines = [
+            json.loads(line)["event"]
+            for file in sorted((self.folder / "recordings").glob("*/*.jsonl"))
+            for line in file.read_text("utf-8").splitlines()
+        ]
+        events = [SimpleNamespace(**line) for line in lines if line["kind"] != "recovered"]
+        return sorted(events, key=lambda event: event.at)
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+    def request(self, sql: str = "SELECT id FROM shop.customers", **more: Any) -> QueryRequest:
+        return QueryRequest(sql, "acme-shop", **more)
+
+    def principal(self, name: str = "demo-agent") -> Principal:
+        return Principal("https://issuer.example", f"sub-{name}", name, "run-1")
+
+    async def waiting(self, replica: Replica, **more: Any) -> JobView:
+        """Ask for something that waits for a person."""
+        self.planner.ask_people()
+        return await replica.gate.insert(self.principal(), self.request(**more))
+
+    async def vote(self, *, approve: bool = True, comment: str = "ticket 7") -> ApprovalRequest:
+        """Decide on everything that waits."""
+        person = Person("operator", ("data-stewards",))
+        for request in await self.approvals.list(ApprovalState.PENDING):
+            voted = await self.approvals.vote(
+                request.id, person, approve=approve, comment=comment, via="cli", now=time.time()
+            )
+        return voted
+
+    async def job(self, view: JobView) -> Job:
+        return await self.replicas[-1].jobs.owned(self.principal().key, "acme-shop", view.job_id)
+
+    def a_job(self, **changes: Any) -> Job:
+        """A job as the pipeline makes it."""
+        decision = Decision(Effect.ALLOW, (), "p1")
+        facts = QueryFacts("SELECT", (Action.READ,), reads=(TABLE,))
+        values: dict[str, Any] = {
+            "id": uuid4().hex,
+            "principal": self.principal(),
+            "request": self.request(),
+            "plan": Plan(facts, decision, REWRITTEN, (), FIELDS, 1000, "d1"),
+            "job_id": f"job_{uuid4().hex}",
+            "location": "US",
+            "state": JobState.READY,
+            "created_at": time.time(),
+        }
+        return Job(**(values | changes))
+
+    @staticmethod
+    def outage() -> RefusedError:
+        return RefusedError("BigQuery cannot be reached")
+
+    async def close(self) -> None:
+        for replica in self.replicas:
+            await replica.duties.stop()
+            await replica.log.close()
+        await self.database.close()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path)
+    await bench.database.open()
+    yield bench
+    await bench.close()
+
+
+@pytest.fixture
+async def one(bench: Bench) -> Replica:
+    return await bench.replica()

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from keystile.gate.jobs import JobState
+from keystile.model.decision import Effect
+from keystile.model.errors import (
+    InvalidQueryError,
+    OverloadedError,
+    RecordingUnavailableError,
+    RefusedError,
+    StoppedError,
+)
+
+
+async def test_a_refusal_is_on_record_before_it_is_raised(bench: Any, one: Any) -> None:
+    bench.planner.effect = Effect.DENY
+    with pytest.raises(RefusedError, match=r"raw numbers need a steward \(rule `raw-ssn`\)"):
+        await one.gate.insert(bench.principal(), bench.request("DROP TABLE shop.customers"))
+    (event,) = bench.events
+    assert event.kind == "refused"
+    assert event.body["sql"] == "DROP TABLE shop.customers"
+    assert event.body["decision"]["effect"] == "deny"
+    assert bench.bigquery.started == []
+
+
+async def test_a_refusal_before_any_decision_is_on_record_too(bench: Any, one: Any) -> None:
+    bench.planner.decide_fails = InvalidQueryError("Syntax error: Unexpected end at [1:7]")
+    with pytest.raises(InvalidQueryError):
+        await one.gate.query(bench.principal(), bench.request("SELECT"))
+    (event,) = bench.events
+    assert event.body["message"] == "Syntax error: Unexpected end at [1:7]"
+    assert "decision" not in event.body
+
+
+async def test_an_overload_is_not_recorded_as_a_refusal(bench: Any, one: Any) -> None:
+    bench.planner.decide_fails = OverloadedError("too many queries wait")
+    with pytest.raises(OverloadedError):
+        await one.gate.insert(bench.principal(), bench.request())
+    assert bench.events == []
+
+
+async def test_a_refusal_that_cannot_be_recorded_says_so(bench: Any, one: Any) -> None:
+    await one.log.close()
+    bench.planner.effect = Effect.DENY
+    with pytest.raises(RecordingUnavailableError):
+        await one.gate.insert(bench.principal(), bench.request())
+
+
+async def test_the_intent_is_on_record_before_bigquery_runs_anything(bench: Any, one: Any) -> None:
+    seen: list[list[str]] = []
+    bench.bigquery.before_start = lambda: seen.append(bench.kinds)
+    await one.gate.query(bench.principal(), bench.request())
+    assert seen == [["intent"]]
+    assert bench.bigquery.texts == [bench.rewritten]
+
+
+async def test_without_a_recording_nothing_runs_and_no_job_is_made(bench: Any, one: Any) -> None:
+    await one.log.close()
+    with pytest.raises(RecordingUnavailableError):
+        await one.gate.insert(bench.principal(), bench.request(job_id="j1"))
+    assert bench.bigquery.started == []
+    assert await one.jobs.claim(1e12, tuple(JobState)) == []
+
+
+async def test_the_outcome_is_on_record_before_the_job_is_done(bench: Any, one: Any) -> None:
+    view = await one.gate.query(bench.principal(), bench.request())
+    assert view.state == "DONE"
+    assert bench.kinds == ["intent", "outcome"]
+    assert bench.events[1].body["rows"] == bench.bigquery.rows_of
+
+
+async def test_an_outcome_that_cannot_be_recorded_releases_nothing(bench: Any, one: Any) -> None:
+    bench.bigquery.hold = True
+    view = await one.gate.insert(bench.principal(), bench.request())
+    while not bench.bigquery.started:
+        await asyncio.sleep(0.01)
+    await one.log.close()
+    bench.bigquery.finish()
+    await one.settle()
+    job = await bench.job(view)
+    assert job.state is JobState.DONE
+    assert job.outcome is None
+    assert job.error is not None
+    assert "nothing is released" in job.error.message
+    assert one.pages.get(job, 0) is None
+
+
+async def test_a_dry_run_is_recorded_and_makes_no_job(bench: Any, one: Any) -> None:
+    view = await one.gate.insert(bench.principal(), bench.request(dry_run=True))
+    assert view.done
+    assert view.bytes_processed == 1000
+    assert bench.kinds == ["intent"]
+    assert bench.bigquery.started == []
+
+
+async def test_a_dry_run_of_what_needs_approval_asks_nobody(bench: Any, one: Any) -> None:
+    await bench.waiting(one, dry_run=True)
+    assert await bench.approvals.list() == ()
+
+
+async def test_bigquerys_own_failure_is_the_jobs_end(bench: Any, one: Any) -> None:
+    bench.bigquery.error = InvalidQueryError("Division by zero")
+    view = await one.gate.query(bench.principal(), bench.request())
+    assert view.error is not None
+    assert view.error.message == "Division by zero"
+    assert bench.events[-1].body["state"] == "failed"
+
+
+async def test_a_job_stopped_at_bigquery_is_recorded_as_cancelled(bench: Any, one: Any) -> None:
+    bench.bigquery.error = StoppedError("User requested cancellation")
+    await one.gate.query(bench.principal(), bench.request())
+    assert bench.events[-1].body["state"] == "cancelled"
+
+
+async def test_a_fault_of_ours_ends_the_job_without_its_words(bench: Any, one: Any) -> None:
+    bench.bigquery.rows_of = None  # makes `rows` fail as no error of ours
+    view = await one.gate.query(bench.principal(), bench.request())
+    assert view.error is not None
+    assert view.error.message.startswith("refused: internal fault in job")
+
+
+# Taking over what a dead replica left.
+
+
+async def left_behind(bench: Any, replica: Any, view: Any) -> Any:
+    """The job as a replica leaves it that died just after taking it out of waiting."""
+    job = await bench.job(view)
+    assert await replica.jobs.take(job, 0.0)
+    await replica.die()
+    return await bench.replica()
+
+
+async def test_a_denied_job_whose_replica_died_before_ending_it_never_runs(
+    bench: Any, one: Any
+) -> None:
+    view = await bench.waiting(one)
+    await bench.vote(approve=False, comment="ask for less")
+    two = await left_behind(bench, one, view)
+    await two.take_over()
+    await two.watch()
+    assert bench.bigquery.started == []
+    job = await bench.job(view)
+    assert job.error is not None
+    assert "denied by `operator`: ask for less" in job.error.message
+
+
+async def test_an_undecided_job_whose_replica_died_while_it_took_it_still_waits(
+    bench: Any, one: Any
+) -> None:
+    view = await bench.waiting(one)
+    two = await left_behind(bench, one, view)
+    await two.take_over()
+    await two.watch()
+    assert bench.bigquery.started == []
+    assert (await bench.job(view)).state is JobState.PENDING
+    await bench.vote()
+    await two.watch()
+    assert (await bench.job(view)).outcome is not None
+
+
+async def test_a_withdrawn_job_whose_replica_died_before_ending_it_never_runs(
+    bench: Any, one: Any
+) -> None:
+    view = await bench.waiting(one)
+    await one.vigil.withdraw(await bench.job(view))
+    two = await left_behind(bench, one, view)
+    await two.take_over()
+    await two.watch()
+    assert bench.bigquery.started == []
+    job = await bench.job(view)
+    assert job.error is not None
+    assert job.error.reason == "stopped"
+
+
+async def test_an_approved_job_whose_replica_died_before_its_release_runs_once(
+    bench: Any, one: Any
+) -> None:
+    view = await bench.waiting(one)
+    await bench.vote()
+    two = await left_behind(bench, one, view)
+    await two.take_over()
+    await two.watch()
+    assert len(bench.bigquery.started) == 1
+    assert (await bench.job(view)).outcome is not None
+
+
+async def test_a_running_job_is_taken_over_and_not_started_again(bench: Any) -> None:
+    bench.lease_seconds = 0.0
+    bench.bigquery.hold = True
+    one = await bench.replica()
+    view = await one.gate.insert(bench.principal(), bench.request())
+    while not bench.bigquery.started:
+        await asyncio.sleep(0.01)
+    await one.die()
+    two = await bench.replica()
+    bench.bigquery.finish()
+    await two.take_over()
+    assert len(bench.bigquery.started) == 1
+    assert (await bench.job(view)).outcome is not None
+    assert bench.kinds == ["intent", "outcome"]
+
+
+async def test_a_job_that_never_reached_bigquery_is_planned_again_and_started(bench: Any) -> None:
+    bench.lease_seconds = 0.0
+    one = await bench.replica()
+    job, _query = await one.pipeline.accept(bench.principal(), bench.request())
+    await one.die()
+    two = await bench.replica()
+    await two.take_over()
+    assert bench.bigquery.started == [job.upstream_id]
+    assert (await two.jobs.get(job.id)).outcome is not None
+
+
+async def test_a_taken_over_job_that_now_needs_approval_waits_for_it(bench: Any) -> None:
+    bench.lease_seconds = 0.0
+    one = await bench.replica()
+    job, _query = await one.pipeline.accept(bench.principal(), bench.request())
+    await one.die()
+    bench.planner.policy = "p2"
+    bench.planner.ask_people()
+    two = await bench.replica()
+    await two.take_over()
+    assert bench.bigquery.started == []
+    assert (await two.jobs.get(job.id)).state is JobState.PENDING
+    assert len(await bench.approvals.list()) == 1
+
+
+async def test_a_taken_over_job_that_policy_now_denies_ends_so(bench: Any) -> None:
+    bench.lease_seconds = 0.0
+    one = await bench.replica()
+    job, _query = await one.pipeline.accept(bench.principal(), bench.request())
+    await one.die()
+    bench.planner.effect = Effect.DENY
+    two = await bench.replica()
+    await two.take_over()
+    assert bench.bigquery.started == []
+    error = (await two.jobs.get(job.id)).error
+    assert error is not None
+    assert "refused by policy" in error.message
+
+
+async def test_an_outage_at_the_take_over_does_not_fail_a_running_job(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keystile.gate.running._RETRY_SECONDS", 0.01)
+    bench.lease_seconds = 0.0
+    one = await bench.replica()
+    job, query = await one.pipeline.accept(bench.principal(), bench.request())
+    await bench.bigquery.start(query, job.upstream_id)
+    await one.die()
+    bench.bigquery.wait_fails = [bench.outage(), bench.outage()]
+    two = await bench.replica()
+    await two.take_over()
+    assert (await two.jobs.get(job.id)).outcome is not None
