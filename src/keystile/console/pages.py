@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
 from keystile.console.highlight import highlight
@@ -63,6 +64,15 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", ":")) else ".")
 
 
+def prose(text: str) -> Markup:
+    """Give one of our messages as a sentence of HTML, with what stands in backticks as code."""
+    pieces = sentence(text).split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(visible(piece)) if place % 2 else visible(piece)
+        for place, piece in enumerate(pieces)
+    )
+
+
 def parameter_value(value: Any) -> str:
     """Give a `QueryParameterValue` as text: the scalar itself, JSON for what is nested."""
     if isinstance(value, Mapping) and set(value) <= {"value"}:
@@ -94,8 +104,8 @@ def _environment() -> Environment:
         "has_hidden": has_hidden,
         "iso": iso,
         "plain": plain,
+        "prose": prose,
         "relative": relative,
-        "sentence": sentence,
         "sql": highlight,
         "visible": visible,
     }

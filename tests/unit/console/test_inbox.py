@@ -109,4 +109,4 @@ async def test_an_unknown_request_is_said_plainly(desk: Any) -> None:
     await desk.sign_in("operator")
     answer = await desk.get("/approvals/nope")
     assert answer.status == 404
-    assert "no approval request `nope`" in answer.text
+    assert "no approval request <code>nope</code>" in answer.text

@@ -7,6 +7,7 @@ from keystile.console.pages import (
     duration,
     iso,
     parameter_value,
+    prose,
     relative,
     sentence,
     static_version,
@@ -61,6 +62,11 @@ def test_our_messages_become_sentences() -> None:
     assert sentence("you are not signed in") == "You are not signed in."
     assert sentence("Why? ") == "Why?"
     assert sentence("") == "."
+
+
+def test_what_stands_in_backticks_is_code_and_stays_text() -> None:
+    assert prose("there is no `<b>` here") == "There is no <code>&lt;b&gt;</code> here."
+    assert prose("an odd ` is kept harmless <") == "An odd <code> is kept harmless &lt;.</code>"
 
 
 @pytest.mark.parametrize(
