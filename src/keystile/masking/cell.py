@@ -34,7 +34,7 @@ def masked_cell(mask: Mask, type_: SqlType, cell: Any, key: bytes) -> Any:
         return None
     if type_.kind == "ARRAY" and type_.element:
         if isinstance(mask, NullMask) and type_.element.kind != "STRUCT":
-            return None
+            return []  # a NULL array has an empty one for its cell
         return [{"v": masked_cell(mask, type_.element, item["v"], key)} for item in cell]
     if type_.kind == "STRUCT":
         pairs = zip(type_.fields, cell["f"], strict=True)
