@@ -273,7 +273,7 @@ def _row(number: int) -> dict[str, Any]:
     return {"f": [{"v": cell} for cell in cells]}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     """One console for all tests of this folder; each makes the requests that it needs."""
     console = Console(tmp_path_factory.mktemp("console"))
@@ -285,9 +285,13 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
         console.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The one browser that all tests share."""
+    """The one browser that all tests of a file share.
+
+    It must not outlive the file: Playwright's own event loop runs in this thread until then, and
+    an asyncio test in between would not start.
+    """
     named = os.environ.get("KEYSTILE_CHROMIUM", "")
     found = next((path for path in (named, *BROWSERS) if path and Path(path).exists()), None)
     if found is None:
