@@ -1,6 +1,6 @@
 """Deciding: a pure function of principal, facts, tables, context and the compiled policy.
 
-Order: what is not understood is refused; any deny wins; then what no rule allows is refused; then
+Order: any deny wins; what is not understood is refused; then what no rule allows is refused; then
 every required approval; masks unite.
 """
 
@@ -61,11 +61,15 @@ class Policy:
         `tables` are all tables that it reads or writes, as the analysis saw them. Never raises for
         a query: what does not fit together is denied.
         """
-        if problem := self._not_understood(facts, tables):
-            reason = Reason(NOT_UNDERSTOOD, Effect.DENY, problem)
-            return Decision(Effect.DENY, (reason,), self.digest)
         question = _Question(self._conditions, self._protection, principal, facts, tables, context)
         asked = self._index.about(principal)
+        if problem := self._not_understood(facts, tables):
+            # What is denied whatever it says in detail is denied in the rule's own words: a reader
+            # can do more with those. Conditions are left alone: they ask about the details.
+            plain = (rule for rule in asked if rule.condition is None)
+            unclear = Reason(NOT_UNDERSTOOD, Effect.DENY, problem)
+            denials = tuple(question.denials(plain)) or (unclear,)
+            return Decision(Effect.DENY, denials, self.digest)
         if denials := tuple(question.denials(asked)):
             return Decision(Effect.DENY, denials, self.digest)
         allowing = question.allowing(asked)

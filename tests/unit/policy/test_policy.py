@@ -306,3 +306,24 @@ def test_what_is_neither_read_nor_change_is_done_to_every_table(shop: Any) -> No
     assert decide(shop, policy(READ, rule), facts, "g").effect is Effect.DENY
     every = "- {name: m, allow: [model]}"
     assert decide(shop, policy(READ, every), facts, "g").effect is Effect.ALLOW
+
+
+def test_what_is_denied_anyway_is_denied_in_the_rules_own_words(shop: Any) -> None:
+    """A new table is in no catalog, yet "no schema changes" is what its agent should read."""
+    made = policy(READ, "- {name: no-ddl, deny: [schema_change], message: ask for a migration}")
+    new = QueryFacts(
+        "CREATE_TABLE", (Action.SCHEMA_CHANGE,), writes=(TableId("acme-shop", "shop", "new"),)
+    )
+    decision = decide(shop, made, new, "g")
+    assert decision.effect is Effect.DENY
+    assert [reason.rule for reason in decision.reasons] == ["no-ddl"]
+
+
+def test_what_is_not_understood_is_denied_though_no_rule_denies_it(shop: Any) -> None:
+    made = policy(READ, "- {name: maybe, deny: [read], when: query.touches('pii.ssn')}")
+    facts = msgspec.structs.replace(
+        shop.selects(shop.customers, "SSN"), opaque=(Opaque("function `nope`"),)
+    )
+    decision = decide(shop, made, facts, "g")
+    assert decision.effect is Effect.DENY
+    assert [reason.rule for reason in decision.reasons] == ["not-understood"]
