@@ -50,6 +50,7 @@ class FakeBigQuery:
         self.rows_of: list[dict[str, Any]] = [{"f": [{"v": str(n)}]} for n in range(3)]
         self.jobs: dict[str, asyncio.Event] = {}
         self.started: list[str] = []
+        self.began = asyncio.Event()
         self.texts: list[str] = []
         self.read: list[int] = []
         self.cancelled: list[str] = []
@@ -58,14 +59,14 @@ class FakeBigQuery:
         self.start_fails: list[KeystileError] = []
         self.wait_fails: list[KeystileError] = []
         self.before_start: Any = None
-        self.outage_starts_anyway = False
+        self.starts_anyway = False
 
     async def start(self, query: UpstreamQuery, job: str) -> None:
         if self.before_start:
             self.before_start()
         if self.start_fails:
             failure = self.start_fails.pop(0)
-            if self.outage_starts_anyway:
+            if self.starts_anyway:
                 self._begin(query, job)
             raise failure
         self._begin(query, job)
@@ -75,6 +76,7 @@ class FakeBigQuery:
             return
         self.jobs[job] = asyncio.Event()
         self.started.append(job)
+        self.began.set()
         self.texts.append(query.sql)
         if not self.hold:
             self.jobs[job].set()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -76,8 +75,7 @@ async def test_the_outcome_is_on_record_before_the_job_is_done(bench: Any, one: 
 async def test_an_outcome_that_cannot_be_recorded_releases_nothing(bench: Any, one: Any) -> None:
     bench.bigquery.hold = True
     view = await one.gate.insert(bench.principal(), bench.request())
-    while not bench.bigquery.started:
-        await asyncio.sleep(0.01)
+    await bench.bigquery.began.wait()
     await one.log.close()
     bench.bigquery.finish()
     await one.settle()
@@ -193,8 +191,7 @@ async def test_a_running_job_is_taken_over_and_not_started_again(bench: Any) -> 
     bench.bigquery.hold = True
     one = await bench.replica()
     view = await one.gate.insert(bench.principal(), bench.request())
-    while not bench.bigquery.started:
-        await asyncio.sleep(0.01)
+    await bench.bigquery.began.wait()
     await one.die()
     two = await bench.replica()
     bench.bigquery.finish()
