@@ -87,13 +87,12 @@ class Exchange:
         claim_map = self._claim_maps.get(claims["iss"])
         if claim_map is not None:
             return principal_of(claims, claim_map, time.time())
-        # Groups come from the registry, never from the token, so that a change counts at once.
+        # `GatewayTokens` adds what the registry says of the agent at each use; nothing of that
+        # comes from the token, so that a change counts at once.
         agent = await self._agents.active(claims["sub"])
         return msgspec.structs.replace(
             principal_of(claims, ClaimMap(groups="", on_behalf_of=""), time.time()),
             service_account=agent.name,
-            groups=agent.groups,
-            attributes=agent.attributes,
         )
 
 

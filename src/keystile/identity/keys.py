@@ -13,6 +13,7 @@ import aiohttp
 import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
+from joserfc.util import urlsafe_b64decode
 
 from keystile.config.urls import require_safe_url
 from keystile.model.errors import InvalidRequestError, TokenRefusedError, UnsafeConfigurationError
@@ -218,10 +219,10 @@ def _key(entry: Any) -> Key | None:
     if any(member in entry for member in _PRIVATE_MEMBERS):
         # A published private key is everybody's.
         return None
-    # A base64url character holds six bits.
-    if importer is RSAKey and len(str(entry.get("n"))) * 6 < _MIN_RSA_BITS:
-        return None
     try:
+        modulus = urlsafe_b64decode(str(entry["n"]).encode()) if importer is RSAKey else b""
+        if modulus and int.from_bytes(modulus).bit_length() < _MIN_RSA_BITS:
+            return None
         key: Key = importer.import_key(entry)
         key.get_op_key("verify")
     except (JoseError, ValueError, TypeError, KeyError, ArithmeticError):

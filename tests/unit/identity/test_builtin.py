@@ -9,6 +9,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
+from keystile.identity import builtin as module
 from keystile.identity.builtin import BuiltinIssuer
 from keystile.model.errors import TokenRefusedError, UnsafeConfigurationError
 
@@ -62,6 +63,15 @@ def test_processes_that_start_together_agree_on_one_key(tmp_path: Path) -> None:
     printed = {process.communicate(timeout=60)[0] for process in running}
     assert len(printed) == 1
     assert b"kid" in printed.pop()
+
+
+def test_a_process_that_comes_late_keeps_the_first_ones_key(tmp_path: Path) -> None:
+    file = tmp_path / "key.pem"
+    module._create(file)
+    first = file.read_bytes()
+    module._create(file)
+    assert file.read_bytes() == first
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_damaged_key_is_refused_without_being_quoted(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from joserfc.util import urlsafe_b64encode
 from structlog.testing import capture_logs
 
 from keystile.identity import keys as module
@@ -33,6 +34,10 @@ EC_384 = ECKey.generate_key("P-384")
 RSA = RSAKey.generate_key(2048)
 
 
+def _rsa(modulus: bytes) -> dict[str, Any]:
+    return {"kty": "RSA", "n": urlsafe_b64encode(modulus).decode(), "e": "AQAB"}
+
+
 def test_keys_of_each_kind_are_read() -> None:
     ed = OKPKey.generate_key("Ed25519")
     keys = parse_jwks(_jwks(_public(EC), _public(RSA), _public(ed), _public(EC_384)))
@@ -46,7 +51,9 @@ def test_keys_of_each_kind_are_read() -> None:
         {},
         {"kty": "EC"},
         {"kty": "RSA", "n": "AQAB", "e": "AQAB"},
-        {"kty": "RSA", "n": "A" * 341, "e": "AQAB"},
+        {"kty": "RSA", "n": "", "e": "AQAB"},
+        _rsa(b"\xff" * 128),
+        _rsa(b"\x00" * 128 + b"\xff" * 128),
         {"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTEyMzQ"},
         {"kty": ["RSA"]},
         _public(EC, use="enc"),
@@ -163,23 +170,24 @@ async def test_discovery_leads_to_the_keys_once(
 
 
 @pytest.mark.parametrize(
-    "discovery",
+    ("discovery", "message"),
     [
-        {"issuer": "https://other.test"},
-        {"issuer": None},
-        {"jwks_uri": None},
-        {"jwks_uri": "http://keys.test/k"},
-        {"jwks_uri": "file:///etc/keys"},
+        ({"issuer": "https://other.test"}, "names another issuer or no keys"),
+        ({"issuer": None}, "names another issuer or no keys"),
+        ({"jwks_uri": None}, "names another issuer or no keys"),
+        ({"jwks_uri": "http://keys.test/k"}, "without encryption"),
+        ({"jwks_uri": "file:///etc/keys"}, "not a plain http(s) address"),
     ],
 )
 async def test_a_discovery_document_that_does_not_fit_gives_no_keys(
-    site: Site, documents: Documents, discovery: dict[str, Any]
+    site: Site, documents: Documents, discovery: dict[str, Any], message: str
 ) -> None:
     site.discovery = discovery
     keys = IssuerKeys(site.url, "", documents)
     with capture_logs() as logs, pytest.raises(TokenRefusedError, match="cannot be fetched"):
         await keys.find("a", "ES256")
     assert logs[0]["event"] == "issuer_keys_unavailable"
+    assert message in logs[0]["error"]
     assert site.fetches == 0
 
 

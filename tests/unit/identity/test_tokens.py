@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-import time
 from typing import Any
 
 import pytest
@@ -59,8 +58,8 @@ async def _refusal(verifier: TokenVerifier, token: str) -> str:
         {},
         {"aud": [AUDIENCE]},
         {"aud": [AUDIENCE, "also-ours"]},
-        {"nbf": int(time.time()) + 20},
-        {"exp": int(time.time()) - 20},
+        {"nbf": 20},
+        {"exp": -20},
         {"iat": ..., "nbf": ...},
         {"header": {"typ": "at+jwt"}},
     ],
@@ -84,12 +83,12 @@ async def test_a_good_token_gives_its_claims(
         ({"aud": {AUDIENCE: 1}}, "has no audience"),
         ({"aud": [[AUDIENCE]]}, "has no audience"),
         ({"aud": None}, "has no audience"),
-        ({"exp": int(time.time()) - 31}, "the token has expired"),
+        ({"exp": -31}, "the token has expired"),
         ({"exp": ...}, "`exp` is missing or not a time"),
         ({"exp": "9999999999"}, "`exp` is missing or not a time"),
         ({"exp": True}, "`exp` is missing or not a time"),
-        ({"nbf": int(time.time()) + 60}, "not valid yet (`nbf`)"),
-        ({"iat": int(time.time()) + 60}, "not valid yet (`iat`)"),
+        ({"nbf": 60}, "not valid yet (`nbf`)"),
+        ({"iat": 60}, "not valid yet (`iat`)"),
         ({"iat": "now"}, "`iat` is missing or not a time"),
         ({"sub": ...}, "names no subject"),
         ({"sub": ""}, "names no subject"),

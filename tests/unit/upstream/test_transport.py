@@ -95,15 +95,18 @@ async def test_an_answer_too_large_is_refused(
         await transport.send(Call("GET", PATH))
 
 
-async def test_cookies_are_not_kept(stub: Any, transport: Transport) -> None:
+async def test_cookies_are_not_kept(stub: Any, credential: ServiceAccount) -> None:
     async def cookie(_: web.Request) -> web.Response:
         response = web.json_response({})
         response.set_cookie("a", "b")
         return response
 
     stub.routes[ROUTE] = [cookie, {}]
+    # By name, since no client keeps the cookies of an address.
+    transport = Transport(stub.url.replace("127.0.0.1", "localhost"), credential, timeout=5)
     await transport.send(Call("GET", PATH))
     await transport.send(Call("GET", PATH))
+    await transport.close()
     assert "Cookie" not in stub.requests[1].headers
 
 
