@@ -8,6 +8,7 @@ from keystile.cli import (
     agent,
     approvals,
     audit,
+    console,
     person,
     policy,
     run,
@@ -34,6 +35,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(audit.app, name="audit")
+app.add_typer(console.app, name="console")
 
 
 def main() -> None:
