@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from keystile.model.errors import RefusedError, UnsafeConfigurationError
+from keystile.store.migrations import HEAD
 
 # How long a writer waits for another process's transaction before the store counts as unavailable.
 _BUSY_MILLISECONDS = 5_000
@@ -135,9 +137,27 @@ def _prepare(file: Path) -> None:
 
     The lock is a file of its own: SQLite's busy timeout does not cover the change to WAL.
     """
+    if _is_current(file):
+        return
     with _locked(file.with_name(f"{file.name}.lock")):
         os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         asyncio.run(_upgrade(file))
+
+
+def _is_current(file: Path) -> bool:
+    """Tell cheaply whether the file needs nothing, as at every start but the first.
+
+    Any doubt is left to the migrations, which say what is wrong.
+    """
+    if not file.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+            revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+            journal = connection.execute("PRAGMA journal_mode").fetchone()
+    except sqlite3.Error:
+        return False
+    return revisions == [(HEAD,)] and journal == ("wal",)
 
 
 @contextmanager

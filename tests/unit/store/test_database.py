@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from keystile.model.errors import RefusedError, UnsafeConfigurationError
+from keystile.store import migrations
 from keystile.store.database import Database
 from keystile.store.tables import metadata, people, sign_in_links
 
@@ -154,5 +157,27 @@ async def test_a_newer_database_is_refused(tmp_path: Path) -> None:
     async with database.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     await database.close()
+    with pytest.raises(UnsafeConfigurationError, match="newer version"):
+        await database.open()
+
+
+def test_the_noted_head_is_the_newest_migration() -> None:
+    from alembic.config import Config  # noqa: PLC0415 - slow, and only needed here
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - the same
+
+    config = Config()
+    folder = Path(migrations.__file__).parent
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("path_separator", "newline")
+    assert ScriptDirectory.from_config(config).get_heads() == [migrations.HEAD]
+
+
+async def test_a_file_of_another_revision_is_not_taken_for_current(tmp_path: Path) -> None:
+    file = tmp_path / "keystile.db"
+    database = Database(f"sqlite+aiosqlite:///{file}")
+    await database.open()
+    await database.close()
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(UnsafeConfigurationError, match="newer version"):
         await database.open()
