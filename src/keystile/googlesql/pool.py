@@ -91,6 +91,7 @@ class EnginePool(TaskRunner):
             slot.cancel()
         await asyncio.gather(*self._slots, return_exceptions=True)
         self._slots = []
+        self._ready = 0
         self._refuse_waiting(_closing())
 
     def stats(self) -> PoolStats:

@@ -144,6 +144,7 @@ async def test_closing_answers_everyone_and_ends_the_workers(start_pool: Any) ->
         assert isinstance(result, RefusedError)
         assert "shutting down" in str(result)
     assert not _alive(pid)
+    assert pool.stats().workers == 0
 
 
 async def test_memory_is_bounded(start_pool: Any) -> None:
