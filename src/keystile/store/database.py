@@ -152,7 +152,9 @@ def _is_current(file: Path) -> bool:
     if not file.exists():
         return False
     try:
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(
+            sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
+        ) as connection:
             revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
             journal = connection.execute("PRAGMA journal_mode").fetchone()
     except sqlite3.Error:
