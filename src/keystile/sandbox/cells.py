@@ -104,7 +104,8 @@ def _interval(value: Any) -> str:
     sign = "-" if months_field >> 31 and months else ""
     seconds, fraction = divmod(abs(micros), _MICROS)
     clock = f"{seconds // 3600}:{seconds // 60 % 60}:{seconds % 60}"
-    tail = f".{fraction:06d}".rstrip("0") if fraction else ""
+    digits = f"{fraction:06d}"
+    tail = "" if not fraction else f".{digits.removesuffix('000')}"
     return f"{sign}{months // 12}-{months % 12} {days} {'-' if micros < 0 else ''}{clock}{tail}"
 
 

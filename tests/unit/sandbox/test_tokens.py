@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+from google.oauth2 import service_account
+from hypothesis import given
+from hypothesis import strategies as st
+from joserfc.jwk import RSAKey
+
+from keystile.model.errors import UnauthenticatedError
+from keystile.sandbox.errors import BadDataError
+from keystile.sandbox.tokens import TokenCheck
+
+_KEY = rsa.generate_private_key(65537, 2048)
+_PEM = serialization.Encoding.PEM
+
+
+def _private_pem() -> bytes:
+    return _KEY.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def _public_pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(_PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _certificate() -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway")])
+    now = dt.datetime.now(dt.UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name)
+    builder = builder.public_key(_KEY.public_key()).serial_number(1).not_valid_before(now)
+    made = builder.not_valid_after(now + dt.timedelta(days=1)).sign(_KEY, hashes.SHA256())
+    return made.public_bytes(_PEM)
+
+
+def _token(**audience: str) -> str:
+    info = {
+        "private_key": _private_pem().decode(),
+        "client_email": "a@example.com",
+        "token_uri": "https://example.com",
+    }
+    made = service_account.Credentials.from_service_account_info(
+        info, always_use_jwt_access=True, **audience
+    )
+    made._create_self_signed_jwt("https://bigquery.googleapis.com/")
+    made.refresh(None)
+    return str(made.token)
+
+
+@pytest.mark.parametrize("pem", [_public_pem(_KEY), _certificate()])
+def test_tokens_as_google_auth_makes_them_are_accepted(tmp_path: Path, pem: bytes) -> None:
+    file = tmp_path / "key.pem"
+    file.write_bytes(pem)
+    assert TokenCheck(file).account(f"Bearer {_token()}") == "a@example.com"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (None, "cannot read the public key"),
+        (b"junk", "is not a PEM public key"),
+        (_private_pem(), "holds a private key"),
+        (_public_pem(ec.generate_private_key(ec.SECP256R1())), "is not an RSA key"),
+    ],
+)
+def test_any_other_file_is_explained(tmp_path: Path, content: bytes | None, text: str) -> None:
+    file = tmp_path / "key.pem"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(BadDataError, match=text):
+        TokenCheck(file)
+
+
+@given(st.text(max_size=60) | st.text(max_size=60).map("Bearer {}".format))
+def test_any_text_is_refused_in_one_way(authorization: str) -> None:
+    check = TokenCheck.__new__(TokenCheck)
+    check._key = RSAKey.import_key(_public_pem(_KEY))
+    with pytest.raises(UnauthenticatedError):
+        check.account(authorization)
