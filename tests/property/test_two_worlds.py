@@ -25,11 +25,11 @@ def court() -> Court:
 
 
 async def test_random_queries_tell_nothing(court: Court) -> None:
-    tally = await try_cases(court, 120, seed=2026)
+    tally = await try_cases(court, 100, seed=2026)
 
     assert tally.leaks == []
     assert tally.outcomes[Outcome.REFUSED] == 0, tally.reasons
-    assert tally.outcomes[Outcome.SAME] > 100, tally.reasons
+    assert tally.outcomes[Outcome.SAME] > 85, tally.reasons
     assert tally.errors < 30
 
 
@@ -45,7 +45,7 @@ async def test_a_planted_bug_is_found(court: Court, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(task, "spliced", _forgets_the_last)
     monkeypatch.setattr(task, "prove", lambda *_: None)
 
-    tally = await try_cases(court, 60, seed=2026)
+    tally = await try_cases(court, 40, seed=2026)
 
     assert tally.leaks, "the proof would not have found a splicer that forgets"
 
@@ -55,7 +55,7 @@ async def test_the_proof_refuses_what_a_planted_bug_lets_through(
 ) -> None:
     monkeypatch.setattr(task, "spliced", _forgets_the_last)
 
-    tally = await try_cases(court, 60, seed=2026)
+    tally = await try_cases(court, 40, seed=2026)
 
     assert tally.leaks == []
     assert tally.outcomes[Outcome.REFUSED] > 0

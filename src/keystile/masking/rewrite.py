@@ -136,6 +136,6 @@ def _refuse_statement(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> 
     words = analysed.facts.statement.replace("_", " ")
     name = f"{column.table}.{'.'.join(column.path)}"
     return RefusedError(
-        f"`{words}` may not use `{name}`, which is masked for you",
-        hint="read masked columns with a SELECT, and leave them out of statements that write",
+        f"`{words}` may not touch a table with columns masked for you, such as `{name}`",
+        hint="read it with a SELECT, which gives masked values",
     )

@@ -1,0 +1,161 @@
+# ruff: noqa: S608 - queries made of a test's own words
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Any
+
+import pytest
+from prove.shop import CUSTOMERS, DATASET, HASH, MASKS, PROJECT, Shop
+from prove.trial import Court
+
+from keystile.analysis.statement import Statement
+from keystile.googlesql.inline import InlineRunner
+from keystile.masking import task
+from keystile.masking.rewrite import Rewriter, Rewritten
+from keystile.masking.splice import ProtectedTable
+from keystile.model.decision import ColumnMask
+from keystile.model.errors import OpaqueQueryError, RefusedError
+from keystile.model.masks import DefaultMask, KeepLastMask, Mask, PatternMask
+from keystile.model.schema import ColumnRef, Field, Parameter, SqlType, Table, TableId, TableKind
+
+STRING = SqlType("STRING")
+
+
+async def rewrite(
+    court: Court, sql: str, masks: tuple[ColumnMask, ...], *parameters: Parameter
+) -> Rewritten:
+    analysed = await court.analyst.analyse(Statement(sql, PROJECT, DATASET, parameters), Shop())
+    return await court.rewriter.rewrite(analysed, masks)
+
+
+async def test_without_masks_the_text_is_untouched(court: Court) -> None:
+    sql = "SELECT  ssn -- mine\nFROM `shop.customers`"
+
+    rewritten = await rewrite(court, sql, ())
+
+    assert rewritten == Rewritten(sql, ())
+
+
+async def test_every_mask_at_once(court: Court) -> None:
+    for sql in ("SELECT * FROM customers", "SELECT COUNT(*) FROM customers JOIN orders USING (id)"):
+        rewritten = await rewrite(court, sql, MASKS)
+
+        assert rewritten.sql.count("SELECT * REPLACE") == 1 + ("orders" in sql)
+
+
+async def test_time_travel_moves_inside(court: Court) -> None:
+    when = "FOR SYSTEM_TIME AS OF TIMESTAMP '2026-01-01 00:00:00+00'"
+
+    rewritten = await rewrite(court, f"SELECT c.ssn FROM customers AS c {when} WHERE TRUE", MASKS)
+
+    assert f"{when})  AS c" in rewritten.sql.replace(") AS c", ")  AS c")
+    assert rewritten.sql.count("SYSTEM_TIME") == 1
+
+
+async def test_keyed_hash_brings_hidden_parameters(court: Court) -> None:
+    own = Parameter("p", STRING, {"value": "x"})
+
+    rewritten = await rewrite(court, "SELECT ssn FROM customers WHERE name = @p", (HASH,), own)
+
+    assert rewritten.parameters[0] is own
+    assert rewritten.hidden_parameters == ("keystile_hash_inner", "keystile_hash_outer")
+    assert {p.name for p in rewritten.parameters[1:]} == set(rewritten.hidden_parameters)
+    assert bytes(range(32)).hex() not in rewritten.sql
+
+
+async def test_keyed_hash_is_hmac(court: Court) -> None:
+    expected = hmac.new(bytes(range(32)), b"x", hashlib.sha256).digest()
+    inner, outer = court.rewriter._pads
+
+    assert hashlib.sha256(outer + hashlib.sha256(inner + b"x").digest()).digest() == expected
+
+
+async def test_keyed_hash_needs_named_parameters(court: Court) -> None:
+    sql = "SELECT ssn FROM customers WHERE name = ?"
+    with pytest.raises(RefusedError, match="named parameters"):
+        await rewrite(court, sql, (HASH,), Parameter("", STRING, {}))
+
+    assert (await rewrite(court, sql, MASKS, Parameter("", STRING, {}))).masked
+
+
+async def test_reserved_parameter_names_are_refused(court: Court) -> None:
+    with pytest.raises(RefusedError, match="reserved"):
+        await rewrite(court, "SELECT 1", (), Parameter("Keystile_hash_inner", STRING, {}))
+
+
+async def test_opaque_is_refused(court: Court) -> None:
+    with pytest.raises(OpaqueQueryError):
+        await rewrite(court, "SELECT 1; SELECT 2", ())
+
+
+@pytest.mark.parametrize("size", [0, 16, 65])
+def test_the_key_has_a_sound_length(size: int) -> None:
+    with pytest.raises(ValueError, match="32 to 64"):
+        Rewriter(InlineRunner.__new__(InlineRunner), b"k" * size)
+
+
+async def test_the_strongest_mask_wins(court: Court) -> None:
+    def mask(kind: Mask, *path: str) -> ColumnMask:
+        return ColumnMask(ColumnRef(CUSTOMERS.id, path), "l", kind)
+
+    several = (
+        mask(KeepLastMask(4), "ssn"),
+        mask(PatternMask("no"), "ssn"),
+        mask(DefaultMask(), "address"),
+        mask(KeepLastMask(2), "address", "city"),
+    )
+
+    sql = (await rewrite(court, "SELECT ssn, address FROM customers", several)).sql
+
+    assert "'no'" in sql
+    assert "RIGHT(" not in sql
+
+
+def test_names_of_columns_cannot_be_captured() -> None:
+    fields = (Field("keystile_row", "STRING"), Field("keystile__row", "STRING"))
+    table = Table(TableId("p", "d", "t"), TableKind.TABLE, fields, "1")
+
+    sql = ProtectedTable(table, {("keystile_row",): DefaultMask()}).subquery()
+
+    alias = sql.rpartition(" AS ")[2]
+    assert alias.lower() not in {field.name for field in fields}
+
+
+ROW = "`acme-shop`.`shop`.`customers`"
+MASKED = "IF(keystile_row.`ssn` IS NULL, NULL, 'x') AS `ssn`"
+GOOD = f"SELECT * REPLACE ({MASKED}) FROM {ROW} AS keystile_row"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "SELECT ssn FROM customers",
+        f"SELECT ssn FROM (SELECT * FROM {ROW} AS keystile_row)",
+        f"SELECT ssn FROM ({GOOD.replace(chr(39) + 'x' + chr(39), 'keystile_row.ssn')})",
+        f"SELECT ssn FROM ({GOOD.replace(chr(39) + 'x' + chr(39), chr(39) + 'y' + chr(39))})",
+        f"SELECT ssn FROM ({GOOD} WHERE keystile_row.ssn > '4')",
+        f"SELECT ssn FROM ({GOOD} ORDER BY keystile_row.ssn)",
+        f"SELECT ssn FROM ({GOOD.replace('SELECT *', 'SELECT keystile_row.ssn AS raw, *')})",
+        f"SELECT ssn FROM ({GOOD}) UNION ALL SELECT ssn FROM customers",
+        f"SELECT (SELECT MAX(ssn) FROM customers) AS ssn FROM ({GOOD})",
+        f"SELECT ssn FROM ({GOOD}) CROSS JOIN ({GOOD})",
+        "SELECT 'x' AS ssn",
+        f"SELECT ssn AS other FROM ({GOOD})",
+        f"SELECT ssn FROM ({GOOD}) WHERE SESSION_USER() = ''",
+    ],
+)
+async def test_proof_refuses_forgeries(
+    court: Court, monkeypatch: pytest.MonkeyPatch, forged: str
+) -> None:
+    mask = (ColumnMask(ColumnRef(CUSTOMERS.id, ("ssn",)), "l", PatternMask("x")),)
+
+    def give(text: str) -> Any:
+        return lambda *_: text
+
+    monkeypatch.setattr(task, "spliced", give(f"SELECT ssn FROM ({GOOD})"))
+    await rewrite(court, "SELECT ssn FROM customers", mask)  # the honest form passes
+
+    monkeypatch.setattr(task, "spliced", give(forged))
+    with pytest.raises(RefusedError):
+        await rewrite(court, "SELECT ssn FROM customers", mask)
