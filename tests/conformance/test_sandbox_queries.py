@@ -185,6 +185,8 @@ def test_columns_are_named_as_bigquery_names_them(client: bigquery.Client) -> No
     (row,) = client.query_and_wait("SELECT STRUCT(4, 5 AS y)")
     assert row[0] == {"_field_1": 4, "y": 5}
     assert _rows(client, "SELECT AS STRUCT 1 AS a, 2") == [(1, 2)]
+    twice = client.query_and_wait("SELECT 1 AS a, 2 AS A, 3 AS a")
+    assert [field.name for field in twice.schema] == ["a", "A_1", "a_2"]
 
 
 def test_pages_hold_all_rows_once(client: bigquery.Client) -> None:
@@ -253,7 +255,11 @@ _ERRORS: list[tuple[str, type[GoogleAPICallError], str]] = [
     ("SELECT * FROM nope.x", NotFound, "Dataset acme-shop:nope was not found"),
     ("SELECT * FROM shop.Customers", NotFound, "shop.Customers"),
     ("SELECT * FROM customers", BadRequest, "must be qualified with a dataset"),
-    ("SELECT 1 AS a, 2 AS A", BadRequest, "Duplicate column names"),
+    ("SELECT 1 AS a, 2 AS a, 3 AS a_1", BadRequest, "not supported by the sandbox"),
+    ("SELECT MAX_BY(id, total) FROM shop.orders", BadRequest, "not supported by the sandbox"),
+    ("SELECT * FROM ML.PREDICT(MODEL m, (SELECT 1))", BadRequest, "not supported by the sandbox"),
+    ("SELECT NO_SUCH(1)", BadRequest, "(?<!sandbox: )Function not found: NO_SUCH"),
+    ("SELECT * FROM shop.__TABLES__", BadRequest, "not supported by the sandbox"),
     ("SELECT @missing", BadRequest, "'missing' not found"),
     ("SELECT * FROM `shop.cust*`", BadRequest, "not supported by the sandbox"),
     ("SELECT * FROM shop.INFORMATION_SCHEMA.TABLES", BadRequest, "not supported by the sandbox"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,6 +42,10 @@ _KINDS = {
     "AuxLoadData": "LOAD_DATA",
 }
 _RESOLVABLE = frozenset(("Query", "Insert", "Update", "Delete", "Merge"))
+
+
+# Wildcard tables, INFORMATION_SCHEMA and `__TABLES__`.
+_META = re.compile(r"\*|^INFORMATION_SCHEMA$|^__", re.IGNORECASE)
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -145,7 +150,7 @@ class Catalog:
             if names.kind not in _RESOLVABLE and "not found" in error.message:
                 # What such a statement changes was not looked up; what it is, is known.
                 return Plan(question, _statement_type(names.kind), names, None, paths)
-            raise InvalidQueryError(names.placed(error.message)) from error
+            raise tasks.honest(InvalidQueryError(names.placed(error.message))) from error
         ids = {str(id_): id_ for _, id_ in paths}
         used = {ids[name]: columns for name, columns in described.used.items()}
         return Plan(
@@ -240,7 +245,7 @@ def _view_question(stored: Stored) -> Question:
 
 
 def _table_id(path: tuple[str, ...], question: Question) -> TableId:
-    if any("*" in name or name.upper() == "INFORMATION_SCHEMA" for name in path):
+    if any(_META.search(name) for name in path):
         raise unsupported(f"the table `{'.'.join(path)}`")
     if not _MIN_PATH <= len(path) <= _MAX_PATH:
         raise InvalidQueryError(f"`{'.'.join(path)}` is not the name of a table")
@@ -261,22 +266,21 @@ def _spelled(
 
 
 def _result_fields(described: tasks.Described) -> tuple[Field, ...]:
-    """Name the columns as BigQuery does: `f0_` … at the top, `_field_1` … inside structs.
+    """Name the columns as BigQuery does: `f0_`, `_field_1` inside structs, `a_1` for a second `a`.
 
-    Raises `InvalidQueryError` for a name that is there twice.
+    Raises `InvalidQueryError` where such a name is there already.
     """
     columns = described.columns
     if described.flat and columns[0][1].kind == "STRUCT":
         columns = columns[0][1].fields
     fields = [_named(field_of(name, type_)) for name, type_ in tasks.named(columns)]
-    seen: set[str] = set()
-    for field in fields:
-        if field.name.lower() in seen:
-            raise InvalidQueryError(
-                "Duplicate column names in the result are not supported. "
-                f"Found duplicate(s): {field.name}"
-            )
-        seen.add(field.name.lower())
+    seen: Counter[str] = Counter()
+    for at, field in enumerate(fields):
+        if repeated := seen[field.name.lower()]:
+            fields[at] = msgspec.structs.replace(field, name=f"{field.name}_{repeated}")
+        seen[field.name.lower()] += 1
+    if len({field.name.lower() for field in fields}) != len(fields):
+        raise unsupported("a name like that which a repeated column name gets")
     return tuple(fields)
 
 

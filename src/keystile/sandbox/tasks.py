@@ -30,6 +30,14 @@ _NOT_BIGQUERY = (
 )
 _PLACE = re.compile(r"\[(\d+):(\d+)\]")
 
+# How the evaluator says that it cannot; and functions that BigQuery has beside GoogleSQL's own.
+_NOT_EVALUABLE = ("Unsupported", "not implemented", "Unimplemented", "content set")
+_MISSING = re.compile(
+    r"unction not found: `?(ml\.|ai\.|(max_by|min_by|contains_substr|search|collate|appends|changes"
+    r"|vector_search|external_query)\b)",
+    re.IGNORECASE,
+)
+
 Column = tuple[str, SqlType]
 
 
@@ -261,7 +269,7 @@ def evaluate(engine: Engine, statement: Statement) -> Rows:
     try:
         answer = engine.call("EvaluateQuery", request, service.EvaluateQueryResponse)
     except InvalidQueryError as error:
-        raise _honest(error) from error
+        raise honest(error) from error
     columns = named(
         [(column.name, protos.sql_type(column.type)) for column in answer.prepared.columns]
     )
@@ -278,10 +286,11 @@ def named(columns: Sequence[Column]) -> list[Column]:
     ]
 
 
-def _honest(error: InvalidQueryError) -> InvalidQueryError:
-    for sign in ("Unsupported", "not implemented", "Unimplemented", "content set"):
-        if sign in error.message:
-            return unsupported(error.message)
+def honest(error: InvalidQueryError) -> InvalidQueryError:
+    """Say where BigQuery would have gone on and only the sandbox ends."""
+    missing = _MISSING.search(error.message)
+    if missing or any(sign in error.message for sign in _NOT_EVALUABLE):
+        return unsupported(error.message)
     return error
 
 
