@@ -41,7 +41,7 @@ async def try_cases(
     court: Court, cases: int, seed: int, *, judge: bool = False, talk: bool = False
 ) -> Tally:
     """Try so many queries of this seed; `judge` finds out of each whether it is benign."""
-    generator = Generator(Random(seed))  # noqa: S311 - reproducible, not secret
+    generator = Generator(Random(seed))
     tally = Tally(Counter(), [], Counter(), 0, 0, 0)
     for case in range(1, cases + 1):
         sql = generator.query()
@@ -59,7 +59,7 @@ async def try_cases(
         )
         if talk and case % 100 == 0:
             counts = {outcome.value: count for outcome, count in tally.outcomes.items()}
-            print(f"{case} of {cases}: {counts}", flush=True)  # noqa: T201 - this program's output
+            print(f"{case} of {cases}: {counts}", flush=True)
     return tally
 
 
@@ -73,9 +73,9 @@ def main() -> int:
     started = time.monotonic()
     tally = asyncio.run(try_cases(new_court(), options.cases, options.seed, judge=True, talk=True))
     for sql in tally.leaks:
-        print(f"LEAK: {sql}")  # noqa: T201 - this program's output
+        print(f"LEAK: {sql}")
     for reason, count in tally.reasons.most_common(10):
-        print(f"{count} times: {reason}")  # noqa: T201 - this program's output
+        print(f"{count} times: {reason}")
     summary = {
         "cases": options.cases,
         "leaks": len(tally.leaks),
@@ -86,7 +86,7 @@ def main() -> int:
         "benign_refused": tally.benign_refused,
         "seconds": round(time.monotonic() - started, 1),
     }
-    print(json.dumps(summary))  # noqa: T201 - this program's output
+    print(json.dumps(summary))
     return 1 if tally.leaks else 0
 
 

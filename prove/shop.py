@@ -106,7 +106,7 @@ def world(secret: int, rows: int = 6) -> list[Content]:
 
     Where a value is NULL and how many elements an array has is open, so it is the same everywhere.
     """
-    open_, hidden = Random(7), Random(secret)  # noqa: S311 - reproducible, not secret
+    open_, hidden = Random(7), Random(secret)
     return [
         Content(CUSTOMERS, [_customer(id_, open_, hidden) for id_ in range(1, rows + 1)]),
         Content(ORDERS, [_order(id_, rows, open_, hidden) for id_ in range(1, rows * 2 + 1)]),
