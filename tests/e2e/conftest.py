@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.support.stack import ROOT, Stack
+
+SHOP = ROOT / "src" / "keystile" / "sandbox" / "sample" / "acme-shop" / "shop"
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One sandbox and one gateway for all tests of a worker that leave both alone."""
+    stack = Stack(tmp_path_factory.mktemp("stack"))
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture
+def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack for one test that does it harm."""
+    stack = Stack(tmp_path_factory.mktemp("own-stack"))
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
+def _rows(table: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (SHOP / f"{table}.ndjson").read_text().splitlines()]
+
+
+@pytest.fixture(scope="session")
+def customers() -> list[dict[str, Any]]:
+    return _rows("customers")
+
+
+@pytest.fixture(scope="session")
+def protected(customers: list[dict[str, Any]]) -> dict[str, str]:
+    """Every protected value of the sample shop, and what it is."""
+    found: dict[str, str] = {}
+    for customer in customers:
+        for column in ("ssn", "email", "phone", "name", "notes"):
+            if customer[column]:
+                found[customer[column]] = column
+        found[customer["address"]["street"]] = "street"
+        found |= {contact["value"]: "contact" for contact in customer["contacts"]}
+    found |= {ticket["body"]: "body" for ticket in _rows("tickets")}
+    return found

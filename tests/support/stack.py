@@ -1,0 +1,365 @@
+"""Sandbox and gateway as real processes on free ports, with real clients and every byte they got.
+
+The sandbox plays BigQuery. Its service-account key is thrown away with the folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Coroutine, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import requests
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from google.auth import crypt, identity_pool, jwt
+from google.cloud import bigquery
+from joserfc import jwt as jose
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, RSAKey
+
+from keystile.config.load import load
+from keystile.identity.agents import Agents
+from keystile.identity.claims import session_id
+from keystile.identity.connection import Connection
+from keystile.identity.people import People
+from keystile.identity.wiring import builtin_issuer
+from keystile.recording.reader import RecordingReader, SessionFilter
+from keystile.recording.replay import Step, steps
+from keystile.store.database import Database
+
+ROOT = Path(__file__).parents[2]
+PROJECT = "acme-shop"
+_START_SECONDS = 60.0
+_JWT = re.compile(rb"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+")
+
+
+class Seen(NamedTuple):
+    """One exchange as a client had it; `text` is the whole body of the answer."""
+
+    method: str
+    path: str
+    status: int
+    text: str
+
+
+class Client(bigquery.Client):  # type: ignore[misc]
+    """The real client, unchanged, which also writes down what it got."""
+
+    seen: list[Seen]
+    session: str
+    oidc_token: str
+
+
+class Stack:
+    """A folder with everything, and the processes that stand on it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make keys and configuration; nothing runs yet."""
+        self.folder = folder
+        self.sandbox_port, self.port, self.console_port = _free_ports(3)
+        self.sandbox_url = f"http://127.0.0.1:{self.sandbox_port}"
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.config = folder / "keystile.yaml"
+        self.data = folder / "data"
+        self.recordings = folder / "recordings"
+        self.log = folder / "gateway.log"
+        self.seen: list[Seen] = []
+        self.key_file, self._processes = folder / "key.json", dict[str, subprocess.Popen[bytes]]()
+        self._pem = _write_key(self.key_file, folder / "public.pem")
+        self._write_policy()
+        self.config.write_text(
+            yaml.safe_dump(
+                {
+                    "gateway": {"port": self.port},
+                    "console": {"port": self.console_port},
+                    "data": str(self.data),
+                    "policy": "policy",
+                    "upstream": {
+                        "endpoint": self.sandbox_url,
+                        "service_account_file": str(self.key_file),
+                    },
+                    "engine": {"workers": 1},
+                    "recording": {"folder": str(self.recordings)},
+                }
+            )
+        )
+        self.settings = load(self.config)
+        asyncio.run(self._register())
+
+    def start(self) -> None:
+        """Start both processes side by side and wait until both answer."""
+        self._spawn("gateway", "serve", "--config", str(self.config))
+        self.start_sandbox()
+        self._wait_until(self._gateway_ready)
+
+    def start_sandbox(self) -> None:
+        """Start the sandbox on its sample data."""
+        sample = ("--sample",) if not (self.folder / "sandbox").exists() else ()
+        self._spawn(
+            "sandbox",
+            "sandbox",
+            *("--data", str(self.folder / "sandbox"), "--port", str(self.sandbox_port)),
+            *("--public-key", str(self.folder / "public.pem"), *sample),
+        )
+        self._wait_until(lambda: requests.get(self.sandbox_url, timeout=5).status_code > 0)
+
+    def start_gateway(self) -> None:
+        """Start the gateway and wait until `/readyz` agrees."""
+        self._spawn("gateway", "serve", "--config", str(self.config))
+        self._wait_until(self._gateway_ready)
+
+    def kill(self, name: str = "gateway") -> None:
+        """Send SIGKILL: the process has no last word."""
+        process = self._processes.pop(name)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def stop(self) -> None:
+        """End both processes."""
+        for process in self._processes.values():
+            process.terminate()
+        for name, process in self._processes.items():
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.kill(name)
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a `keystile` command with this stack's configuration."""
+        command = [sys.executable, "-m", "keystile", *words, "--config", str(self.config)]
+        return subprocess.run(  # noqa: PLW1510 - the caller looks at the exit code
+            command, capture_output=True, text=True, timeout=60, env=_environment()
+        )
+
+    def json(self, *words: str) -> Any:
+        """Run a command that must succeed, and read its JSON."""
+        done = self.run(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def client(self, agent: str, *, token: str = "", audience: str = "") -> Client:
+        """Connect as an agent does: by environment and credential file, with the real exchange.
+
+        Give `token` or `audience` to connect wrongly.
+        """
+        word = uuid4().hex
+        place = Connection(
+            self.folder / "agents" / word, self.url, audience or self.settings.identity.audience
+        )
+        place.write(token or builtin_issuer(self.settings).mint(agent, word))
+        environment = place.environment(PROJECT)
+        credentials = identity_pool.Credentials.from_file(
+            environment["GOOGLE_APPLICATION_CREDENTIALS"]
+        )
+        client = Client(
+            project=PROJECT,
+            credentials=credentials,
+            client_options={"api_endpoint": environment["BIGQUERY_EMULATOR_HOST"]},
+        )
+        client.session, client.seen = session_id(f"{self.url}/issuer", agent, word), []
+        client.oidc_token = (place.folder / "oidc.jwt").read_text()
+        client._http.hooks["response"].append(self._keeper(client))
+        return client
+
+    def token(self, **changes: Any) -> str:
+        """Sign a token with the built-in issuer's own key; a claim of None is left out."""
+        key = ECKey.import_key((self.data / "issuer-key.pem").read_bytes())
+        now = int(time.time())
+        claims = {
+            "iss": f"{self.url}/issuer",
+            "sub": "reader",
+            "aud": self.settings.identity.audience,
+            "iat": now,
+            "exp": now + 600,
+            "jti": uuid4().hex,
+            "sid": uuid4().hex,
+        } | changes
+        header = {"alg": "ES256", "kid": key.thumbprint()}
+        left = {name: value for name, value in claims.items() if value is not None}
+        return jose.encode(header, left, key, algorithms=["ES256"])
+
+    def waiting(self) -> list[Any]:
+        """List what waits for a person, from the store."""
+        pending: list[Any] = self.json("approvals", "list")
+        return pending
+
+    def steps(self, session: str) -> tuple[Step, ...]:
+        """Read a session from the recordings."""
+        reader = RecordingReader(self.recordings)
+        return steps(asyncio.run(_ran(reader.session(session))))
+
+    def sessions(self) -> list[str]:
+        """List every recorded session."""
+        page = asyncio.run(_ran(RecordingReader(self.recordings).sessions(SessionFilter())))
+        return [session.id for session in page.sessions]
+
+    def upstream(self, path: str, token: str = "") -> requests.Response:
+        """Ask the sandbox directly, as the service account or with another token."""
+        bearer = token or self.bearer()
+        url = f"{self.sandbox_url}/bigquery/v2/projects/{PROJECT}/{path}"
+        return requests.get(url, headers={"Authorization": f"Bearer {bearer}"}, timeout=30)
+
+    def upstream_jobs(self) -> list[Any]:
+        """List every job that BigQuery has, by its own account."""
+        jobs: list[Any] = self.upstream("jobs").json()["jobs"]
+        return jobs
+
+    def left_behind(self) -> Iterator[tuple[str, bytes]]:
+        """Yield all that the gateway wrote to disk: store, recordings and log, by name."""
+        for root in (self.data, self.recordings):
+            for file in sorted(root.rglob("*")):
+                # The issuer's key and the masking key have their place here, and only here.
+                if file.is_file() and file.name not in {"masking-key", "issuer-key.pem"}:
+                    yield str(file.relative_to(self.folder)), file.read_bytes()
+        yield self.log.name, self.log.read_bytes()
+
+    def answers(self) -> Iterator[tuple[str, bytes]]:
+        """Yield every answer that any client of this stack has had, headers aside."""
+        for seen in self.seen:
+            yield f"{seen.method} {seen.path}", seen.text.encode()
+
+    def upstream_secrets(self, content: bytes) -> list[str]:
+        """Name what `content` has of the upstream credential or of the masking key."""
+        found = []
+        lines = self._pem.strip().splitlines()[1:-1]
+        if any(line.encode() in content for line in lines):
+            found.append("a line of the private key")
+        masking = (self.data / "masking-key").read_bytes().strip()
+        inner = bytes(byte ^ 0x36 for byte in masking.ljust(64, b"\0"))
+        if any(one in content for one in (masking, inner, inner.hex().encode())):
+            found.append("the masking key")
+        public = RSAKey.import_key((self.folder / "public.pem").read_bytes())
+        for token in set(_JWT.findall(content)):
+            try:
+                jose.decode(token.decode(), public, algorithms=["RS256"])
+            except (JoseError, ValueError):
+                continue
+            found.append("a token signed by the service account")
+        return found
+
+    def _gateway_ready(self) -> bool:
+        return requests.get(f"{self.url}/readyz", timeout=5).ok
+
+    def _spawn(self, name: str, *words: str) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            command = [sys.executable, "-m", "keystile", *words]
+            self._processes[name] = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, env=_environment()
+            )
+
+    def _wait_until(self, holds: Any) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            for name, process in self._processes.items():
+                if process.poll() is not None:
+                    raise AssertionError((self.folder / f"{name}.log").read_text())
+            try:
+                if holds():
+                    return
+            except requests.ConnectionError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError("not ready in time")
+
+    def _keeper(self, client: Client) -> Any:
+        def keep(response: requests.Response, *_: object, **__: object) -> None:
+            method = str(response.request.method)
+            seen = Seen(method, response.request.path_url, response.status_code, response.text)
+            client.seen.append(seen)
+            self.seen.append(seen)
+
+        return keep
+
+    def bearer(self) -> str:
+        """Sign a token as the service account does, which BigQuery accepts."""
+        info = json.loads(self.key_file.read_text())
+        signer = crypt.RSASigner.from_service_account_info(info)
+        now, who = int(time.time()), info["client_email"]
+        aud = "https://bigquery.googleapis.com/"
+        claims = {"iss": who, "sub": who, "aud": aud, "iat": now, "exp": now + 600}
+        token: bytes = jwt.encode(signer, claims)
+        return token.decode()
+
+    def _write_policy(self) -> None:
+        shutil.copytree(ROOT / "examples" / "policy", self.folder / "policy")
+        hurried = {
+            "name": "raw-ssn-in-a-hurry",
+            "agents": {"attributes": {"purpose": "hurry"}},
+            "when": 'query.touches("pii.ssn")',
+            "require_approval": {
+                "from": ["data-stewards"],
+                "count": 1,
+                "expires": "2s",
+                "unmask": ["pii.ssn"],
+            },
+        }
+        text = yaml.safe_dump({"rules": [hurried]})
+        (self.folder / "policy" / "hurry.yaml").write_text(text)
+
+    async def _register(self) -> None:
+        database = Database(self.settings.database_url)
+        await database.open()
+        try:
+            agents, group = Agents(database), ["coding-agents"]
+            for name, purpose in (
+                ("reader", ""),
+                ("stranger", ""),
+                ("support", "support"),
+                ("hurried", "hurry"),
+            ):
+                attributes: Mapping[str, str] = {"purpose": purpose} if purpose else {}
+                await agents.create(name, group, attributes, "tests")
+            await People(database).create("operator", ["data-stewards"])
+        finally:
+            await database.close()
+
+
+async def _ran(work: Coroutine[Any, Any, Any]) -> Any:
+    return await work
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+
+
+def _free_ports(count: int) -> list[int]:
+    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [holder.getsockname()[1] for holder in holders]
+    for holder in holders:
+        holder.close()
+    return ports
+
+
+def _write_key(key_file: Path, public_file: Path) -> str:
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    account = {
+        "type": "service_account",
+        "client_email": "keystile@acme-shop.iam.gserviceaccount.com",
+        "private_key_id": "key-1",
+        "private_key": pem,
+        "token_uri": "https://oauth2.googleapis.com/token",
+    }
+    key_file.write_text(json.dumps(account))
+    key_file.chmod(0o600)
+    public_file.write_bytes(
+        private.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    )
+    return pem
