@@ -14,7 +14,6 @@ from google.oauth2 import service_account
 
 from keystile.googlesql import module
 
-_START = "import typer; from keystile.cli.sandbox import sandbox; typer.run(sandbox)"
 _ACCOUNT = "gateway@acme-shop.example.com"
 _SCOPE = "https://www.googleapis.com/auth/bigquery"
 
@@ -82,7 +81,7 @@ def other_account(tmp_path: Path) -> Account:
 
 @pytest.fixture(scope="session")
 def sandbox_command() -> list[str]:
-    return [sys.executable, "-c", _START]
+    return [sys.executable, "-m", "keystile", "sandbox"]
 
 
 @pytest.fixture(scope="session")
