@@ -16,7 +16,7 @@ from keystile.recording.events import Event, EventKind
 from keystile.upstream.values import JobStatus, Page
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError
-from keystile.wire.schema import parameter_json, schema_json
+from keystile.wire.schema import field_json, parameter_json
 
 
 def intent(principal: Principal, request: QueryRequest, plan: Plan, job: str, at: float) -> Event:
@@ -71,7 +71,7 @@ def done(job: Job, status: JobStatus, first: Page, at: float) -> Event:
     """Tell of a job that ended well, with the first page of its masked rows."""
     body = {
         "state": "done",
-        "schema": schema_json(status.schema)["fields"],
+        "schema": _schema(job.plan, status),
         "rows": first.rows,
         "total_rows": status.total_rows,
         "bytes_processed": status.bytes_processed,
@@ -121,6 +121,19 @@ def _asked(request: QueryRequest) -> dict[str, Any]:
         "sql": request.sql,
         "parameters": [parameter_json(parameter) for parameter in request.parameters],
     }
+
+
+def _schema(plan: Plan, status: JobStatus) -> list[dict[str, Any]]:
+    """Give the result's columns, each with the masked columns that its values come from."""
+    masked = set(plan.masked)
+    sources = {column.name: column.sources for column in plan.facts.output}
+    return [
+        {
+            **field_json(field),
+            "masked": [str(source) for source in sources.get(field.name, ()) if source in masked],
+        }
+        for field in status.schema
+    ]
 
 
 def _decision(decision: Decision) -> dict[str, Any]:

@@ -104,7 +104,8 @@ class OutcomeBody(_Body, frozen=True, kw_only=True):
     """`outcome`: how a job ended, written before the first byte of its result is released.
 
     `state` is `done`, `failed`, `cancelled`, `denied` or `expired`. `schema` is a list of BigQuery
-    fields (`name`, `type`, and `mode` and `fields` where they matter), `rows` the first page as
+    fields (`name`, `type`, and `mode` and `fields` where they matter; `masked` names the masked
+    columns that a field's values come from), `rows` the first page as
     BigQuery's JSON rows, as the agent got them. Times are UTC seconds since the epoch.
     """
 

@@ -114,17 +114,18 @@ def _range_element(item: Mapping[str, object], where: str) -> str:
 
 def schema_json(fields: Sequence[Field]) -> dict[str, object]:
     """Write a `TableSchema`, with types named as BigQuery names them (`INTEGER`, `RECORD` …)."""
-    return {"fields": [_field_json(field) for field in fields]}
+    return {"fields": [field_json(field) for field in fields]}
 
 
-def _field_json(field: Field) -> dict[str, object]:
+def field_json(field: Field) -> dict[str, object]:
+    """Write a `TableFieldSchema`, with the field's type as BigQuery names it."""
     written: dict[str, object] = {
         "name": field.name,
         "type": _LEGACY.get(field.type, field.type),
         "mode": field.mode.value,
     }
     if field.type == "STRUCT":
-        written["fields"] = [_field_json(inner) for inner in field.fields]
+        written["fields"] = [field_json(inner) for inner in field.fields]
     if field.description:
         written["description"] = field.description
     if field.policy_tags:
