@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from keystile.model.facts import OutputColumn
 from keystile.model.schema import Field, Mode, SqlType
 
 
 def result_schema(output: tuple[OutputColumn, ...]) -> tuple[Field, ...]:
-    """Give the result's columns."""
-    return tuple(_field(column.name, column.type) for column in output)
+    """Give the result's columns; a second `a` is `a_1`, as BigQuery names it."""
+    seen: Counter[str] = Counter()
+    fields = []
+    for column in output:
+        repeated = seen[column.name.lower()]
+        seen[column.name.lower()] += 1
+        name = f"{column.name}_{repeated}" if repeated else column.name
+        fields.append(_field(name, column.type))
+    return tuple(fields)
 
 
 def _field(name: str, type_: SqlType) -> Field:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from keystile.analysis.lineage import NOTHING, Value
@@ -41,15 +41,11 @@ def _query(walk: Walk, node: Any) -> tuple[OutputColumn, ...]:
 
 def _outputs(walk: Walk, columns: Any) -> tuple[OutputColumn, ...]:
     found = []
-    unnamed = 0
     for column in columns:
         value = walk.column(column.column)
         walk.use(value, Use.OUTPUT)
-        name = column.name
-        if not name or name.startswith("$"):
-            name, unnamed = f"f{unnamed}_", unnamed + 1  # as BigQuery names them
-        found.append(_output(name, sql_type(column.column.type), value))
-    return tuple(found)
+        found.append((column.name, sql_type(column.column.type), value))
+    return _named(found)
 
 
 def _value_table(walk: Walk, column: Any) -> tuple[OutputColumn, ...]:
@@ -58,15 +54,21 @@ def _value_table(walk: Walk, column: Any) -> tuple[OutputColumn, ...]:
     walk.use(value, Use.OUTPUT)
     type_ = sql_type(column.type)
     if type_.kind != "STRUCT":
-        return (_output("f0_", type_, value),)
-    return tuple(
-        _output(name, inner, value.field(index, name))
-        for index, (name, inner) in enumerate(type_.fields)
-    )
+        return _named([("", type_, value)])
+    fields = enumerate(type_.fields)
+    return _named([(name, inner, value.field(index, name)) for index, (name, inner) in fields])
 
 
-def _output(name: str, type_: SqlType, value: Value) -> OutputColumn:
-    return OutputColumn(name, type_, tuple(sorted(value.sources)))
+def _named(columns: Iterable[tuple[str, SqlType, Value]]) -> tuple[OutputColumn, ...]:
+    """Name what has no name `f0_`, `f1_` and so on, as BigQuery does."""
+    found = []
+    unnamed = 0
+    for given, type_, value in columns:
+        name = given
+        if not name or name.startswith("$"):
+            name, unnamed = f"f{unnamed}_", unnamed + 1
+        found.append(OutputColumn(name, type_, tuple(sorted(value.sources))))
+    return tuple(found)
 
 
 def _create_with_query(walk: Walk, node: Any) -> tuple[OutputColumn, ...]:

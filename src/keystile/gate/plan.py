@@ -18,9 +18,10 @@ _BYTES_FLOOR = 100 << 20
 class Plan(msgspec.Struct, frozen=True):
     """One query as it would run.
 
-    `sql` is the rewritten text. INVARIANT: holds no hidden parameter's value, so it may be stored,
-    shown and recorded. `bytes_estimate` comes from BigQuery's dry run of `sql`. `labels` are those
-    of the columns that the query uses, by the column's full name.
+    `sql` is the rewritten text; `masked` are the columns that it uses and reads masked. INVARIANT:
+    holds no hidden parameter's value, so it may be stored, shown and recorded. `bytes_estimate`
+    comes from BigQuery's dry run of `sql`. `labels` are those of the columns that the query uses,
+    by the column's full name.
     """
 
     facts: QueryFacts

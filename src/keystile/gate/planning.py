@@ -121,12 +121,14 @@ class Planner:
             witness = await self._bigquery.dry_run(query)
         analysed, decision = decided.analysed, decided.decision
         agree(analysed.facts, analysed.schema, witness)
-        self._metrics.masked_columns.inc(len(rewritten.masked))
+        used = {use.column for use in analysed.facts.columns}
+        masked = tuple(column for column in rewritten.masked if column in used)
+        self._metrics.masked_columns.inc(len(masked))
         plan = Plan(
             facts=analysed.facts,
             decision=decision,
             sql=rewritten.sql,
-            masked=rewritten.masked,
+            masked=masked,
             schema=witness.schema,
             bytes_estimate=witness.bytes_processed,
             digest=digest_of(principal, request, rewritten.sql, decision, analysed.tables),

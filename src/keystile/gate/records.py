@@ -126,13 +126,12 @@ def _asked(request: QueryRequest) -> dict[str, Any]:
 def _schema(plan: Plan, status: JobStatus) -> list[dict[str, Any]]:
     """Give the result's columns, each with the masked columns that its values come from."""
     masked = set(plan.masked)
-    sources = {column.name: column.sources for column in plan.facts.output}
+    sources = [set(column.sources) & masked for column in plan.facts.output]
+    if len(sources) != len(status.schema):
+        sources = [masked] * len(status.schema)
     return [
-        {
-            **field_json(field),
-            "masked": [str(source) for source in sources.get(field.name, ()) if source in masked],
-        }
-        for field in status.schema
+        {**field_json(field), "masked": sorted(map(str, behind))}
+        for field, behind in zip(status.schema, sources, strict=True)
     ]
 
 

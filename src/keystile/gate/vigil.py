@@ -15,7 +15,6 @@ from keystile.gate.planning import Planned
 from keystile.gate.recorder import Recorder
 from keystile.model.decision import ApprovalDemand
 from keystile.model.errors import RefusedError, StoppedError
-from keystile.model.principal import Principal
 from keystile.wire.responses import JobError
 
 
@@ -138,17 +137,6 @@ def _verdict(job: Job, requests: tuple[ApprovalRequest, ...]) -> Verdict:
     return Verdict.WAIT if asked.issuperset(job.plan.decision.approvals) else Verdict.ASK
 
 
-def _claims(principal: Principal) -> dict[str, str]:
-    claims = {
-        "issuer": principal.issuer,
-        "subject": principal.subject,
-        "groups": ", ".join(principal.groups),
-        "service_account": principal.service_account,
-        "on_behalf_of": principal.on_behalf_of,
-    }
-    return {name: text for name, text in {**claims, **principal.attributes}.items() if text}
-
-
 def _summary(job: Job, demand: ApprovalDemand) -> Summary:
     plan, request = job.plan, job.request
     masked = {mask.column for mask in plan.decision.masks}
@@ -174,5 +162,5 @@ def _summary(job: Job, demand: ApprovalDemand) -> Summary:
         bytes=plan.bytes_estimate,
         rule=demand.rule,
         reason=reason,
-        claims=_claims(job.principal),
+        claims=job.principal.attributes,
     )

@@ -11,12 +11,12 @@ from keystile.analysis.analysed import Analysed
 from keystile.analysis.resolve import declared
 from keystile.googlesql.task import TaskRunner
 from keystile.masking.sql import HASH_INNER, HASH_OUTER
-from keystile.masking.strength import strongest
 from keystile.masking.task import MASK, MaskedColumn, MaskRequest
 from keystile.model.decision import ColumnMask
 from keystile.model.errors import OpaqueQueryError, RefusedError
 from keystile.model.masks import KeyedHashMask, Mask
 from keystile.model.schema import ColumnRef, Parameter, SqlType
+from keystile.model.strength import most_protective
 
 _BLOCK = 64  # bytes of SHA-256's block, to which HMAC pads its key (RFC 2104 section 2)
 _RESERVED = "keystile_"
@@ -118,7 +118,7 @@ def _strongest(masks: tuple[ColumnMask, ...], analysed: Analysed) -> tuple[Maske
         if mask.column.table in tables:
             several.setdefault(mask.column, []).append(mask.mask)
     return tuple(
-        MaskedColumn(column.table, column.path, strongest(_at_or_above(column, several)))
+        MaskedColumn(column.table, column.path, most_protective(_at_or_above(column, several)))
         for column in sorted(several)
     )
 

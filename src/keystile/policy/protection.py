@@ -9,8 +9,8 @@ import msgspec
 from keystile.model.decision import ColumnMask
 from keystile.model.masks import DefaultMask, Mask
 from keystile.model.schema import ColumnRef, Field, Table, TableId
+from keystile.model.strength import most_protective, rank
 from keystile.policy.labels import Labeller, Path, ancestors, covers
-from keystile.policy.strength import most_protective, rank
 
 _CACHED_TABLES = 4096
 

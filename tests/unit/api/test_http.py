@@ -72,9 +72,15 @@ async def test_a_gzip_bomb_is_refused_in_bounded_memory() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"plain", zlib.compress(b"zlib"), gzip.compress(b"cut", mtime=0)[:-1],
-     gzip.compress(b"two", mtime=0) + gzip.compress(b"members", mtime=0), gzip.compress(b"tail", mtime=0) + b"x"],
-)  # fmt: skip
+    [
+        b"",
+        b"plain",
+        zlib.compress(b"zlib"),
+        gzip.compress(b"cut", mtime=0)[:-1],
+        gzip.compress(b"two", mtime=0) + gzip.compress(b"members", mtime=0),
+        gzip.compress(b"tail", mtime=0) + b"x",
+    ],
+)
 async def test_what_is_not_one_gzip_member_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequestError, match="gzip"):
         await packed(body).body()

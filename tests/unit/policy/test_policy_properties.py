@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from keystile.model.decision import Decision, Effect
 from keystile.model.facts import Action, QueryFacts, Use
+from keystile.model.strength import rank
 from keystile.policy.compile import compile_policy
-from keystile.policy.strength import rank
 
 LABELS = [
     {"label": "pii", "columns": ["email", "address"]},

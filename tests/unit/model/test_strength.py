@@ -14,7 +14,7 @@ from keystile.model.masks import (
     NullMask,
     PatternMask,
 )
-from keystile.policy.strength import most_protective
+from keystile.model.strength import most_protective
 
 STRONGEST_FIRST: list[Mask] = [
     NullMask(),
