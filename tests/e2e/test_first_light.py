@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Callable
@@ -63,10 +64,10 @@ def test_nothing_protected_appears_anywhere(
             answered[sql] = [tuple(row) for row in reader.query_and_wait(sql)]
         except exceptions.GoogleAPICallError as error:
             errors.append(f"{sql}: {error} {error.errors}")
-    assert leaks(protected, "\n".join(errors).encode(), json.dumps) == []
+    assert leaks(protected, "\n".join(errors).encode()) == set()
     for source in (stack.answers(), stack.left_behind()):
         for name, content in source:
-            assert leaks(protected, content, json.dumps) == [], name
+            assert leaks(protected, content) == set(), name
     # What did answer, answered with masks rather than with nothing.
     assert len(answered[CURIOUS[0]]) == 200
     assert "XXX-XX-XXXX" in answered[CURIOUS[0]][0]
@@ -76,14 +77,21 @@ def test_nothing_protected_appears_anywhere(
     assert {row[0] for row in answered[CURIOUS[10]]} == {"XXX-XX-XXXX"}
 
 
-def leaks(protected: dict[str, str], content: bytes, escaped: Callable[[str], str]) -> list[str]:
+def leaks(protected: dict[str, str], content: bytes) -> set[str]:
+    """Name the protected columns of which `content` has a value, in any simple disguise."""
     text = content.decode("utf-8", "replace")
-    found = [what for value, what in protected.items() if value in text]
-    return found + [what for value, what in protected.items() if escaped(value)[1:-1] in text]
+    return {what for value, what in protected.items() if any(d in text for d in disguises(value))}
 
 
-def test_the_search_for_leaks_finds_one(protected: dict[str, str]) -> None:
-    assert leaks(protected, b'{"v":"951-59-0001"}', json.dumps) == ["ssn", "ssn"]
+def disguises(value: str) -> set[str]:
+    raw = value.encode()
+    spelled = {value, value.upper(), value[::-1], json.dumps(value)[1:-1]}
+    return spelled | {raw.hex(), base64.b64encode(raw).decode(), value.replace("-", "")}
+
+
+@pytest.mark.parametrize("said", ["965-30-0002", "965300002", "2000-03-569", "OTY1LTMwLTAwMDI="])
+def test_the_search_for_leaks_finds_one(protected: dict[str, str], said: str) -> None:
+    assert leaks(protected, f'{{"v":"{said}"}}'.encode()) == {"ssn"}
 
 
 REFUSED = {
@@ -205,8 +213,8 @@ def test_an_approved_query_runs_with_what_was_approved(
     client = stack.client("support")
     job = client.query("SELECT ssn, email FROM shop.customers WHERE id = 1")
     assert job.state == "PENDING"
-    (request,) = [one for one in stack.waiting() if one["session"] == client.session]
-    done = stack.run("approvals", "approve", request["id"], "--as", "operator")
+    (request,) = stack.waiting(client.session)
+    done = stack.run("approvals", "approve", request.id, "--as", "operator")
     assert done.returncode == 0, done.stderr
     assert [tuple(row) for row in job.result()] == [(customers[0]["ssn"], "g***@example.com")]
     (step,) = stack.steps(client.session)
@@ -217,9 +225,9 @@ def test_an_approved_query_runs_with_what_was_approved(
 def test_a_denial_reaches_the_client_in_the_approvers_words(stack: Stack) -> None:
     client = stack.client("support")
     job = client.query("SELECT ssn FROM shop.customers WHERE id = 2")
-    (request,) = [one for one in stack.waiting() if one["session"] == client.session]
+    (request,) = stack.waiting(client.session)
     words = ("--comment", "ask for the last four digits")
-    assert stack.run("approvals", "deny", request["id"], "--as", "operator", *words).returncode == 0
+    assert stack.run("approvals", "deny", request.id, "--as", "operator", *words).returncode == 0
     with pytest.raises(
         exceptions.Forbidden, match="denied by `operator`: ask for the last four digits"
     ):
@@ -227,15 +235,13 @@ def test_a_denial_reaches_the_client_in_the_approvers_words(stack: Stack) -> Non
     assert [step.state for step in stack.steps(client.session)] == ["denied"]
 
 
-def test_an_agent_may_not_approve(stack: Stack) -> None:
+def test_a_query_that_its_agent_withdraws_ends_and_asks_nobody_any_more(stack: Stack) -> None:
     client = stack.client("support")
     job = client.query("SELECT ssn FROM shop.customers WHERE id = 3")
-    (request,) = [one for one in stack.waiting() if one["session"] == client.session]
-    assert stack.run("approvals", "approve", request["id"], "--as", "support").returncode == 1
-    job.reload()
-    assert job.state == "PENDING"
+    assert len(stack.waiting(client.session)) == 1
     assert job.cancel()
     assert job.error_result["reason"] == "stopped"
+    assert stack.waiting(client.session) == []
 
 
 def test_a_query_that_nobody_approves_expires(stack: Stack) -> None:

@@ -15,9 +15,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
 import requests
@@ -30,6 +30,7 @@ from joserfc import jwt as jose
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
+from keystile.approvals.requests import ApprovalRequest, Approvals, ApprovalState, Person
 from keystile.config.load import load
 from keystile.identity.agents import Agents
 from keystile.identity.claims import session_id
@@ -42,6 +43,10 @@ from keystile.store.database import Database
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "acme-shop"
+AGENTS = {"reader": "", "stranger": "", "support": "support", "hurried": "hurry"}
+"""Every agent, all in the group `coding-agents`, and its attribute `purpose`."""
+
+ResultT = TypeVar("ResultT")
 _START_SECONDS = 60.0
 _JWT = re.compile(rb"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+")
 
@@ -97,7 +102,7 @@ class Stack:
             )
         )
         self.settings = load(self.config)
-        asyncio.run(self._register())
+        self._with_store(self._register)
 
     def start(self) -> None:
         """Start both processes side by side and wait until both answer."""
@@ -126,6 +131,14 @@ class Stack:
         process = self._processes.pop(name)
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+    def pause(self, name: str) -> None:
+        """Hold a process still; its connections stay open and nothing is answered."""
+        self._processes[name].send_signal(signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """Let a held process go on."""
+        self._processes[name].send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """End both processes."""
@@ -191,10 +204,35 @@ class Stack:
         left = {name: value for name, value in claims.items() if value is not None}
         return jose.encode(header, left, key, algorithms=["ES256"])
 
-    def waiting(self) -> list[Any]:
-        """List what waits for a person, from the store."""
-        pending: list[Any] = self.json("approvals", "list")
-        return pending
+    def waiting(self, session: str = "") -> list[ApprovalRequest]:
+        """List what waits for a person, of one session or of all."""
+
+        async def listed(database: Database) -> tuple[ApprovalRequest, ...]:
+            return await Approvals(database).list(ApprovalState.PENDING)
+
+        return [one for one in self._with_store(listed) if session in {"", one.session}]
+
+    def approve(self, id_: str) -> None:
+        """Vote as `keystile approvals approve` does, without the time that a command takes."""
+        person = Person("operator", ("data-stewards",))
+
+        async def voted(database: Database) -> ApprovalRequest:
+            return await Approvals(database).vote(
+                id_, person, approve=True, comment="", via="cli", now=time.time()
+            )
+
+        self._with_store(voted)
+
+    def _with_store(self, work: Callable[[Database], Coroutine[Any, Any, ResultT]]) -> ResultT:
+        async def opened() -> ResultT:
+            database = Database(self.settings.database_url)
+            await database.open()
+            try:
+                return await work(database)
+            finally:
+                await database.close()
+
+        return asyncio.run(opened())
 
     def steps(self, session: str) -> tuple[Step, ...]:
         """Read a session from the recordings."""
@@ -309,22 +347,12 @@ class Stack:
         text = yaml.safe_dump({"rules": [hurried]})
         (self.folder / "policy" / "hurry.yaml").write_text(text)
 
-    async def _register(self) -> None:
-        database = Database(self.settings.database_url)
-        await database.open()
-        try:
-            agents, group = Agents(database), ["coding-agents"]
-            for name, purpose in (
-                ("reader", ""),
-                ("stranger", ""),
-                ("support", "support"),
-                ("hurried", "hurry"),
-            ):
-                attributes: Mapping[str, str] = {"purpose": purpose} if purpose else {}
-                await agents.create(name, group, attributes, "tests")
-            await People(database).create("operator", ["data-stewards"])
-        finally:
-            await database.close()
+    async def _register(self, database: Database) -> None:
+        agents = Agents(database)
+        for name, purpose in AGENTS.items():
+            attributes: Mapping[str, str] = {"purpose": purpose} if purpose else {}
+            await agents.create(name, ["coding-agents"], attributes, "tests")
+        await People(database).create("operator", ["data-stewards"])
 
 
 async def _ran(work: Coroutine[Any, Any, Any]) -> Any:
