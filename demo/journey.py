@@ -108,11 +108,27 @@ class Journey:
         right = answer.get("error") == "Forbidden" and words in answer["message"]
         return Outcome(right and not self._leaks(answer), _sentence(answer))
 
+    def tokens_fit_one_lock(self) -> Outcome:
+        """Use a token where it was not made for: refused at the gate, and at BigQuery."""
+        folder = self._stack.folder / "connected"
+        self._stack.keystile("agent", "connect", "demo-agent", "--folder", str(folder))
+        subject = (folder / "oidc.jwt").read_text(encoding="ascii").strip()
+        audience = json.loads((folder / "credential.json").read_text(encoding="ascii"))["audience"]
+        elsewhere = self._stack.exchange(subject, "//another-gateway/agents")
+        forged = self._stack.exchange(f"{subject[:-4]}AAAA", audience)
+        granted = self._stack.exchange(subject, audience)
+        upstream = [
+            self._stack.status_upstream(token) for token in (granted["access_token"], subject)
+        ]
+        refused = elsewhere["error"] == "invalid_target" and forged["error"] == "invalid_request"
+        seen = f"{elsewhere['error']}, {forged['error']}, BigQuery says {upstream}"
+        return Outcome(refused and upstream == [401, 401], seen)
+
     def recorded_and_replayed(self) -> Outcome:
         """Find it all in the recording: each query, decision, approver and masked row."""
         steps = []
         for session in self._stack.keystile_json("sessions", "list")["sessions"]:
-            steps += self._stack.keystile_json("sessions", "show", session["id"])
+            steps += self._stack.keystile_json("sessions", "show", session["id"])["steps"]
         seen = {str(step.get("sql")) for step in steps}
         told = json.dumps(steps)
         complete = {MASKED, PREDICATE, SCHEMA_CHANGE, UNPARSABLE, UNKNOWN, RAW, DENIED} <= seen
@@ -157,6 +173,7 @@ STEPS: tuple[Callable[[Journey], Outcome], ...] = (
     Journey.unknown_table_refused,
     Journey.approval_waits_then_runs,
     Journey.denial_reaches_the_client,
+    Journey.tokens_fit_one_lock,
     Journey.recorded_and_replayed,
     Journey.recording_is_whole,
 )
@@ -258,7 +275,7 @@ def _answer(agent: Any, patience: float | None = 90) -> dict[str, Any]:
 def _tried(step: Callable[[Journey], Outcome], journey: Journey) -> Outcome:
     try:
         return step(journey)
-    except (RuntimeError, KeyError, ValueError, TimeoutError) as error:
+    except Exception as error:  # noqa: BLE001 - a step that breaks is a step that failed
         return Outcome(ok=False, seen=f"{type(error).__name__}: {error}")
 
 

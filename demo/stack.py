@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -57,6 +58,33 @@ class Stack(NamedTuple):
         words = [sys.executable, "-m", "keystile", *arguments]
         at = words.index("--") if "--" in words else len(words)
         return [*words[:at], "--config", str(self.config), *words[at:]]
+
+    def exchange(self, subject_token: str, audience: str) -> dict[str, Any]:
+        """Ask the token endpoint for a gateway token, as Google's clients do (RFC 8693)."""
+        form = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "requested_token_type": "urn:ietf:params:oauth:token-type:access_token",
+            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "subject_token": subject_token,
+            "audience": audience,
+        }
+        try:
+            with urlopen(f"{self.gateway}/v1/token", urlencode(form).encode(), timeout=10) as reply:
+                answer: dict[str, Any] = json.load(reply)
+        except HTTPError as refusal:
+            answer = json.load(refusal)
+        return answer
+
+    def status_upstream(self, token: str) -> int:
+        """Go past the gateway to BigQuery's stand-in with a token, and give the HTTP status."""
+        address = f"{self.sandbox}/bigquery/v2/projects/{PROJECT}/datasets"
+        request = Request(address, headers={"Authorization": f"Bearer {token}"})
+        try:
+            with urlopen(request, timeout=10) as reply:
+                status: int = reply.status
+        except HTTPError as refusal:
+            status = refusal.code
+        return status
 
     def agent(self, name: str, *queries: str) -> subprocess.Popen[str]:
         """Start the sample agent under `keystile run`; it prints one JSON line a query."""
