@@ -21,7 +21,7 @@ from stack import PROJECT, Stack, running
 out = Console(highlight=False)
 
 MASKED = "SELECT id, name, email, ssn FROM shop.customers ORDER BY id LIMIT 3"
-PREDICATE = "SELECT COUNT(*) AS found FROM shop.customers WHERE ssn LIKE '9%'"
+PREDICATE = 'SELECT COUNT(*) AS found FROM shop.customers WHERE ssn LIKE "9%"'
 SCHEMA_CHANGE = "CREATE TABLE shop.copy AS SELECT * FROM shop.customers"
 UNPARSABLE = "SELEC ssn FROM shop.customers"
 UNKNOWN = "SELECT * FROM shop.nowhere"
@@ -232,14 +232,14 @@ def interactive() -> int:
 
 
 def _say_what_to_try(stack: Stack) -> None:
-    keystile = Path(sys.executable).with_name("keystile")
+    agent = Path(__file__).with_name("agent.py")
     lines = (
-        f"export KEYSTILE_CONFIG={stack.config}",
-        f"{keystile} approvals list",
-        f"{keystile} sessions list",
-        f"{keystile} policy explain --agent demo-agent --project {PROJECT} --sql '{MASKED}'",
-        f"{keystile} run --agent demo-agent --project {PROJECT} -- python YOUR_PROGRAM.py",
-        f"{keystile} audit verify",
+        f"export PATH={Path(sys.executable).parent}:$PATH KEYSTILE_CONFIG={stack.config}",
+        "keystile approvals list",
+        "keystile sessions list",
+        f"keystile policy explain --agent demo-agent --project {PROJECT} --sql '{PREDICATE}'",
+        f"keystile run --agent demo-agent --project {PROJECT} -- python {agent} '{PREDICATE}'",
+        "keystile audit verify",
     )
     out.print("or in another terminal, while this one runs:")
     for line in lines:
