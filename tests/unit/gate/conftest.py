@@ -14,7 +14,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from keystile.approvals.requests import ApprovalRequest, Approvals, ApprovalState, Person
+from keystile.approvals.requests import Approvals, ApprovalState, Person
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.jobs import Job, JobState, JobStore
@@ -248,14 +248,16 @@ class Bench:
         self.planner.ask_people()
         return await replica.gate.insert(self.principal(), self.request(**more))
 
-    async def vote(self, *, approve: bool = True, comment: str = "ticket 7") -> ApprovalRequest:
+    async def vote(self, *, approve: bool = True, comment: str = "ticket 7") -> None:
         """Decide on everything that waits."""
-        person = Person("operator", ("data-stewards",))
         for request in await self.approvals.list(ApprovalState.PENDING):
-            voted = await self.approvals.vote(
-                request.id, person, approve=approve, comment=comment, via="cli", now=time.time()
-            )
-        return voted
+            await self.vote_on(request.id, approve=approve, comment=comment)
+
+    async def vote_on(self, id_: str, *, approve: bool = True, comment: str = "") -> None:
+        person = Person("operator", ("data-stewards",))
+        await self.approvals.vote(
+            id_, person, approve=approve, comment=comment, via="cli", now=time.time()
+        )
 
     async def job(self, view: JobView) -> Job:
         return await self.replicas[-1].jobs.owned(self.principal().key, "acme-shop", view.job_id)

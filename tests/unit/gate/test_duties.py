@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+import pytest
+
+from keystile.gate.jobs import JobState
+
+
+async def test_an_approved_job_runs_once_with_the_approved_text(bench: Any, one: Any) -> None:
+    view = await bench.waiting(one)
+    assert view.state == "PENDING"
+    await one.watch()
+    assert bench.bigquery.started == []
+    await bench.vote()
+    await one.watch()
+    await one.watch()
+    assert bench.bigquery.texts == [bench.rewritten]
+    assert (await bench.job(view)).outcome is not None
+    assert bench.kinds == ["intent", "approval_requested", "approval_decided", "outcome"]
+    (vote,) = bench.events[2].body["votes"]
+    assert (vote["person"], vote["comment"], vote["via"]) == ("operator", "ticket 7", "cli")
+
+
+async def test_a_denial_is_the_jobs_end_in_the_approvers_words(bench: Any, one: Any) -> None:
+    view = await bench.waiting(one)
+    await bench.vote(approve=False, comment="ask for less")
+    await one.watch()
+    job = await bench.job(view)
+    assert job.error.reason == "accessDenied"
+    assert "denied by `operator`: ask for less (rule `raw-ssn`, request `" in job.error.message
+    assert bench.events[-1].body["state"] == "denied"
+    assert bench.bigquery.started == []
+
+
+async def test_a_request_that_nobody_answers_expires(bench: Any, one: Any) -> None:
+    bench.planner.ask_people(msgspec.structs.replace(bench.demand, expires_seconds=0))
+    view = await one.gate.insert(bench.principal(), bench.request())
+    await one.watch()
+    job = await bench.job(view)
+    assert "nobody approved the query in time" in job.error.message
+    assert bench.events[-1].body["state"] == "expired"
+    assert bench.bigquery.started == []
+
+
+async def test_every_demand_must_be_met(bench: Any, one: Any) -> None:
+    second = msgspec.structs.replace(bench.demand, rule="second-rule")
+    bench.planner.ask_people(bench.demand, second)
+    view = await one.gate.insert(bench.principal(), bench.request())
+    first, other = await bench.approvals.list()
+    for request in (first, other):
+        await one.watch()
+        assert (await bench.job(view)).state is JobState.PENDING
+        await bench.vote_on(request.id)
+    await one.watch()
+    assert (await bench.job(view)).outcome is not None
+
+
+@pytest.mark.parametrize("change", ["etag", "policy"])
+async def test_a_change_between_approval_and_release_asks_again(
+    bench: Any, one: Any, change: str
+) -> None:
+    view = await bench.waiting(one)
+    await bench.vote()
+    setattr(bench.planner, change, "changed")
+    await one.watch()
+    assert bench.bigquery.started == []
+    assert (await bench.job(view)).state is JobState.PENDING
+    old, new = await bench.approvals.for_job((await bench.job(view)).id)
+    assert (old.state, new.state) == ("approved", "pending")
+    assert old.digest != new.digest
+    await bench.vote()
+    await one.watch()
+    assert len(bench.bigquery.started) == 1
+
+
+async def test_a_query_that_outgrew_what_was_approved_does_not_run(bench: Any, one: Any) -> None:
+    view = await bench.waiting(one)
+    await bench.vote()
+    bench.planner.bytes = 200 << 20
+    await one.watch()
+    assert bench.bigquery.started == []
+    assert "would read 209,715,200 bytes by now" in (await bench.job(view)).error.message
+
+
+async def test_two_replicas_release_a_job_once(bench: Any, one: Any) -> None:
+    two = await bench.replica()
+    views = [await bench.waiting(one) for _ in range(4)]
+    await bench.vote()
+    await asyncio.gather(one.watch(), two.watch(), one.watch(), two.watch())
+    assert len(bench.bigquery.started) == len(set(bench.bigquery.started)) == 4
+    for view in views:
+        assert (await bench.job(view)).outcome is not None
+    assert bench.kinds.count("outcome") == 4
+
+
+async def test_a_job_that_died_before_people_were_asked_is_asked_for(bench: Any, one: Any) -> None:
+    bench.planner.ask_people()
+
+    async def killed(_job: Any) -> None:
+        raise asyncio.CancelledError
+
+    one.vigil.ask = killed
+    with pytest.raises(asyncio.CancelledError):
+        await one.gate.insert(bench.principal(), bench.request())
+    assert await bench.approvals.list() == ()
+    two = await bench.replica()
+    await two.watch()
+    assert len(await bench.approvals.list()) == 1
+
+
+async def test_a_live_replicas_job_is_not_taken_over(bench: Any, one: Any) -> None:
+    bench.bigquery.hold = True
+    await one.gate.insert(bench.principal(), bench.request())
+    await bench.bigquery.began.wait()
+    two = await bench.replica()
+    await two.duties._keep_and_take()
+    assert two.duties._carried == {}
+
+
+async def test_leases_are_renewed_until_the_job_ends(bench: Any, one: Any) -> None:
+    bench.bigquery.hold = True
+    view = await one.gate.insert(bench.principal(), bench.request())
+    await bench.bigquery.began.wait()
+    later = (await bench.job(view)).created_at + 16
+    two = await bench.replica()
+    await one.jobs.renew(list(one.duties._carried), later)
+    assert await two.jobs.claim(later + 10, (JobState.RUNNING,)) == []
+    assert len(await two.jobs.claim(later + 16, (JobState.RUNNING,))) == 1
+
+
+async def test_a_decision_that_cannot_be_recorded_is_carried_out_later(bench: Any) -> None:
+    bench.lease_seconds = 0.0
+    one = await bench.replica()
+    view = await bench.waiting(one)
+    await bench.vote(approve=False, comment="no")
+    await one.log.close()
+    with pytest.raises(Exception, match="recording"):
+        await one.watch()
+    two = await bench.replica()
+    await two.take_over()
+    await two.watch()
+    assert bench.bigquery.started == []
+    assert "denied by" in (await bench.job(view)).error.message
+
+
+async def test_the_watch_survives_any_fault(
+    bench: Any, one: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keystile.gate.duties._TICK_SECONDS", 0.01)
+    faults = [ValueError("boom"), bench.outage()]
+    real = one.jobs.pending
+
+    async def pending() -> Any:
+        if faults:
+            raise faults.pop()
+        return await real()
+
+    one.jobs.pending = pending
+    view = await bench.waiting(one)
+    await bench.vote()
+    running = asyncio.ensure_future(one.duties.run())
+    job = await one.duties.wait(await bench.job(view), 5)
+    running.cancel()
+    assert faults == []
+    assert job.outcome is not None
+
+
+async def test_waiting_ends_as_soon_as_this_replica_ends_the_job(bench: Any, one: Any) -> None:
+    bench.bigquery.hold = True
+    view = await one.gate.insert(bench.principal(), bench.request())
+    await bench.bigquery.began.wait()
+    started = time.monotonic()
+    asyncio.get_running_loop().call_later(0.05, bench.bigquery.finish)
+    job = await one.duties.wait(await bench.job(view), 10)
+    assert job.state is JobState.DONE
+    assert time.monotonic() - started < 0.4
