@@ -26,7 +26,7 @@ from keystile.googlesql.frames import (
     failed,
     framed,
 )
-from keystile.googlesql.inline import stopped, too_slow
+from keystile.googlesql.inline import stopped, too_deep, too_slow
 from keystile.googlesql.task import AnswerT, RequestT, Task, TaskRunner
 from keystile.model.errors import (
     InvalidRequestError,
@@ -109,7 +109,10 @@ class EnginePool(TaskRunner):
         result = await job.result
         if isinstance(result, Failed):
             raise error_of(result)
-        return msgspec.msgpack.decode(result.answer, type=task.answer)
+        try:
+            return msgspec.msgpack.decode(result.answer, type=task.answer)
+        except RecursionError:
+            raise too_deep() from None
 
     async def _keep_serving(self, worker: Process) -> None:
         """One slot's life: its worker, and the ones that come after it."""
@@ -143,6 +146,10 @@ class EnginePool(TaskRunner):
         except TimeoutError:
             result = failed(too_slow(self._limits))
             await _end(worker)
+        except RecursionError:
+            # The worker follows types that are nested deeper than this process reads.
+            result = failed(too_deep())
+            await _end(worker)
         except (OSError, EOFError, msgspec.DecodeError):
             result = failed(stopped())
             await _end(worker)
@@ -166,22 +173,23 @@ class EnginePool(TaskRunner):
 
     async def _started(self) -> Process:
         """Start a worker and wait until it is ready."""
-        worker = await asyncio.create_subprocess_exec(
-            *_command(self._folder, self._limits),
-            stdin=PIPE,
-            stdout=PIPE,
-            cwd="/",
-            env={},  # INVARIANT: no secret of the gateway's environment reaches a worker
-            start_new_session=True,  # a Ctrl-C is for the gateway, which ends its workers itself
-        )
+        try:
+            worker = await asyncio.create_subprocess_exec(
+                *_command(self._folder, self._limits),
+                stdin=PIPE,
+                stdout=PIPE,
+                cwd="/",
+                env={},  # INVARIANT: no secret of the gateway's environment reaches a worker
+                start_new_session=True,  # a Ctrl-C is for the gateway, which ends its workers
+            )
+        except OSError as error:  # no process, memory or descriptor is left
+            raise _unstartable() from error
         try:
             async with asyncio.timeout(_START_SECONDS):
                 msgspec.msgpack.decode(await _receive(worker), type=Ready)
         except (OSError, EOFError, TimeoutError, msgspec.DecodeError) as error:
             await _end(worker)
-            raise RefusedError(
-                "the SQL analyser could not be started", hint="see the gateway's log"
-            ) from error
+            raise _unstartable() from error
         except asyncio.CancelledError:
             await _end(worker)
             raise
@@ -214,6 +222,8 @@ def _order(task: Task[Any, Any], request: Any) -> bytes:
             "the query holds half of a surrogate pair, which is no character",
             hint="send it as valid Unicode",
         ) from error
+    except RecursionError:
+        raise too_deep() from None
     if len(order) > FRAME_LIMIT:
         raise RefusedError("the query is too large to analyse", hint="make it shorter")
     return order
@@ -240,6 +250,10 @@ async def _end(worker: Process) -> None:
     if worker.returncode is None:
         worker.kill()
     await worker.wait()
+
+
+def _unstartable() -> RefusedError:
+    return RefusedError("the SQL analyser could not be started", hint="see the gateway's log")
 
 
 def _closing() -> RefusedError:

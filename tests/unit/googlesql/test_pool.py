@@ -251,6 +251,41 @@ async def test_a_pool_that_cannot_start_says_so(
         await EnginePool(EngineLimits(), tmp_path).start()
 
 
+@pytest.mark.parametrize("depth", [150, 400, 2000])
+async def test_an_answer_nested_too_deeply_to_read_does_not_end_its_slot(
+    start_pool: Any, depth: int
+) -> None:
+    pool = await start_pool(workers=1)
+    async with asyncio.timeout(30):
+        try:
+            await pool.run(tasks.TYPES, f"SELECT {'STRUCT(' * depth}1{')' * depth}")
+        except RefusedError as error:
+            assert "nested too deeply" in error.message  # noqa: PT017 -- shallow ones are answered
+        assert await pool.run(tasks.TYPES, "select 1") == INT64
+
+
+async def test_a_machine_without_room_for_a_worker_does_not_end_its_slot(
+    start_pool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = await start_pool(workers=1)
+    command, room = pool_module._command, False
+
+    def crowded(*arguments: Any) -> list[str]:
+        if not room:
+            raise BlockingIOError("no more processes")
+        return command(*arguments)
+
+    monkeypatch.setattr(pool_module, "_command", crowded)
+    with pytest.raises(RefusedError, match="stopped the analyser"):
+        await pool.run(tasks.DIE, 1)
+    behind = asyncio.ensure_future(pool.run(tasks.TYPES, "select 1"))
+    with pytest.raises(RefusedError, match="could not be started"):
+        await behind
+    room = True
+    async with asyncio.timeout(30):
+        assert await pool.run(tasks.TYPES, "select 1") == INT64
+
+
 async def test_nobody_waits_for_a_worker_that_cannot_start_again(
     start_pool: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
