@@ -1,0 +1,169 @@
+"""The real analysis, policy and masking; only BigQuery is played."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keystile.analysis.analyst import Analyst
+from keystile.config.policy_folder import read_policy
+from keystile.gate.planning import Planner, refuse_denied
+from keystile.googlesql.inline import InlineRunner
+from keystile.masking.rewrite import Rewriter
+from keystile.model.decision import Decision, Effect, Reason
+from keystile.model.errors import InvalidQueryError, NotFoundError, RefusedError
+from keystile.model.principal import Principal
+from keystile.model.schema import Field, Table, TableId, TableKind
+from keystile.policy.compile import compile_policy
+from keystile.telemetry.metrics import Metrics
+from keystile.upstream.values import DryRun, UpstreamQuery
+from keystile.wire.requests import QueryRequest
+
+CUSTOMERS = Table(
+    TableId("acme-shop", "shop", "customers"),
+    TableKind.TABLE,
+    (Field("id", "INT64"), Field("name", "STRING"), Field("ssn", "STRING")),
+    "e1",
+)
+READER = Principal("https://issuer.example", "s", "Demo_Agent", "run-1", groups=("coding-agents",))
+SSN = (Field("ssn", "STRING"),)
+
+
+class FakeBigQuery:
+    """Knows one table, and says of every query what `says` says."""
+
+    def __init__(self) -> None:
+        self.asked: list[TableId] = []
+        self.dry_runs: list[UpstreamQuery] = []
+        self.says = DryRun("SELECT", (CUSTOMERS.id,), SSN, 1234, "EU")
+
+    async def table(self, id: TableId) -> Table:  # noqa: A002 - the word of the port
+        self.asked.append(id)
+        if id != CUSTOMERS.id:
+            raise NotFoundError(f"Not found: Table {id}, says BigQuery in words of its own")
+        return CUSTOMERS
+
+    async def dry_run(self, query: UpstreamQuery) -> DryRun:
+        self.dry_runs.append(query)
+        return self.says
+
+
+@pytest.fixture(scope="session")
+def runner() -> InlineRunner:
+    return InlineRunner()
+
+
+@pytest.fixture
+def bigquery() -> FakeBigQuery:
+    return FakeBigQuery()
+
+
+@pytest.fixture
+def planner(runner: InlineRunner, bigquery: Any) -> Planner:
+    policy = compile_policy(read_policy(Path(__file__).parents[3] / "examples" / "policy"))
+    rewriter = Rewriter(runner, bytes(range(32)))
+    return Planner(Analyst(runner, 262_144), lambda: policy, rewriter, bigquery, Metrics())
+
+
+def asked(sql: str, **more: Any) -> QueryRequest:
+    return QueryRequest(sql, "acme-shop", **more)
+
+
+async def planned(planner: Planner, request: QueryRequest, who: Principal = READER) -> Any:
+    return await planner.plan(who, request, await planner.decide(who, request))
+
+
+async def test_a_plan_masks_at_read_and_is_dry_run_in_exactly_its_own_text(
+    planner: Planner, bigquery: FakeBigQuery
+) -> None:
+    plan, query, location = await planned(planner, asked("SELECT ssn FROM shop.customers"))
+    assert "XXX-XX-XXXX" in plan.sql
+    assert bigquery.dry_runs == [query]
+    assert query.sql == plan.sql
+    assert [str(column) for column in plan.masked] == ["acme-shop.shop.customers.ssn"]
+    assert plan.labels == {"acme-shop.shop.customers.ssn": ("pii.ssn",)}
+    assert (plan.bytes_estimate, location) == (1234, "EU")
+
+
+async def test_masked_columns_that_a_query_does_not_use_are_not_counted(
+    planner: Planner, bigquery: FakeBigQuery
+) -> None:
+    bigquery.says = DryRun("SELECT", (CUSTOMERS.id,), (Field("id", "INT64"),), 1)
+    plan, _, _ = await planned(planner, asked("SELECT id FROM shop.customers"))
+    assert plan.masked == ()
+
+
+async def test_the_same_request_makes_the_same_plan(planner: Planner) -> None:
+    request = asked("SELECT ssn FROM shop.customers")
+    first, second = [await planned(planner, request) for _ in range(2)]
+    assert first.plan.digest == second.plan.digest
+
+
+async def test_no_hidden_value_is_in_the_plan(planner: Planner, bigquery: FakeBigQuery) -> None:
+    bigquery.says = DryRun("SELECT", (CUSTOMERS.id,), (Field("name", "STRING"),), 1)
+    plan, query, _ = await planned(planner, asked("SELECT name FROM shop.customers"))
+    hidden = [p for p in query.parameters if p.name in query.hidden]
+    assert len(hidden) == 2
+    for parameter in hidden:
+        assert str(parameter.value["value"]) not in repr(plan)
+        assert str(parameter.value["value"]) not in repr(query)
+
+
+async def test_a_witness_that_disagrees_is_refused(
+    planner: Planner, bigquery: FakeBigQuery
+) -> None:
+    secret = TableId("acme-shop", "payroll", "salaries")
+    bigquery.says = DryRun("SELECT", (CUSTOMERS.id, secret), SSN, 1)
+    with pytest.raises(RefusedError, match="do not read this query alike"):
+        await planned(planner, asked("SELECT ssn FROM shop.customers"))
+
+
+async def test_a_hidden_table_looks_absent_and_bigquery_is_not_asked(
+    planner: Planner, bigquery: FakeBigQuery
+) -> None:
+    said = []
+    for name in ("payroll.salaries", "shop.nothing"):
+        with pytest.raises(NotFoundError) as error:
+            await planner.decide(READER, asked(f"SELECT * FROM {name}"))  # noqa: S608 - a test's
+        said.append(str(error.value).replace(name, "NAME"))
+    assert said[0] == said[1]
+    assert [str(table) for table in bigquery.asked] == ["acme-shop.shop.nothing"]
+
+
+async def test_deciding_sends_no_query(planner: Planner, bigquery: FakeBigQuery) -> None:
+    decided = await planner.decide(READER, asked("DROP TABLE shop.customers"))
+    assert decided.decision.effect is Effect.DENY
+    with pytest.raises(InvalidQueryError):
+        await planner.decide(READER, asked("SELEC 1"))
+    assert bigquery.dry_runs == []
+
+
+async def test_the_default_dataset_gives_names_their_meaning(planner: Planner) -> None:
+    request = asked("SELECT ssn FROM customers", default_dataset="shop")
+    assert (await planner.decide(READER, request)).decision.effect is Effect.ALLOW
+    elsewhere = asked(
+        "SELECT ssn FROM customers", default_dataset="shop", default_project="other-project"
+    )
+    with pytest.raises(NotFoundError, match=r"other-project:shop\.customers"):
+        await planner.decide(READER, elsewhere)
+
+
+async def test_what_an_agent_writes_into_labels_does_not_reach_bigquery(
+    planner: Planner, bigquery: FakeBigQuery
+) -> None:
+    request = asked("SELECT ssn FROM shop.customers", labels={"note": "hello"})
+    await planned(planner, request)
+    assert bigquery.dry_runs[0].labels == {"keystile-agent": "demo-agent"}
+
+
+def test_a_denial_tells_every_reason_with_its_rule() -> None:
+    reasons = (
+        Reason("a", Effect.DENY, "first reason."),
+        Reason("b", Effect.DENY, "second reason"),
+    )
+    words = r"first reason \(rule `a`\); second reason \(rule `b`\)"
+    with pytest.raises(RefusedError, match=words):
+        refuse_denied(Decision(Effect.DENY, reasons, "p1"))
+    refuse_denied(Decision(Effect.ALLOW, reasons, "p1"))

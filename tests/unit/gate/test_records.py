@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from keystile.gate import records
+from keystile.model.errors import RefusedError
+from keystile.model.facts import OutputColumn
+from keystile.model.schema import ColumnRef, Field, Parameter, SqlType
+from keystile.recording.events import (
+    ApprovalDecidedBody,
+    ApprovalRequestedBody,
+    Event,
+    IntentBody,
+    OutcomeBody,
+    PageBody,
+    RefusedBody,
+)
+from keystile.upstream.values import JobStatus, Page
+from keystile.wire.responses import JobError
+
+ROW = {"f": [{"v": "1"}]}
+RAW = (msgspec.Raw(msgspec.json.encode(ROW)),)
+
+
+def read(event: Event, body: type[Any]) -> Any:
+    """Read an event as a reader of the recording does, who must know every field."""
+    stored = msgspec.json.decode(msgspec.json.encode(event), type=Event)
+    assert set(stored.body) <= {field.name for field in msgspec.structs.fields(body)}
+    return msgspec.convert(stored.body, body)
+
+
+def test_an_intent_tells_what_was_asked_and_what_will_run(bench: Any) -> None:
+    number = Parameter("n", SqlType("INT64"), {"value": "1"})
+    request = bench.request(parameters=(number,), job_id="j1")
+    plan = msgspec.structs.replace(bench.a_job().plan, masked=(ColumnRef(bench.table, ("ssn",)),))
+    event = records.intent(bench.principal(), request, plan, "id-1", 5.0)
+    assert (event.session, event.agent, event.job) == ("run-1", "demo-agent", "id-1")
+    body = read(event, IntentBody)
+    assert (body.sql, body.rewritten_sql) == (request.sql, bench.rewritten)
+    assert body.parameters[0]["name"] == "n"
+    assert body.masked == ("acme-shop.shop.customers.ssn",)
+    assert body.tables == ("acme-shop.shop.customers",)
+    assert (body.decision.effect, body.decision.policy_digest) == ("allow", "p1")
+    assert (body.request["job_id"], body.digest) == ("j1", "d1")
+
+
+def test_a_refusal_tells_the_clients_words(bench: Any) -> None:
+    error = RefusedError("refused", hint="ask a steward")
+    event = records.refused(bench.principal(), bench.request(), error, None, 5.0)
+    body = read(event, RefusedBody)
+    assert (body.reason, body.message, body.decision) == (
+        "accessDenied",
+        "refused; ask a steward",
+        None,
+    )
+
+
+def test_an_outcome_has_the_rows_as_they_came(bench: Any) -> None:
+    status = JobStatus(done=True, schema=(Field("id", "INT64"),), total_rows=1)
+    page = Page(RAW, "", 1, status.schema)
+    body = read(records.done(bench.a_job(), status, page, 5.0), OutcomeBody)
+    assert body.state == "done"
+    assert body.rows == (ROW,)
+    assert body.schema[0]["name"] == "id"
+
+
+def masked_by(bench: Any, output: tuple[OutputColumn, ...], width: int) -> list[tuple[str, ...]]:
+    ssn, day = (ColumnRef(bench.table, (name,)) for name in ("ssn", "day"))
+    plan = bench.a_job().plan
+    facts = msgspec.structs.replace(plan.facts, output=output)
+    job = bench.a_job(plan=msgspec.structs.replace(plan, facts=facts, masked=(ssn, day)))
+    status = JobStatus(done=True, schema=(Field("x", "STRING"),) * width, total_rows=0)
+    body = read(records.done(job, status, Page((), "", 0, status.schema), 5.0), OutcomeBody)
+    return [tuple(column["masked"]) for column in body.schema]
+
+
+def test_an_outcome_says_which_columns_come_from_masked_ones(bench: Any) -> None:
+    ssn, id_ = (ColumnRef(bench.table, (name,)) for name in ("ssn", "id"))
+    text = SqlType("STRING")
+    output = (OutputColumn("x", text, (id_,)), OutputColumn("x", text, (id_, ssn)))
+    assert masked_by(bench, output, 2) == [(), ("acme-shop.shop.customers.ssn",)]
+
+
+def test_a_result_of_another_width_counts_as_masked_in_every_column(bench: Any) -> None:
+    names = ("acme-shop.shop.customers.day", "acme-shop.shop.customers.ssn")
+    assert masked_by(bench, (), 2) == [names, names]
+
+
+def test_a_bad_end_has_its_error_and_no_rows(bench: Any) -> None:
+    error = JobError.of(RefusedError("denied"))
+    body = read(records.ended(bench.a_job(), "denied", error, 5.0), OutcomeBody)
+    assert (body.state, body.error.message, body.rows) == ("denied", "denied", ())
+
+
+def test_a_page_tells_where_it_starts(bench: Any) -> None:
+    body = read(records.page(bench.a_job(), 40, RAW, 5.0), PageBody)
+    assert (body.start, body.rows) == (40, (ROW,))
+
+
+async def test_approvals_are_told_with_who_and_why(bench: Any, one: Any) -> None:
+    job = bench.a_job()
+    await bench.waiting(one)
+    (request,) = await bench.approvals.list()
+    asked = read(records.approval_requested(job, request), ApprovalRequestedBody)
+    assert (asked.request, asked.demand["rule"]) == (request.id, "raw-ssn")
+    await bench.vote()
+    (request,) = await bench.approvals.list()
+    decided = read(records.approval_decided(job, request, 5.0), ApprovalDecidedBody)
+    (vote,) = decided.votes
+    assert (decided.state, vote.person, vote.comment) == ("approved", "operator", "ticket 7")

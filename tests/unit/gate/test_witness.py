@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from keystile.gate.witness import agree
+from keystile.model.errors import RefusedError
+from keystile.model.facts import Action, QueryFacts
+from keystile.model.schema import Field, Mode, TableId
+from keystile.upstream.values import DryRun
+
+TABLE, OTHER = TableId("p", "d", "t"), TableId("p", "d", "secret")
+SCHEMA = (Field("id", "INT64"), Field("tags", "STRING", Mode.REPEATED))
+FACTS = QueryFacts("SELECT", (Action.READ,), reads=(TABLE,))
+
+
+def said(**changes: Any) -> DryRun:
+    values: dict[str, Any] = {
+        "statement_type": "SELECT",
+        "referenced_tables": (TABLE,),
+        "schema": SCHEMA,
+        "bytes_processed": 1,
+    }
+    return DryRun(**(values | changes))
+
+
+def test_two_who_say_the_same_agree() -> None:
+    agree(FACTS, SCHEMA, said())
+
+
+def test_descriptions_and_nullability_do_not_matter() -> None:
+    described = (Field("id", "INT64", Mode.REQUIRED, description="key"), SCHEMA[1])
+    agree(FACTS, SCHEMA, said(schema=described))
+
+
+DISAGREEMENTS = {
+    "another statement": ({"statement_type": "SCRIPT"}, "`SCRIPT` there and `SELECT` here"),
+    "one table more": ({"referenced_tables": (TABLE, OTHER)}, "differ in `p.d.secret`"),
+    "one table less": ({"referenced_tables": ()}, "differ in `p.d.t`"),
+    "another table": ({"referenced_tables": (OTHER,)}, "`p.d.secret`, `p.d.t`"),
+    "one column more": ({"schema": (*SCHEMA, Field("ssn", "STRING"))}, "columns differ"),
+    "another order": ({"schema": SCHEMA[::-1]}, "columns differ"),
+    "another name": ({"schema": (Field("ssn", "INT64"), SCHEMA[1])}, "columns differ"),
+    "another type": ({"schema": (Field("id", "STRING"), SCHEMA[1])}, "columns differ"),
+    "no array": ({"schema": (SCHEMA[0], Field("tags", "STRING"))}, "columns differ"),
+}
+
+
+@pytest.mark.parametrize("case", DISAGREEMENTS)
+def test_a_disagreement_is_refused(case: str) -> None:
+    changes, words = DISAGREEMENTS[case]
+    with pytest.raises(RefusedError, match="do not read this query alike") as error:
+        agree(FACTS, SCHEMA, said(**changes))
+    assert words in str(error.value)
+
+
+def test_a_statement_that_is_no_query_has_no_columns_to_compare() -> None:
+    facts = QueryFacts("INSERT", (Action.WRITE,), reads=(OTHER,), writes=(TABLE,))
+    agree(facts, (), said(statement_type="INSERT", schema=()))
+    with pytest.raises(RefusedError):
+        agree(facts, (), said(statement_type="MERGE", schema=()))
