@@ -109,6 +109,13 @@ def test_a_made_up_command_or_option_would_be_noticed() -> None:
     assert not _is_real(["keystile", "sessions", "replay", "x", "--backwards"])
 
 
+def test_the_rules_in_the_readme_are_those_of_the_examples() -> None:
+    rules = (ROOT / "examples" / "policy" / "rules.yaml").read_text(encoding="utf-8")
+    quoted = re.findall(r"^```yaml\n(  - name:.*?)^```$", _text(PAGES[0]), re.DOTALL | re.MULTILINE)
+    assert len(quoted) == 3
+    assert all(rule in rules for rule in quoted)
+
+
 @each_page
 def test_files_that_a_page_names_exist(page: Path) -> None:
     for named in re.findall(r"`((?:src|tests|demo|prove|examples|docs)/[^`\s]*)`", _prose(page)):
