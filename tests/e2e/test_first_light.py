@@ -271,7 +271,7 @@ def test_the_upstream_credential_appears_nowhere(stack: Stack) -> None:
     list(client.list_tables("shop"))
     client.get_table("shop.customers")
     pages = ("metrics", "readyz", "healthz", "issuer/.well-known/openid-configuration")
-    for page in (*pages, "issuer/jwks.json", "v1/token", "nothing"):
+    for page in (*pages, "issuer/jwks", "v1/token", "nothing"):
         answer = requests.get(f"{stack.url}/{page}", timeout=10)
         assert stack.upstream_secrets(answer.content) == []
         assert stack.upstream_secrets(str(answer.headers).encode()) == []

@@ -15,6 +15,8 @@ from __future__ import annotations
 import time
 from uuid import uuid4
 
+import msgspec
+
 from keystile.gate import records
 from keystile.gate.jobs import Job, JobOutcome, JobState, JobStore
 from keystile.gate.pages import PageCache
@@ -88,7 +90,7 @@ class Pipeline:
             state=_first_state(dry_run=request.dry_run, waits=waits),
             created_at=now,
         )
-        await self._recorder.record(records.intent(principal, request, plan, job.id, now))
+        await self._recorder.record(records.intent(job, now))
         if request.dry_run:
             return job, None
         await self._jobs.add(job)
@@ -181,16 +183,14 @@ class Pipeline:
         if planned.plan.decision.effect is Effect.REQUIRE_APPROVAL:
             await self._ask_again(job, planned)
             return None
-        now = time.time()
-        event = records.intent(job.principal, job.request, planned.plan, job.id, now)
-        await self._recorder.record(event)
+        replanned = msgspec.structs.replace(job, plan=planned.plan)
+        await self._recorder.record(records.intent(replanned, time.time()))
         await self._jobs.move(job, state=JobState.READY, plan=planned.plan)
         return planned.query
 
     async def _ask_again(self, job: Job, planned: Planned) -> None:
-        now = time.time()
-        event = records.intent(job.principal, job.request, planned.plan, job.id, now)
-        await self._recorder.record(event)
+        replanned = msgspec.structs.replace(job, plan=planned.plan)
+        await self._recorder.record(records.intent(replanned, time.time()))
         await self._jobs.move(job, state=JobState.PENDING, plan=planned.plan)
         await self._vigil.ask(await self._jobs.get(job.id))
 

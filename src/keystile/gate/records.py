@@ -19,8 +19,9 @@ from keystile.wire.responses import JobError
 from keystile.wire.schema import field_json, parameter_json
 
 
-def intent(principal: Principal, request: QueryRequest, plan: Plan, job: str, at: float) -> Event:
+def intent(job: Job, at: float) -> Event:
     """Tell of a query that is about to run or to wait."""
+    request, plan = job.request, job.plan
     body = {
         **_asked(request),
         "statement": plan.facts.statement,
@@ -33,12 +34,12 @@ def intent(principal: Principal, request: QueryRequest, plan: Plan, job: str, at
         "bytes_estimate": plan.bytes_estimate,
         "request": {
             "project": request.project,
-            "job_id": request.job_id,
-            "location": request.location,
+            "job_id": job.job_id,
+            "location": job.location,
             "dry_run": request.dry_run,
         },
     }
-    return _event(EventKind.INTENT, principal, job, at, body)
+    return _event(EventKind.INTENT, job.principal, job.id, at, body)
 
 
 def refused(

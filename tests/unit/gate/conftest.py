@@ -120,7 +120,7 @@ class FakePlanner:
     def __init__(self) -> None:
         self.effect = Effect.ALLOW
         self.approvals: tuple[ApprovalDemand, ...] = ()
-        self.etag = "e1"
+        self.column = "id"
         self.policy = "p1"
         self.bytes = 1000
         self.decide_fails: KeystileError | None = None
@@ -139,7 +139,7 @@ class FakePlanner:
     async def plan(self, principal: Principal, request: QueryRequest, decided: Decided) -> Planned:
         if self.plan_fails:
             raise self.plan_fails
-        table = Table(TABLE, TableKind.TABLE, FIELDS, self.etag)
+        table = Table(TABLE, TableKind.TABLE, (Field(self.column, "INT64"),), "e1")
         plan = Plan(
             facts=QueryFacts("SELECT", (Action.READ,), reads=(TABLE,)),
             decision=decided.decision,

@@ -59,7 +59,7 @@ async def test_every_demand_must_be_met(bench: Any, one: Any) -> None:
     assert (await bench.job(view)).outcome is not None
 
 
-@pytest.mark.parametrize("change", ["etag", "policy"])
+@pytest.mark.parametrize("change", ["column", "policy"])
 async def test_a_change_between_approval_and_release_asks_again(
     bench: Any, one: Any, change: str
 ) -> None:

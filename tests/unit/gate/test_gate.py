@@ -59,6 +59,7 @@ async def test_a_job_id_is_used_once_by_its_owner(bench: Any, one: Any) -> None:
     await done(bench, one, job_id="j1")
     with pytest.raises(DuplicateError, match="Already Exists: Job acme-shop:j1"):
         await one.gate.insert(bench.principal(), bench.request(job_id="j1"))
+    assert bench.kinds == ["intent", "outcome"]
     assert len(bench.bigquery.started) == 1
     await one.gate.insert(bench.principal("stranger"), bench.request(job_id="j1"))
 

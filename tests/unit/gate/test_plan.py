@@ -8,7 +8,7 @@ import pytest
 from keystile.gate.plan import bytes_ceiling, digest_of
 from keystile.model.decision import Decision, Effect
 from keystile.model.principal import Principal
-from keystile.model.schema import Parameter, SqlType, Table, TableId, TableKind
+from keystile.model.schema import Field, Parameter, SqlType, Table, TableId, TableKind
 from keystile.wire.requests import QueryRequest
 
 WHO = Principal("https://issuer.example", "s", "demo-agent", "run-1", groups=("a", "b"))
@@ -48,7 +48,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "on whose behalf": {"principal": replaced(WHO, on_behalf_of="developer")},
     "the service account": {"principal": replaced(WHO, service_account="x@example.com")},
     "the policy": {"decision": replaced(DECISION, policy_digest="p2")},
-    "a table's etag": {"tables": (replaced(TABLE, etag="e2"),)},
+    "a table's columns": {"tables": (replaced(TABLE, fields=(Field("ssn", "STRING"),)),)},
+    "a table's kind": {"tables": (replaced(TABLE, kind=TableKind.VIEW),)},
     "the tables": {"tables": ()},
 }
 
@@ -69,6 +70,8 @@ def test_what_changes_nothing_keeps_the_approval() -> None:
     assert digest(tables=(TABLE, other)) == digest(tables=(other, TABLE))
     assert digest(principal=replaced(WHO, groups=("b", "a"))) == digest()
     assert digest(principal=replaced(WHO, session="run-2")) == digest()
+    # New rows change an etag too; an approval of a table in use would never hold.
+    assert digest(tables=(replaced(TABLE, etag="e2"),)) == digest()
     assert digest(request=replaced(ASKED, job_id="j", timeout_ms=1)) == digest()
 
 

@@ -33,9 +33,10 @@ def read(event: Event, body: type[Any]) -> Any:
 
 def test_an_intent_tells_what_was_asked_and_what_will_run(bench: Any) -> None:
     number = Parameter("n", SqlType("INT64"), {"value": "1"})
-    request = bench.request(parameters=(number,), job_id="j1")
     plan = msgspec.structs.replace(bench.a_job().plan, masked=(ColumnRef(bench.table, ("ssn",)),))
-    event = records.intent(bench.principal(), request, plan, "id-1", 5.0)
+    request = bench.request(parameters=(number,))
+    job = bench.a_job(id="id-1", plan=plan, request=request, job_id="j1", location="EU")
+    event = records.intent(job, 5.0)
     assert (event.session, event.agent, event.job) == ("run-1", "demo-agent", "id-1")
     body = read(event, IntentBody)
     assert (body.sql, body.rewritten_sql) == (request.sql, bench.rewritten)
@@ -43,7 +44,12 @@ def test_an_intent_tells_what_was_asked_and_what_will_run(bench: Any) -> None:
     assert body.masked == ("acme-shop.shop.customers.ssn",)
     assert body.tables == ("acme-shop.shop.customers",)
     assert (body.decision.effect, body.decision.policy_digest) == ("allow", "p1")
-    assert (body.request["job_id"], body.digest) == ("j1", "d1")
+    assert (body.request["location"], body.digest) == ("EU", "d1")
+
+
+def test_an_intent_tells_the_job_id_that_the_client_gets_though_it_chose_none(bench: Any) -> None:
+    job = bench.a_job(request=bench.request(request_id="r1"), job_id="job_1")
+    assert read(records.intent(job, 5.0), IntentBody).request["job_id"] == "job_1"
 
 
 def test_a_refusal_tells_the_clients_words(bench: Any) -> None:
