@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from keystile.api.app import Api
 from keystile.api.ports import Check
 from keystile.approvals.requests import Approvals
 from keystile.config.policy_folder import read_policy
-from keystile.config.settings import Settings
+from keystile.config.settings import Listener, Settings
 from keystile.console.app import console_app
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
@@ -35,7 +36,12 @@ from keystile.googlesql.pool import EnginePool
 from keystile.googlesql.task import TaskRunner
 from keystile.identity import wiring
 from keystile.masking.rewrite import Rewriter
-from keystile.model.errors import KeystileError, RecordingUnavailableError, RefusedError
+from keystile.model.errors import (
+    KeystileError,
+    RecordingUnavailableError,
+    RefusedError,
+    UnsafeConfigurationError,
+)
 from keystile.policy.compile import compile_policy
 from keystile.policy.policy import Policy
 from keystile.recording.log import RecordingLog
@@ -112,9 +118,21 @@ async def planning(
 
 
 def masking_key(settings: Settings) -> bytes:
-    """Read the key of keyed hashes; made once in the data folder where none is configured."""
-    if settings.masking_key_file:
-        return SecretFile(settings.path(settings.masking_key_file)).read().strip()
+    """Read the key of keyed hashes; made once in the data folder where none is configured.
+
+    Raises `UnsafeConfigurationError` for a key that is too short to be safe, or too long.
+    """
+    file = settings.path(settings.masking_key_file or _made_masking_key(settings))
+    key = SecretFile(file).read().strip()
+    if not 32 <= len(key) <= 64:  # noqa: PLR2004 - HMAC-SHA-256 asks for 32, its block holds 64
+        raise UnsafeConfigurationError(
+            f"the masking key in `{file}` is {len(key)} bytes long, not 32 to 64",
+            hint="make one with `openssl rand -hex 32`",
+        )
+    return key
+
+
+def _made_masking_key(settings: Settings) -> str:
     file = settings.data_folder / "masking-key"
     settings.data_folder.mkdir(parents=True, exist_ok=True)
     if not file.exists():
@@ -128,7 +146,7 @@ def masking_key(settings: Settings) -> bytes:
             pass
         finally:
             half.unlink()
-    return SecretFile(file).read().strip()
+    return str(file)
 
 
 async def serve(settings: Settings, ready: asyncio.Event) -> None:
@@ -234,18 +252,16 @@ async def _run(  # noqa: PLR0913, PLR0917 - everything that runs side by side
     policy: PolicySource,
     ready: asyncio.Event,
 ) -> None:
-    servers = (
-        _server(api, settings.gateway.host, settings.gateway.port, lifespan="off"),
-        _server(console, settings.console.host, settings.console.port, lifespan="on"),
-    )
+    sockets = [_listening(settings.gateway), _listening(settings.console)]
+    servers = (_server(api, lifespan="off"), _server(console, lifespan="on"))
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, _stop, servers)
     background = [asyncio.ensure_future(duties.run()), asyncio.ensure_future(policy.follow())]
     try:
         async with asyncio.TaskGroup() as group:
-            for server in servers:
-                group.create_task(server.serve())
+            for server, listening in zip(servers, sockets, strict=True):
+                group.create_task(server.serve(sockets=[listening]))
             while not all(server.started for server in servers):
                 if any(server.should_exit for server in servers):
                     break
@@ -258,12 +274,25 @@ async def _run(  # noqa: PLR0913, PLR0917 - everything that runs side by side
         await asyncio.gather(*background, return_exceptions=True)
 
 
-def _server(app: Any, host: str, port: int, *, lifespan: Any) -> _Server:
+def _listening(listener: Listener) -> socket.socket:
+    family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((listener.host, listener.port))
+    except OSError as error:
+        listening.close()
+        raise UnsafeConfigurationError(
+            f"cannot listen on `{listener.host}:{listener.port}`: {error.strerror}",
+            hint="choose another port, or stop what has it",
+        ) from error
+    return listening
+
+
+def _server(app: Any, *, lifespan: Any) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
-            host=host,
-            port=port,
             lifespan=lifespan,
             access_log=False,
             log_config=None,

@@ -41,11 +41,10 @@ class Walk(Expressions):
     def table(self, node: Any, *, written: bool = False) -> Table | None:
         """Bind the columns of a table; those of a written one need not be read."""
         table = self._tables.get(node.table.full_name)
-        if table is None or node.read_as_row_type or has(node, "lock_mode"):
+        odd = ("lock_mode", "for_system_time_expr")
+        if table is None or node.read_as_row_type or any(has(node, field) for field in odd):
             self.doubt(f"table `{node.table.full_name or node.table.name}`", node)
             return None
-        if has(node, "for_system_time_expr"):
-            self.used(node.for_system_time_expr, Use.ARGUMENT)
         for column in inherited(node, "column_list"):
             value = of_column(table, column.name)
             if value is None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -20,7 +20,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Listener(Section, frozen=True, kw_only=True):
-    """Where a server listens. Port 0 takes a free one."""
+    """Where a server listens."""
 
     host: Text = "127.0.0.1"
     port: Port

@@ -31,6 +31,7 @@ class _Listener:
     def __init__(self) -> None:
         self._topics: set[str] = set()
         self._any = asyncio.Event()
+        self.greeted = False
 
     def tell(self, topic: str) -> None:
         self._topics.add(topic)
@@ -115,4 +116,18 @@ class Live:
                     self._seen[topic] = value
                     for listener in self._listeners:
                         listener.tell(topic)
+            self._greet()
             await asyncio.sleep(_LOOK_SECONDS)
+
+    def _greet(self) -> None:
+        """Have a new listener's page fetched once more, now that changes from here on are seen.
+
+        What changed between the making of the page and the first look would be missed otherwise.
+        """
+        if len(self._seen) < len(self._looks):
+            return
+        for listener in self._listeners:
+            if not listener.greeted:
+                listener.greeted = True
+                for topic in self._looks:
+                    listener.tell(topic)

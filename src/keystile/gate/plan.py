@@ -44,7 +44,9 @@ def digest_of(
     """Name exactly what an approval authorises, as a SHA-256.
 
     It covers the rewritten text, the parameters, the defaults, who asks with which claims, the
-    policy, and the etag of each table. The byte estimate has a ceiling of its own: `bytes_ceiling`.
+    policy, and the schema of each table. Not its etag, which at BigQuery changes with the rows:
+    an approval of a table in use would never fit. The byte estimate has a ceiling of its own:
+    `bytes_ceiling`.
     """
     covered = (
         sql,
@@ -53,7 +55,10 @@ def digest_of(
         (principal.key, principal.agent, sorted(principal.groups), principal.service_account),
         (sorted(principal.attributes.items()), principal.on_behalf_of),
         decision.policy_digest,
-        sorted((str(table.id), table.etag) for table in tables),
+        [
+            msgspec.structs.replace(table, etag="")
+            for table in sorted(tables, key=lambda table: table.id)
+        ],
     )
     return hashlib.sha256(msgspec.json.encode(covered, order="deterministic")).hexdigest()
 

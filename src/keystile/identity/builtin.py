@@ -68,14 +68,14 @@ class BuiltinIssuer:
         """
         return {
             "issuer": self.url,
-            "jwks_uri": f"{self.url}/jwks.json",
+            "jwks_uri": f"{self.url}/jwks",
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": [_ALGORITHM],
         }
 
     def jwks(self) -> dict[str, Any]:
-        """Give the document of `/issuer/jwks.json`: public members only."""
+        """Give the document of `/issuer/jwks`: public members only."""
         public = dict(self._key.as_dict(private=False))
         return {"keys": [public | {"kid": self._key_id, "use": "sig", "alg": _ALGORITHM}]}
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from keystile.analysis.tree import descendants, kind
-from keystile.googlesql.protos import has, inherited, unwrapped
+from keystile.analysis.tree import kind
+from keystile.googlesql.protos import inherited, unwrapped
 from keystile.model.errors import RefusedError
 
 
@@ -42,10 +42,7 @@ def prove(statement: Any, templates: Mapping[str, Template], expected: int) -> N
 
 
 def normal(node: Any) -> bytes:
-    """Give a form that equal trees share: no places in the text, columns numbered from one.
-
-    The time that a table is read at is left out: it is no part of any column.
-    """
+    """Give a form that equal trees share: no places in the text, columns numbered from one."""
     copy = type(node)()
     copy.CopyFrom(node)
     numbers: dict[int, int] = {}
@@ -54,9 +51,8 @@ def normal(node: Any) -> bytes:
         if message.DESCRIPTOR.name == "ResolvedColumnProto":
             message.column_id = numbers.setdefault(message.column_id, len(numbers) + 1)
             message.ClearField("table_name")  # the alias around the subquery; the number counts
-        for field in ("parse_location_range", "for_system_time_expr"):
-            if field in fields:
-                message.ClearField(field)
+        if "parse_location_range" in fields:
+            message.ClearField("parse_location_range")
     encoded: bytes = copy.SerializeToString(deterministic=True)
     return encoded
 
@@ -87,9 +83,7 @@ class _Found:
     def _is_masked(self, projection: Any) -> bool:
         scan = unwrapped(projection.input_scan)
         template = self._templates.get(scan.table.full_name) if _is_read(scan) else None
-        if template is None or not _is_constant_time(scan):
-            return False
-        if normal(projection) != template.projection:
+        if template is None or normal(projection) != template.projection:
             return False
         columns = inherited(scan, "column_list")
         self.raw |= {column.column_id for column in columns if column.name in template.columns}
@@ -98,13 +92,6 @@ class _Found:
 
 def _is_read(scan: Any) -> bool:
     return kind(scan) == "ResolvedTableScan"
-
-
-def _is_constant_time(scan: Any) -> bool:
-    if not has(scan, "for_system_time_expr"):
-        return True
-    nodes = descendants(unwrapped(scan.for_system_time_expr))
-    return not any(kind(node) in {"ResolvedColumnRef", "ResolvedSubqueryExpr"} for node in nodes)
 
 
 def _messages(message: Any) -> Iterator[Any]:

@@ -24,7 +24,7 @@ class ProtectedTable(msgspec.Struct, frozen=True):
     table: Table
     masks: dict[Path, Mask]
 
-    def subquery(self, system_time: str = "") -> str:
+    def subquery(self) -> str:
         """Give the query that reads the table masked, in the table's own columns and types."""
         names = _fresh(self.table.fields)
         row = f"{names}_row"
@@ -38,7 +38,7 @@ class ProtectedTable(msgspec.Struct, frozen=True):
         path = ".".join(quoted(part) for part in (table.project, table.dataset, table.table))
         replaced = ", ".join(items)
         # Names stand in backticks and values are literals; the proof resolves the result anew.
-        return f"SELECT * REPLACE ({replaced}) FROM {path} AS {row}{system_time}"  # noqa: S608
+        return f"SELECT * REPLACE ({replaced}) FROM {path} AS {row}"  # noqa: S608
 
     @property
     def columns(self) -> frozenset[str]:
@@ -60,7 +60,7 @@ def spliced(sql: str, tree: Any, scans: Iterable[Scan], protected: Iterable[Prot
             continue
         table = wanted.pop(span(node.path_expr) or Span(-1, -1), None)
         if table:
-            edits += _edits(sql, node, table)
+            edits.append(_edit(node, table))
     if wanted:
         missed = next(iter(wanted.values())).table.id
         raise RefusedError(
@@ -70,17 +70,11 @@ def spliced(sql: str, tree: Any, scans: Iterable[Scan], protected: Iterable[Prot
     return splice(sql, edits)
 
 
-def _edits(sql: str, node: Any, table: ProtectedTable) -> list[Edit]:
+def _edit(node: Any, table: ProtectedTable) -> Edit:
     _check_plain(node, table)
-    edits = []
-    system_time = ""
-    if has(node, "for_system_time"):
-        place = _place(node.for_system_time)
-        system_time = " " + sql.encode()[place.start : place.end].decode()
-        edits.append(Edit(*place, ""))
     alias = "" if has(node, "alias") else f" AS {quoted(identifiers(node.path_expr)[-1])}"
     place = _place(node.path_expr)
-    return [*edits, Edit(*place, f"({table.subquery(system_time)}){alias}")]
+    return Edit(*place, f"({table.subquery()}){alias}")
 
 
 def _check_plain(node: Any, table: ProtectedTable) -> None:
@@ -92,8 +86,6 @@ def _check_plain(node: Any, table: ProtectedTable) -> None:
             for operator in inherited(node, "postfix_operators")
             for inner in descendants(operator)
         ),
-        "a subquery in FOR SYSTEM_TIME": has(node, "for_system_time")
-        and any(kind(inner) == "ASTQuery" for inner in descendants(node.for_system_time)),
     }
     for what, is_there in parts.items():
         if is_there:

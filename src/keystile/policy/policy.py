@@ -90,7 +90,7 @@ class Policy:
 
         Where not, the table must look absent. Conditions about the query count as met here.
         """
-        return any(
+        return not _is_hidden(table.dataset) and any(
             rule.scope is None or rule.scope.holds(table)
             for rule in self._permitting(principal, context)
         )
@@ -99,7 +99,7 @@ class Policy:
         self, principal: Principal, project: str, dataset: str, context: Context
     ) -> bool:
         """Tell whether some rule allows the principal anything in the dataset."""
-        return any(
+        return not _is_hidden(dataset) and any(
             rule.scope is None or rule.scope.reaches(project, dataset)
             for rule in self._permitting(principal, context)
         )
@@ -233,6 +233,15 @@ class _Question:
             ),
         )
         return self._conditions.activation(self._principal, facts, touched, self._context)
+
+
+def _is_hidden(dataset: str) -> bool:
+    """Tell whether a dataset is one of BigQuery's own, which no policy can open.
+
+    INVARIANT: in the datasets whose names begin with `_` the results of all agents lie, and the
+    gateway's own account could read them all; `INFORMATION_SCHEMA` tells of everybody's jobs.
+    """
+    return dataset.startswith("_") or dataset.upper() == "INFORMATION_SCHEMA"
 
 
 def _used_columns(facts: QueryFacts) -> Iterator[ColumnRef]:

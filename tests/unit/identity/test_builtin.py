@@ -28,7 +28,7 @@ def test_its_documents_verify_its_tokens(tmp_path: Path) -> None:
     assert (token.claims["sub"], token.claims["sid"]) == ("bot", "run-1")
     assert token.claims["aud"] == "//keystile/agents"
     assert token.claims["exp"] - token.claims["iat"] == 900
-    assert issuer.discovery()["jwks_uri"] == URL + "/jwks.json"
+    assert issuer.discovery()["jwks_uri"] == URL + "/jwks"
 
 
 def test_the_private_key_is_in_no_document_and_in_a_private_file(tmp_path: Path) -> None:

@@ -80,10 +80,8 @@ function listen() {
     light.textContent = text;
     document.getElementById("not-live").hidden = state === "on";
   };
-  stream.addEventListener("open", () => {
-    show("on", "Live");
-    changed(); // What happened between this page's making and now.
-  });
+  // The server's first word after this tells what happened since the page was made.
+  stream.addEventListener("open", () => show("on", "Live"));
   stream.addEventListener("error", () => show("off", "Reconnecting"));
   stream.addEventListener("changed", (event) => {
     if (topics.includes(event.data)) changed();

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from typer.testing import CliRunner
+
+from keystile.cli import app
+from keystile.model.errors import NotFoundError
+from keystile.model.schema import Field, Table, TableId, TableKind
+from keystile.upstream.bigquery import BigQuery
+
+POLICY = """
+labels: [{label: pii.ssn, columns: [ssn]}]
+masks: [{label: pii.ssn, mask: {kind: pattern, pattern: XXX}}]
+rules:
+- {name: read, agents: {groups: [g]}, resources: {datasets: [acme-shop.shop]}, allow: [read]}
+- {name: frozen, deny: [schema_change], message: ask for a migration}
+"""
+CUSTOMERS = Table(
+    TableId("acme-shop", "shop", "customers"),
+    TableKind.TABLE,
+    (Field("id", "INT64"), Field("ssn", "STRING")),
+    "e1",
+)
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A gateway's files, whose BigQuery knows one table."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    account = {"client_email": "keystile@acme-shop.example", "private_key": key.decode()}
+    (tmp_path / "key.json").write_text(json.dumps(account), encoding="utf-8")
+    (tmp_path / "key.json").chmod(0o600)
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "rules.yaml").write_text(POLICY, encoding="utf-8")
+    upstream = {"endpoint": "http://127.0.0.1:9", "service_account_file": "key.json"}
+    file = tmp_path / "keystile.yaml"
+    file.write_text(json.dumps({"upstream": upstream}), encoding="utf-8")
+
+    async def table(_self: BigQuery, asked: TableId) -> Table:
+        if asked != CUSTOMERS.id:
+            raise NotFoundError("nope")
+        return CUSTOMERS
+
+    monkeypatch.setattr(BigQuery, "table", table)
+    created = CliRunner().invoke(
+        app, ["agent", "create", "bot", "--group", "g", "--config", str(file)]
+    )
+    assert created.exit_code == 0, created.output
+    return str(file)
+
+
+def explain(config: str, sql: str, *more: str) -> str:
+    arguments = ["policy", "explain", "--agent", "bot", "--project", "acme-shop", "--sql", sql]
+    done = CliRunner().invoke(app, [*arguments, "--config", config, *more])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_explain_shows_facts_decision_and_the_rewritten_text(config: str) -> None:
+    found = json.loads(explain(config, "SELECT UPPER(ssn) AS s FROM shop.customers", "--json"))
+    assert found["effect"] == "allow"
+    assert found["reads"] == ["acme-shop.shop.customers"]
+    assert found["columns"][0]["mask"] == {"kind": "pattern", "pattern": "XXX"}
+    assert "'XXX'" in found["rewritten_sql"]
+
+
+def test_explain_says_which_rule_denies_and_rewrites_nothing(config: str) -> None:
+    text = explain(config, "DROP TABLE shop.customers")
+    assert text.startswith("deny  DROP_TABLE")
+    assert "frozen: ask for a migration" in text
+    assert "BigQuery would get" not in text
+
+
+def test_explain_of_an_unknown_agent_is_one_clear_line(config: str) -> None:
+    arguments = ["policy", "explain", "--agent", "ghost", "--project", "p", "--sql", "SELECT 1"]
+    done = CliRunner().invoke(app, [*arguments, "--config", config])
+    assert done.exit_code == 1
+    assert "there is no agent `ghost`" in done.stderr
