@@ -38,7 +38,7 @@ def test_the_masking_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> 
 def test_a_masking_key_of_an_unsafe_size_is_refused_clearly(tmp_path: Path, key: str) -> None:
     (tmp_path / "key").write_text(key, encoding="ascii")
     settings = settings_in(tmp_path, masking_key_file="key")
-    with pytest.raises(UnsafeConfigurationError, match="not 32 to 64|is empty"):
+    with pytest.raises(UnsafeConfigurationError, match=r"not 32 to 64|is empty"):
         masking_key(settings)
 
 
