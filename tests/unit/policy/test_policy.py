@@ -285,6 +285,14 @@ def test_only_what_some_rule_allows_can_be_seen(
     assert made.may_see_dataset(agent, "acme-shop", "shop", shop.context) is dataset
 
 
+@pytest.mark.parametrize("dataset", ["_0123abc", "INFORMATION_SCHEMA", "Information_Schema"])
+def test_no_rule_opens_the_results_of_other_agents(shop: Any, dataset: str) -> None:
+    made = policy("- {name: all, allow: [read, write]}")
+    table = TableId("acme-shop", dataset, "anon1")
+    assert not made.may_see_table(shop.agent("g"), table, shop.context)
+    assert not made.may_see_dataset(shop.agent("g"), "acme-shop", dataset, shop.context)
+
+
 def test_masks_of_one_label_unite_to_the_strongest(shop: Any) -> None:
     more = "masks: [{label: pii.ssn, mask: {kind: email}}]"
     made = compile_policy({"a": more, "b": LABELS, "c": f"rules:\n{READ}"})
