@@ -186,6 +186,15 @@ async def test_benign_queries_pass_and_keep_their_values(court: Court) -> None:
     ("sql", "word"),
     [
         ("SELECT * FROM customers TABLESAMPLE SYSTEM (10 PERCENT)", "TABLESAMPLE"),
+        # A column dropped since, with its label, would be back in the row.
+        (
+            "SELECT TO_JSON_STRING(t) FROM customers AS t FOR SYSTEM_TIME AS OF CURRENT_TIMESTAMP()",
+            "FOR SYSTEM_TIME",
+        ),
+        (
+            "SELECT TO_JSON_STRING(t) FROM orders AS t FOR SYSTEM_TIME AS OF CURRENT_TIMESTAMP()",
+            "FOR SYSTEM_TIME",
+        ),
         ("SELECT SESSION_USER(), ssn FROM customers", "SESSION_USER"),
         ("SELECT @@error.message FROM customers", "@@error.message"),
         ("SELECT * FROM ML.PREDICT(MODEL shop.m, TABLE customers)", "ML.PREDICT"),

@@ -44,15 +44,6 @@ async def test_every_mask_at_once(court: Court) -> None:
         assert rewritten.sql.count("SELECT * REPLACE") == 1 + ("orders" in sql)
 
 
-async def test_time_travel_moves_inside(court: Court) -> None:
-    when = "FOR SYSTEM_TIME AS OF TIMESTAMP '2026-01-01 00:00:00+00'"
-
-    rewritten = await rewrite(court, f"SELECT c.ssn FROM customers AS c {when} WHERE TRUE", MASKS)
-
-    assert f"{when})  AS c" in rewritten.sql.replace(") AS c", ")  AS c")
-    assert rewritten.sql.count("SYSTEM_TIME") == 1
-
-
 async def test_keyed_hash_brings_hidden_parameters(court: Court) -> None:
     own = Parameter("p", STRING, {"value": "x"})
 
