@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -45,6 +46,7 @@ from keystile.model.errors import (
 from keystile.policy.compile import compile_policy
 from keystile.policy.policy import Policy
 from keystile.recording.log import RecordingLog
+from keystile.recording.retention import retain_as_configured
 from keystile.secrets.file import SecretFile
 from keystile.store.database import Database
 from keystile.telemetry.logs import logger
@@ -53,6 +55,7 @@ from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.credential import ServiceAccount
 
 _POLICY_SECONDS = 1.0
+_RETENTION_SECONDS = 3600.0
 _GRACE_SECONDS = 3
 
 _log = logger("app")
@@ -236,6 +239,24 @@ def _checks(
     }
 
 
+async def _keep_retention(settings: Settings) -> None:
+    """Purge or archive what is old enough, now and every hour."""
+    while True:
+        try:
+            report = await asyncio.to_thread(retain_as_configured, settings, time.time())
+        except KeystileError as error:
+            _log.error("retention_failed", reason=str(error))
+        else:
+            if report.segments or report.skipped:
+                _log.info(
+                    "retention_done",
+                    action=report.action,
+                    segments=len(report.segments),
+                    skipped=report.skipped,
+                )
+        await asyncio.sleep(_RETENTION_SECONDS)
+
+
 class _Server(uvicorn.Server):
     """A server among several in one process, which leaves signals to `_run`."""
 
@@ -257,7 +278,8 @@ async def _run(  # noqa: PLR0913, PLR0917 - everything that runs side by side
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, _stop, servers)
-    background = [asyncio.ensure_future(duties.run()), asyncio.ensure_future(policy.follow())]
+    lasting = (duties.run(), policy.follow(), _keep_retention(settings))
+    background = [asyncio.ensure_future(work) for work in lasting]
     try:
         async with asyncio.TaskGroup() as group:
             for server, listening in zip(servers, sockets, strict=True):

@@ -13,6 +13,9 @@ from keystile.app import PolicySource, masking_key
 from keystile.config.load import load
 from keystile.config.settings import Listener, Settings
 from keystile.model.errors import UnsafeConfigurationError
+from keystile.recording.events import Event, EventKind
+from keystile.recording.log import RecordingLog
+from keystile.recording.verify import verify
 
 RULES = "rules:\n- {name: a, allow: [read]}\n"
 
@@ -71,3 +74,21 @@ async def test_a_changed_policy_takes_its_place_and_a_broken_one_does_not(
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_old_recordings_go_to_the_archive_by_themselves(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, recording={"retention": {"after_days": 30}})
+    folder = settings.path(settings.recording.folder)
+    log = RecordingLog(folder, 1 << 20, clock=lambda: 1_700_000_000.0)
+    await log.open()
+    await log.append(Event(EventKind.INTENT, 1_700_000_000.0, "s", "a", "j"))
+    await log.close()
+    keeping = asyncio.ensure_future(app._keep_retention(settings))
+    try:
+        async with asyncio.timeout(10):
+            while not list((tmp_path / "archive").rglob("*.jsonl")):  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.01)
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+    assert verify(folder).intact

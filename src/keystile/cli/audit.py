@@ -76,7 +76,11 @@ def _show(found: Verification) -> None:
         say(f"{broken} of {len(found.chains)} chains broken", style="bold red")
     else:
         records = sum(report.records for report in found.chains)
-        say(f"intact: {records} records in {len(found.chains)} chains", style="green")
+        say(f"intact: {records} records in {_count(len(found.chains))}", style="green")
+
+
+def _count(chains: int) -> str:
+    return "1 chain" if chains == 1 else f"{chains} chains"
 
 
 def _state(report: ChainReport) -> str:

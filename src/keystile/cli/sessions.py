@@ -33,8 +33,7 @@ from keystile.model.errors import NotFoundError
 from keystile.recording.events import EventKind
 from keystile.recording.reader import RecordingReader, SessionFilter, SessionPage
 from keystile.recording.replay import Step, steps
-from keystile.recording.retention import RetentionReport
-from keystile.recording.retention import retain as retain_recordings
+from keystile.recording.retention import RetentionReport, retain_as_configured
 
 app = typer.Typer(help="Find and replay what agents did.", no_args_is_help=True)
 
@@ -135,17 +134,7 @@ def retain(
     json: JsonOption = False,
 ) -> None:
     """Purge or archive recordings older than `recording.retention` says."""
-    wanted = settings(config)
-    retention = wanted.recording.retention
-    report = retain_recordings(
-        wanted.path(wanted.recording.folder),
-        after_days=retention.after_days,
-        action=retention.action,
-        archive=wanted.path(retention.archive),
-        segment_bytes=wanted.recording.segment_bytes,
-        now=time.time(),
-        dry_run=dry_run,
-    )
+    report = retain_as_configured(settings(config), time.time(), dry_run=dry_run)
     if json:
         say_json(_retention(report))
     else:

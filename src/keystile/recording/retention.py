@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from keystile.config.settings import Settings
 from keystile.model.errors import RefusedError
 from keystile.recording import chain as chains
 from keystile.recording.events import Event, EventKind, RemovedSegment, RetentionBody
@@ -47,6 +48,22 @@ class RetentionReport(msgspec.Struct, frozen=True):
     dry_run: bool
     segments: tuple[OldSegment, ...]
     skipped: tuple[str, ...]
+
+
+def retain_as_configured(
+    settings: Settings, now: float, *, dry_run: bool = False
+) -> RetentionReport:
+    """Do what `recording.retention` says. Raises as `retain` does."""
+    retention = settings.recording.retention
+    return retain(
+        settings.path(settings.recording.folder),
+        after_days=retention.after_days,
+        action=retention.action,
+        archive=settings.path(retention.archive),
+        segment_bytes=settings.recording.segment_bytes,
+        now=now,
+        dry_run=dry_run,
+    )
 
 
 def retain(  # noqa: PLR0913 - these are the settings of `recording.retention`

@@ -29,7 +29,7 @@ def call(config: Path, *arguments: str) -> Result:
 def test_intact(config: Path) -> None:
     done = call(config)
     assert done.exit_code == 0
-    assert "intact: 3 records in 1 chains" in done.stdout
+    assert "intact: 3 records in 1 chain" in done.stdout
     found = json.loads(call(config, "--json").stdout)
     assert found["intact"]
     assert found["chains"][0]["last_seq"] == 3
