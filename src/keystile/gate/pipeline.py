@@ -13,6 +13,7 @@ When either cannot be recorded, nothing runs and nothing is released.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from uuid import uuid4
 
 import msgspec
@@ -95,7 +96,7 @@ class Pipeline:
             return job, None
         await self._jobs.add(job)
         if waits:
-            await self._vigil.ask(job)
+            await self._ask(job)
             return job, None
         return job, planned.query
 
@@ -187,6 +188,16 @@ class Pipeline:
         await self._recorder.record(records.intent(replanned, time.time()))
         await self._jobs.move(job, state=JobState.READY, plan=planned.plan)
         return planned.query
+
+    async def _ask(self, job: Job) -> None:
+        try:
+            await self._vigil.ask(job)
+        except KeystileError as error:
+            # INVARIANT: a query that its client hears is refused does not run later.
+            await self.end(job, "failed", JobError.of(error))
+            with suppress(RecordingUnavailableError):
+                await self._vigil.withdraw(job)
+            raise
 
     async def _ask_again(self, job: Job, planned: Planned) -> None:
         replanned = msgspec.structs.replace(job, plan=planned.plan)

@@ -65,6 +65,26 @@ async def test_without_a_recording_nothing_runs_and_no_job_is_made(bench: Any, o
     assert await one.jobs.claim(1e12, tuple(JobState)) == []
 
 
+async def test_a_query_that_nobody_could_be_asked_about_never_runs(bench: Any, one: Any) -> None:
+    really_open = bench.approvals.open
+
+    async def open_and_break(**fields: Any) -> Any:
+        request = await really_open(**fields)
+        await one.log.close()
+        return request
+
+    bench.approvals.open = open_and_break
+    with pytest.raises(RecordingUnavailableError):
+        await bench.waiting(one, job_id="j1")
+    two = await bench.replica()
+    assert [request.state for request in await bench.approvals.list()] == ["cancelled"]
+    await two.watch()
+    assert bench.bigquery.started == []
+    job = await two.jobs.owned(bench.principal().key, "acme-shop", "j1")
+    assert job.state is JobState.DONE
+    assert job.error is not None
+
+
 async def test_the_outcome_is_on_record_before_the_job_is_done(bench: Any, one: Any) -> None:
     view = await one.gate.query(bench.principal(), bench.request())
     assert view.state == "DONE"
