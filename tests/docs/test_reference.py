@@ -94,11 +94,11 @@ def test_configurations_in_pages_load(block: str, tmp_path: Path) -> None:
 def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Give every command by its full name."""
     command = command or typer.main.get_command(app)
-    below = getattr(command, "commands", None)
-    if not below:
+    if not hasattr(command, "list_commands"):
         yield " ".join(("keystile", *path)), command
-    for name, inner in (below or {}).items():
-        yield from commands(inner, (*path, name))
+        return
+    for name in command.list_commands(None):
+        yield from commands(command.get_command(None, name), (*path, name))
 
 
 def options_of(command: Any) -> set[str]:

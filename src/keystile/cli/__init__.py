@@ -1,41 +1,52 @@
-"""The `keystile` command. One file per group of commands."""
+"""The `keystile` command. One file per command or group of commands, each with its `app`."""
 
 from __future__ import annotations
 
-import typer
+from importlib import import_module
+from typing import Any
 
-from keystile.cli import (
-    agent,
-    approvals,
-    audit,
-    console,
-    person,
-    policy,
-    run,
-    sandbox,
-    serve,
-    sessions,
+import typer
+from typer.core import TyperGroup
+
+_COMMANDS = (
+    "serve",
+    "run",
+    "sandbox",
+    "agent",
+    "person",
+    "policy",
+    "approvals",
+    "sessions",
+    "audit",
+    "console",
 )
+
+
+class _Commands(TyperGroup):
+    """Loads a command's module when it is asked for.
+
+    All of them together take a second or two to import, and most need few of the rooms.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's signature
+        return [*_COMMANDS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the same
+        if cmd_name not in _COMMANDS:
+            return None
+        command = typer.main.get_command(import_module(f"keystile.cli.{cmd_name}").app)
+        command.name = cmd_name
+        return command
+
 
 app = typer.Typer(
-    name="keystile",
-    help="A gateway that lets AI agents use BigQuery without ever holding a key.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
+    name="keystile", cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False
 )
-app.command("serve", epilog="Example: keystile serve --config keystile.yaml")(serve.serve)
-app.command("sandbox", epilog="Example: keystile sandbox --data shop --sample --public-key k.pem")(
-    sandbox.sandbox
-)
-# Groups without a name add their commands to the top.
-app.add_typer(run.app)
-app.add_typer(agent.app, name="agent")
-app.add_typer(person.app, name="person")
-app.add_typer(policy.app, name="policy")
-app.add_typer(approvals.app, name="approvals")
-app.add_typer(sessions.app, name="sessions")
-app.add_typer(audit.app, name="audit")
-app.add_typer(console.app, name="console")
+
+
+@app.callback()
+def _keystile() -> None:
+    """Let AI agents use BigQuery without ever holding a key."""
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from keystile.config.settings import Settings
 from keystile.identity.agents import Agent, Agents
 from keystile.identity.connection import Connection
 from keystile.identity.wiring import builtin_issuer
-from keystile.model.errors import InvalidRequestError, UnsafeConfigurationError
+from keystile.model.errors import InvalidRequestError
 
 app = typer.Typer(help="Make agents, and connect their clients.", no_args_is_help=True)
 
@@ -154,15 +154,7 @@ async def require_active(settings: Settings, name: str) -> Agent:
 
 
 def connection_to(settings: Settings, folder: Path) -> Connection:
-    """Say how clients reach this gateway through files in `folder`.
-
-    Raises `UnsafeConfigurationError` when the settings do not tell the gateway's address.
-    """
-    if not settings.gateway.port and not settings.public_url:
-        raise UnsafeConfigurationError(
-            "`gateway.port` is 0, so the gateway's address is not known beforehand",
-            hint="set `gateway.port` or `public_url`",
-        )
+    """Say how clients reach this gateway through files in `folder`."""
     return Connection(folder, settings.gateway_url, settings.identity.audience)
 
 

@@ -21,7 +21,7 @@ from keystile.config.settings import Settings
 from keystile.identity.connection import Connection
 from keystile.identity.wiring import builtin_issuer
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 # What the shell answers when a command is not found, or cannot be executed.
 _NOT_FOUND = 127

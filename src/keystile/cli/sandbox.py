@@ -20,10 +20,13 @@ from keystile.sandbox.sample import write_sample
 from keystile.sandbox.server import Sandbox
 from keystile.sandbox.tokens import TokenCheck
 
+app = typer.Typer(add_completion=False)
+
 # The evaluator is linear and meant for small tables; a query that needs longer will not end soon.
 _LIMITS = EngineLimits(deadline=60, queue=256)
 
 
+@app.command(epilog="Example: keystile sandbox --data shop --sample --public-key k.pem")
 @reports_errors
 def sandbox(
     data: Annotated[Path, typer.Option(help="The data folder: PROJECT/DATASET/TABLE files.")],

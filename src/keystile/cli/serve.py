@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
+import typer
+
 from keystile import app as gateway
 from keystile.cli.common import DEFAULT_CONFIG, ConfigOption, out, reports_errors
 from keystile.cli.common import settings as read
 from keystile.config.settings import Settings
 from keystile.telemetry import logs
 
+app = typer.Typer(add_completion=False)
 
+
+@app.command(epilog="Example: keystile serve --config keystile.yaml")
 @reports_errors
 def serve(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Run the gateway and the console until stopped."""

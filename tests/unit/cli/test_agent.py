@@ -69,7 +69,7 @@ def test_a_fault_is_one_clear_line(
 ) -> None:
     result = invoke(*arguments)
     assert result.exit_code == 1
-    assert message in result.stderr
+    assert "the built-in issuer is disabled" in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert result.stdout == ""
 
@@ -131,24 +131,15 @@ def test_a_folder_that_cannot_be_written_is_named(invoke: Invoke, tmp_path: Path
     assert "cannot write the agent's files" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        ("gateway: {port: 0}", "`gateway.port` is 0"),
-        (
-            "identity: {builtin_issuer: {enabled: false}, issuers: [{issuer: x, audiences: [a]}]}",
-            "the built-in issuer is disabled",
-        ),
-    ],
-)
-def test_settings_that_make_it_useless_are_said(
-    invoke: Invoke, config: Path, tmp_path: Path, more: str, message: str
-) -> None:
+def test_a_disabled_issuer_is_said(invoke: Invoke, config: Path, tmp_path: Path) -> None:
     invoke("create", "bot")
-    config.write_text(config.read_text() + more)
+    config.write_text(
+        f"{config.read_text()}identity: {{builtin_issuer: {{enabled: false}},"
+        " issuers: [{issuer: x, audiences: [a]}]}"
+    )
     result = invoke("connect", "bot", "--folder", str(tmp_path / "f"))
     assert result.exit_code == 1
-    assert message in result.stderr
+    assert "the built-in issuer is disabled" in result.stderr
 
 
 def test_what_the_command_registers_the_gateway_knows(invoke: Invoke, config: Path) -> None:
