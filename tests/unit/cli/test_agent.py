@@ -69,7 +69,7 @@ def test_a_fault_is_one_clear_line(
 ) -> None:
     result = invoke(*arguments)
     assert result.exit_code == 1
-    assert "the built-in issuer is disabled" in result.stderr
+    assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert result.stdout == ""
 
