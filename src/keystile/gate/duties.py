@@ -132,4 +132,4 @@ class Duties:
         self._carried.pop(job.id, None)
         if not task.cancelled() and (fault := task.exception()):
             # The job stays in the store; its lease runs out and it is taken up again.
-            _log.error("job_carrier_failed", job=job.id, fault=type(fault).__name__)
+            _log.error("job_carrier_interrupted", job=job.id, fault=type(fault).__name__)

@@ -31,6 +31,7 @@ from keystile.model.errors import (
     OverloadedError,
     RecordingUnavailableError,
     RefusedError,
+    StoreUnavailableError,
 )
 from keystile.model.principal import Principal
 from keystile.telemetry.logs import logger
@@ -41,6 +42,10 @@ from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError
 
 _log = logger("gate")
+
+# What passes by itself and says nothing of the job. INVARIANT: an accepted job does not end for
+# such a reason: it stays in the store as it is, and is carried on once its lease has run out.
+_PASSING = (OverloadedError, RecordingUnavailableError, StoreUnavailableError)
 
 FIRST_PAGE_ROWS = 10_000
 """How many rows of a result are recorded, and kept ready, when its job ends."""
@@ -103,7 +108,8 @@ class Pipeline:
     async def carry(self, job: Job, query: UpstreamQuery | None) -> None:
         """Carry an accepted job to its end; with no query, after finding out how far it came.
 
-        Never raises: a failure is the job's end, recorded and shown to its client.
+        A failure is the job's end, recorded and shown to its client. Raises only what passes: then
+        the job is as it was.
         """
         try:
             if query is None:
@@ -113,6 +119,8 @@ class Pipeline:
             with self._metrics.query_seconds.labels(Phase.EXECUTE).time():
                 status = await run_to_end(self._bigquery, self._jobs, job, query)
             await self._finish(job, status)
+        except _PASSING:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the job ends refused
             await self._fail(job, error)
 
@@ -120,7 +128,7 @@ class Pipeline:
         """Carry a job that people have approved, if it is still exactly what they approved.
 
         It is planned again. Where the digest differs, the approval does not fit: the job goes back
-        to pending with the new plan, and people are asked again.
+        to pending with the new plan, and people are asked again. Raises as `carry` does.
         """
         try:
             planned = await self._planned(job.principal, job.request)
@@ -129,19 +137,18 @@ class Pipeline:
                 await self.carry(job, planned.query)
             else:
                 await self._ask_again(job, planned)
+        except _PASSING:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the job ends refused
             await self._fail(job, error)
 
     async def end(self, job: Job, state: str, error: JobError) -> None:
         """End a job without a result: on record first, then for its client.
 
-        When even that cannot be recorded the client learns that instead, and gets no result.
+        Raises `RecordingUnavailableError` and `StoreUnavailableError`: then it has not ended.
         """
         now = time.time()
-        try:
-            await self._recorder.record(records.ended(job, state, error, now))
-        except RecordingUnavailableError as unavailable:
-            error = JobError.of(unavailable)
+        await self._recorder.record(records.ended(job, state, error, now))
         await self._jobs.finish(job, now, error=error, outcome=None)
 
     async def _fail(self, job: Job, error: Exception) -> None:
@@ -157,7 +164,7 @@ class Pipeline:
             decided = await self._planner.decide(principal, request)
             refuse_denied(decided.decision)
             return await self._planner.plan(principal, request, decided)
-        except (OverloadedError, RecordingUnavailableError):
+        except _PASSING:
             raise
         except KeystileError as error:
             decision = decided.decision if decided else None
@@ -193,10 +200,13 @@ class Pipeline:
         try:
             await self._vigil.ask(job)
         except KeystileError as error:
-            # INVARIANT: a query that its client hears is refused does not run later.
-            await self.end(job, "failed", JobError.of(error))
+            # INVARIANT: a query that its client hears is refused does not run later, whether that
+            # can be recorded or not.
+            now, refused = time.time(), JobError.of(error)
+            await self._jobs.finish(job, now, error=refused, outcome=None)
             with suppress(RecordingUnavailableError):
                 await self._vigil.withdraw(job)
+                await self._recorder.record(records.ended(job, "failed", refused, now))
             raise
 
     async def _ask_again(self, job: Job, planned: Planned) -> None:

@@ -74,6 +74,10 @@ class RecordingUnavailableError(RefusedError):
     """The record could not be made durable, so nothing is released."""
 
 
+class StoreUnavailableError(RefusedError):
+    """The control store cannot be reached or is locked; what it holds is still there."""
+
+
 class NotFoundError(KeystileError):
     """No such thing, or not this principal's: the two are never told apart (404 `notFound`)."""
 

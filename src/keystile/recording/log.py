@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from keystile.model.errors import RecordingUnavailableError
+from keystile.model.errors import RecordingUnavailableError, RefusedError
 from keystile.recording.events import Event
 from keystile.recording.writer import ChainWriter, canonical, claim
 
@@ -75,8 +75,8 @@ class RecordingLog:
     async def append(self, event: Event) -> Position:
         """Make `event` durable.
 
-        Raises `RecordingUnavailableError` when it cannot be, for whatever reason. It is then not
-        in the recording, and a later append may work again.
+        Raises `RecordingUnavailableError` when it cannot be: a later append may work again; and
+        `RefusedError` for an event that is no JSON. It is then not in the recording.
         """
         if self._thread is None:
             raise RecordingUnavailableError("the recording is not open, so nothing is released")
@@ -113,7 +113,8 @@ class RecordingLog:
             try:
                 encoded.append((waiting, canonical(waiting.event)))
             except (ValueError, TypeError, RecursionError) as error:
-                refused = RecordingUnavailableError(
+                # Not `RecordingUnavailableError`: it would be as bad when tried again.
+                refused = RefusedError(
                     "the event cannot be written as JSON, so nothing is released"
                 )
                 refused.__cause__ = error

@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from keystile.model.errors import RefusedError, UnsafeConfigurationError
+from keystile.model.errors import StoreUnavailableError, UnsafeConfigurationError
 from keystile.store.migrations import HEAD
 
 # How long a writer waits for another process's transaction before the store counts as unavailable.
@@ -67,7 +67,7 @@ class Database:
 
         Writers of all processes take turns (`BEGIN IMMEDIATE`), so what the block reads stays true
         until it commits. Keep the block short and wait for nothing else in it. Raises
-        `RefusedError` when the store cannot be reached; `IntegrityError` passes through.
+        `StoreUnavailableError` when the store cannot be reached; `IntegrityError` passes through.
         """
         async with self._transaction(read_only=False) as connection:
             yield connection
@@ -76,7 +76,7 @@ class Database:
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection inside one reading snapshot; it never waits for writers.
 
-        Raises `RefusedError` when the store cannot be reached.
+        Raises `StoreUnavailableError` when the store cannot be reached.
         """
         async with self._transaction(read_only=True) as connection:
             yield connection
@@ -84,7 +84,7 @@ class Database:
     @asynccontextmanager
     async def _transaction(self, *, read_only: bool) -> AsyncIterator[AsyncConnection]:
         if self._engine is None:
-            raise RefusedError("the control store is not open")
+            raise StoreUnavailableError("the control store is not open")
         engine = self._engine.execution_options(**{_READ_ONLY: read_only})
         try:
             async with engine.begin() as connection:
@@ -92,7 +92,7 @@ class Database:
         except IntegrityError:
             raise
         except (DBAPIError, PoolTimeoutError) as error:
-            raise RefusedError(
+            raise StoreUnavailableError(
                 "the control store is unavailable",
                 hint="try again; an operator sees why in the log",
             ) from error

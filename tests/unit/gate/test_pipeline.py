@@ -8,10 +8,12 @@ from keystile.gate.jobs import JobState
 from keystile.model.decision import Effect
 from keystile.model.errors import (
     InvalidQueryError,
+    KeystileError,
     OverloadedError,
     RecordingUnavailableError,
     RefusedError,
     StoppedError,
+    StoreUnavailableError,
 )
 
 
@@ -65,20 +67,27 @@ async def test_without_a_recording_nothing_runs_and_no_job_is_made(bench: Any, o
     assert await one.jobs.claim(1e12, tuple(JobState)) == []
 
 
-async def test_a_query_that_nobody_could_be_asked_about_never_runs(bench: Any, one: Any) -> None:
+@pytest.mark.parametrize("opened", [True, False])
+async def test_a_query_that_nobody_could_be_asked_about_never_runs(
+    bench: Any, one: Any, *, opened: bool
+) -> None:
     really_open = bench.approvals.open
 
     async def open_and_break(**fields: Any) -> Any:
-        request = await really_open(**fields)
+        request = await really_open(**fields) if opened else None
         await one.log.close()
+        if not opened:
+            raise RecordingUnavailableError("the store is out too")
         return request
 
     bench.approvals.open = open_and_break
     with pytest.raises(RecordingUnavailableError):
         await bench.waiting(one, job_id="j1")
+    bench.approvals.open = really_open
     two = await bench.replica()
-    assert [request.state for request in await bench.approvals.list()] == ["cancelled"]
     await two.watch()
+    asked = [request.state for request in await bench.approvals.list()]
+    assert asked == (["cancelled"] if opened else [])
     assert bench.bigquery.started == []
     job = await two.jobs.owned(bench.principal().key, "acme-shop", "j1")
     assert job.state is JobState.DONE
@@ -92,19 +101,65 @@ async def test_the_outcome_is_on_record_before_the_job_is_done(bench: Any, one: 
     assert bench.events[1].body["rows"] == bench.bigquery.rows_of
 
 
-async def test_an_outcome_that_cannot_be_recorded_releases_nothing(bench: Any, one: Any) -> None:
+async def test_an_outcome_that_cannot_be_recorded_is_neither_released_nor_lost(bench: Any) -> None:
+    bench.lease_seconds = 0.0
+    one = await bench.replica()
     bench.bigquery.hold = True
     view = await one.gate.insert(bench.principal(), bench.request())
     await bench.bigquery.began.wait()
     await one.log.close()
     bench.bigquery.finish()
-    await one.settle()
+    with pytest.raises(RecordingUnavailableError):
+        await one.settle()
     job = await bench.job(view)
-    assert job.state is JobState.DONE
+    assert job.state is JobState.RUNNING
     assert job.outcome is None
-    assert job.error is not None
-    assert "nothing is released" in job.error.message
     assert one.pages.get(job, 0) is None
+    two = await bench.replica()
+    await two.take_over()
+    assert (await bench.job(view)).outcome is not None
+    assert len(bench.bigquery.started) == 1
+    assert bench.kinds == ["intent", "outcome"]
+
+
+@pytest.mark.parametrize(
+    "passing",
+    [OverloadedError("too many"), StoreUnavailableError("locked"), RecordingUnavailableError("x")],
+    ids=lambda error: type(error).__name__,
+)
+async def test_what_passes_by_itself_costs_no_approval(bench: Any, passing: KeystileError) -> None:
+    bench.lease_seconds = 0.0
+    one = await bench.replica()
+    view = await bench.waiting(one)
+    await bench.vote()
+    bench.planner.plan_fails = passing
+    with pytest.raises(type(passing)):
+        await one.watch()
+    assert (await bench.job(view)).state is not JobState.DONE
+    bench.planner.plan_fails = None
+    await one.take_over()
+    await one.watch()
+    assert (await bench.job(view)).outcome is not None
+    assert len(bench.bigquery.started) == 1
+
+
+async def test_a_locked_store_does_not_fail_what_bigquery_runs(bench: Any) -> None:
+    bench.lease_seconds = 0.0
+    one = await bench.replica()
+    real, locked = one.jobs.move, [StoreUnavailableError("locked")]
+
+    async def move(*given: Any, **more: Any) -> None:
+        if locked:
+            raise locked.pop()
+        await real(*given, **more)
+
+    one.jobs.move = move
+    view = await one.gate.insert(bench.principal(), bench.request())
+    with pytest.raises(StoreUnavailableError):
+        await one.settle()
+    await one.take_over()
+    assert (await bench.job(view)).outcome is not None
+    assert len(bench.bigquery.started) == 1
 
 
 async def test_a_dry_run_is_recorded_and_makes_no_job(bench: Any, one: Any) -> None:

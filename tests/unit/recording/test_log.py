@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keystile.model.errors import RecordingUnavailableError
+from keystile.model.errors import RecordingUnavailableError, RefusedError
 from keystile.recording import chain as chains
 from keystile.recording.events import Event, EventKind
 from keystile.recording.log import Position, RecordingLog
@@ -121,8 +121,8 @@ async def test_one_event_that_cannot_be_written_harms_no_other(tmp_path: Path) -
     await log.close()
     assert [type(answer) for answer in answers] == [
         Position,
-        RecordingUnavailableError,
-        RecordingUnavailableError,
+        RefusedError,
+        RefusedError,
         Position,
     ]
     assert [found.body["number"] for found in recorded(tmp_path)] == [1, 2]
