@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, and_, insert, or_, select, update
+from sqlalchemy import Row, Select, and_, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from keystile.gate.plan import Plan
@@ -81,10 +81,12 @@ class JobStore:
         self._replica = replica
         self._lease_seconds = lease_seconds
 
-    async def add(self, job: Job) -> None:
+    async def add(self, job: Job) -> Job:
         """Make an accepted job durable, leased to this replica.
 
-        Raises `DuplicateError` when this owner has a job of that id.
+        Gives the job that counts: an earlier one of the same `requestId` where there is one, for a
+        client may repeat a request while the first is still being planned. Raises `DuplicateError`
+        when this owner has a job of that id.
         """
         row = {
             "id": job.id,
@@ -104,9 +106,12 @@ class JobStore:
         }
         try:
             async with self._database.begin() as connection:
-                await connection.execute(insert(jobs).values(**row))
+                known = (await connection.execute(_repeated(job))).first()
+                if known is None:
+                    await connection.execute(insert(jobs).values(**row))
         except IntegrityError as error:
             raise _duplicate(job.request.project, job.job_id) from error
+        return job if known is None else _job(known)
 
     async def refuse_duplicate(self, owner: str, project: str, job_id: str) -> None:
         """Raise `DuplicateError` when the owner has a job of that id already."""
@@ -126,17 +131,8 @@ class JobStore:
 
     async def by_request(self, owner: str, project: str, request_id: str, now: float) -> Job | None:
         """Give the job that the same `requestId` started in the last 15 minutes."""
-        query = (
-            select(jobs)
-            .where(
-                jobs.c.owner == owner,
-                jobs.c.project == project,
-                jobs.c.request_id == request_id,
-                jobs.c.created_at > now - _REQUEST_ID_SECONDS,
-            )
-            .order_by(jobs.c.created_at.desc())
-        )
         async with self._database.read() as connection:
+            query = _of_request(owner, project, request_id, now)
             row = (await connection.execute(query)).first()
         return _job(row) if row else None
 
@@ -244,6 +240,25 @@ class JobStore:
         )
         async with self._database.read() as connection:
             return (await connection.execute(query)).first()
+
+
+def _of_request(owner: str, project: str, request_id: str, now: float) -> Select[Any]:
+    return (
+        select(jobs)
+        .where(
+            jobs.c.owner == owner,
+            jobs.c.project == project,
+            jobs.c.request_id == request_id,
+            jobs.c.request_id != "",
+            jobs.c.created_at > now - _REQUEST_ID_SECONDS,
+        )
+        .order_by(jobs.c.created_at.desc())
+    )
+
+
+def _repeated(job: Job) -> Select[Any]:
+    request = job.request
+    return _of_request(job.principal.key, request.project, request.request_id, job.created_at)
 
 
 def _duplicate(project: str, job_id: str) -> DuplicateError:

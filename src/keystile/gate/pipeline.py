@@ -27,6 +27,7 @@ from keystile.gate.running import is_started, run_to_end
 from keystile.gate.vigil import Vigil
 from keystile.model.decision import Effect
 from keystile.model.errors import (
+    DuplicateError,
     KeystileError,
     OverloadedError,
     RecordingUnavailableError,
@@ -99,7 +100,11 @@ class Pipeline:
         await self._recorder.record(records.intent(job, now))
         if request.dry_run:
             return job, None
-        await self._jobs.add(job)
+        kept = await self._jobs.add(job)
+        if kept.id != job.id:
+            repeated = JobError.of(DuplicateError(f"the request is job `{kept.job_id}` already"))
+            await self._recorder.record(records.ended(job, "failed", repeated, time.time()))
+            return kept, None
         if waits:
             await self._ask(job)
             return job, None

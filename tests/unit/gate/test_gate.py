@@ -81,6 +81,21 @@ async def test_a_repeated_request_id_gives_the_same_job(bench: Any, one: Any) ->
     assert len(bench.bigquery.started) == 1
 
 
+async def test_a_request_repeated_while_it_is_being_planned_runs_once(bench: Any, one: Any) -> None:
+    two = await bench.replica()
+    asked = [
+        replica.gate.query(bench.principal(), bench.request(request_id="r1"))
+        for replica in (one, two, one)
+    ]
+    answers = await asyncio.gather(*asked)
+    assert len({answer.job_id for answer in answers}) == 1
+    assert len(bench.bigquery.started) == 1
+    assert [answer.error for answer in answers] == [None] * 3
+    # Each intent on record has its end there too.
+    intents = [event.job for event in bench.events if event.kind == "intent"]
+    assert sorted(intents) == sorted(e.job for e in bench.events if e.kind == "outcome")
+
+
 async def test_a_request_id_is_its_owners_own_and_ends_after_15_minutes(
     bench: Any, one: Any
 ) -> None:
