@@ -63,10 +63,16 @@ class Duties:
             await asyncio.sleep(_TICK_SECONDS)
 
     async def stop(self) -> None:
-        """Drop what is being carried; it stays in the store for the next replica."""
-        for task in self._carried.values():
+        """Drop what is being carried, and leave it free for the next replica to take at once."""
+        carried = dict(self._carried)
+        for task in carried.values():
             task.cancel()
-        await asyncio.gather(*self._carried.values(), return_exceptions=True)
+        await asyncio.gather(*carried.values(), return_exceptions=True)
+        try:
+            await self._jobs.release([*carried])
+        except KeystileError as error:
+            # The leases then run out by themselves, some seconds later.
+            _log.warning("leases_not_released", reason=str(error))
 
     def carry(self, job: Job, query: UpstreamQuery | None) -> None:
         """Carry a job in the background; the request that brought it may go away."""

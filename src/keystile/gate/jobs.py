@@ -228,6 +228,15 @@ class JobStore:
                 .values(lease_until=now + self._lease_seconds)
             )
 
+    async def release(self, ids: list[str]) -> None:
+        """Give this replica's leases back, so that another one need not wait for their end."""
+        async with self._database.begin() as connection:
+            await connection.execute(
+                update(jobs)
+                .where(jobs.c.id.in_(ids), jobs.c.lease == self._replica)
+                .values(lease="", lease_until=0.0)
+            )
+
     async def pending(self) -> list[Job]:
         """Give every job that waits for people."""
         query = select(jobs).where(jobs.c.state == JobState.PENDING.value)

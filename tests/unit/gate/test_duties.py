@@ -121,6 +121,21 @@ async def test_a_live_replicas_job_is_not_taken_over(bench: Any, one: Any) -> No
     assert two.duties._carried == {}
 
 
+async def test_a_replica_that_stops_leaves_its_jobs_to_the_next_one_at_once(
+    bench: Any, one: Any
+) -> None:
+    bench.bigquery.hold = True
+    view = await one.gate.insert(bench.principal(), bench.request())
+    await bench.bigquery.began.wait()
+    await one.duties.stop()
+    bench.bigquery.finish()
+    two = await bench.replica()
+    await two.duties._keep_and_take()
+    await two.settle()
+    assert (await bench.job(view)).outcome is not None
+    assert len(bench.bigquery.started) == 1
+
+
 async def test_leases_are_renewed_until_the_job_ends(bench: Any, one: Any) -> None:
     bench.bigquery.hold = True
     view = await one.gate.insert(bench.principal(), bench.request())
