@@ -112,10 +112,10 @@ class ChainWriter:
             os.fdatasync(self._segment)
             self._torn = False
         if self._segment >= 0:
-            state = os.fstat(self._segment)
-            if state.st_nlink == 0 or state.st_size != self._size:
+            state, place = os.fstat(self._segment), (self.folder / self._name).stat()
+            if not os.path.samestat(state, place) or state.st_size != self._size:
                 # Writing on would look durable and be lost, or would continue someone's bytes.
-                raise OSError(errno.ESTALE, "the segment was changed or removed by something else")
+                raise OSError(errno.ESTALE, "the segment was changed or moved by something else")
         today = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%d")
         full = self._size >= self._segment_bytes
         stale = self._size > 0 and chains.segment_day(Path(self._name)) != today

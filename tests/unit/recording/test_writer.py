@@ -159,18 +159,38 @@ def test_a_chain_that_lost_something_acknowledged_is_left_alone(
     assert (noted.kind, body.chain) == (EventKind.RECOVERED, writer.folder.name)
 
 
+@pytest.mark.parametrize("put", ["nothing", "another file", "a folder"])
+def test_nothing_is_written_to_a_segment_that_was_moved_away(folder: Path, put: str) -> None:
+    writer = claim(folder, segment_bytes=1 << 20)
+    writer.append([event(1)])
+    segment = chains.segments(writer.folder)[0]
+    segment.rename(folder / "moved")
+    if put == "another file":
+        segment.write_bytes((folder / "moved").read_bytes())
+    elif put == "a folder":
+        segment.mkdir()
+    with pytest.raises(OSError, match=r"moved|No such file"):
+        writer.append([event(2)])
+    if put == "a folder":
+        segment.rmdir()
+    (folder / "moved").rename(segment)
+    assert writer.append([event(3)]) == [2]
+    writer.close()
+    assert numbers(writer.folder) == [1, 3]
+
+
 def test_a_segment_changed_under_the_writer_refuses(folder: Path) -> None:
     writer = claim(folder, segment_bytes=1 << 20)
     writer.append([event(1)])
     (segment,) = chains.segments(writer.folder)
     with segment.open("ab") as file:
         file.write(b"x")
-    with pytest.raises(OSError, match="changed or removed"):
+    with pytest.raises(OSError, match="changed or moved"):
         writer.append([event(2)])
     os.truncate(segment, segment.stat().st_size - 1)
     assert writer.append([event(2)]) == [2]
     segment.unlink()
-    with pytest.raises(OSError, match="changed or removed"):
+    with pytest.raises(FileNotFoundError):
         writer.append([event(3)])
     writer.close()
 
