@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, and_, insert, or_, select, update
+from sqlalchemy import Row, Select, and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from keystile.gate.plan import Plan
@@ -242,6 +242,14 @@ class JobStore:
         query = select(jobs).where(jobs.c.state == JobState.PENDING.value)
         async with self._database.read() as connection:
             return [_job(row) for row in (await connection.execute(query)).all()]
+
+    async def count_pending(self, owner: str) -> int:
+        """Count the owner's jobs that wait for people."""
+        query = select(func.count()).where(
+            jobs.c.owner == owner, jobs.c.state == JobState.PENDING.value
+        )
+        async with self._database.read() as connection:
+            return int((await connection.execute(query)).scalar_one())
 
     async def _find(self, owner: str, project: str, job_id: str) -> Row[Any] | None:
         query = select(jobs).where(

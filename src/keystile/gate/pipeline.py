@@ -21,6 +21,7 @@ import msgspec
 from keystile.gate import records
 from keystile.gate.jobs import Job, JobOutcome, JobState, JobStore
 from keystile.gate.pages import PageCache
+from keystile.gate.plan import Plan
 from keystile.gate.planning import Decided, Planned, Planner, refuse_denied
 from keystile.gate.recorder import Recorder
 from keystile.gate.running import is_started, run_to_end
@@ -47,6 +48,8 @@ _log = logger("gate")
 # What passes by itself and says nothing of the job. INVARIANT: an accepted job does not end for
 # such a reason: it stays in the store as it is, and is carried on once its lease has run out.
 _PASSING = (OverloadedError, RecordingUnavailableError, StoreUnavailableError)
+
+_MOST_WAITING = 50
 
 FIRST_PAGE_ROWS = 10_000
 """How many rows of a result are recorded, and kept ready, when its job ends."""
@@ -87,6 +90,8 @@ class Pipeline:
         planned = await self._planned(principal, request)
         plan, now = planned.plan, time.time()
         waits = plan.decision.effect is Effect.REQUIRE_APPROVAL and not request.dry_run
+        if waits:
+            await self._refuse_flood(principal, request, plan)
         job = Job(
             id=uuid4().hex,
             principal=principal,
@@ -161,6 +166,18 @@ class Pipeline:
             _log.exception("job_failed_inside", job=job.id)
             error = RefusedError(f"refused: internal fault in job `{job.id}`")
         await self.end(job, "failed", JobError.of(error))
+
+    async def _refuse_flood(self, principal: Principal, request: QueryRequest, plan: Plan) -> None:
+        """Refuse to ask people once more for an agent that has asked them very often already."""
+        if await self._jobs.count_pending(principal.key) < _MOST_WAITING:
+            return
+        error = RefusedError(
+            f"{_MOST_WAITING} of your queries wait for approval already",
+            hint="wait until people have decided, or cancel some",
+        )
+        now = time.time()
+        await self._recorder.record(records.refused(principal, request, error, plan.decision, now))
+        raise error
 
     async def _planned(self, principal: Principal, request: QueryRequest) -> Planned:
         """Plan, and put a refusal on record before it is raised."""

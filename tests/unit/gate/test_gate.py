@@ -11,6 +11,7 @@ from keystile.model.errors import (
     InvalidRequestError,
     NotFoundError,
     RecordingUnavailableError,
+    RefusedError,
 )
 from keystile.wire.requests import PageRequest
 
@@ -184,6 +185,20 @@ async def test_the_first_page_is_not_fetched_twice(bench: Any, one: Any) -> None
     # With times written the other way it is.
     await one.gate.results(bench.principal(), "acme-shop", view.job_id, PageRequest())
     assert bench.bigquery.read == [0, 0]
+
+
+async def test_an_agent_cannot_flood_the_people_who_approve(
+    bench: Any, one: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keystile.gate.pipeline._MOST_WAITING", 2)
+    first, _ = [await bench.waiting(one) for _ in range(2)]
+    with pytest.raises(RefusedError, match="2 of your queries wait for approval already"):
+        await bench.waiting(one)
+    assert len(await bench.approvals.list()) == 2
+    assert bench.kinds[-1] == "refused"
+    await one.gate.insert(bench.principal("stranger"), bench.request())
+    await one.gate.cancel(bench.principal(), "acme-shop", first.job_id)
+    await bench.waiting(one)
 
 
 async def test_cancelling_what_waits_ends_it_and_its_requests(bench: Any, one: Any) -> None:
