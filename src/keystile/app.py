@@ -36,6 +36,7 @@ from keystile.googlesql.module import default_folder
 from keystile.googlesql.pool import EnginePool
 from keystile.googlesql.task import TaskRunner
 from keystile.identity import wiring
+from keystile.identity.gateway_tokens import GatewayTokens
 from keystile.masking.rewrite import Rewriter
 from keystile.model.errors import (
     KeystileError,
@@ -169,7 +170,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
         metrics.watch_engine(pool.stats)
         identity = wiring.build(settings, database)
         async with planning(settings, pool, metrics) as plans:
-            gate, duties = _gate(plans, database, log, metrics)
+            gate, duties = _gate(plans, identity.tokens, database, log, metrics)
             api = Api(
                 gate=gate,
                 principals=identity.tokens,
@@ -197,12 +198,14 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
 
 
 def _gate(
-    plans: Planning, database: Database, log: RecordingLog, metrics: Metrics
+    plans: Planning, tokens: GatewayTokens, database: Database, log: RecordingLog, metrics: Metrics
 ) -> tuple[Gate, Duties]:
     recorder, pages = Recorder(log, metrics), PageCache()
     jobs, approvals = JobStore(database, replica=uuid4().hex), Approvals(database)
     vigil = Vigil(approvals, recorder)
-    pipeline = Pipeline(plans.planner, plans.bigquery, recorder, jobs, vigil, pages, metrics)
+    pipeline = Pipeline(
+        plans.planner, plans.bigquery, recorder, jobs, vigil, pages, metrics, tokens.current
+    )
     duties = Duties(pipeline, jobs, vigil, approvals, metrics)
     metadata = Metadata(plans.bigquery, plans.policy.current)
     gate = Gate(pipeline, duties, jobs, plans.bigquery, recorder, pages, metadata, metrics)

@@ -13,6 +13,7 @@ When either cannot be recorded, nothing runs and nothing is released.
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from uuid import uuid4
 
@@ -67,8 +68,9 @@ class Pipeline:
         vigil: Vigil,
         pages: PageCache,
         metrics: Metrics,
+        current: Callable[[Principal], Awaitable[Principal]],
     ) -> None:
-        """Wire the rooms together."""
+        """Wire the rooms together. `current` says what an agent of earlier is by now, or raises."""
         self._planner = planner
         self._bigquery = bigquery
         self._recorder = recorder
@@ -76,6 +78,7 @@ class Pipeline:
         self._vigil = vigil
         self._pages = pages
         self._metrics = metrics
+        self._current = current
 
     async def accept(
         self, principal: Principal, request: QueryRequest
@@ -141,6 +144,7 @@ class Pipeline:
         to pending with the new plan, and people are asked again. Raises as `carry` does.
         """
         try:
+            job = await self._of_now(job)
             planned = await self._planned(job.principal, job.request)
             if self._vigil.fits(job, planned):
                 await self._jobs.move(job, state=JobState.READY)
@@ -207,6 +211,7 @@ class Pipeline:
             # taken it out of waiting to release it or to end it: the watch reads again which.
             await self._jobs.move(job, state=JobState.PENDING)
             return None
+        job = await self._of_now(job)
         planned = await self._planned(job.principal, job.request)
         if planned.plan.digest == job.plan.digest:
             return planned.query
@@ -217,6 +222,10 @@ class Pipeline:
         await self._recorder.record(records.intent(replanned, time.time()))
         await self._jobs.move(job, state=JobState.READY, plan=planned.plan)
         return planned.query
+
+    async def _of_now(self, job: Job) -> Job:
+        """Give the job with its agent's claims of now: it may have waited for days."""
+        return msgspec.structs.replace(job, principal=await self._current(job.principal))
 
     async def _ask(self, job: Job) -> None:
         try:
@@ -235,7 +244,7 @@ class Pipeline:
         replanned = msgspec.structs.replace(job, plan=planned.plan)
         await self._recorder.record(records.intent(replanned, time.time()))
         await self._jobs.move(job, state=JobState.PENDING, plan=planned.plan)
-        await self._vigil.ask(await self._jobs.get(job.id))
+        await self._vigil.ask(replanned)
 
     async def _finish(self, job: Job, status: JobStatus) -> None:
         if status.error is not None:

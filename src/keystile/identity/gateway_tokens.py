@@ -81,9 +81,13 @@ class GatewayTokens:
         if row is None:
             raise _unknown()
         principal = msgspec.json.decode(row.principal, type=Principal)
-        return row.expires_at, await self._current(principal)
+        return row.expires_at, await self.current(principal)
 
-    async def _current(self, principal: Principal) -> Principal:
+    async def current(self, principal: Principal) -> Principal:
+        """Give an agent of the built-in issuer the groups and attributes that it has now.
+
+        Raises `RefusedError` for a disabled agent, `UnauthenticatedError` for one that is gone.
+        """
         if principal.issuer != self._builtin:
             return principal
         try:

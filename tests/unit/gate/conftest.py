@@ -165,7 +165,14 @@ class Replica:
         bigquery: Any = bench.bigquery
         planner: Any = bench.planner
         self.pipeline = Pipeline(
-            planner, bigquery, recorder, self.jobs, self.vigil, self.pages, self.metrics
+            planner,
+            bigquery,
+            recorder,
+            self.jobs,
+            self.vigil,
+            self.pages,
+            self.metrics,
+            bench.current,
         )
         self.duties = Duties(self.pipeline, self.jobs, self.vigil, bench.approvals, self.metrics)
         metadata = Metadata(bigquery, lambda: None)  # type: ignore[arg-type, return-value]
@@ -215,6 +222,13 @@ class Bench:
         self.demand = DEMAND
         self.table = TABLE
         self.rewritten = REWRITTEN
+        self.disabled = False
+        self.groups: tuple[str, ...] = ()
+
+    async def current(self, principal: Principal) -> Principal:
+        if self.disabled:
+            raise RefusedError(f"the agent `{principal.agent}` is disabled")
+        return msgspec.structs.replace(principal, groups=self.groups)
 
     async def replica(self) -> Replica:
         log = RecordingLog(self.folder / "recordings", 1 << 20)

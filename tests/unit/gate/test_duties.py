@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from keystile.approvals.machine import ApprovalState
 from keystile.gate.jobs import JobState
 
 
@@ -75,6 +76,32 @@ async def test_a_change_between_approval_and_release_asks_again(
     await bench.vote()
     await one.watch()
     assert len(bench.bigquery.started) == 1
+
+
+async def test_the_query_of_an_agent_that_was_disabled_since_does_not_run(
+    bench: Any, one: Any
+) -> None:
+    view = await bench.waiting(one)
+    await bench.vote()
+    bench.disabled = True
+    await one.watch()
+    assert bench.bigquery.started == []
+    assert "is disabled" in (await bench.job(view)).error.message
+
+
+async def test_an_agent_whose_groups_changed_since_is_asked_about_again(
+    bench: Any, one: Any
+) -> None:
+    view = await bench.waiting(one)
+    await bench.vote()
+    bench.groups = ("others",)
+    await one.watch()
+    assert bench.bigquery.started == []
+    (asked,) = await bench.approvals.list(ApprovalState.PENDING)
+    assert asked.principal.groups == ("others",)
+    await bench.vote()
+    await one.watch()
+    assert (await bench.job(view)).outcome is not None
 
 
 async def test_a_query_that_outgrew_what_was_approved_does_not_run(bench: Any, one: Any) -> None:
