@@ -25,7 +25,7 @@ from keystile.gate.pages import PageCache
 from keystile.gate.plan import Plan
 from keystile.gate.planning import Decided, Planned, Planner, refuse_denied
 from keystile.gate.recorder import Recorder
-from keystile.gate.running import is_started, run_to_end
+from keystile.gate.running import first_page, is_started, run_to_end
 from keystile.gate.vigil import Vigil
 from keystile.model.decision import Effect
 from keystile.model.errors import (
@@ -252,9 +252,7 @@ class Pipeline:
             await self.end(job, "cancelled" if cancelled else "failed", JobError.of(status.error))
             return
         reference = JobRef(job.request.project, job.upstream_id, job.location)
-        first = await self._bigquery.rows(
-            reference, max_results=FIRST_PAGE_ROWS, use_int64_timestamp=True
-        )
+        first = await first_page(self._bigquery, reference, FIRST_PAGE_ROWS)
         now = time.time()
         await self._recorder.record(records.done(job, status, first, now))
         self._pages.keep(job, 0, first.rows)

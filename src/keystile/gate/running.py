@@ -8,7 +8,7 @@ import time
 from keystile.gate.jobs import Job, JobState, JobStore
 from keystile.model.errors import NotFoundError, RefusedError
 from keystile.upstream.bigquery import BigQuery
-from keystile.upstream.values import JobRef, JobStatus, UpstreamQuery
+from keystile.upstream.values import JobRef, JobStatus, Page, UpstreamQuery
 
 _POLL_SECONDS = 10.0
 _OUTAGE_SECONDS = 300.0
@@ -57,6 +57,19 @@ async def is_started(bigquery: BigQuery, reference: JobRef) -> bool:
             await asyncio.sleep(_RETRY_SECONDS)
         else:
             return True
+
+
+async def first_page(bigquery: BigQuery, reference: JobRef, max_results: int) -> Page:
+    """Fetch a finished job's first rows. Raises `RefusedError` after five minutes of outage."""
+    deadline = time.monotonic() + _OUTAGE_SECONDS
+    while True:
+        try:
+            return await bigquery.rows(reference, max_results=max_results, use_int64_timestamp=True)
+        except RefusedError:
+            # INVARIANT: what has run, and may have written, is not called failed for an outage.
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_RETRY_SECONDS)
 
 
 async def _start(bigquery: BigQuery, query: UpstreamQuery, reference: JobRef) -> None:

@@ -162,6 +162,23 @@ async def test_a_locked_store_does_not_fail_what_bigquery_runs(bench: Any) -> No
     assert len(bench.bigquery.started) == 1
 
 
+async def test_an_outage_after_its_end_does_not_fail_what_has_run(
+    bench: Any, one: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keystile.gate.running._RETRY_SECONDS", 0.01)
+    real, outages = bench.bigquery.rows, [bench.outage(), bench.outage()]
+
+    async def rows(*given: Any, **asked: Any) -> Any:
+        if outages:
+            raise outages.pop()
+        return await real(*given, **asked)
+
+    bench.bigquery.rows = rows
+    view = await one.gate.query(bench.principal(), bench.request())
+    assert view.error is None
+    assert bench.kinds == ["intent", "outcome"]
+
+
 async def test_a_dry_run_is_recorded_and_makes_no_job(bench: Any, one: Any) -> None:
     view = await one.gate.insert(bench.principal(), bench.request(dry_run=True))
     assert view.done
