@@ -27,6 +27,7 @@ from keystile.gate.planning import Decided, Planned, Planner, refuse_denied
 from keystile.gate.recorder import Recorder
 from keystile.gate.running import first_page, is_started, run_to_end
 from keystile.gate.vigil import Vigil
+from keystile.gate.witness import agree_at_the_end
 from keystile.model.decision import Effect
 from keystile.model.errors import (
     DuplicateError,
@@ -251,6 +252,7 @@ class Pipeline:
             cancelled = status.error.reason == "stopped"
             await self.end(job, "cancelled" if cancelled else "failed", JobError.of(status.error))
             return
+        agree_at_the_end(job.plan.facts, job.plan.schema, status.schema)
         reference = JobRef(job.request.project, job.upstream_id, job.location)
         first = await first_page(self._bigquery, reference, FIRST_PAGE_ROWS)
         now = time.time()

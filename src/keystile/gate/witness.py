@@ -22,6 +22,18 @@ def agree(facts: QueryFacts, schema: tuple[Field, ...], witness: DryRun) -> None
         )
 
 
+def agree_at_the_end(facts: QueryFacts, planned: tuple[Field, ...], got: tuple[Field, ...]) -> None:
+    """Compare the result's schema with the plan's, once the query has run.
+
+    Raises `RefusedError` when a table has changed in between: what it got since was not decided on.
+    """
+    if facts.statement == "SELECT" and _shape(planned) != _shape(got):
+        raise RefusedError(
+            "a table of this query got other columns while it ran, so its result is withheld",
+            hint="run it again",
+        )
+
+
 def _differences(facts: QueryFacts, schema: tuple[Field, ...], witness: DryRun) -> Iterator[str]:
     if witness.statement_type != facts.statement:
         yield f"the statement is `{witness.statement_type}` there and `{facts.statement}` here"

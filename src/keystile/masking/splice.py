@@ -31,14 +31,15 @@ class ProtectedTable(msgspec.Struct, frozen=True):
         masking = Masking(self.masks, names)
         items = []
         for field in self.table.fields:
-            masked = masking.of(field.sql_type, (field.name,), f"{row}.{quoted(field.name)}")
-            if masked:
-                items.append(f"{masked} AS {quoted(field.name)}")
+            name = quoted(field.name)
+            masked = masking.of(field.sql_type, (field.name,), f"{row}.{name}")
+            # INVARIANT: each column by its name, never `*`: a column that the table gets after the
+            # masks were chosen, and that may be protected, is not read.
+            items.append(f"{masked or f'{row}.{name}'} AS {name}")
         table = self.table.id
         path = ".".join(quoted(part) for part in (table.project, table.dataset, table.table))
-        replaced = ", ".join(items)
         # Names stand in backticks and values are literals; the proof resolves the result anew.
-        return f"SELECT * REPLACE ({replaced}) FROM {path} AS {row}"  # noqa: S608
+        return f"SELECT {', '.join(items)} FROM {path} AS {row}"  # noqa: S608
 
     @property
     def columns(self) -> frozenset[str]:

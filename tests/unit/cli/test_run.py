@@ -34,12 +34,15 @@ print(json.dumps([dict(os.environ), document, modes, first, open(token).read()])
 """
 # Says that it is ready, and ends with the number of the signal that it got.
 TRAP = """
-import signal, sys, time
+import os, signal, sys, time
+# Plain writes: a signal may come while `print` is still at work, and that cannot be entered twice.
+def say(text):
+    os.write(1, f"{text}\\n".encode())
 names = "TERM HUP INT QUIT USR1 USR2".split()
 for name in names:
     number = getattr(signal, "SIG" + name)
-    signal.signal(number, lambda got, _: (print("got", got, flush=True), sys.exit(got)))
-print("ready", flush=True)
+    signal.signal(number, lambda got, _: (say(f"got {got}"), sys.exit(got)))
+say("ready")
 time.sleep(30)
 """
 

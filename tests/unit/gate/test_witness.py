@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from keystile.gate.witness import agree
+from keystile.gate.witness import agree, agree_at_the_end
 from keystile.model.errors import RefusedError
 from keystile.model.facts import Action, QueryFacts
 from keystile.model.schema import Field, Mode, TableId
@@ -60,3 +60,11 @@ def test_a_statement_that_is_no_query_has_no_columns_to_compare() -> None:
     agree(facts, (), said(statement_type="INSERT", schema=()))
     with pytest.raises(RefusedError):
         agree(facts, (), said(statement_type="MERGE", schema=()))
+
+
+def test_a_column_that_came_while_the_query_ran_withholds_the_result() -> None:
+    facts = QueryFacts("SELECT", (Action.READ,))
+    planned = (Field("id", "INT64"),)
+    agree_at_the_end(facts, planned, planned)
+    with pytest.raises(RefusedError, match="other columns while it ran"):
+        agree_at_the_end(facts, planned, (*planned, Field("ssn", "STRING")))
