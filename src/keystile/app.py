@@ -31,6 +31,7 @@ from keystile.gate.pages import PageCache
 from keystile.gate.pipeline import Pipeline
 from keystile.gate.planning import Planner
 from keystile.gate.recorder import Recorder
+from keystile.gate.shares import Shares
 from keystile.gate.vigil import Vigil
 from keystile.googlesql.module import default_folder
 from keystile.googlesql.pool import EnginePool
@@ -115,7 +116,8 @@ async def planning(
     analyst = Analyst(runner, settings.engine.max_sql_bytes)
     rewriter = Rewriter(runner, masking_key(settings))
     try:
-        planner = Planner(analyst, policy.current, rewriter, bigquery, metrics)
+        shares = Shares(2 * settings.engine.workers, settings.engine.queue)
+        planner = Planner(analyst, policy.current, rewriter, bigquery, shares, metrics)
         yield Planning(planner, policy, bigquery, credential)
     finally:
         await bigquery.close()

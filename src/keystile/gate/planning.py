@@ -10,6 +10,7 @@ from keystile.analysis.analysed import Analysed
 from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
 from keystile.gate.plan import Plan, digest_of
+from keystile.gate.shares import Shares
 from keystile.gate.witness import agree
 from keystile.masking.rewrite import Rewriter, Rewritten
 from keystile.model.decision import Decision, Effect
@@ -27,6 +28,7 @@ from keystile.wire.requests import QueryRequest
 class Decided(NamedTuple):
     """A query with its facts and the decision on it."""
 
+    principal: Principal
     analysed: Analysed
     decision: Decision
     labels: dict[str, tuple[str, ...]]
@@ -76,15 +78,17 @@ def not_found(table: TableId) -> NotFoundError:
 class Planner:
     """Makes plans. The same request makes the same plan while policy and schemas stay the same."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the rooms that a plan stands on
         self,
         analyst: Analyst,
         policy: Callable[[], Policy],
         rewriter: Rewriter,
         bigquery: BigQuery,
+        shares: Shares,
         metrics: Metrics,
     ) -> None:
         """`policy` gives the snapshot that holds now; a plan is made under one of them."""
+        self._shares = shares
         self._analyst = analyst
         self._policy = policy
         self._rewriter = rewriter
@@ -95,19 +99,20 @@ class Planner:
         """Find out what the query does and what policy says of it. Nothing is sent to BigQuery."""
         policy = self._policy()
         context = Context(request.project, datetime.now(UTC), request.dry_run)
+        tables = VisibleTables(self._bigquery, policy, principal, context)
         with self._metrics.query_seconds.labels(Phase.ANALYSE).time():
-            analysed = await self._analyst.analyse(
-                _statement(request), VisibleTables(self._bigquery, policy, principal, context)
-            )
+            async with self._shares.turn(principal.key):
+                analysed = await self._analyst.analyse(_statement(request), tables)
         with self._metrics.query_seconds.labels(Phase.DECIDE).time():
             decision = policy.decide(principal, analysed.facts, analysed.tables, context)
         self._metrics.decisions.labels(decision.effect).inc()
-        return Decided(analysed, decision, _labels(policy, analysed))
+        return Decided(principal, analysed, decision, _labels(policy, analysed))
 
     async def rewrite(self, decided: Decided) -> Rewritten:
         """Mask at read, and prove that nothing protected is left."""
         with self._metrics.query_seconds.labels(Phase.REWRITE).time():
-            return await self._rewriter.rewrite(decided.analysed, decided.decision.masks)
+            async with self._shares.turn(decided.principal.key):
+                return await self._rewriter.rewrite(decided.analysed, decided.decision.masks)
 
     async def plan(self, principal: Principal, request: QueryRequest, decided: Decided) -> Planned:
         """Make the plan of a query that policy did not deny.

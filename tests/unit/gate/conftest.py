@@ -129,12 +129,12 @@ class FakePlanner:
     def ask_people(self, *demands: ApprovalDemand) -> None:
         self.effect, self.approvals = Effect.REQUIRE_APPROVAL, demands or (DEMAND,)
 
-    async def decide(self, _principal: Principal, _request: QueryRequest) -> Decided:
+    async def decide(self, principal: Principal, _request: QueryRequest) -> Decided:
         if self.decide_fails:
             raise self.decide_fails
         reason = Reason("raw-ssn", self.effect, "raw numbers need a steward.")
         decision = Decision(self.effect, (reason,), self.policy, approvals=self.approvals)
-        return Decided(None, decision, {})  # type: ignore[arg-type]
+        return Decided(principal, None, decision, {})  # type: ignore[arg-type]
 
     async def plan(self, principal: Principal, request: QueryRequest, decided: Decided) -> Planned:
         if self.plan_fails:

@@ -10,6 +10,7 @@ import pytest
 from keystile.analysis.analyst import Analyst
 from keystile.config.policy_folder import read_policy
 from keystile.gate.planning import Planner, refuse_denied
+from keystile.gate.shares import Shares
 from keystile.googlesql.inline import InlineRunner
 from keystile.masking.rewrite import Rewriter
 from keystile.model.decision import Decision, Effect, Reason
@@ -64,7 +65,9 @@ def bigquery() -> FakeBigQuery:
 def planner(runner: InlineRunner, bigquery: Any) -> Planner:
     policy = compile_policy(read_policy(Path(__file__).parents[3] / "examples" / "policy"))
     rewriter = Rewriter(runner, bytes(range(32)))
-    return Planner(Analyst(runner, 262_144), lambda: policy, rewriter, bigquery, Metrics())
+    return Planner(
+        Analyst(runner, 262_144), lambda: policy, rewriter, bigquery, Shares(2, 2), Metrics()
+    )
 
 
 def asked(sql: str, **more: Any) -> QueryRequest:
