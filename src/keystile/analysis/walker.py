@@ -7,6 +7,7 @@ where a column is named; a column that is scanned and whose use was not seen cou
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from keystile.model.facts import Use
 from keystile.model.schema import ColumnRef, Table
 
 
-class Expressions:
+class Expressions(ABC):
     """The part of a walk that looks at expressions, and what is found on the way."""
 
     def __init__(self, tables: Mapping[str, Table]) -> None:
@@ -203,9 +204,9 @@ class Expressions:
             self.bind(inner.side_effect_column, Value(value.sources))
         return value
 
+    @abstractmethod
     def scan(self, node: Any) -> None:
         """Walk a scan and bind its columns."""
-        raise NotImplementedError
 
     _methods: ClassVar[dict[str, Callable[[Expressions, Any], Value]]] = {
         "ResolvedLiteral": _constant,

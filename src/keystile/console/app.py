@@ -52,6 +52,7 @@ def console_app(  # noqa: PLR0913 - one for each thing that it shows
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        """Watch for changes as long as the console is served."""
         async with live.running():
             yield
 
