@@ -33,6 +33,7 @@ from keystile.gate.planning import Planner
 from keystile.gate.recorder import Recorder
 from keystile.gate.shares import Shares
 from keystile.gate.vigil import Vigil
+from keystile.googlesql.cached import CachedRunner
 from keystile.googlesql.module import default_folder
 from keystile.googlesql.pool import EnginePool
 from keystile.googlesql.task import TaskRunner
@@ -171,7 +172,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
         await pool.start()
         metrics.watch_engine(pool.stats)
         identity = wiring.build(settings, database)
-        async with planning(settings, pool, metrics) as plans:
+        async with planning(settings, CachedRunner(pool), metrics) as plans:
             gate, duties = _gate(plans, identity.tokens, database, log, metrics)
             api = Api(
                 gate=gate,
