@@ -108,18 +108,25 @@ class Duties:
         waiting = await self._jobs.pending()
         self._metrics.approvals_pending.set(len(waiting))
         for job in waiting:
-            seen = await self._vigil.look(job)
-            if seen.verdict is Verdict.ASK:
-                # The replica died between making the job durable and asking.
-                await self._vigil.ask(job)
-            elif seen.verdict is not Verdict.WAIT and await self._jobs.take(job, time.time()):
-                waited = time.time() - job.created_at
-                self._metrics.query_seconds.labels(Phase.APPROVE).observe(waited)
-                await self._vigil.note(job, seen)
-                if seen.verdict is Verdict.RELEASE:
-                    self._spawn(job, self._pipeline.release(job))
-                else:
-                    await self._pipeline.end(job, seen.verdict.value, refusal(seen))
+            try:
+                await self._attend(job)
+            except KeystileError as error:
+                # What one job cannot get over must not keep those behind it waiting.
+                _log.warning("job_not_attended", job=job.id, reason=str(error))
+
+    async def _attend(self, job: Job) -> None:
+        seen = await self._vigil.look(job)
+        if seen.verdict is Verdict.ASK:
+            # The replica died between making the job durable and asking.
+            await self._vigil.ask(job)
+        elif seen.verdict is not Verdict.WAIT and await self._jobs.take(job, time.time()):
+            waited = time.time() - job.created_at
+            self._metrics.query_seconds.labels(Phase.APPROVE).observe(waited)
+            await self._vigil.note(job, seen)
+            if seen.verdict is Verdict.RELEASE:
+                self._spawn(job, self._pipeline.release(job))
+            else:
+                await self._pipeline.end(job, seen.verdict.value, refusal(seen))
 
     async def _keep_and_take(self) -> None:
         now = time.time()

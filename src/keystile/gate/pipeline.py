@@ -127,9 +127,10 @@ class Pipeline:
         """
         try:
             if query is None:
-                query = await self._resumed(job)
-                if query is None:
+                resumed = await self._resumed(job)
+                if resumed is None:
                     return
+                job, query = resumed
             with self._metrics.query_seconds.labels(Phase.EXECUTE).time():
                 status = await run_to_end(self._bigquery, self._jobs, job, query)
             await self._finish(job, status)
@@ -199,8 +200,11 @@ class Pipeline:
             await self._recorder.record(records.refused(principal, request, error, decision, now))
             raise
 
-    async def _resumed(self, job: Job) -> UpstreamQuery | None:
-        """Find out how far a job came before its replica died, and finish it if BigQuery has it."""
+    async def _resumed(self, job: Job) -> tuple[Job, UpstreamQuery] | None:
+        """Find out how far a job came before its replica died, and finish it if BigQuery has it.
+
+        Gives the job with the plan that holds now, and its query, where it is still to be started.
+        """
         reference = JobRef(job.request.project, job.upstream_id, job.location)
         if await is_started(self._bigquery, reference):
             # What runs there is the recorded plan, whatever changed since.
@@ -215,14 +219,14 @@ class Pipeline:
         job = await self._of_now(job)
         planned = await self._planned(job.principal, job.request)
         if planned.plan.digest == job.plan.digest:
-            return planned.query
+            return job, planned.query
         if planned.plan.decision.effect is Effect.REQUIRE_APPROVAL:
             await self._ask_again(job, planned)
             return None
         replanned = msgspec.structs.replace(job, plan=planned.plan)
         await self._recorder.record(records.intent(replanned, time.time()))
         await self._jobs.move(job, state=JobState.READY, plan=planned.plan)
-        return planned.query
+        return replanned, planned.query
 
     async def _of_now(self, job: Job) -> Job:
         """Give the job with its agent's claims of now: it may have waited for days."""

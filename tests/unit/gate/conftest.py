@@ -123,6 +123,7 @@ class FakePlanner:
         self.column = "id"
         self.policy = "p1"
         self.bytes = 1000
+        self.schema = FIELDS
         self.decide_fails: KeystileError | None = None
         self.plan_fails: KeystileError | None = None
 
@@ -145,7 +146,7 @@ class FakePlanner:
             decision=decided.decision,
             sql=REWRITTEN,
             masked=(),
-            schema=FIELDS,
+            schema=self.schema,
             bytes_estimate=self.bytes,
             digest=digest_of(principal, request, REWRITTEN, decided.decision, (table,)),
         )

@@ -15,6 +15,7 @@ from keystile.model.errors import (
     StoppedError,
     StoreUnavailableError,
 )
+from keystile.model.schema import Field
 
 
 async def test_a_refusal_is_on_record_before_it_is_raised(bench: Any, one: Any) -> None:
@@ -302,6 +303,34 @@ async def test_a_job_that_never_reached_bigquery_is_planned_again_and_started(be
     await two.take_over()
     assert bench.bigquery.started == [job.upstream_id]
     assert (await two.jobs.get(job.id)).outcome is not None
+
+
+async def test_a_job_planned_again_at_the_take_over_ends_by_its_new_plan(bench: Any) -> None:
+    """Held against the plan of before, its right result would be withheld."""
+    bench.lease_seconds = 0.0
+    right, bench.planner.schema = bench.planner.schema, (Field("old", "INT64"),)
+    one = await bench.replica()
+    job, _query = await one.pipeline.accept(bench.principal(), bench.request())
+    await one.die()
+    bench.planner.schema, bench.planner.policy = right, "p2"
+    two = await bench.replica()
+    await two.take_over()
+    ended = await two.jobs.get(job.id)
+    assert ended.error is None
+    assert ended.outcome is not None
+
+
+async def test_a_result_with_other_columns_than_decided_on_is_withheld(
+    bench: Any, one: Any
+) -> None:
+    bench.planner.schema = (Field("old", "INT64"),)
+    view = await one.gate.insert(bench.principal(), bench.request())
+    await one.settle()
+    job = await bench.job(view)
+    assert job.outcome is None
+    assert "its result is withheld" in job.error.message
+    assert bench.kinds == ["intent", "outcome"]
+    assert "rows" not in bench.events[-1].body
 
 
 async def test_a_taken_over_job_that_now_needs_approval_waits_for_it(bench: Any) -> None:
