@@ -14,7 +14,16 @@ from keystile.model.masks import (
     NullMask,
     PatternMask,
 )
-from keystile.model.schema import ColumnRef, Field, Mode, Table, TableId, TableKind
+from keystile.model.schema import (
+    ColumnRef,
+    Field,
+    Mode,
+    Routine,
+    RoutineId,
+    Table,
+    TableId,
+    TableKind,
+)
 from prove.evaluator import Content
 
 PROJECT, DATASET = "acme-shop", "shop"
@@ -89,7 +98,7 @@ HASH = ColumnMask(ColumnRef(CUSTOMERS.id, ("ssn",)), "secret", KeyedHashMask())
 
 
 class Shop:
-    """The schemas of the shop, as a `TableSource`."""
+    """The schemas of the shop, as an `ObjectSource`."""
 
     async def table(self, id: TableId) -> Table:  # noqa: A002 - the port's own word
         """Give a table of the shop."""
@@ -99,6 +108,14 @@ class Shop:
         raise NotFoundError(
             f"Not found: Table {id.project}:{id.dataset}.{id.table} was not found in location US"
         )
+
+    async def routine(self, id: RoutineId) -> Routine:  # noqa: A002 - the port's own word
+        """Give a routine: the shop has none."""
+        raise NotFoundError(f"Not found: Routine {id.project}:{id.dataset}.{id.routine}")
+
+    async def tables_like(self, id: TableId) -> tuple[Table, ...]:  # noqa: A002 - as above
+        """Give the tables of a wildcard: the shop has none."""
+        raise NotFoundError(f"{id} does not match any table.")
 
 
 def world(secret: int, rows: int = 6) -> list[Content]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from keystile.analysis.analysed import Analysed
-from keystile.analysis.catalog import TableSource
+from keystile.analysis.catalog import ObjectSource
 from keystile.analysis.outline import Outline, OutlineRequest
-from keystile.analysis.resolve import Resolved, ResolveRequest, SpelledTable, declared
+from keystile.analysis.resolve import Resolved, ResolveRequest
 from keystile.analysis.schema import result_schema
+from keystile.analysis.scope import Scope, SpelledTable, declared
 from keystile.analysis.statement import Statement
 from keystile.analysis.tasks import OUTLINE, RESOLVE
 from keystile.googlesql.task import TaskRunner
@@ -33,7 +34,7 @@ class Analyst:
         self._runner = runner
         self._max_sql_bytes = max_sql_bytes
 
-    async def analyse(self, statement: Statement, source: TableSource) -> Analysed:
+    async def analyse(self, statement: Statement, source: ObjectSource) -> Analysed:
         """Find out what the statement does; what is not understood is in `facts.opaque`.
 
         Raises `InvalidQueryError` in GoogleSQL's words where it does not parse or resolve,
@@ -49,14 +50,13 @@ class Analyst:
             for named in outline.named
             if named.id in tables
         )
+        scope = Scope(names, parameters=declared(statement.parameters))
         resolved = _NO_FACTS
         if outline.resolve and not unknown:
-            resolved = await self._runner.run(
-                RESOLVE, ResolveRequest(outline.sql, names, declared(statement.parameters))
-            )
+            resolved = await self._runner.run(RESOLVE, ResolveRequest(outline.sql, scope))
         facts = _facts(outline, resolved, unknown)
         schema = () if facts.opaque or facts.statement != "SELECT" else result_schema(facts.output)
-        return Analysed(statement, outline.sql, names, facts, schema, resolved.scans)
+        return Analysed(statement, outline.sql, scope, facts, schema, resolved.scans)
 
     def _check_size(self, sql: str) -> None:
         size = len(sql.encode())
@@ -68,7 +68,7 @@ class Analyst:
 
 
 async def _tables(
-    outline: Outline, source: TableSource
+    outline: Outline, source: ObjectSource
 ) -> tuple[dict[TableId, Table], tuple[Opaque, ...]]:
     """Look up every named table, and note those that are no plain tables.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from keystile.analysis.analysed import Analysed
-from keystile.analysis.resolve import declared
+from keystile.analysis.scope import declared
 from keystile.googlesql.task import TaskRunner
 from keystile.masking.sql import HASH_INNER, HASH_OUTER
 from keystile.masking.task import MASK, MaskedColumn, MaskRequest
@@ -64,8 +64,9 @@ class Rewriter:
         added = self._hash_parameters(columns, statement.parameters)
         request = MaskRequest(
             sql=analysed.sql,
-            tables=analysed.names,
-            parameters=declared((*statement.parameters, *added)),
+            scope=msgspec.structs.replace(
+                analysed.scope, parameters=declared((*statement.parameters, *added))
+            ),
             scans=analysed.scans,
             output=analysed.facts.output,
             masks=columns,

@@ -8,14 +8,8 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from keystile.analysis.parsing import statement_tree
-from keystile.analysis.resolve import (
-    Declared,
-    ResolveRequest,
-    Scan,
-    SpelledTable,
-    by_full_name,
-    resolved_tree,
-)
+from keystile.analysis.resolve import ResolveRequest, Scan, resolved_tree
+from keystile.analysis.scope import Declared, Scope, fully_spelled
 from keystile.analysis.statements import walk_statement
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import unwrapped
@@ -40,12 +34,11 @@ class MaskedColumn(msgspec.Struct, frozen=True):
 class MaskRequest(msgspec.Struct, frozen=True):
     """A SELECT in canonical spelling with what its analysis found, and the masks.
 
-    `parameters` include those of keyed hashes.
+    The parameters of `scope` include those of keyed hashes.
     """
 
     sql: str
-    tables: tuple[SpelledTable, ...]
-    parameters: tuple[Declared, ...]
+    scope: Scope
     scans: tuple[Scan, ...]
     output: tuple[OutputColumn, ...]
     masks: tuple[MaskedColumn, ...]
@@ -80,7 +73,7 @@ MASK = Task(mask_query, MaskRequest, MaskedQuery)
 
 
 def _protected(request: MaskRequest) -> list[ProtectedTable]:
-    tables = {spelled.table.id: spelled.table for spelled in request.tables}
+    tables = {spelled.table.id: spelled.table for spelled in request.scope.tables}
     masks: dict[TableId, dict[tuple[str, ...], Mask]] = {}
     for column in request.masks:
         masks.setdefault(column.table, {})[column.path] = column.mask
@@ -88,15 +81,14 @@ def _protected(request: MaskRequest) -> list[ProtectedTable]:
 
 
 def _prove(engine: Engine, request: MaskRequest, sql: str, protected: list[ProtectedTable]) -> None:
-    full = (_fully_spelled(table.table) for table in protected)
-    tables = tuple({spelled.path: spelled for spelled in (*request.tables, *full)}.values())
+    scope = request.scope.with_tables_in_full()
     templates = {
-        str(table.table.id): _template(engine, table, request.parameters) for table in protected
+        str(table.table.id): _template(engine, table, scope.parameters) for table in protected
     }
-    statement = resolved_tree(engine, ResolveRequest(sql, tables, request.parameters), prune=False)
+    statement = resolved_tree(engine, ResolveRequest(sql, scope), prune=False)
     ids = {table.table.id for table in protected}
     prove(statement, templates, sum(scan.table in ids for scan in request.scans))
-    walked = walk_statement(statement, by_full_name(tables))
+    walked = walk_statement(statement, scope.tables_by_full_name())
     if walked.walk.opaque or _shape(walked.output) != _shape(request.output):
         raise RefusedError(
             "the masked form of this query has another result than the query itself",
@@ -116,15 +108,12 @@ def _template(
     key = (protected.subquery(), protected.table)
     if key not in kept:
         hidden = tuple(p for p in parameters if p.name in {HASH_INNER, HASH_OUTER})
-        request = ResolveRequest(key[0], (_fully_spelled(protected.table),), hidden)
+        scope = Scope((fully_spelled(protected.table),), parameters=hidden)
+        request = ResolveRequest(key[0], scope)
         kept[key] = normal(unwrapped(resolved_tree(engine, request, prune=False).query))
         if len(kept) > _TEMPLATES_KEPT:
             kept.popitem(last=False)
     return Template(kept[key], protected.columns)
-
-
-def _fully_spelled(table: Table) -> SpelledTable:
-    return SpelledTable((table.id.project, table.id.dataset, table.id.table), table)
 
 
 def _shape(output: tuple[OutputColumn, ...]) -> list[tuple[str, object]]:

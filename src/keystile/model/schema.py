@@ -94,13 +94,66 @@ class TableKind(StrEnum):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """What the gateway needs to know of a table. `etag` changes when schema or view text does."""
+    """What the gateway needs to know of a table. `etag` changes when schema or view text does.
+
+    `pseudo_columns` are those that a query may name and `SELECT *` does not give, such as
+    `_PARTITIONTIME`.
+    """
 
     id: TableId
     kind: TableKind
     fields: tuple[Field, ...]
     etag: str
     view_query: str = ""
+    pseudo_columns: tuple[Field, ...] = ()
+
+
+class RoutineId(msgspec.Struct, frozen=True, order=True):
+    """A routine's full name."""
+
+    project: str
+    dataset: str
+    routine: str
+
+    def __str__(self) -> str:
+        """Give `project.dataset.routine`."""
+        return f"{self.project}.{self.dataset}.{self.routine}"
+
+
+class RoutineKind(StrEnum):
+    """BigQuery's `Routine.routineType`; anything else reads as OTHER, which is refused."""
+
+    SCALAR = "SCALAR_FUNCTION"
+    AGGREGATE = "AGGREGATE_FUNCTION"
+    TABLE_VALUED = "TABLE_VALUED_FUNCTION"
+    PROCEDURE = "PROCEDURE"
+    OTHER = "OTHER"
+
+
+class Argument(msgspec.Struct, frozen=True):
+    """An argument of a routine; one without a `type` takes any type (`ANY TYPE`)."""
+
+    name: str
+    type: SqlType | None = None
+
+
+class Routine(msgspec.Struct, frozen=True):
+    """What the gateway needs to know of a routine (BigQuery's `Routine`).
+
+    `language` is `SQL`, `JAVASCRIPT`, `PYTHON` …; `body` is its definition. `returns` is the type
+    of a function's result where it is declared, `columns` the declared result of a table function.
+    `remote` names the connection of a remote function.
+    """
+
+    id: RoutineId
+    kind: RoutineKind
+    language: str
+    arguments: tuple[Argument, ...]
+    body: str
+    returns: SqlType | None = None
+    columns: tuple[Field, ...] = ()
+    remote: str = ""
+    etag: str = ""
 
 
 class Parameter(msgspec.Struct, frozen=True):

@@ -1,0 +1,81 @@
+"""What the names of one text mean, and the engine's catalog of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from keystile.googlesql.engine import Engine
+from keystile.googlesql.protos import builtin_catalog, type_proto
+from keystile.model.schema import Parameter, Routine, SqlType, Table
+
+
+class SpelledTable(msgspec.Struct, frozen=True):
+    """A table under the path that a text spells."""
+
+    path: tuple[str, ...]
+    table: Table
+
+
+class SpelledRoutine(msgspec.Struct, frozen=True):
+    """A routine under the path that a text spells."""
+
+    path: tuple[str, ...]
+    routine: Routine
+
+
+class Declared(msgspec.Struct, frozen=True):
+    """The name and type of a query parameter (no name for a positional one) or a variable."""
+
+    name: str
+    type: SqlType
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """Everything that a text may name.
+
+    `variables` are those of the script that the text is a part of.
+    """
+
+    tables: tuple[SpelledTable, ...] = ()
+    routines: tuple[SpelledRoutine, ...] = ()
+    variables: tuple[Declared, ...] = ()
+    parameters: tuple[Declared, ...] = ()
+
+    def tables_by_full_name(self) -> dict[str, Table]:
+        """Give the tables by the full name that the catalog knows them under."""
+        return {str(spelled.table.id): spelled.table for spelled in self.tables}
+
+    def with_tables_in_full(self) -> Scope:
+        """Give the same scope in which every table is known by its full path as well."""
+        full = (fully_spelled(spelled.table) for spelled in self.tables)
+        tables = tuple({spelled.path: spelled for spelled in (*self.tables, *full)}.values())
+        return msgspec.structs.replace(self, tables=tables)
+
+
+def declared(parameters: tuple[Parameter, ...]) -> tuple[Declared, ...]:
+    """Leave the values of parameters out: what a query means does not depend on them."""
+    return tuple(Declared(parameter.name, parameter.type) for parameter in parameters)
+
+
+def fully_spelled(table: Table) -> SpelledTable:
+    """Give a table under its full path."""
+    return SpelledTable((table.id.project, table.id.dataset, table.id.table), table)
+
+
+def catalog(engine: Engine, scope: Scope) -> Any:
+    """Make the catalog that the engine resolves a text of this scope against."""
+    root = builtin_catalog(engine)
+    folders: dict[tuple[str, ...], Any] = {}
+    for spelled in sorted(scope.tables, key=lambda spelled: spelled.path):
+        folder = root
+        for depth in range(1, len(spelled.path)):
+            prefix = tuple(part.lower() for part in spelled.path[:depth])
+            if prefix not in folders:
+                folders[prefix] = folder.catalog.add(name=spelled.path[depth - 1])
+            folder = folders[prefix]
+        table = folder.table.add(name=spelled.path[-1], full_name=str(spelled.table.id))
+        for field in spelled.table.fields:
+            table.column.add(name=field.name, type=type_proto(field.sql_type))
+    return root
