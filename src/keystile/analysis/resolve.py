@@ -8,7 +8,7 @@ import msgspec
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 from zetasql.wasi._pb2.zetasql.public import options_pb2 as public_options
 
-from keystile.analysis.scope import Scope, catalog
+from keystile.analysis.scope import SYSTEM, Scope, catalog
 from keystile.analysis.statements import Walked, walk_statement
 from keystile.analysis.tree import Span, line_and_column
 from keystile.analysis.words import in_bigquery_words
@@ -76,6 +76,10 @@ def resolved_tree(engine: Engine, request: ResolveRequest, *, prune: bool = True
         else:
             options.parameter_mode = public_options.PARAMETER_POSITIONAL
             options.positional_query_parameters.append(type_proto(parameter.type))
+    for variable in request.scope.variables:
+        if variable.name.startswith(SYSTEM):
+            path = variable.name.removeprefix(SYSTEM).split(".")
+            options.system_variables.add(name_path=path, type=type_proto(variable.type))
     analyze = service.AnalyzeRequest(
         sql_statement=request.sql,
         registered_catalog_id=engine.registered(catalog(engine, request.scope)),

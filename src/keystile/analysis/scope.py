@@ -11,6 +11,10 @@ from keystile.googlesql.protos import builtin_catalog, type_proto
 from keystile.model.schema import Parameter, Routine, SqlType, Table
 
 
+SYSTEM = "@@"
+"""What the name of a system variable begins with."""
+
+
 class SpelledTable(msgspec.Struct, frozen=True):
     """A table under the path that a text spells."""
 
@@ -35,7 +39,8 @@ class Declared(msgspec.Struct, frozen=True):
 class Scope(msgspec.Struct, frozen=True):
     """Everything that a text may name.
 
-    `variables` are those of the script that the text is a part of.
+    `variables` are those of the script that the text is a part of; the names of system variables
+    begin with `@@`.
     """
 
     tables: tuple[SpelledTable, ...] = ()
@@ -78,4 +83,10 @@ def catalog(engine: Engine, scope: Scope) -> Any:
         table = folder.table.add(name=spelled.path[-1], full_name=str(spelled.table.id))
         for field in spelled.table.fields:
             table.column.add(name=field.name, type=type_proto(field.sql_type))
+    for variable in scope.variables:
+        if not variable.name.startswith(SYSTEM):
+            # To the engine a constant whose value is NULL: a column of the same name goes before
+            # it, as in BigQuery.
+            constant = root.constant.add(name_path=[variable.name], type=type_proto(variable.type))
+            constant.value.SetInParent()
     return root

@@ -211,6 +211,9 @@ class Expressions(ABC):
     _methods: ClassVar[dict[str, Callable[[Expressions, Any], Value]]] = {
         "ResolvedLiteral": _constant,
         "ResolvedParameter": _constant,
+        # A script's variable; what was put into it is counted where that is read.
+        "ResolvedConstant": _constant,
+        "ResolvedSystemVariable": _constant,
         "ResolvedDMLDefault": _constant,
         "ResolvedColumnRef": _column_ref,
         "ResolvedGetStructField": _struct_field,
