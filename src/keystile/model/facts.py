@@ -51,6 +51,13 @@ class OutputColumn(msgspec.Struct, frozen=True):
     sources: tuple[ColumnRef, ...]
 
 
+class WrittenColumn(msgspec.Struct, frozen=True):
+    """A column or nested field that the statement sets, and what its new value derives from."""
+
+    column: ColumnRef
+    sources: tuple[ColumnRef, ...]
+
+
 class Opaque(msgspec.Struct, frozen=True):
     """Something that the analysis does not understand, and where it stands in the text.
 
@@ -66,8 +73,11 @@ class QueryFacts(msgspec.Struct, frozen=True):
     """Everything that policy decides on.
 
     `statement` is BigQuery's `statementType` (`SELECT`, `CREATE_TABLE_AS_SELECT`, `SCRIPT` …).
-    `columns` lists leaves: a whole STRUCT read counts as all its leaves. INVARIANT: where `opaque`
-    is not empty the query is refused whatever policy says.
+    `columns` lists leaves: a whole STRUCT read counts as all its leaves. `reads` has a target too
+    where values of it are used. `creates` are those of `writes` that need not exist: what the
+    statement makes, and datasets, which have an empty table name. `written` are the columns that
+    DML and CREATE … AS SELECT fill. `uris` and `connections` are where an export goes and a load
+    comes from. INVARIANT: where `opaque` is not empty the query is refused whatever policy says.
     """
 
     statement: str
@@ -78,3 +88,7 @@ class QueryFacts(msgspec.Struct, frozen=True):
     output: tuple[OutputColumn, ...] = ()
     functions: tuple[str, ...] = ()
     opaque: tuple[Opaque, ...] = ()
+    creates: tuple[TableId, ...] = ()
+    written: tuple[WrittenColumn, ...] = ()
+    uris: tuple[str, ...] = ()
+    connections: tuple[str, ...] = ()
