@@ -28,13 +28,10 @@ _NODES = {
     "ASTMacroBody": "macro",
 }
 
-# Columns that BigQuery adds to some tables and that no schema lists.
+# Columns that BigQuery adds to some tables and that neither a schema nor `Table.pseudo_columns`
+# lists. What that lists the engine resolves, or reports as unknown as BigQuery does.
 _PSEUDO_COLUMNS = frozenset(
     {
-        "_PARTITIONTIME",
-        "_PARTITIONDATE",
-        "_TABLE_SUFFIX",
-        "_FILE_NAME",
         "_CHANGE_TYPE",
         "_CHANGE_TIMESTAMP",
         "_CHANGE_SEQUENCE_NUMBER",

@@ -45,10 +45,12 @@ class Walk(Expressions):
         if table is None or node.read_as_row_type or any(has(node, field) for field in odd):
             self.doubt(f"table `{node.table.full_name or node.table.name}`", node)
             return None
+        pseudo = {field.name for field in table.pseudo_columns}
         for column in inherited(node, "column_list"):
             value = of_column(table, column.name)
             if value is None:
-                self.doubt(f"pseudo column `{column.name}`", node)
+                if column.name not in pseudo:
+                    self.doubt(f"pseudo column `{column.name}`", node)
             elif not written:
                 self._scanned.append(value)
             self.bind(column, value or NOTHING)

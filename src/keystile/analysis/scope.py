@@ -83,6 +83,9 @@ def catalog(engine: Engine, scope: Scope) -> Any:
         table = folder.table.add(name=spelled.path[-1], full_name=str(spelled.table.id))
         for field in spelled.table.fields:
             table.column.add(name=field.name, type=type_proto(field.sql_type))
+        for field in spelled.table.pseudo_columns:
+            type_ = type_proto(field.sql_type)
+            table.column.add(name=field.name, type=type_, is_pseudo_column=True)
     for variable in scope.variables:
         if not variable.name.startswith(SYSTEM):
             # To the engine a constant whose value is NULL: a column of the same name goes before

@@ -85,11 +85,18 @@ class Field(msgspec.Struct, frozen=True):
 
 
 class TableKind(StrEnum):
-    """BigQuery's `Table.type`; anything else reads as OTHER, which is refused."""
+    """BigQuery's `Table.type`; anything else reads as OTHER, which is refused.
+
+    A SNAPSHOT and an EXTERNAL table are read as a TABLE is. WILDCARD is several tables under one
+    name, which BigQuery has no type for.
+    """
 
     TABLE = "TABLE"
     VIEW = "VIEW"
     MATERIALIZED_VIEW = "MATERIALIZED_VIEW"
+    SNAPSHOT = "SNAPSHOT"
+    EXTERNAL = "EXTERNAL"
+    WILDCARD = "WILDCARD"
     OTHER = "OTHER"
 
 
@@ -97,7 +104,8 @@ class Table(msgspec.Struct, frozen=True):
     """What the gateway needs to know of a table. `etag` changes when schema or view text does.
 
     `pseudo_columns` are those that a query may name and `SELECT *` does not give, such as
-    `_PARTITIONTIME`.
+    `_PARTITIONTIME`. INVARIANT: they hold nothing protected, and no label can be put on them.
+    `members` are the tables that a wildcard stands for, newest first.
     """
 
     id: TableId
@@ -106,6 +114,12 @@ class Table(msgspec.Struct, frozen=True):
     etag: str
     view_query: str = ""
     pseudo_columns: tuple[Field, ...] = ()
+    members: tuple[Table, ...] = ()
+
+    @property
+    def read(self) -> tuple[Table, ...]:
+        """The tables that reading this one reads: its members, or itself."""
+        return self.members or (self,)
 
 
 class RoutineId(msgspec.Struct, frozen=True, order=True):

@@ -28,6 +28,12 @@ class View(msgspec.Struct, frozen=True, rename="camel"):
     use_legacy_sql: bool = False
 
 
+class TimePartitioning(msgspec.Struct, frozen=True, rename="camel"):
+    """How a table is partitioned by time; without a `field`, by the time of ingestion."""
+
+    field: str = ""
+
+
 class TableAnswer(msgspec.Struct, frozen=True, rename="camel"):
     """`tables.get`."""
 
@@ -37,6 +43,22 @@ class TableAnswer(msgspec.Struct, frozen=True, rename="camel"):
     schema: dict[str, Any] = {}
     view: View = View()
     materialized_view: View = View()
+    time_partitioning: TimePartitioning | None = None
+
+
+class ListedTableAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """An entry of `tables.list`; the time is in milliseconds since the epoch."""
+
+    table_reference: Reference
+    type: str = ""
+    creation_time: int = 0
+
+
+class TablesAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """`tables.list`."""
+
+    tables: tuple[ListedTableAnswer, ...] = ()
+    next_page_token: str = ""
 
 
 class QueryStatistics(msgspec.Struct, frozen=True, rename="camel"):

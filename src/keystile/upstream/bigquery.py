@@ -11,18 +11,27 @@ from uuid import uuid4
 import msgspec
 
 from keystile.model.errors import KeystileError, RefusedError
-from keystile.model.schema import Field, Table, TableId, TableKind
-from keystile.upstream.answers import JobAnswer, ResultsAnswer, TableAnswer
+from keystile.model.schema import Table, TableId
+from keystile.upstream.answers import JobAnswer, ResultsAnswer, TableAnswer, TablesAnswer
 from keystile.upstream.credential import ServiceAccount
 from keystile.upstream.errors import from_job, from_response
+from keystile.upstream.tables import fields_of, listed, table_of
 from keystile.upstream.transport import Answer, Call, Transport
-from keystile.upstream.values import DryRun, JobRef, JobStatus, Page, UpstreamQuery
+from keystile.upstream.values import (
+    DryRun,
+    JobRef,
+    JobStatus,
+    ListedTable,
+    Page,
+    UpstreamQuery,
+)
 from keystile.wire.encode import QueryJob, query_job_body
-from keystile.wire.schema import fields_from_json
 
 # How stale a schema may be. The dry run is the second witness against a change in between.
 _TABLE_SECONDS = 10.0
 _TABLES_KEPT = 4096
+_TABLES_A_PAGE = 1000
+_PAGES_LISTED = 50
 AnswerT = TypeVar("AnswerT")
 
 _NOT_MODIFIED = 304
@@ -58,12 +67,28 @@ class BigQuery:
         answer = await self._transport.send(Call("GET", path, etag=known.etag if known else ""))
         if not (known and answer.status == _NOT_MODIFIED):
             self._tables.pop(id, None)
-            known = _table(id, self._decoded(answer, TableAnswer))
+            known = table_of(id, self._decoded(answer, TableAnswer))
         self._tables[id] = (time.monotonic(), known)
         self._tables.move_to_end(id)
         if len(self._tables) > _TABLES_KEPT:
             self._tables.popitem(last=False)
         return known
+
+    async def every_table(self, project: str, dataset: str) -> tuple[ListedTable, ...]:
+        """Give all that a dataset holds. Raises `RefusedError` where that is too much to list."""
+        path = ("projects", project, "datasets", dataset, "tables")
+        found: list[ListedTable] = []
+        token = ""
+        for _ in range(_PAGES_LISTED):
+            call = Call("GET", path, _paging(token, _TABLES_A_PAGE))
+            page = self._decoded(await self._transport.send(call), TablesAnswer)
+            found += map(listed, page.tables)
+            token = page.next_page_token
+            if not token:
+                return tuple(found)
+        raise RefusedError(
+            f"the dataset `{project}.{dataset}` holds too many tables to list", hint="name a table"
+        )
 
     async def dry_run(self, query: UpstreamQuery) -> DryRun:
         """Let BigQuery plan a query without running it. Raises `InvalidQueryError` and the like."""
@@ -73,7 +98,7 @@ class BigQuery:
         return DryRun(
             statement_type=statistics.statement_type,
             referenced_tables=tuple(table.id() for table in statistics.referenced_tables),
-            schema=_fields(statistics.schema),
+            schema=fields_of(statistics.schema),
             bytes_processed=statistics.total_bytes_processed,
             location=job.job_reference.location,
         )
@@ -142,7 +167,7 @@ class BigQuery:
         results = self._decoded(answer, ResultsAnswer)
         if not results.job_complete:
             raise RefusedError(f"the job `{job.job}` has no rows yet")
-        return Page(results.rows, results.page_token, results.total_rows, _fields(results.schema))
+        return Page(results.rows, results.page_token, results.total_rows, fields_of(results.schema))
 
     async def cancel(self, job: JobRef) -> None:
         """Ask BigQuery to stop a job; one that is done already stays so."""
@@ -210,21 +235,6 @@ class BigQuery:
             raise RefusedError("BigQuery's answer is not understood") from None
 
 
-def _table(asked: TableId, answer: TableAnswer) -> Table:
-    if answer.table_reference.id() != asked:
-        # INVARIANT: policy is decided on the name that BigQuery itself uses. A dataset that ignores
-        # case, or a project given by number, would slip past rules on names.
-        raise RefusedError(
-            f"BigQuery knows `{asked}` under another name",
-            hint=f"write `{answer.table_reference.id()}`",
-        )
-    kind = TableKind(answer.type) if answer.type in set(TableKind) else TableKind.OTHER
-    view = answer.materialized_view if kind is TableKind.MATERIALIZED_VIEW else answer.view
-    if view.use_legacy_sql:
-        kind = TableKind.OTHER
-    return Table(asked, kind, _fields(answer.schema), answer.etag, view.query)
-
-
 def _status(
     job: JobAnswer, results: ResultsAnswer | None, error: KeystileError | None
 ) -> JobStatus:
@@ -232,7 +242,7 @@ def _status(
     return JobStatus(
         done=True,
         error=error,
-        schema=_fields(results.schema) if results else (),
+        schema=fields_of(results.schema) if results else (),
         total_rows=results.total_rows if results else 0,
         bytes_processed=statistics.total_bytes_processed,
         statement_type=statistics.statement_type,
@@ -240,13 +250,6 @@ def _status(
         started=job.statistics.start_time / 1000,
         ended=job.statistics.end_time / 1000,
     )
-
-
-def _fields(schema: dict[str, Any]) -> tuple[Field, ...]:
-    try:
-        return fields_from_json(schema)
-    except KeystileError:
-        raise RefusedError("BigQuery's answer has a schema that is not understood") from None
 
 
 def _results_path(job: JobRef) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from keystile.model.errors import KeystileError
-from keystile.model.schema import Field, Parameter, TableId
+from keystile.model.schema import Field, Parameter, TableId, TableKind
 
 
 class UpstreamQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +32,14 @@ class UpstreamQuery(msgspec.Struct, frozen=True, kw_only=True):
         """Show what a reader of a traceback needs; parameter values are never shown."""
         names = ", ".join(parameter.name or "?" for parameter in self.parameters)
         return f"UpstreamQuery(project={self.project!r}, sql={self.sql!r}, parameters=[{names}])"
+
+
+class ListedTable(msgspec.Struct, frozen=True):
+    """A table as a listing names it; `created` is in milliseconds since the epoch."""
+
+    id: TableId
+    kind: TableKind
+    created: int
 
 
 class JobRef(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from keystile.upstream.values import JobRef, UpstreamQuery
 
 CUSTOMERS = TableId("acme-shop", "shop", "customers")
 TABLE_PATH = "GET /bigquery/v2/projects/acme-shop/datasets/shop/tables/customers"
+LIST_PATH = "GET /bigquery/v2/projects/acme-shop/datasets/shop/tables"
 INSERT = "POST /bigquery/v2/projects/acme-shop/jobs"
 RESULTS = "GET /bigquery/v2/projects/acme-shop/queries/j1"
 JOB = "GET /bigquery/v2/projects/acme-shop/jobs/j1"
@@ -95,8 +96,10 @@ async def test_a_dropped_table_is_forgotten(
             "MATERIALIZED_VIEW",
             "q",
         ),
-        ({"type": "EXTERNAL"}, "OTHER", ""),
-        ({"type": "SNAPSHOT"}, "OTHER", ""),
+        ({"type": "EXTERNAL"}, "EXTERNAL", ""),
+        ({"type": "SNAPSHOT"}, "SNAPSHOT", ""),
+        ({"type": "WILDCARD"}, "OTHER", ""),
+        ({"type": "MODEL"}, "OTHER", ""),
     ],
 )
 async def test_kinds_of_tables(
@@ -105,6 +108,50 @@ async def test_kinds_of_tables(
     stub.routes[TABLE_PATH] = _table(**more)
     table = await bigquery.table(CUSTOMERS)
     assert (table.kind, table.view_query) == (kind, view)
+
+
+@pytest.mark.parametrize(
+    ("more", "names"),
+    [
+        ({}, []),
+        ({"timePartitioning": {"type": "DAY", "field": "day"}}, []),
+        ({"timePartitioning": {"type": "DAY"}}, ["_PARTITIONTIME", "_PARTITIONDATE"]),
+        ({"type": "EXTERNAL"}, ["_FILE_NAME"]),
+    ],
+)
+async def test_pseudo_columns_come_with_the_table(
+    stub: Any, bigquery: BigQuery, more: dict[str, Any], names: list[str]
+) -> None:
+    stub.routes[TABLE_PATH] = _table(**more)
+    table = await bigquery.table(CUSTOMERS)
+    assert [field.name for field in table.pseudo_columns] == names
+    assert [field.name for field in table.fields] == ["id"]
+
+
+async def test_every_table_of_a_dataset_is_listed_page_by_page(
+    stub: Any, bigquery: BigQuery
+) -> None:
+    view = {"tableReference": REFERENCE | {"tableId": "v"}, "type": "VIEW", "creationTime": "7"}
+    stub.routes[LIST_PATH] = [
+        {"tables": [{"tableReference": REFERENCE, "type": "TABLE"}], "nextPageToken": "more"},
+        {"tables": [view]},
+    ]
+    found = await bigquery.every_table("acme-shop", "shop")
+    assert [(one.id.table, one.kind, one.created) for one in found] == [
+        ("customers", TableKind.TABLE, 0),
+        ("v", TableKind.VIEW, 7),
+    ]
+    assert [request.query.get("pageToken") for request in stub.requests] == [None, "more"]
+
+
+async def test_a_listing_without_an_end_is_refused(
+    stub: Any, bigquery: BigQuery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PAGES_LISTED", 2)
+    stub.routes[LIST_PATH] = {"nextPageToken": "again"}
+    with pytest.raises(RefusedError, match="too many tables to list"):
+        await bigquery.every_table("acme-shop", "shop")
+    assert len(stub.requests) == 2
 
 
 async def test_a_table_known_under_another_name_is_refused(stub: Any, bigquery: BigQuery) -> None:
