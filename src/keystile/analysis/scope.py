@@ -10,7 +10,6 @@ from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import builtin_catalog, type_proto
 from keystile.model.schema import Parameter, Routine, SqlType, Table
 
-
 SYSTEM = "@@"
 """What the name of a system variable begins with."""
 
