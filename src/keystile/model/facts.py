@@ -69,15 +69,24 @@ class Opaque(msgspec.Struct, frozen=True):
     column: int = 0
 
 
+class ViewReads(msgspec.Struct, frozen=True):
+    """A view that is read, and the tables and views that its text names."""
+
+    view: TableId
+    reads: tuple[TableId, ...]
+
+
 class QueryFacts(msgspec.Struct, frozen=True):
     """Everything that policy decides on.
 
     `statement` is BigQuery's `statementType` (`SELECT`, `CREATE_TABLE_AS_SELECT`, `SCRIPT` …).
     `columns` lists leaves: a whole STRUCT read counts as all its leaves. `reads` has a target too
-    where values of it are used. `creates` are those of `writes` that need not exist: what the
-    statement makes, and datasets, which have an empty table name. `written` are the columns that
-    DML and CREATE … AS SELECT fill. `uris` and `connections` are where an export goes and a load
-    comes from. INVARIANT: where `opaque` is not empty the query is refused whatever policy says.
+    where values of it are used. `unseen` are those of `writes` whose columns do not matter and were
+    not looked up: what the statement makes or drops, and datasets, which have an empty table name.
+    `written` are the columns that DML and CREATE … AS SELECT fill, and new names of columns. `uris`
+    and `connections` are where an export goes and a load comes from. `wildcards` are the names that
+    stand for several tables; these tables are in `reads`, and the columns have the wildcard's name.
+    INVARIANT: where `opaque` is not empty the query is refused whatever policy says.
     """
 
     statement: str
@@ -88,7 +97,8 @@ class QueryFacts(msgspec.Struct, frozen=True):
     output: tuple[OutputColumn, ...] = ()
     functions: tuple[str, ...] = ()
     opaque: tuple[Opaque, ...] = ()
-    creates: tuple[TableId, ...] = ()
+    unseen: tuple[TableId, ...] = ()
     written: tuple[WrittenColumn, ...] = ()
     uris: tuple[str, ...] = ()
     connections: tuple[str, ...] = ()
+    wildcards: tuple[TableId, ...] = ()
