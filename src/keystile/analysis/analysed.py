@@ -8,15 +8,27 @@ from keystile.analysis.resolve import Scan
 from keystile.analysis.scope import Scope
 from keystile.analysis.statement import Statement
 from keystile.model.facts import QueryFacts
-from keystile.model.schema import Field, Table
+from keystile.model.schema import ColumnRef, Field, Table
+
+
+class DerivedColumn(msgspec.Struct, frozen=True):
+    """A column of a view, and the columns of what the view reads that it derives from.
+
+    The path of a `ColumnRef` is one name here: nested fields share what their column derives from.
+    """
+
+    column: ColumnRef
+    sources: tuple[ColumnRef, ...]
 
 
 class Analysed(msgspec.Struct, frozen=True):
     """A statement, what it does, and what that was found from.
 
-    `sql` is the statement's text in canonical spelling: quoted table paths are split at their dots.
-    `scope` is what its names mean. `schema` is the result's, for a
-    SELECT that is not opaque. `scans` are the places in `sql` that read a table.
+    `sql` is the text that masks go into: quoted table paths are split at their dots, and views
+    replaced by their texts. Where nothing is masked, `statement.sql` is what BigQuery gets, with
+    the names of its views. `scope` is what the names of `sql` mean. `schema` is the result's, for a
+    SELECT that is not opaque. `scans` are the places in `sql` that read a table. `derived` are the
+    columns of all views that were replaced.
     """
 
     statement: Statement
@@ -25,8 +37,12 @@ class Analysed(msgspec.Struct, frozen=True):
     facts: QueryFacts
     schema: tuple[Field, ...] = ()
     scans: tuple[Scan, ...] = ()
+    derived: tuple[DerivedColumn, ...] = ()
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """Every table read or written that exists, once, as the source gave it."""
+        """Every table and view read or written that exists, once, as the source gave it.
+
+        A wildcard is one table here and has its members with it.
+        """
         return tuple({spelled.table.id: spelled.table for spelled in self.scope.tables}.values())

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Iterable
 
-from keystile.analysis.analysed import Analysed
+import msgspec
+
+from keystile.analysis.analysed import Analysed, DerivedColumn
 from keystile.analysis.catalog import ObjectSource
+from keystile.analysis.objects import Expansion, Objects
 from keystile.analysis.outline import Outline, OutlineRequest
 from keystile.analysis.resolve import Resolved, ResolveRequest
 from keystile.analysis.schema import result_schema
 from keystile.analysis.scope import Scope, SpelledTable, declared
 from keystile.analysis.statement import Statement
 from keystile.analysis.tasks import OUTLINE, RESOLVE
+from keystile.analysis.wildcard import is_wildcard, with_members
 from keystile.googlesql.task import TaskRunner
-from keystile.model.errors import NotFoundError, RefusedError
-from keystile.model.facts import Opaque, QueryFacts
-from keystile.model.schema import Table, TableId, TableKind
-
-_NO_TABLES = {
-    TableKind.VIEW: "view",
-    TableKind.MATERIALIZED_VIEW: "materialized view",
-    TableKind.OTHER: "external or special table",
-}
+from keystile.model.errors import RefusedError
+from keystile.model.facts import ColumnUse, Opaque, OutputColumn, QueryFacts, Use, ViewReads
+from keystile.model.schema import ColumnRef, TableId
 
 _NO_FACTS = Resolved(columns=(), output=(), functions=(), opaque=())
 
@@ -30,7 +28,7 @@ class Analyst:
     """Turns statements into facts, with an engine for the SQL and a source for the schemas."""
 
     def __init__(self, runner: TaskRunner, max_sql_bytes: int) -> None:
-        """`max_sql_bytes` bounds the text in UTF-8."""
+        """`max_sql_bytes` bounds the text in UTF-8, with the texts of its views."""
         self._runner = runner
         self._max_sql_bytes = max_sql_bytes
 
@@ -44,19 +42,30 @@ class Analyst:
         self._check_size(statement.sql)
         request = OutlineRequest(statement.sql, statement.project, statement.dataset)
         outline = await self._runner.run(OUTLINE, request)
-        tables, unknown = await _tables(outline, source)
+        objects = Objects(self._runner, source, self._max_sql_bytes)
+        tables, unknown = await objects.find(outline)
         names = tuple(
             SpelledTable(named.path, tables[named.id])
             for named in outline.named
             if named.id in tables
         )
         scope = Scope(names, parameters=declared(statement.parameters))
-        resolved = _NO_FACTS
+        found = Expansion(outline.sql, scope, _NO_FACTS)
         if outline.resolve and not unknown:
             resolved = await self._runner.run(RESOLVE, ResolveRequest(outline.sql, scope))
-        facts = _facts(outline, resolved, unknown)
-        schema = () if facts.opaque or facts.statement != "SELECT" else result_schema(facts.output)
-        return Analysed(statement, outline.sql, scope, facts, schema, resolved.scans)
+            found = Expansion(outline.sql, scope, resolved)
+            if not resolved.opaque:
+                found = await objects.expanded(outline.sql, scope, resolved)
+        facts = _facts(outline, objects, found, unknown)
+        return Analysed(
+            statement,
+            found.sql,
+            found.scope,
+            facts,
+            () if facts.opaque or facts.statement != "SELECT" else result_schema(facts.output),
+            found.resolved.scans,
+            _derived(objects, (view.view for view in facts.views)),
+        )
 
     def _check_size(self, sql: str) -> None:
         size = len(sql.encode())
@@ -67,41 +76,71 @@ class Analyst:
             )
 
 
-async def _tables(
-    outline: Outline, source: ObjectSource
-) -> tuple[dict[TableId, Table], tuple[Opaque, ...]]:
-    """Look up every named table, and note those that are no plain tables.
-
-    In other statements than SELECT a missing one is noted, not raised: a statement that policy
-    denies is denied whether its tables exist or not.
-    """
-    named = {table.id: table for table in outline.named}
-    found = await asyncio.gather(*(source.table(id_) for id_ in named), return_exceptions=True)
-    tables: dict[TableId, Table] = {}
-    unknown = []
-    for table, answer in zip(named.values(), found, strict=True):
-        if isinstance(answer, Table):
-            tables[table.id] = answer
-            if words := _NO_TABLES.get(answer.kind):
-                unknown.append(Opaque(f"{words} `{table.id}`", table.line, table.column))
-        elif isinstance(answer, NotFoundError) and outline.statement != "SELECT":
-            what = f"table `{table.id}`, which was not found"
-            unknown.append(Opaque(what, table.line, table.column))
-        else:
-            raise answer
-    return tables, tuple(unknown)
-
-
-def _facts(outline: Outline, resolved: Resolved, unknown: tuple[Opaque, ...]) -> QueryFacts:
+def _facts(
+    outline: Outline, objects: Objects, found: Expansion, unknown: tuple[Opaque, ...]
+) -> QueryFacts:
+    own = found.through[0] if found.through else found.resolved
+    texts = (*found.through, found.resolved)
+    opaque = own.opaque or tuple(Opaque(one.what) for one in found.resolved.opaque)
+    views = _views(objects, outline.reads)
+    tables = {spelled.table.id: spelled.table for spelled in found.scope.tables}
+    reads = {*outline.reads, *(table for view in views for table in view.reads)}
     return QueryFacts(
         statement=outline.statement,
         actions=outline.actions,
-        reads=outline.reads,
+        reads=with_members(reads, tables),
         writes=outline.writes,
-        columns=resolved.columns,
-        output=resolved.output,
-        functions=resolved.functions,
-        opaque=tuple(dict.fromkeys((*outline.opaque, *unknown, *resolved.opaque))),
+        columns=_columns(texts),
+        output=_output(texts),
+        functions=found.resolved.functions,
+        opaque=tuple(dict.fromkeys((*outline.opaque, *unknown, *opaque))),
+        wildcards=tuple(sorted(id_ for id_ in reads if is_wildcard(id_))),
+        views=views,
+    )
+
+
+def _views(objects: Objects, tables: Iterable[TableId]) -> tuple[ViewReads, ...]:
+    """Give every view that is read, and those that they read in turn."""
+    found: dict[TableId, ViewReads] = {}
+    waiting = list(tables)
+    while waiting:
+        table = waiting.pop()
+        if table not in found and objects.view(table) is not None:
+            found[table] = ViewReads(table, objects.beneath(table))
+            waiting += found[table].reads
+    return tuple(found[table] for table in sorted(found))
+
+
+def _columns(texts: tuple[Resolved, ...]) -> tuple[ColumnUse, ...]:
+    """Unite the uses of tables' columns with those of views', each from the text that names it.
+
+    A text in which a view still is a table has all uses of its columns; what it says of tables the
+    last text says again.
+    """
+    uses: dict[ColumnRef, set[Use]] = {}
+    for use in (use for text in texts for use in text.columns):
+        uses.setdefault(use.column, set()).update(use.uses)
+    order = list(Use)
+    return tuple(
+        ColumnUse(column, tuple(sorted(uses[column], key=order.index))) for column in sorted(uses)
+    )
+
+
+def _output(texts: tuple[Resolved, ...]) -> tuple[OutputColumn, ...]:
+    return tuple(
+        msgspec.structs.replace(
+            columns[-1], sources=tuple(sorted({ref for c in columns for ref in c.sources}))
+        )
+        for columns in zip(*(text.output for text in texts), strict=True)
+    )
+
+
+def _derived(objects: Objects, views: Iterable[TableId]) -> tuple[DerivedColumn, ...]:
+    return tuple(
+        DerivedColumn(ColumnRef(view, (column.name,)), column.sources)
+        for view in views
+        if (text := objects.view(view)) is not None
+        for column in text.output
     )
 
 

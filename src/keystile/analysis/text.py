@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from keystile.model.schema import SqlType
+
 
 class Edit(NamedTuple):
     """Put `text` in the place of a byte range of the UTF-8 text."""
@@ -25,3 +27,14 @@ def splice(sql: str, edits: Iterable[Edit]) -> str:
 def quoted(name: str) -> str:
     """Write an identifier in backticks."""
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def written(type_: SqlType) -> str:
+    """Write a type with its field names in backticks."""
+    if type_.kind == "STRUCT":
+        fields = (
+            f"{quoted(name) if name else ''} {written(inner)}".lstrip()
+            for name, inner in type_.fields
+        )
+        return f"STRUCT<{', '.join(fields)}>"
+    return f"{type_.kind}<{written(type_.element)}>" if type_.element else type_.kind

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from keystile.model.schema import ColumnRef, SqlType, TableId
+from keystile.model.schema import ColumnRef, RoutineId, SqlType, TableId
 
 
 class Action(StrEnum):
@@ -86,6 +86,8 @@ class QueryFacts(msgspec.Struct, frozen=True):
     `written` are the columns that DML and CREATE … AS SELECT fill, and new names of columns. `uris`
     and `connections` are where an export goes and a load comes from. `wildcards` are the names that
     stand for several tables; these tables are in `reads`, and the columns have the wildcard's name.
+    `views` are all views that it reads, those beneath others too; what they read is in `reads`.
+    `routines` are those that it calls, those that others of them call too.
     INVARIANT: where `opaque` is not empty the query is refused whatever policy says.
     """
 
@@ -102,3 +104,5 @@ class QueryFacts(msgspec.Struct, frozen=True):
     uris: tuple[str, ...] = ()
     connections: tuple[str, ...] = ()
     wildcards: tuple[TableId, ...] = ()
+    views: tuple[ViewReads, ...] = ()
+    routines: tuple[RoutineId, ...] = ()

@@ -217,7 +217,6 @@ def test_places_are_told(analyse: Analyse) -> None:
 @pytest.mark.parametrize(
     ("sql", "what"),
     [
-        ("SELECT * FROM recent", "view"),
         ("SELECT * FROM sheet", "external"),
         ("DELETE FROM gone WHERE TRUE", "not found"),
     ],

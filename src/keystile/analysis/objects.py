@@ -1,0 +1,241 @@
+"""The tables that one statement names, and its views with everything beneath them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+
+from keystile.analysis import names
+from keystile.analysis.catalog import ObjectSource
+from keystile.analysis.outline import NamedTable, Outline, OutlineRequest
+from keystile.analysis.resolve import Resolved, ResolveRequest
+from keystile.analysis.scope import Scope, SpelledTable, fully_spelled
+from keystile.analysis.tasks import EXPAND, OUTLINE, RESOLVE, VIEW_TEXT
+from keystile.analysis.views import ExpandRequest, ViewReference, ViewRequest, ViewText
+from keystile.analysis.wildcard import look_up
+from keystile.googlesql.task import AnswerT, RequestT, Task, TaskRunner
+from keystile.model.errors import InvalidQueryError, NotFoundError, RefusedError
+from keystile.model.facts import Opaque
+from keystile.model.schema import Table, TableId, TableKind
+
+VIEWS = frozenset({TableKind.VIEW, TableKind.MATERIALIZED_VIEW})
+
+_DEEPEST = 16  # BigQuery's own limit of views on views
+
+
+class Expansion(msgspec.Struct, frozen=True):
+    """A statement with its views' texts in place.
+
+    `resolved` is what this text says, and `through` what the texts said in which the views still
+    were tables: the agent's own first.
+    """
+
+    sql: str
+    scope: Scope
+    resolved: Resolved
+    through: tuple[Resolved, ...] = ()
+
+
+class _Ready(msgspec.Struct, frozen=True):
+    """A view made ready. `table` has the columns that its text gives now."""
+
+    table: Table
+    text: ViewText
+    depth: int
+
+
+class _NotReadyError(Exception):
+    """A view is not understood; the text says what of it, and names no table."""
+
+
+class Objects:
+    """Looks up the tables of one statement.
+
+    INVARIANT: what lies beneath a view is named in the facts and nowhere else: who may read the
+    view need not know its text.
+    """
+
+    def __init__(self, runner: TaskRunner, source: ObjectSource, max_sql_bytes: int) -> None:
+        """Ask `source` for tables and let `runner` make the texts of views ready.
+
+        `max_sql_bytes` bounds a statement with the texts of its views.
+        """
+        self._max_sql_bytes = max_sql_bytes
+        self._runner = runner
+        self._source = source
+        self._views: dict[TableId, _Ready] = {}
+        self._tables: dict[TableId, Table] = {}
+
+    async def find(self, outline: Outline) -> tuple[dict[TableId, Table], tuple[Opaque, ...]]:
+        """Look up every named table, and note those that are not understood.
+
+        In other statements than SELECT a missing one is noted, not raised: a statement that policy
+        denies is denied whether its tables exist or not.
+        """
+        named = {table.id: table for table in outline.named}
+        looking = (look_up(self._source, id_) for id_ in named)
+        answers = await asyncio.gather(*looking, return_exceptions=True)
+        tables: dict[TableId, Table] = {}
+        unknown = []
+        for table, answer in zip(named.values(), answers, strict=True):
+            if isinstance(answer, Table):
+                tables[table.id], doubt = await self._understood(answer, table, outline)
+            elif isinstance(answer, NotFoundError) and outline.statement != "SELECT":
+                doubt = f"table `{table.id}`, which was not found"
+            else:
+                raise answer
+            if doubt:
+                unknown.append(Opaque(doubt, table.line, table.column))
+        return tables, tuple(unknown)
+
+    async def expanded(self, sql: str, scope: Scope, resolved: Resolved) -> Expansion:
+        """Put the texts of views in the place of their names, until there are none.
+
+        Raises `RefusedError` where that changes what the statement reads.
+        """
+        expansion = Expansion(sql, scope, resolved)
+        while any(scan.table in self._views for scan in expansion.resolved.scans):
+            expansion = await self._one_level(expansion)
+        if _shape(expansion.resolved) != _shape(resolved):
+            raise _hidden_names()
+        return expansion
+
+    def beneath(self, table: TableId) -> tuple[TableId, ...]:
+        """Give what a view's text names, itself not among it; nothing for a table."""
+        view = self._views.get(table)
+        return tuple(sorted(set(view.text.scans))) if view else ()
+
+    def view(self, table: TableId) -> ViewText | None:
+        """Give the text of a view that was made ready; None for a table."""
+        view = self._views.get(table)
+        return view.text if view else None
+
+    async def _one_level(self, before: Expansion) -> Expansion:
+        references = tuple(
+            ViewReference(scan, self._views[scan.table].text.sql)
+            for scan in before.resolved.scans
+            if scan.table in self._views
+        )
+        text = await self._run(EXPAND, ExpandRequest(before.sql, references))
+        if len(text.sql.encode()) > self._max_sql_bytes:
+            raise RefusedError(
+                f"the query is longer than {self._max_sql_bytes:,} bytes with the texts of its"
+                " views",
+                hint="read fewer views at once",
+            )
+        expected = Counter(scan.table for scan in before.resolved.scans)
+        for reference in references:
+            expected[reference.scan.table] -= 1
+            expected.update(self._views[reference.scan.table].text.scans)
+        scope = self._with_beneath(before.scope, references)
+        try:
+            resolved = await self._run(RESOLVE, ResolveRequest(text.sql, scope))
+        except InvalidQueryError as error:
+            raise _hidden_names() from error
+        if Counter(scan.table for scan in resolved.scans) != +expected:
+            # INVARIANT: a name of the query, such as an alias that is called like the project, has
+            # not taken the place of a table of the view.
+            raise _hidden_names()
+        return Expansion(text.sql, scope, resolved, (*before.through, before.resolved))
+
+    def _with_beneath(self, scope: Scope, references: Iterable[ViewReference]) -> Scope:
+        ids = {id_ for reference in references for id_ in self.beneath(reference.scan.table)}
+        more = tuple(fully_spelled(self._tables[id_]) for id_ in sorted(ids))
+        tables = tuple({spelled.path: spelled for spelled in (*scope.tables, *more)}.values())
+        # Two that differ by case alone the catalog takes for one, however each is spelled.
+        names.check_cases(
+            {
+                path
+                for spelled in tables
+                for path in (spelled.path, fully_spelled(spelled.table).path)
+            }
+        )
+        return msgspec.structs.replace(scope, tables=tables)
+
+    async def _understood(
+        self, table: Table, named: NamedTable, outline: Outline
+    ) -> tuple[Table, str]:
+        """Give the table as it is read, and what of it is not understood."""
+        if table.kind is TableKind.OTHER:
+            return table, f"external or special table `{table.id}`"
+        if table.kind not in VIEWS or not outline.resolve:
+            return table, ""
+        if named.id in outline.writes:
+            return table, f"view `{table.id}` as a target"
+        try:
+            return (await self._ready(table, ())).table, ""
+        except _NotReadyError as error:
+            what = f" with {error}" if error.args[0] else ""
+            return table, f"view `{table.id}`{what}"
+        except NotFoundError as error:
+            raise RefusedError(
+                f"the view `{table.id}` reads a table that you may not read, or that is gone",
+                hint="ask the view's owner, or for access to what it reads",
+            ) from error
+
+    async def _ready(self, view: Table, above: tuple[TableId, ...]) -> _Ready:
+        if view.id in above:
+            raise _NotReadyError("a text that reads the view itself")
+        if len(above) >= _DEEPEST:
+            raise _NotReadyError(f"more than {_DEEPEST} views on one another")
+        if view.id not in self._views:
+            self._views[view.id] = await self._made_ready(view, (*above, view.id))
+        ready = self._views[view.id]
+        if len(above) + ready.depth > _DEEPEST:
+            raise _NotReadyError(f"more than {_DEEPEST} views on one another")
+        return ready
+
+    async def _made_ready(self, view: Table, above: tuple[TableId, ...]) -> _Ready:
+        request = OutlineRequest(view.view_query, view.id.project, "")
+        outline = await self._of_text(OUTLINE, request)
+        if outline.opaque:
+            raise _NotReadyError(_without_names(outline.opaque[0].what))
+        if outline.statement != "SELECT" or outline.writes or not outline.resolve:
+            raise _NotReadyError("a text that is no query")
+        depth = 1
+        for named in outline.named:
+            table = await look_up(self._source, named.id)
+            if table.kind is TableKind.OTHER:
+                raise _NotReadyError("an external or special table")
+            if table.kind in VIEWS:
+                ready = await self._ready(table, above)
+                table, depth = ready.table, max(depth, ready.depth + 1)
+            self._tables[named.id] = table
+        scope = Scope(
+            tuple(SpelledTable(named.path, self._tables[named.id]) for named in outline.named)
+        )
+        text = await self._of_text(VIEW_TEXT, ViewRequest(outline.sql, scope, view.fields))
+        if text.doubt:
+            raise _NotReadyError(_without_names(text.doubt))
+        return _Ready(msgspec.structs.replace(view, fields=text.fields), text, depth)
+
+    async def _of_text(self, task: Task[RequestT, AnswerT], request: RequestT) -> AnswerT:
+        # The engine's words quote the view's text, which the agent may not know.
+        try:
+            return await self._run(task, request)
+        except InvalidQueryError as error:
+            raise _NotReadyError("a text that is not valid, or no longer") from error
+        except RefusedError as error:
+            raise _NotReadyError("") from error
+
+    async def _run(self, task: Task[RequestT, AnswerT], request: RequestT) -> AnswerT:
+        return await self._runner.run(task, request)
+
+
+def _hidden_names() -> RefusedError:
+    return RefusedError(
+        "a name of this query takes the place of a name in the text of a view that it reads",
+        hint="choose other aliases, not the name of a project",
+    )
+
+
+def _shape(resolved: Resolved) -> list[tuple[str, object]]:
+    return [(column.name, column.type) for column in resolved.output]
+
+
+def _without_names(what: str) -> str:
+    """Leave the names of tables and routines out; functions are everybody's."""
+    return what if what.startswith("function ") else what.partition("`")[0].strip()
