@@ -14,7 +14,8 @@ _MOST_PARTS = 3
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9.:\-]*", re.ASCII)
 _DATASET = re.compile(r"\w+", re.ASCII)
 # BigQuery allows letters, marks, numbers, connectors, dashes and spaces of Unicode.
-_TABLE = re.compile(r"[\w\- ]+")
+# A wildcard ends in `*`.
+_TABLE = re.compile(r"[\w\- ]+|[\w\- ]*\*")
 
 
 def split(path: Iterable[str]) -> Path:
@@ -27,14 +28,18 @@ def split(path: Iterable[str]) -> Path:
     return (".".join(parts[: colon + 1]), *parts[colon + 1 :])
 
 
-def strange(path: Path) -> str:
-    """Say what a table path names where it is no plain table; empty where it may be one."""
+def strange(path: Path, *, written: bool = False) -> str:
+    """Say what a table path names where it is no plain table; empty where it may be one.
+
+    A wildcard (`events_*`) may be read and not `written`.
+    """
     shown = ".".join(path)
     name = path[-1]
     signs = {
         "`INFORMATION_SCHEMA` view": "INFORMATION_SCHEMA" in {part.upper() for part in path},
         "meta table": name.startswith("__"),
-        "wildcard table": "*" in name,
+        "`*` before the end of": "*" in "".join(path)[:-1],
+        "writing to the wildcard": written and name.endswith("*"),
         "partition or snapshot decorator in": "$" in name or "@" in name,
         "hidden or temporary dataset in": len(path) > 1 and path[-2].startswith("_"),
         "more than three parts in": len(path) > _MOST_PARTS,

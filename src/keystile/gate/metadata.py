@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from keystile.gate.planning import not_found
+from keystile.gate.visible import not_found
 from keystile.model.errors import NotFoundError
 from keystile.model.principal import Principal
 from keystile.model.schema import TableId

@@ -55,12 +55,14 @@ def digest_of(
         (principal.key, principal.agent, sorted(principal.groups), principal.service_account),
         (sorted(principal.attributes.items()), principal.on_behalf_of),
         decision.policy_digest,
-        [
-            msgspec.structs.replace(table, etag="")
-            for table in sorted(tables, key=lambda table: table.id)
-        ],
+        [_without_etag(table) for table in sorted(tables, key=lambda table: table.id)],
     )
     return hashlib.sha256(msgspec.json.encode(covered, order="deterministic")).hexdigest()
+
+
+def _without_etag(table: Table) -> Table:
+    members = tuple(_without_etag(member) for member in table.members)
+    return msgspec.structs.replace(table, etag="", members=members)
 
 
 def bytes_ceiling(estimate: int) -> int:

@@ -11,12 +11,12 @@ from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
 from keystile.gate.plan import Plan, digest_of
 from keystile.gate.shares import Shares
+from keystile.gate.visible import VisibleObjects
 from keystile.gate.witness import agree
 from keystile.masking.rewrite import Rewriter, Rewritten
 from keystile.model.decision import Decision, Effect
-from keystile.model.errors import NotFoundError, RefusedError
+from keystile.model.errors import RefusedError
 from keystile.model.principal import Principal
-from keystile.model.schema import Routine, RoutineId, Table, TableId
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
 from keystile.telemetry.metrics import Metrics, Phase
@@ -43,46 +43,6 @@ class Planned(NamedTuple):
     plan: Plan
     query: UpstreamQuery
     location: str
-
-
-class VisibleObjects:
-    """BigQuery's tables and routines, as far as the policy lets the principal know of them."""
-
-    def __init__(
-        self, bigquery: BigQuery, policy: Policy, principal: Principal, context: Context
-    ) -> None:
-        """See for one principal under one policy."""
-        self._bigquery = bigquery
-        self._policy = policy
-        self._principal = principal
-        self._context = context
-
-    async def table(self, id: TableId) -> Table:  # noqa: A002 - the word of the shared port
-        """Give a table; a forbidden one is `NotFoundError` in the words of an absent one."""
-        if not self._policy.may_see_table(self._principal, id, self._context):
-            raise not_found(id)
-        try:
-            return await self._bigquery.table(id)
-        except NotFoundError as error:
-            raise not_found(id) from error
-
-    async def routine(self, id: RoutineId) -> Routine:  # noqa: A002 - the word of the shared port
-        """Give a routine."""
-        raise RefusedError(
-            f"routine `{id}` is not understood", hint="write its text into the query"
-        )
-
-    async def tables_like(self, id: TableId) -> tuple[Table, ...]:  # noqa: A002 - as above
-        """Give the tables of a wildcard."""
-        raise RefusedError(f"wildcard table `{id}` is not understood", hint="name each table")
-
-
-def not_found(table: TableId) -> NotFoundError:
-    """Say what BigQuery says of a missing table, whether it is absent or forbidden."""
-    return NotFoundError(
-        f"Not found: Table {table.project}:{table.dataset}.{table.table} was not found",
-        hint="check the name, or ask for access to it",
-    )
 
 
 class Planner:

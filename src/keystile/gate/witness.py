@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from keystile.analysis.wildcard import stands_for
 from keystile.model.errors import RefusedError
 from keystile.model.facts import QueryFacts
-from keystile.model.schema import Field
+from keystile.model.schema import Field, TableId
 from keystile.upstream.values import DryRun
 
 
@@ -39,13 +40,26 @@ def _differences(facts: QueryFacts, schema: tuple[Field, ...], witness: DryRun) 
         yield f"the statement is `{witness.statement_type}` there and `{facts.statement}` here"
     if facts.statement != "SELECT":
         return
-    there = {str(table) for table in witness.referenced_tables}
-    here = {str(table) for table in facts.reads}
-    if there != here:
-        odd = ", ".join(f"`{table}`" for table in sorted(there ^ here))
-        yield f"the tables differ in {odd}"
+    if odd := _odd_tables(facts, set(witness.referenced_tables)):
+        yield f"the tables differ in {', '.join(f'`{table}`' for table in sorted(odd))}"
     if _shape(schema) != _shape(witness.schema):
         yield "the result's columns differ"
+
+
+def _odd_tables(facts: QueryFacts, there: set[TableId]) -> set[TableId]:
+    """Give the tables that only one of both names.
+
+    Of a wildcard BigQuery may name it, or those of its tables that the query needs.
+    """
+    here, wildcards = set(facts.reads), set(facts.wildcards)
+    odd = there - here - wildcards
+    for wildcard in wildcards:
+        members = {table for table in here if stands_for(wildcard, table)}
+        if wildcard in there or members & there:
+            here -= members - there
+        else:
+            odd.add(wildcard)
+    return odd | (here - there)
 
 
 def _shape(fields: tuple[Field, ...]) -> list[tuple[str, str]]:

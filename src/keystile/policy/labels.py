@@ -6,7 +6,7 @@ one column too many hides, where one too few would show.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from keystile.model.schema import Field, Table
 from keystile.policy.patterns import Part, fit, names, parts
@@ -49,12 +49,26 @@ class Labeller:
         self._by_tag.append((parts(pattern.split("/"), ignore_case=True), label))
 
     def labels(self, table: Table) -> dict[Path, tuple[str, ...]]:
-        """Give the labels of every labelled leaf, sorted; a STRUCT's labels go to its leaves."""
+        """Give the labels of every labelled leaf, sorted; a STRUCT's labels go to its leaves.
+
+        A leaf of a wildcard has all labels that it has in any member.
+        """
+        if table.members:
+            return self._of_members(table)
         root = [table.id.project, table.id.dataset, table.id.table]
         full_name = [name.casefold() for name in root]
         found: dict[Path, tuple[str, ...]] = {}
         self._visit(table.fields, (), full_name, frozenset(), found)
         return found
+
+    def _of_members(self, wildcard: Table) -> dict[Path, tuple[str, ...]]:
+        paths = {tuple(name.lower() for name in path): path for path in leaves(wildcard.fields)}
+        united: dict[Path, set[str]] = {}
+        for member in wildcard.members:
+            for labelled, labels in self.labels(member).items():
+                for path in _at(tuple(name.lower() for name in labelled), paths):
+                    united.setdefault(path, set()).update(labels)
+        return {path: tuple(sorted(labels)) for path, labels in sorted(united.items())}
 
     def _visit(
         self,
@@ -82,3 +96,28 @@ class Labeller:
         for tag in tags:
             segments = tag.casefold().split("/")
             yield from (label for pattern, label in self._by_tag if fit(pattern, segments))
+
+
+def leaves(fields: Sequence[Field], above: Path = ()) -> Iterator[Path]:
+    """Give the path of every leaf."""
+    for field in fields:
+        path = (*above, field.name)
+        if field.fields:
+            yield from leaves(field.fields, path)
+        else:
+            yield path
+
+
+def _at(path: Path, paths: Mapping[Path, Path]) -> Iterator[Path]:
+    """Give the paths, known by their lower-case form, that hold what another schema has at `path`.
+
+    INVARIANT: tables under one name may differ: one has a scalar where another has a STRUCT. So
+    what lies above or beneath counts too.
+    """
+    if path in paths:
+        yield paths[path]
+        return
+    for lower, spelled in paths.items():
+        depth = min(len(lower), len(path))
+        if lower[:depth] == path[:depth]:
+            yield spelled

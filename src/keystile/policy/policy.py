@@ -125,8 +125,9 @@ class Policy:
         if not facts.actions:
             return f"what a `{facts.statement}` statement does is not known, so it is refused"
         known = {table.id: self._protection.of(table).covered for table in tables}
+        tables_known = known.keys() | {member.id for table in tables for member in table.members}
         for table in (*facts.reads, *facts.writes):
-            if table not in known:
+            if table not in tables_known:
                 return f"the schema of `{table}` is not known, so the query is refused"
         for column in _used_columns(facts):
             if column.path not in known.get(column.table, ()):
@@ -207,8 +208,9 @@ class _Question:
         rights += [(rule, frozenset(demand.unmask)) for rule, demand in demanding if demand.unmask]
         masks: list[ColumnMask] = []
         for table in self._tables:
-            lifted = [labels for rule, labels in rights if rule.fits(Action.READ, table.id)]
-            masks += self._protection.masks(table, frozenset().union(*lifted))
+            # INVARIANT: what is lifted on a wildcard is lifted on each of its members.
+            lifted = [_lifted(rights, member.id) for member in table.read]
+            masks += self._protection.masks(table, frozenset.intersection(*lifted))
         return tuple(masks)
 
     def _holds(self, rule: CompiledRule) -> bool | None:
@@ -233,6 +235,13 @@ class _Question:
             ),
         )
         return self._conditions.activation(self._principal, facts, touched, self._context)
+
+
+def _lifted(
+    rights: Iterable[tuple[CompiledRule, frozenset[str]]], table: TableId
+) -> frozenset[str]:
+    """Give the labels that somebody with these rights may see on the table."""
+    return frozenset().union(*(labels for rule, labels in rights if rule.fits(Action.READ, table)))
 
 
 def _is_hidden(dataset: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -10,13 +10,13 @@ from keystile.model.decision import ColumnMask
 from keystile.model.masks import DefaultMask, Mask
 from keystile.model.schema import ColumnRef, Field, Table, TableId
 from keystile.model.strength import most_protective, rank
-from keystile.policy.labels import Labeller, Path, ancestors, covers
+from keystile.policy.labels import Labeller, Path, ancestors, covers, leaves
 
 _CACHED_TABLES = 4096
 
 
 class ProtectedTable(msgspec.Struct, frozen=True):
-    """What holds for a table with exactly these `fields`.
+    """What holds for a table with exactly these `fields` and, for a wildcard, `members`.
 
     `labels` has the labelled leaves. `covered` has every column and field, with each label on it
     or on a leaf below it and all labels above those: what `query.touches` asks. `masks` are those
@@ -27,6 +27,12 @@ class ProtectedTable(msgspec.Struct, frozen=True):
     labels: Mapping[Path, tuple[str, ...]]
     covered: Mapping[Path, frozenset[str]]
     masks: tuple[ColumnMask, ...]
+    members: tuple[Table, ...] = ()
+
+    def is_of(self, table: Table) -> bool:
+        """Tell whether this was found from the same columns; mostly they are the same objects."""
+        same = self.fields is table.fields or self.fields == table.fields
+        return same and self.members == table.members
 
 
 class Protection:
@@ -41,11 +47,12 @@ class Protection:
     def of(self, table: Table) -> ProtectedTable:
         """Give what is protected in `table`.
 
-        INVARIANT: the answer depends on the table's id and fields alone; an etag that should have
-        changed and did not cannot serve the labels of an older schema.
+        INVARIANT: the answer depends on the table's id and fields alone, and on those of a
+        wildcard's members; an etag that should have changed and did not cannot serve the labels of
+        an older schema.
         """
         known = self._seen.get(table.id)
-        if known is not None and (known.fields is table.fields or known.fields == table.fields):
+        if known is not None and known.is_of(table):
             return known
         if len(self._seen) >= _CACHED_TABLES:
             self._seen.clear()
@@ -65,7 +72,7 @@ class Protection:
     def _protect(self, table: Table) -> ProtectedTable:
         labels = self._labeller.labels(table)
         covered: dict[Path, set[str]] = {}
-        for path in _leaves(table.fields):
+        for path in leaves(table.fields):
             above = {up for label in labels.get(path, ()) for up in ancestors(label)}
             for depth in range(1, len(path) + 1):
                 covered.setdefault(path[:depth], set()).update(above)
@@ -74,6 +81,7 @@ class Protection:
             labels,
             {path: frozenset(found) for path, found in covered.items()},
             self._column_masks(table.id, labels, frozenset()),
+            table.members,
         )
 
     def _column_masks(
@@ -106,12 +114,3 @@ class Protection:
         return next(
             (self._masks[up] for up in ancestors(label) if up in self._masks), DefaultMask()
         )
-
-
-def _leaves(fields: Sequence[Field], above: Path = ()) -> Iterator[Path]:
-    for field in fields:
-        path = (*above, field.name)
-        if field.fields:
-            yield from _leaves(field.fields, path)
-        else:
-            yield path

@@ -67,7 +67,7 @@ def _pseudo_columns(kind: TableKind, answer: TableAnswer) -> tuple[Field, ...]:
     partitioning = answer.time_partitioning
     by_ingestion_time = partitioning is not None and not partitioning.field
     names = {field.get("name") for field in answer.schema.get("fields", ())}
-    found = (*_OF_INGESTION_TIME,) if by_ingestion_time else ()
+    found: tuple[Field, ...] = _OF_INGESTION_TIME if by_ingestion_time else ()
     if kind is TableKind.EXTERNAL:
         found += _OF_EXTERNAL
     return tuple(field for field in found if field.name not in names)

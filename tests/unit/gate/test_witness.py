@@ -47,6 +47,30 @@ DISAGREEMENTS = {
 }
 
 
+EVENTS, DAY, NIGHT = (TableId("p", "d", name) for name in ("events_*", "events_1", "events_2"))
+OF_WILDCARD = QueryFacts("SELECT", (Action.READ,), reads=(DAY, NIGHT, TABLE), wildcards=(EVENTS,))
+
+
+@pytest.mark.parametrize("named", [(EVENTS,), (DAY, NIGHT), (NIGHT,)])
+def test_a_wildcard_may_be_named_itself_or_by_tables_of_it(named: tuple[TableId, ...]) -> None:
+    agree(OF_WILDCARD, SCHEMA, said(referenced_tables=(*named, TABLE)))
+
+
+@pytest.mark.parametrize(
+    ("named", "odd"),
+    [
+        ((TABLE,), "p.d.events_*"),
+        ((EVENTS,), "p.d.t"),
+        ((EVENTS, OTHER, TABLE), "p.d.secret"),
+        ((DAY, TableId("p", "d", "events_3"), TABLE), "p.d.events_3"),
+    ],
+)
+def test_no_more_and_no_less_than_a_wildcard_is_read(named: tuple[TableId, ...], odd: str) -> None:
+    with pytest.raises(RefusedError) as error:
+        agree(OF_WILDCARD, SCHEMA, said(referenced_tables=named))
+    assert f"the tables differ in `{odd}`" in error.value.message
+
+
 @pytest.mark.parametrize("case", DISAGREEMENTS)
 def test_a_disagreement_is_refused(case: str) -> None:
     changes, words = DISAGREEMENTS[case]

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from keystile.model.schema import TableId
+from keystile.model.schema import Field, Table, TableId, TableKind
 from keystile.policy.labels import Labeller, ancestors, covers
 
 
@@ -90,3 +90,41 @@ def test_case_is_ignored_in_the_names_of_tables_too(shop: Any) -> None:
     labeller.add_columns("x", "acme-shop.shop.customers.ssn")
     table = msgspec.structs.replace(shop.customers, id=upper)
     assert labeller.labels(table) == {("SSN",): ("x",)}
+
+
+def test_a_wildcard_has_the_labels_of_every_table_of_it() -> None:
+    def day(name: str, *fields: Field) -> Table:
+        return Table(TableId("p", "d", name), TableKind.TABLE, fields, "1")
+
+    text = Field("SSN", "STRING")
+    newest = day("e_3", Field("id", "INT64"), text, Field("a", "STRING"), _struct("b", "x", "y"))
+    older = day("e_2", Field("ssn", "STRING"), _struct("A", "inner"), Field("B", "STRING"))
+    oldest = day("e_1", Field("id", "INT64"), Field("gone", "STRING"))
+    labeller = Labeller()
+    for label, pattern in [
+        ("pii", "e_2.ssn"),
+        ("secret", "e_2.a.inner"),
+        ("whole", "e_2.b"),
+        ("key", "e_1.id"),
+        ("own", "e_3.ssn"),
+        ("gone", "e_1.gone"),
+    ]:
+        labeller.add_columns(label, pattern)
+    wildcard = Table(
+        TableId("p", "d", "e_*"),
+        TableKind.WILDCARD,
+        newest.fields,
+        "1",
+        members=(newest, older, oldest),
+    )
+    assert labeller.labels(wildcard) == {
+        ("id",): ("key",),
+        ("SSN",): ("own", "pii"),
+        ("a",): ("secret",),
+        ("b", "x"): ("whole",),
+        ("b", "y"): ("whole",),
+    }
+
+
+def _struct(name: str, *inner: str) -> Field:
+    return Field(name, "STRUCT", fields=tuple(Field(one, "STRING") for one in inner))

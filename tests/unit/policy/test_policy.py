@@ -8,7 +8,7 @@ import pytest
 from keystile.model.decision import Effect
 from keystile.model.facts import Action, ColumnUse, Opaque, QueryFacts, Use
 from keystile.model.masks import DefaultMask, EmailMask, PatternMask
-from keystile.model.schema import ColumnRef, TableId
+from keystile.model.schema import ColumnRef, Table, TableId, TableKind
 from keystile.policy.compile import compile_policy
 from keystile.policy.policy import Policy
 
@@ -335,3 +335,57 @@ def test_what_is_not_understood_is_denied_though_no_rule_denies_it(shop: Any) ->
     decision = decide(shop, made, facts, "g")
     assert decision.effect is Effect.DENY
     assert [reason.rule for reason in decision.reasons] == ["not-understood"]
+
+
+def _wildcard(shop: Any) -> tuple[Table, QueryFacts]:
+    """Give a wildcard over `customers` and its archive, and what reading it does."""
+    archive = msgspec.structs.replace(shop.customers, id=TableId("acme-shop", "shop", "customers1"))
+    table = Table(
+        TableId("acme-shop", "shop", "customers*"),
+        TableKind.WILDCARD,
+        shop.customers.fields,
+        "1",
+        members=(shop.customers, archive),
+    )
+    members = (shop.customers.id, archive.id)
+    facts = shop.selects(table, "SSN")
+    return table, msgspec.structs.replace(facts, reads=members, wildcards=(table.id,))
+
+
+def _decided(shop: Any, made: Policy) -> Any:
+    table, facts = _wildcard(shop)
+    return made.decide(shop.agent("g"), facts, (table,), shop.context)
+
+
+def test_a_wildcard_needs_a_rule_for_every_table_of_it(shop: Any) -> None:
+    assert _decided(shop, policy(READ)).effect is Effect.ALLOW
+    one = "- {name: one, resources: {tables: [acme-shop.shop.customers]}, allow: [read]}"
+    decision = _decided(shop, policy(one))
+    assert decision.effect is Effect.DENY
+    assert "`acme-shop.shop.customers1`" in decision.reasons[0].message
+
+
+def test_a_wildcard_has_the_masks_of_every_table_of_it(shop: Any) -> None:
+    masks = {str(mask.column): mask.mask for mask in _decided(shop, policy(READ)).masks}
+    assert masks == {
+        "acme-shop.shop.customers*.email": DefaultMask(),
+        "acme-shop.shop.customers*.SSN": PatternMask("XXX"),
+    }
+
+
+def test_what_is_lifted_on_one_table_of_a_wildcard_stays_masked(shop: Any) -> None:
+    lifting = "- {name: l, resources: {tables: [acme-shop.shop.%s]}, allow: [read], unmask: [pii]}"
+    some = policy(READ, lifting % "customers")
+    assert "pii.ssn" in {mask.label for mask in _decided(shop, some).masks}
+    every = policy(READ, lifting % "customers*")
+    assert _decided(shop, every).masks == ()
+
+
+def test_labels_of_a_wildcard_are_found_anew_when_its_tables_change(shop: Any) -> None:
+    made = policy(READ)
+    table, _ = _wildcard(shop)
+    unlabelled = msgspec.structs.replace(
+        table, members=(msgspec.structs.replace(shop.customers, id=shop.orders.id),)
+    )
+    assert made.labels(unlabelled) == {}
+    assert made.labels(table) != {}

@@ -1,0 +1,84 @@
+"""Tables and routines as the policy lets an agent know of them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from keystile.analysis.wildcard import check_members, no_match, stands_for
+from keystile.model.errors import NotFoundError, RefusedError
+from keystile.model.principal import Principal
+from keystile.model.schema import Routine, RoutineId, Table, TableId
+from keystile.policy.context import Context
+from keystile.policy.policy import Policy
+from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.values import ListedTable
+
+_TABLES_AT_ONCE = 8
+
+
+class VisibleObjects:
+    """BigQuery's tables and routines, as far as the policy lets the principal know of them."""
+
+    def __init__(
+        self, bigquery: BigQuery, policy: Policy, principal: Principal, context: Context
+    ) -> None:
+        """See for one principal under one policy."""
+        self._bigquery = bigquery
+        self._policy = policy
+        self._principal = principal
+        self._context = context
+
+    async def table(self, id: TableId) -> Table:  # noqa: A002 - the word of the shared port
+        """Give a table; a forbidden one is `NotFoundError` in the words of an absent one."""
+        if not self._sees(id):
+            raise not_found(id)
+        try:
+            return await self._bigquery.table(id)
+        except NotFoundError as error:
+            raise not_found(id) from error
+
+    async def routine(self, id: RoutineId) -> Routine:  # noqa: A002 - the word of the shared port
+        """Give a routine."""
+        raise RefusedError(
+            f"routine `{id}` is not understood", hint="write its text into the query"
+        )
+
+    async def tables_like(self, id: TableId) -> tuple[Table, ...]:  # noqa: A002 - as above
+        """Give the tables of a wildcard, newest first.
+
+        Where the principal may not know of one of them it is as if there were none: BigQuery would
+        read them all.
+        """
+        found = [one for one in await self._every_table(id) if stands_for(id, one.id)]
+        if not all(self._sees(one.id) for one in found):
+            raise no_match(id)
+        check_members(id, [one.kind for one in found])
+        found.sort(key=lambda one: (-one.created, one.id))
+        turns = asyncio.Semaphore(_TABLES_AT_ONCE)
+
+        async def table(one: ListedTable) -> Table:
+            async with turns:
+                return await self.table(one.id)
+
+        return tuple(await asyncio.gather(*map(table, found)))
+
+    async def _every_table(self, like: TableId) -> tuple[ListedTable, ...]:
+        """List a dataset; one that is absent or hidden holds nothing."""
+        home = (like.project, like.dataset)
+        if not self._policy.may_see_dataset(self._principal, *home, self._context):
+            return ()
+        try:
+            return await self._bigquery.every_table(*home)
+        except NotFoundError:
+            return ()
+
+    def _sees(self, table: TableId) -> bool:
+        return self._policy.may_see_table(self._principal, table, self._context)
+
+
+def not_found(table: TableId) -> NotFoundError:
+    """Say what BigQuery says of a missing table, whether it is absent or forbidden."""
+    return NotFoundError(
+        f"Not found: Table {table.project}:{table.dataset}.{table.table} was not found",
+        hint="check the name, or ask for access to it",
+    )

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from keystile.gate.visible import VisibleObjects
+from keystile.model.errors import NotFoundError, RefusedError
+from keystile.model.principal import Principal
+from keystile.model.schema import Field, Table, TableId, TableKind
+from keystile.policy.compile import compile_policy
+from keystile.policy.context import Context
+from keystile.upstream.values import ListedTable
+
+READER = Principal("https://issuer.example", "s", "reader", "run-1", groups=("all",))
+POLICY = """
+rules:
+  - name: read
+    agents: {groups: [all]}
+    resources: {tables: ["p.d.events_*", p.d.orders]}
+    allow: [read]
+"""
+LISTED = (("events_1", 10), ("events_3", 30), ("events_2", 20), ("orders", 5), ("payroll", 1))
+
+
+class FakeBigQuery:
+    """One dataset, whose tables have one column each."""
+
+    def __init__(self) -> None:
+        self.listed = [
+            ListedTable(TableId("p", "d", name), TableKind.TABLE, created)
+            for name, created in LISTED
+        ]
+        self.asked: list[str] = []
+
+    async def every_table(self, project: str, dataset: str) -> tuple[ListedTable, ...]:
+        if (project, dataset) != ("p", "d"):
+            raise NotFoundError(f"Not found: Dataset {project}:{dataset}")
+        return tuple(self.listed)
+
+    async def table(self, id: TableId) -> Table:  # noqa: A002 - the word of the port
+        self.asked.append(id.table)
+        return Table(id, TableKind.TABLE, (Field("a", "STRING"),), "1")
+
+
+@pytest.fixture
+def bigquery() -> FakeBigQuery:
+    return FakeBigQuery()
+
+
+@pytest.fixture
+def objects(bigquery: Any) -> VisibleObjects:
+    policy = compile_policy({"policy.yaml": POLICY})
+    context = Context("p", datetime.now(UTC), dry_run=False)
+    return VisibleObjects(bigquery, policy, READER, context)
+
+
+async def test_a_wildcard_gives_its_tables_newest_first(objects: VisibleObjects) -> None:
+    found = await objects.tables_like(TableId("p", "d", "events_*"))
+    assert [table.id.table for table in found] == ["events_3", "events_2", "events_1"]
+
+
+async def test_a_wildcard_over_a_hidden_table_matches_nothing(
+    objects: VisibleObjects, bigquery: FakeBigQuery
+) -> None:
+    said = []
+    for dataset, name in (("d", "*"), ("d", "pay*"), ("d", "nothing*"), ("hidden", "x*")):
+        with pytest.raises(NotFoundError) as error:
+            await objects.tables_like(TableId("p", dataset, name))
+        said.append(str(error.value).replace(f"{dataset}.{name}", "NAME"))
+    assert len(set(said)) == 1
+    assert "payroll" not in said[0]
+    assert bigquery.asked == []
+
+
+async def test_a_wildcard_over_a_view_is_refused_before_anything_is_fetched(
+    objects: VisibleObjects, bigquery: FakeBigQuery
+) -> None:
+    view = ListedTable(TableId("p", "d", "events_view"), TableKind.VIEW, 1)
+    bigquery.listed.append(view)
+    with pytest.raises(RefusedError, match="no plain table"):
+        await objects.tables_like(TableId("p", "d", "events_*"))
+    assert bigquery.asked == []
