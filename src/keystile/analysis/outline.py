@@ -160,7 +160,7 @@ class _Look:
             path = names.split(identifiers(node))
             if "Schema" in kind(statement) or _dropped(statement) == "SCHEMA":
                 targets.append(TableId((self._request.project, *path)[-2], path[-1], ""))
-            elif what := names.strange(path):
+            elif what := names.strange(path, written=True):
                 self._note(what, node)
             elif _dropped(statement) in {"", "TABLE", "VIEW", "EXTERNAL_TABLE"}:
                 targets.extend(self._resolved(path))
