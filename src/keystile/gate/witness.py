@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from keystile.analysis.wildcard import stands_for
 from keystile.model.errors import RefusedError
-from keystile.model.facts import QueryFacts
+from keystile.model.facts import QueryFacts, ViewReads
 from keystile.model.schema import Field, TableId
 from keystile.upstream.values import DryRun
 
@@ -41,7 +41,9 @@ def _differences(facts: QueryFacts, schema: tuple[Field, ...], witness: DryRun) 
     if facts.statement != "SELECT":
         return
     if odd := _odd_tables(facts, set(witness.referenced_tables)):
-        yield f"the tables differ in {', '.join(f'`{table}`' for table in sorted(odd))}"
+        # What a view reads since it was looked at may be hidden from the agent.
+        shown = sorted(odd.intersection((*facts.reads, *facts.wildcards)) if facts.views else odd)
+        yield f"the tables differ{' in ' * bool(shown)}{', '.join(f'`{each}`' for each in shown)}"
     if _shape(schema) != _shape(witness.schema):
         yield "the result's columns differ"
 
@@ -49,17 +51,34 @@ def _differences(facts: QueryFacts, schema: tuple[Field, ...], witness: DryRun) 
 def _odd_tables(facts: QueryFacts, there: set[TableId]) -> set[TableId]:
     """Give the tables that only one of both names.
 
-    Of a wildcard BigQuery may name it, or those of its tables that the query needs.
+    Of a wildcard BigQuery may name it, or those of its tables that the query needs. Of a view it
+    may name the view, what the view reads, or both: the text that is sent holds the view's name
+    where nothing beneath is masked, and its tables where something is.
     """
-    here, wildcards = set(facts.reads), set(facts.wildcards)
-    odd = there - here - wildcards
-    for wildcard in wildcards:
-        members = {table for table in here if stands_for(wildcard, table)}
-        if wildcard in there or members & there:
-            here -= members - there
-        else:
-            odd.add(wildcard)
-    return odd | (here - there)
+    here = {*facts.reads, *facts.wildcards}
+    named = set(there)
+    for view in _from_above(facts.views):
+        if view.view in named:
+            named.update(view.reads)
+    for wildcard in facts.wildcards:
+        members = {table for table in facts.reads if stands_for(wildcard, table)}
+        if wildcard in named or members & named:
+            named |= {wildcard, *members}
+    for view in reversed(_from_above(facts.views)):
+        if named.issuperset(view.reads):
+            named.add(view.view)
+    return (there - here) | (here - named)
+
+
+def _from_above(views: tuple[ViewReads, ...]) -> list[ViewReads]:
+    """Sort views so that each comes before those that it reads."""
+    left = {view.view: view for view in views}
+    found: list[ViewReads] = []
+    while left:
+        read = {table for view in left.values() for table in view.reads}
+        top = [id_ for id_ in left if id_ not in read] or list(left)
+        found += [left.pop(id_) for id_ in top]
+    return found
 
 
 def _shape(fields: tuple[Field, ...]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ import msgspec
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.scope import declared
 from keystile.googlesql.task import TaskRunner
+from keystile.masking.derived import carried_down
 from keystile.masking.sql import HASH_INNER, HASH_OUTER
 from keystile.masking.task import MASK, MaskedColumn, MaskRequest
 from keystile.model.decision import ColumnMask
@@ -56,7 +57,7 @@ class Rewriter:
             raise OpaqueQueryError(
                 f"{analysed.facts.opaque[0].what} is not understood", hint="leave it out"
             )
-        columns = _strongest(masks, analysed)
+        columns = _strongest(carried_down(masks, analysed), analysed)
         if not columns:
             return Rewritten(statement.sql, statement.parameters)
         if analysed.facts.statement != "SELECT":

@@ -6,7 +6,7 @@ import pytest
 
 from keystile.gate.witness import agree, agree_at_the_end
 from keystile.model.errors import RefusedError
-from keystile.model.facts import Action, QueryFacts
+from keystile.model.facts import Action, QueryFacts, ViewReads
 from keystile.model.schema import Field, Mode, TableId
 from keystile.upstream.values import DryRun
 
@@ -69,6 +69,51 @@ def test_no_more_and_no_less_than_a_wildcard_is_read(named: tuple[TableId, ...],
     with pytest.raises(RefusedError) as error:
         agree(OF_WILDCARD, SCHEMA, said(referenced_tables=named))
     assert f"the tables differ in `{odd}`" in error.value.message
+
+
+OUTER, INNER = TableId("p", "v", "outer"), TableId("p", "v", "inner")
+OF_VIEWS = QueryFacts(
+    "SELECT",
+    (Action.READ,),
+    reads=(INNER, OUTER, DAY, NIGHT, TABLE),
+    wildcards=(EVENTS,),
+    views=(ViewReads(INNER, (EVENTS,)), ViewReads(OUTER, (INNER, TABLE))),
+)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        (OUTER, INNER, EVENTS, TABLE),  # views and all that they read
+        (EVENTS, TABLE),  # tables only
+        (NIGHT, TABLE),
+        (OUTER,),  # as where the gateway may see the view and not what it reads
+        (OUTER, TABLE),
+        (INNER, TABLE),
+    ],
+)
+def test_a_view_may_be_named_itself_or_by_what_it_reads(named: tuple[TableId, ...]) -> None:
+    agree(OF_VIEWS, SCHEMA, said(referenced_tables=named))
+
+
+@pytest.mark.parametrize(
+    ("named", "odd"),
+    [
+        ((TABLE,), "differ in `p.d.events_*`"),
+        ((INNER,), "differ in `p.d.t`, `p.v.outer`;"),
+        ((), "differ in `p.d.events_*`"),
+    ],
+)
+def test_every_view_or_what_it_reads_is_named(named: tuple[TableId, ...], odd: str) -> None:
+    with pytest.raises(RefusedError) as error:
+        agree(OF_VIEWS, SCHEMA, said(referenced_tables=named))
+    assert odd in str(error.value)
+
+
+def test_a_table_that_a_view_reads_by_now_is_refused_and_not_named() -> None:
+    with pytest.raises(RefusedError) as error:
+        agree(OF_VIEWS, SCHEMA, said(referenced_tables=(OUTER, OTHER)))
+    assert "the tables differ;" in str(error.value)
 
 
 @pytest.mark.parametrize("case", DISAGREEMENTS)

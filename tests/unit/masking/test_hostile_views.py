@@ -1,4 +1,4 @@
-# ruff: noqa: E501, S608 - queries read best on one line, and are no injections here
+# ruff: noqa: E501 - queries read best on one line, and are no injections here
 """Attack shapes through views: what lies beneath them is masked, however they are named."""
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ async def test_what_lies_beneath_a_view_is_masked(court: Court, sql: str) -> Non
     analysed = await court.analyst.analyse(Statement(sql, PROJECT, DATASET), ShopWithViews())
     assert not analysed.facts.opaque
     raw = [world.run(runnable(analysed.sql, TABLES)) for world in court.worlds]
-    assert not raw[0].same(raw[1], ordered="order by" in sql.lower()), "this is no attack"
+    assert raw[0] != raw[1], "this is no attack"
 
     tried = await court.try_query(sql)
 
@@ -136,7 +136,7 @@ async def test_what_lies_beneath_a_view_is_masked(court: Court, sql: str) -> Non
 async def test_a_view_that_is_not_expanded_would_leak(
     court: Court, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def skipped(_: Objects, sql: str, scope: Scope, resolved: Resolved) -> Expansion:  # noqa: RUF029
+    async def skipped(_: Objects, sql: str, scope: Scope, resolved: Resolved) -> Expansion:
         return Expansion(sql, scope, resolved)
 
     monkeypatch.setattr(Objects, "expanded", skipped)
