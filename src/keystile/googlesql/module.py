@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import wasmtime
 
+from keystile.googlesql import lean
+
 # Wasmtime's bound is its 2 MiB fiber; its default of 512 KiB ends at 200 terms of `a || b || …`.
 _STACK_BYTES = 1_900_000
 
@@ -44,7 +46,7 @@ def load(folder: Path | None = None) -> CompiledModule:
     if not kept.exists():
         with _alone(kept):
             if not kept.exists():
-                _keep(wasmtime.Module.from_file(engine, str(_wasm())), kept)
+                _keep(_compiled(engine), kept)
     return CompiledModule(engine, wasmtime.Module.deserialize_file(engine, str(kept)))
 
 
@@ -52,7 +54,13 @@ def kept_at(folder: Path) -> Path:
     """Name the file for this wheel, this wasmtime and this kind of processor."""
     key = hashlib.sha256(
         "|".join(
-            (version("zetasql"), version("wasmtime"), platform.machine(), _processor())
+            (
+                version("zetasql"),
+                version("wasmtime"),
+                lean.REVISION,
+                platform.machine(),
+                _processor(),
+            )
         ).encode()
     ).hexdigest()[:16]
     return folder / f"googlesql-{key}.cwasm"
@@ -75,8 +83,13 @@ def _configuration() -> wasmtime.Config:
     return configuration
 
 
-def _wasm() -> Path:
-    return Path(str(files("zetasql.wasi") / "zetasql.wasm"))
+def _compiled(engine: wasmtime.Engine) -> wasmtime.Module:
+    return wasmtime.Module(engine, lean.lean(wasm()))
+
+
+def wasm() -> bytes:
+    """Read the wheel's module."""
+    return (files("zetasql.wasi") / "zetasql.wasm").read_bytes()
 
 
 @contextmanager
