@@ -8,7 +8,7 @@ from keystile.analysis.resolve import Scan
 from keystile.analysis.scope import Scope
 from keystile.analysis.statement import Statement
 from keystile.model.facts import QueryFacts
-from keystile.model.schema import ColumnRef, Field, Table
+from keystile.model.schema import ColumnRef, Field, Table, TableId
 
 
 class DerivedColumn(msgspec.Struct, frozen=True):
@@ -28,7 +28,9 @@ class Analysed(msgspec.Struct, frozen=True):
     replaced by their texts. Where nothing is masked, `statement.sql` is what BigQuery gets, with
     the names of its views. `scope` is what the names of `sql` mean. `schema` is the result's, for a
     SELECT that is not opaque. `scans` are the places in `sql` that read a table. `derived` are the
-    columns of all views that were replaced.
+    columns of all views that were replaced. `made` are tables that take the place of one there may
+    be, `copied` those whose rows are copied as they are. `resolved` tells whether the engine
+    resolved the text; else it names things only.
     """
 
     statement: Statement
@@ -38,11 +40,15 @@ class Analysed(msgspec.Struct, frozen=True):
     schema: tuple[Field, ...] = ()
     scans: tuple[Scan, ...] = ()
     derived: tuple[DerivedColumn, ...] = ()
+    made: tuple[Table, ...] = ()
+    copied: tuple[TableId, ...] = ()
+    resolved: bool = True
 
     @property
     def tables(self) -> tuple[Table, ...]:
         """Every table and view read or written that exists, once, as the source gave it.
 
-        A wildcard is one table here and has its members with it.
+        A wildcard is one table here and has its members with it. Those that are made come last.
         """
-        return tuple({spelled.table.id: spelled.table for spelled in self.scope.tables}.values())
+        known = {spelled.table.id: spelled.table for spelled in self.scope.tables}
+        return (*known.values(), *(table for table in self.made if table.id not in known))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -18,8 +18,16 @@ from keystile.analysis.tasks import OUTLINE, RESOLVE
 from keystile.analysis.wildcard import is_wildcard, with_members
 from keystile.googlesql.task import TaskRunner
 from keystile.model.errors import RefusedError
-from keystile.model.facts import ColumnUse, Opaque, OutputColumn, QueryFacts, Use, ViewReads
-from keystile.model.schema import ColumnRef, TableId
+from keystile.model.facts import (
+    ColumnUse,
+    Opaque,
+    OutputColumn,
+    QueryFacts,
+    Use,
+    ViewReads,
+    WrittenColumn,
+)
+from keystile.model.schema import ColumnRef, Table, TableId, TableKind
 
 _NO_FACTS = Resolved(columns=(), output=(), functions=(), opaque=())
 
@@ -49,7 +57,11 @@ class Analyst:
             for named in outline.named
             if named.id in tables
         )
-        scope = Scope(names, parameters=declared(statement.parameters))
+        scope = Scope(
+            names,
+            parameters=declared(statement.parameters),
+            connections=outline.connections,
+        )
         found = Expansion(outline.sql, scope, _NO_FACTS)
         if outline.resolve and not unknown:
             resolved = await self._runner.run(RESOLVE, ResolveRequest(outline.sql, scope))
@@ -65,6 +77,9 @@ class Analyst:
             () if facts.opaque or facts.statement != "SELECT" else result_schema(facts.output),
             found.resolved.scans,
             _derived(objects, (view.view for view in facts.views)),
+            made=tuple(_made(outline, facts)),
+            copied=facts.reads if outline.copied else (),
+            resolved=outline.resolve,
         )
 
     def _check_size(self, sql: str) -> None:
@@ -84,7 +99,13 @@ def _facts(
     opaque = own.opaque or tuple(Opaque(one.what) for one in found.resolved.opaque)
     views = _views(objects, outline.reads)
     tables = {spelled.table.id: spelled.table for spelled in found.scope.tables}
-    reads = {*outline.reads, *(table for view in views for table in view.reads)}
+    reads = {
+        *outline.reads,
+        *(table for view in views for table in view.reads),
+        # INVARIANT: a target is read as well where any value of it is used.
+        *(use.column.table for use in own.columns),
+        *(scan.table for scan in own.scans),
+    }
     return QueryFacts(
         statement=outline.statement,
         actions=outline.actions,
@@ -96,7 +117,29 @@ def _facts(
         opaque=tuple(dict.fromkeys((*outline.opaque, *unknown, *opaque))),
         wildcards=tuple(sorted(id_ for id_ in reads if is_wildcard(id_))),
         views=views,
+        unseen=outline.unseen,
+        written=(*outline.renamed, *found.resolved.written, *_filled(outline, found.resolved)),
+        uris=outline.uris,
+        connections=tuple(".".join(path) for path in outline.connections),
     )
+
+
+def _filled(outline: Outline, resolved: Resolved) -> Iterator[WrittenColumn]:
+    """Give the columns of a table that CREATE OR REPLACE … AS SELECT fills anew."""
+    if outline.replaces:
+        for table in outline.writes:
+            for column in resolved.output:
+                yield WrittenColumn(ColumnRef(table, (column.name,)), column.sources)
+
+
+def _made(outline: Outline, facts: QueryFacts) -> Iterator[Table]:
+    """Give a table that takes the place of one there may be, as it will be.
+
+    Labels may fit its columns by their names, so that a mask over what was there is noticed.
+    """
+    if outline.replaces and facts.output and not facts.opaque:
+        for id_ in facts.unseen:
+            yield Table(id_, TableKind.TABLE, result_schema(facts.output), "")
 
 
 def _views(objects: Objects, tables: Iterable[TableId]) -> tuple[ViewReads, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from keystile.analysis.effects import UNKNOWN_URI, options, uris
 from keystile.analysis.functions import ALLOWED, DENIED
 from keystile.analysis.parsing import identifiers
-from keystile.analysis.tree import children, kind
-from keystile.googlesql.protos import has, inherited
+from keystile.analysis.tree import children, descendants, kind
+from keystile.googlesql.protos import has, inherited, unwrapped
 
 _NODES = {
     # The table as it was then may have columns that it no longer has, with labels that nobody knows
@@ -22,8 +23,6 @@ _NODES = {
     "ASTMatchRecognizeClause": "MATCH_RECOGNIZE",
     "ASTReturningClause": "THEN RETURN clause",
     "ASTOnConflictClause": "ON CONFLICT clause",
-    "ASTCloneDataSource": "CLONE",
-    "ASTCopyDataSource": "COPY",
     "ASTLockMode": "lock",
     "ASTMacroBody": "macro",
 }
@@ -52,6 +51,41 @@ _PLAIN_ALTERATIONS = frozenset(
         "ASTSetOptionsAction",
     }
 )
+
+# What an ALTER would have to resolve: the engine does not look into it.
+_COMPUTED = frozenset(
+    {
+        "ASTExpressionSubquery",
+        "ASTFunctionCall",
+        "ASTGeneratedColumnInfo",
+    }
+)
+
+_FORMATS = frozenset({"AVRO", "CSV", "JSON", "PARQUET"})
+
+PLAIN_OPTIONS = frozenset(
+    """
+allow_non_incremental_definition default_partition_expiration_days default_rounding_mode
+default_table_expiration_days description enable_refresh expiration_timestamp friendly_name labels
+location max_staleness max_time_travel_hours partition_expiration_days
+refresh_interval_minutes require_partition_filter rounding_mode storage_billing_model
+compression field_delimiter format header overwrite uri use_avro_logical_types
+analyzer data_types default_index_column_granularity distance_type index_type ivf_options
+auto_arima auto_class_weights batch_size booster_type boxcox_transformation_lambda
+calculate_p_values
+category_encoding_method class_weights colsample_bylevel colsample_bynode colsample_bytree
+data_frequency data_split_col data_split_eval_fraction data_split_method decompose_time_series
+distance_type dropout early_stop enable_global_explain feedback_type fit_intercept hidden_units
+holiday_region horizon input_label_cols item_col kmeans_init_col kmeans_init_method l1_reg l2_reg
+learn_rate learn_rate_strategy ls_init_learn_rate max_iterations max_parallel_trials max_tree_depth
+min_rel_progress min_split_loss min_tree_child_weight model_type non_seasonal_order num_clusters
+num_factors num_parallel_tree num_principal_components num_trials optimize_strategy optimizer
+pca_explained_variance_ratio pca_solver rating_col scale_features standardize_features subsample
+time_series_data_col time_series_id_col time_series_length_fraction time_series_timestamp_col
+tree_method user_col wals_alpha warm_start xgboost_version
+""".split()  # noqa: SIM905 - names read better as a table
+)
+"""Options that neither open access nor reach outside BigQuery, of all statements together."""
 
 _PLAIN_DROPS = ("kTable", "kView", "kExternalTable", "kSchema")
 
@@ -94,6 +128,19 @@ def _alteration(node: Any) -> str:
     for _, action in children(node):
         if kind(action) not in _PLAIN_ALTERATIONS:
             return "this kind of ALTER"
+        if any(
+            kind(inner) in _COMPUTED or has(inner, "default_expression")
+            for inner in descendants(action)
+        ):
+            return "ALTER that computes values"
+    return strange_option(node)
+
+
+def strange_option(statement: Any) -> str:
+    """Name an option of a statement that is on no list: it may open access or reach outside."""
+    for entry in options(statement):
+        if (name := entry.name.id_string.lower()) not in PLAIN_OPTIONS:
+            return f"option `{name}`"
     return ""
 
 
@@ -105,9 +152,7 @@ def _drop(node: Any) -> str:
 
 
 def _create_table(node: Any) -> str:
-    if has(node, "like_table_name"):
-        return "CREATE TABLE LIKE"
-    return "temporary table" if _is_temporary(node) else ""
+    return "temporary table" if _is_temporary(node) else strange_option(node)
 
 
 def _is_temporary(node: Any) -> bool:
@@ -116,7 +161,40 @@ def _is_temporary(node: Any) -> bool:
 
 
 def _create_view(node: Any) -> str:
-    return "temporary view" if _is_temporary(node) else ""
+    return "temporary view" if _is_temporary(node) else strange_option(node)
+
+
+def _create_model(node: Any) -> str:
+    odd = ("input_output_clause", "with_connection_clause", "aliased_query_list")
+    if node.is_remote or not has(node, "query") or any(has(node, field) for field in odd):
+        return "model that is remote, imported or made of several queries"
+    return strange_option(node)
+
+
+def _create_index(node: Any) -> str:
+    odd = ("optional_index_unnest_expression_list", "spanner_interleave_clause")
+    if not (node.is_search or node.is_vector) or any(has(node, field) for field in odd):
+        return "this kind of index"
+    return strange_option(node)
+
+
+def _copy_of(node: Any) -> str:
+    # The table as it was then may have columns with labels that nobody knows any more.
+    odd = ("for_system_time", "where_clause")
+    if any(has(node, field) for field in odd) or inherited(node, "postfix_operators"):
+        return "CLONE or COPY of an earlier state or a part of a table"
+    return ""
+
+
+def _export(node: Any) -> str:
+    if UNKNOWN_URI in uris(node):
+        return "export to an address that is not written out"
+    for entry in options(node):
+        if entry.name.id_string.lower() == "format":
+            value = unwrapped(entry.value)
+            if getattr(value, "string_value", "").upper() not in _FORMATS:
+                return "export in this format"
+    return strange_option(node)
 
 
 def _pipe_with_effect(_: Any) -> str:
@@ -130,8 +208,16 @@ _CHECKS = {
     "ASTIdentifier": _pseudo_column,
     "ASTAlterActionList": _alteration,
     "ASTDropStatement": _drop,
+    "ASTCloneDataSource": _copy_of,
+    "ASTCopyDataSource": _copy_of,
+    "ASTCreateIndexStatement": _create_index,
+    "ASTCreateMaterializedViewStatement": _create_view,
+    "ASTCreateModelStatement": _create_model,
+    "ASTCreateSchemaStatement": strange_option,
+    "ASTCreateSnapshotTableStatement": strange_option,
     "ASTCreateTableStatement": _create_table,
     "ASTCreateViewStatement": _create_view,
+    "ASTExportDataStatement": _export,
     "ASTPipeCreateTable": _pipe_with_effect,
     "ASTPipeInsert": _pipe_with_effect,
     "ASTPipeExportData": _pipe_with_effect,

@@ -37,7 +37,7 @@ _ROUTINE = (Action.ROUTINE, Action.SCHEMA_CHANGE)
 _MODEL = (Action.MODEL, Action.SCHEMA_CHANGE)
 _RUNS_ROUTINE = (Action.ROUTINE, Action.READ, Action.WRITE)
 _SCRIPT = (Action.SCRIPT,)
-_PATH, _NAME, _TARGET = ("path",), ("name",), ("target_path",)
+_PATH, _NAME, _TARGET, _OF_TABLE = ("path",), ("name",), ("target_path",), ("table_name",)
 
 KINDS: dict[str, Kind] = {
     "ASTQueryStatement": Kind("SELECT", (Action.READ,), Depth.RESOLVED),
@@ -50,13 +50,13 @@ KINDS: dict[str, Kind] = {
     "ASTCreateTableStatement": Kind("CREATE_TABLE", _SCHEMA, Depth.RESOLVED, _NAME),
     "ASTCreateViewStatement": Kind("CREATE_VIEW", _SCHEMA, Depth.RESOLVED, _NAME),
     "ASTCreateMaterializedViewStatement": Kind(
-        "CREATE_MATERIALIZED_VIEW", _SCHEMA, Depth.OPAQUE, _NAME
+        "CREATE_MATERIALIZED_VIEW", _SCHEMA, Depth.RESOLVED, _NAME
     ),
     "ASTCreateApproxViewStatement": Kind("CREATE_VIEW", _SCHEMA, Depth.OPAQUE, _NAME),
     "ASTCreateExternalTableStatement": Kind(
         "CREATE_EXTERNAL_TABLE", (Action.EXTERNAL, Action.SCHEMA_CHANGE), Depth.OPAQUE, _NAME
     ),
-    "ASTCreateSnapshotTableStatement": Kind("CREATE_SNAPSHOT_TABLE", _COPY, Depth.OPAQUE, _NAME),
+    "ASTCreateSnapshotTableStatement": Kind("CREATE_SNAPSHOT_TABLE", _COPY, Depth.NAMED, _NAME),
     "ASTCreateSnapshotStatement": Kind("CREATE_SNAPSHOT_TABLE", _COPY, Depth.OPAQUE, _NAME),
     "ASTDropStatement": Kind("DROP", _SCHEMA, Depth.NAMED, _NAME),
     "ASTDropMaterializedViewStatement": Kind("DROP_MATERIALIZED_VIEW", _SCHEMA, Depth.NAMED, _NAME),
@@ -71,9 +71,9 @@ KINDS: dict[str, Kind] = {
     "ASTCloneDataStatement": Kind("CLONE_DATA", _COPY, Depth.OPAQUE, _TARGET),
     "ASTUndropStatement": Kind("UNDROP_SCHEMA", _SCHEMA),
     "ASTDefineTableStatement": Kind("DEFINE_TABLE", _SCHEMA),
-    "ASTCreateIndexStatement": Kind("CREATE_SEARCH_INDEX", (Action.READ, Action.SCHEMA_CHANGE)),
-    "ASTDropSearchIndexStatement": Kind("DROP_SEARCH_INDEX", _SCHEMA),
-    "ASTDropVectorIndexStatement": Kind("DROP_VECTOR_INDEX", _SCHEMA),
+    "ASTCreateIndexStatement": Kind("CREATE_SEARCH_INDEX", _SCHEMA, Depth.NAMED, _OF_TABLE),
+    "ASTDropSearchIndexStatement": Kind("DROP_SEARCH_INDEX", _SCHEMA, Depth.NAMED, _OF_TABLE),
+    "ASTDropVectorIndexStatement": Kind("DROP_VECTOR_INDEX", _SCHEMA, Depth.NAMED, _OF_TABLE),
     "ASTAlterIndexStatement": Kind("ALTER_INDEX", _SCHEMA),
     # Datasets
     "ASTCreateSchemaStatement": Kind("CREATE_SCHEMA", _SCHEMA, Depth.NAMED, _NAME),
@@ -92,15 +92,19 @@ KINDS: dict[str, Kind] = {
     "ASTCreateRowAccessPolicyStatement": Kind(
         "CREATE_ROW_ACCESS_POLICY", _ACCESS, Depth.OPAQUE, _TARGET
     ),
-    "ASTDropRowAccessPolicyStatement": Kind("DROP_ROW_ACCESS_POLICY", _ACCESS),
-    "ASTDropAllRowAccessPoliciesStatement": Kind("DROP_ROW_ACCESS_POLICY", _ACCESS),
+    "ASTDropRowAccessPolicyStatement": Kind(
+        "DROP_ROW_ACCESS_POLICY", _ACCESS, Depth.OPAQUE, _OF_TABLE
+    ),
+    "ASTDropAllRowAccessPoliciesStatement": Kind(
+        "DROP_ROW_ACCESS_POLICY", _ACCESS, Depth.OPAQUE, _OF_TABLE
+    ),
     "ASTAlterRowAccessPolicyStatement": Kind("ALTER_ROW_ACCESS_POLICY", _ACCESS),
     "ASTAlterAllRowAccessPoliciesStatement": Kind("ALTER_ROW_ACCESS_POLICY", _ACCESS),
     "ASTCreatePrivilegeRestrictionStatement": Kind("CREATE_PRIVILEGE_RESTRICTION", _ACCESS),
     "ASTDropPrivilegeRestrictionStatement": Kind("DROP_PRIVILEGE_RESTRICTION", _ACCESS),
     "ASTAlterPrivilegeRestrictionStatement": Kind("ALTER_PRIVILEGE_RESTRICTION", _ACCESS),
     # What leaves BigQuery or comes from elsewhere
-    "ASTExportDataStatement": Kind("EXPORT_DATA", (Action.READ, Action.EXPORT)),
+    "ASTExportDataStatement": Kind("EXPORT_DATA", (Action.READ, Action.EXPORT), Depth.RESOLVED),
     "ASTExportModelStatement": Kind("EXPORT_MODEL", (Action.MODEL, Action.EXPORT)),
     "ASTExportMetadataStatement": Kind("EXPORT_METADATA", (Action.READ, Action.EXPORT)),
     "ASTAuxLoadDataStatement": Kind(
@@ -113,7 +117,7 @@ KINDS: dict[str, Kind] = {
         "ALTER_CONNECTION", (Action.EXTERNAL, Action.SCHEMA_CHANGE)
     ),
     # Models and routines
-    "ASTCreateModelStatement": Kind("CREATE_MODEL", (*_MODEL, Action.READ)),
+    "ASTCreateModelStatement": Kind("CREATE_MODEL", (*_MODEL, Action.READ), Depth.RESOLVED, _NAME),
     "ASTAlterModelStatement": Kind("ALTER_MODEL", _MODEL),
     "ASTCreateFunctionStatement": Kind("CREATE_FUNCTION", _ROUTINE),
     "ASTCreateTableFunctionStatement": Kind("CREATE_TABLE_FUNCTION", _ROUTINE),
@@ -135,7 +139,7 @@ KINDS: dict[str, Kind] = {
         "CREATE_PROPERTY_GRAPH", (Action.READ, Action.SCHEMA_CHANGE)
     ),
     "ASTAnalyzeStatement": Kind("ANALYZE", (Action.READ,)),
-    "ASTAssertStatement": Kind("ASSERT", (Action.READ, Action.SCRIPT)),
+    "ASTAssertStatement": Kind("ASSERT", (Action.READ,), Depth.RESOLVED),
     "ASTDescribeStatement": Kind("DESCRIBE", (Action.READ,)),
     "ASTExplainStatement": Kind("EXPLAIN", (Action.READ,)),
     "ASTShowStatement": Kind("SHOW", (Action.READ,)),
@@ -145,9 +149,9 @@ KINDS: dict[str, Kind] = {
     "ASTStatementWithPipeOperators": Kind("PIPED", (Action.READ,)),
     "ASTSubpipelineStatement": Kind("PIPELINE", (Action.READ,)),
     # Sessions, transactions and scripts
-    "ASTBeginStatement": Kind("BEGIN_TRANSACTION", _SESSION),
-    "ASTCommitStatement": Kind("COMMIT_TRANSACTION", _SESSION),
-    "ASTRollbackStatement": Kind("ROLLBACK_TRANSACTION", _SESSION),
+    "ASTBeginStatement": Kind("BEGIN_TRANSACTION", _SCRIPT, Depth.NAMED),
+    "ASTCommitStatement": Kind("COMMIT_TRANSACTION", _SCRIPT, Depth.NAMED),
+    "ASTRollbackStatement": Kind("ROLLBACK_TRANSACTION", _SCRIPT, Depth.NAMED),
     "ASTSetTransactionStatement": Kind("SET_TRANSACTION", _SESSION),
     "ASTStartBatchStatement": Kind("START_BATCH", _SESSION),
     "ASTRunBatchStatement": Kind("RUN_BATCH", _SESSION),

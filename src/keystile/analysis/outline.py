@@ -13,17 +13,28 @@ import msgspec
 
 from keystile.analysis import names
 from keystile.analysis.doubts import doubt
+from keystile.analysis.effects import connections, copies, copies_rows, renamed, uris
 from keystile.analysis.kinds import KINDS, SCRIPT, UNKNOWN, Depth, Kind
 from keystile.analysis.parsing import Parsed, identifiers, parse
 from keystile.analysis.tree import descendants, kind, line_and_column, span
 from keystile.googlesql.engine import Engine
-from keystile.googlesql.protos import has, inherited, unwrapped
+from keystile.googlesql.protos import has, inherited, levels, unwrapped
 from keystile.model.errors import KeystileError
-from keystile.model.facts import Action, Opaque
-from keystile.model.schema import TableId
+from keystile.model.facts import Action, Opaque, WrittenColumn
+from keystile.model.schema import ColumnRef, TableId
 
 # BigQuery once took this first line for a switch to its old dialect.
 _LEGACY = re.compile(r"\s*#\s*legacysql", re.IGNORECASE)
+
+_QUERIES = frozenset({"ASTQuery", "ASTExpressionSubquery"})
+
+_PLAIN_IN = {
+    "ASTExportDataStatement": frozenset({"ASTConnectionClause", "ASTWithConnectionClause"})
+}
+"""What is a doubt elsewhere and none in these statements, where it is a fact."""
+
+_CHANGE_COLUMNS = frozenset({"ASTAlterTableStatement"})
+"""Statements whose target must be looked up, though the engine does not list it."""
 
 _DROP_ACTIONS = {
     "FUNCTION": {Action.ROUTINE},
@@ -56,8 +67,10 @@ class Outline(msgspec.Struct, frozen=True):
     """What the parse tree says.
 
     `sql` is the text with quoted paths split at their dots. `named` are all tables that the text
-    names, except those that it makes. `resolve` tells whether the engine should resolve it: not
-    where it is opaque, or names things and computes nothing.
+    names, except those that it makes or drops. `resolve` tells whether the engine should resolve
+    it: not where it is opaque, or names things and computes nothing. `connections` are paths as
+    spelled; `renamed` are new names of columns; `replaces` tells of OR REPLACE; `copied`
+    whether rows are copied as they are.
     """
 
     sql: str
@@ -67,6 +80,16 @@ class Outline(msgspec.Struct, frozen=True):
     writes: tuple[TableId, ...]
     opaque: tuple[Opaque, ...]
     resolve: bool
+    uris: tuple[str, ...] = ()
+    connections: tuple[tuple[str, ...], ...] = ()
+    renamed: tuple[WrittenColumn, ...] = ()
+    replaces: bool = False
+    copied: bool = False
+
+    @property
+    def unseen(self) -> tuple[TableId, ...]:
+        """The targets that need no schema."""
+        return tuple(sorted(set(self.writes) - {table.id for table in self.named}))
 
     @property
     def reads(self) -> tuple[TableId, ...]:
@@ -101,16 +124,23 @@ class _Look:
             self._note(f"{words} statement" if words != "SCRIPT" else "script", self._parsed.tree)
         actions = set(self._kind.actions)
         writes: set[TableId] = set()
+        plain = _PLAIN_IN.get(kind(self._parsed.tree), frozenset[str]())
         for node in self._nodes:
             if kind(node) in KINDS or kind(node).endswith("Statement"):
                 actions.update(_kind(node).actions)
                 writes.update(self._targets(node))
                 actions.update(_extra_actions(node))
-            if what := doubt(node):
+            if kind(node) not in plain and (what := doubt(node)):
                 self._note(what, node)
+        if self._kind.depth is Depth.NAMED or copies(self._parsed.tree):
+            # The engine does not look into it, so it must not compute anything.
+            for node in self._nodes:
+                if kind(node) in _QUERIES:
+                    self._note("query in this statement", node)
         named = self._named()
         if {table.id for table in named} - writes:
             actions.add(Action.READ)
+        tree = self._parsed.tree
         return Outline(
             sql=self._parsed.sql,
             statement=self._statement_type(),
@@ -118,7 +148,16 @@ class _Look:
             named=named,
             writes=tuple(sorted(writes)),
             opaque=tuple(self._opaque),
-            resolve=self._kind.depth is Depth.RESOLVED and not self._opaque,
+            resolve=(self._kind.depth is Depth.RESOLVED and not self._opaque and not copies(tree)),
+            uris=tuple(dict.fromkeys(uri for node in self._nodes for uri in uris(node))),
+            connections=tuple(dict.fromkeys(connections(tree))),
+            renamed=tuple(
+                WrittenColumn(ColumnRef(table, (new,)), (ColumnRef(table, (old,)),))
+                for old, new in renamed(tree)
+                for table in sorted(writes)
+            ),
+            replaces=_replaces(tree),
+            copied=copies_rows(tree),
         )
 
     def _statement_type(self) -> str:
@@ -127,6 +166,8 @@ class _Look:
             return f"DROP_{_dropped(tree)}"
         if kind(tree) == "ASTCreateTableStatement" and has(tree, "query"):
             return "CREATE_TABLE_AS_SELECT"
+        if kind(tree) == "ASTCreateIndexStatement" and tree.is_vector:
+            return "CREATE_VECTOR_INDEX"
         if self._kind is UNKNOWN:
             return kind(tree).removeprefix("AST").removesuffix("Statement").upper()
         return self._kind.statement
@@ -138,6 +179,8 @@ class _Look:
                 self._note(what, self._where_named(path))
             else:
                 plain.append(path)
+        if kind(self._parsed.tree) in _CHANGE_COLUMNS:
+            plain += [names.split(identifiers(inherited(self._parsed.tree, "path")))]
         names.check_cases(plain)
         return tuple(
             NamedTable(path, id_, *self._line_and_column(self._where_named(path)))
@@ -186,6 +229,13 @@ class _Look:
 
 def _kind(node: Any) -> Kind:
     return KINDS.get(kind(node), UNKNOWN)
+
+
+def _replaces(tree: Any) -> bool:
+    return kind(tree).startswith("ASTCreate") and any(
+        "is_or_replace" in level.DESCRIPTOR.fields_by_name and level.is_or_replace
+        for level in levels(tree)
+    )
 
 
 def _extra_actions(statement: Any) -> set[Action]:

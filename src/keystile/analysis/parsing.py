@@ -91,7 +91,9 @@ def _check_same_tables(spelled: tuple[Path, ...], canonical: tuple[Path, ...]) -
         )
 
 
-_TABLE_FIELDS = frozenset({"path_expr", "table_path", "target_path", "name", "path"})
+_TABLE_FIELDS = frozenset(
+    {"like_table_name", "name", "path", "path_expr", "table_name", "table_path", "target_path"}
+)
 
 
 def _splits(tree: Any) -> list[Edit]:

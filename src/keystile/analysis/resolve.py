@@ -14,7 +14,7 @@ from keystile.analysis.tree import Span, line_and_column
 from keystile.analysis.words import in_bigquery_words
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import analyzer_options, type_proto, unwrapped
-from keystile.model.facts import ColumnUse, Opaque, OutputColumn, Use
+from keystile.model.facts import ColumnUse, Opaque, OutputColumn, Use, WrittenColumn
 from keystile.model.schema import TableId
 
 
@@ -41,6 +41,7 @@ class Resolved(msgspec.Struct, frozen=True):
     functions: tuple[str, ...]
     opaque: tuple[Opaque, ...]
     scans: tuple[Scan, ...] = ()
+    written: tuple[WrittenColumn, ...] = ()
 
 
 def resolve(engine: Engine, request: ResolveRequest) -> Resolved:
@@ -59,6 +60,7 @@ def resolve(engine: Engine, request: ResolveRequest) -> Resolved:
         scans=tuple(
             Scan(place.start, place.end, table.id) for place, table in sorted(walk.scans.items())
         ),
+        written=walked.written,
     )
 
 

@@ -46,6 +46,7 @@ class Scope(msgspec.Struct, frozen=True):
     routines: tuple[SpelledRoutine, ...] = ()
     variables: tuple[Declared, ...] = ()
     parameters: tuple[Declared, ...] = ()
+    connections: tuple[tuple[str, ...], ...] = ()
 
     def tables_by_full_name(self) -> dict[str, Table]:
         """Give the tables by the full name that the catalog knows them under."""
@@ -68,17 +69,25 @@ def fully_spelled(table: Table) -> SpelledTable:
     return SpelledTable((table.id.project, table.id.dataset, table.id.table), table)
 
 
+def _folder(root: Any, folders: dict[tuple[str, ...], Any], path: tuple[str, ...]) -> Any:
+    """Give the catalog that holds the last part of a path, making it where there is none."""
+    folder = root
+    for depth in range(1, len(path)):
+        prefix = tuple(part.lower() for part in path[:depth])
+        if prefix not in folders:
+            folders[prefix] = folder.catalog.add(name=path[depth - 1])
+        folder = folders[prefix]
+    return folder
+
+
 def catalog(engine: Engine, scope: Scope) -> Any:
     """Make the catalog that the engine resolves a text of this scope against."""
     root = builtin_catalog(engine)
     folders: dict[tuple[str, ...], Any] = {}
+    for path in sorted(scope.connections):
+        _folder(root, folders, path).connection.add(name=path[-1])
     for spelled in sorted(scope.tables, key=lambda spelled: spelled.path):
-        folder = root
-        for depth in range(1, len(spelled.path)):
-            prefix = tuple(part.lower() for part in spelled.path[:depth])
-            if prefix not in folders:
-                folders[prefix] = folder.catalog.add(name=spelled.path[depth - 1])
-            folder = folders[prefix]
+        folder = _folder(root, folders, spelled.path)
         table = folder.table.add(name=spelled.path[-1], full_name=str(spelled.table.id))
         for field in spelled.table.fields:
             table.column.add(name=field.name, type=type_proto(field.sql_type))

@@ -5,31 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from keystile.analysis import dml
+from keystile.analysis.dml import StatementWalk, only
 from keystile.analysis.lineage import NOTHING, Value
 from keystile.analysis.scans import Walk
 from keystile.analysis.tree import children, kind
 from keystile.googlesql.protos import has, inherited, sql_type
-from keystile.model.facts import OutputColumn, Use
+from keystile.model.facts import OutputColumn, Use, WrittenColumn
 from keystile.model.schema import SqlType, Table
 
 
 class Walked(NamedTuple):
-    """A finished walk and the statement's result columns."""
+    """A finished walk, the statement's result columns and the columns that it fills."""
 
     walk: Walk
     output: tuple[OutputColumn, ...]
+    written: tuple[WrittenColumn, ...] = ()
 
 
 def walk_statement(statement: Any, tables: Mapping[str, Table]) -> Walked:
     """Walk a resolved statement. `tables` are by the full name that the catalog gave them."""
-    walk = Walk(tables)
+    walk = StatementWalk(tables)
     method = _STATEMENTS.get(kind(statement))
     if method is None:
         walk.doubt(f"`{kind(statement).removeprefix('Resolved')}`", statement)
         return Walked(walk, ())
     output = method(walk, statement)
     walk.finish()
-    return Walked(walk, output)
+    return Walked(walk, output, walk.written)
 
 
 def _query(walk: Walk, node: Any) -> tuple[OutputColumn, ...]:
@@ -71,8 +74,38 @@ def _named(columns: Iterable[tuple[str, SqlType, Value]]) -> tuple[OutputColumn,
     return tuple(found)
 
 
+def _export(walk: Walk, node: Any) -> tuple[OutputColumn, ...]:
+    walk.scan(node.query)
+    for option in node.option_list:
+        walk.used(option.value, Use.ARGUMENT)
+    only(walk, node, {"query", "option_list", "output_column_list", "connection"})
+    return _outputs(walk, node.output_column_list)
+
+
+def _assert(walk: Walk, node: Any) -> tuple[OutputColumn, ...]:
+    walk.used(node.expression, Use.FILTER)
+    return ()
+
+
+def _create_model(walk: Walk, node: Any) -> tuple[OutputColumn, ...]:
+    walk.scan(node.query)
+    outputs = _outputs(walk, node.output_column_list)
+    for option in inherited(node, "option_list"):
+        walk.used(option.value, Use.ARGUMENT)
+    # What TRANSFORM computes, it computes of the query's columns.
+    inputs = zip(node.transform_input_column_list, node.output_column_list, strict=False)
+    for definition, output in inputs:
+        walk.bind(definition.column, walk.column(output.column))
+    for group in node.transform_analytic_function_group_list:
+        walk.doubt("window function in TRANSFORM", group)
+    for computed in node.transform_list:
+        walk.computed(computed)
+    only(walk, node, _MODEL_FIELDS)
+    return outputs
+
+
 def _create_with_query(walk: Walk, node: Any) -> tuple[OutputColumn, ...]:
-    """Walk CREATE TABLE AS SELECT and CREATE VIEW."""
+    """Walk CREATE TABLE AS SELECT, CREATE VIEW and CREATE MATERIALIZED VIEW."""
     walk.scan(inherited(node, "query"))
     outputs = _outputs(walk, inherited(node, "output_column_list"))
     _create(walk, node)
@@ -98,72 +131,6 @@ def _create(walk: Walk, node: Any) -> tuple[OutputColumn, ...]:
     return ()
 
 
-def _insert(walk: Walk, node: Any) -> tuple[OutputColumn, ...]:
-    walk.table(node.table_scan, written=True)
-    if has(node, "query"):
-        walk.scan(node.query)
-        for column in node.query_output_column_list:
-            walk.use(walk.column(column), Use.OUTPUT)
-    for row in node.row_list:
-        _row(walk, row)
-    _only(walk, node, {"table_scan", "query", "row_list"})
-    return ()
-
-
-def _update(walk: Walk, node: Any) -> tuple[OutputColumn, ...]:
-    walk.table(node.table_scan, written=True)
-    if has(node, "from_scan"):
-        walk.scan(node.from_scan)
-    if has(node, "where_expr"):
-        walk.used(node.where_expr, Use.FILTER)
-    _assignments(walk, node.update_item_list)
-    _only(walk, node, {"table_scan", "from_scan", "where_expr", "update_item_list"})
-    return ()
-
-
-def _delete(walk: Walk, node: Any) -> tuple[OutputColumn, ...]:
-    walk.table(node.table_scan, written=True)
-    if has(node, "where_expr"):
-        walk.used(node.where_expr, Use.FILTER)
-    _only(walk, node, {"table_scan", "where_expr"})
-    return ()
-
-
-def _merge(walk: Walk, node: Any) -> tuple[OutputColumn, ...]:
-    walk.table(node.table_scan, written=True)
-    walk.scan(node.from_scan)
-    walk.used(node.merge_expr, Use.JOIN)
-    for when in node.when_clause_list:
-        if has(when, "match_expr"):
-            walk.used(when.match_expr, Use.FILTER)
-        if has(when, "insert_row"):
-            _row(walk, when.insert_row)
-        _assignments(walk, when.update_item_list)
-    _only(walk, node, {"table_scan", "from_scan", "merge_expr", "when_clause_list"})
-    return ()
-
-
-def _row(walk: Walk, row: Any) -> None:
-    for value in row.value_list:
-        walk.used(value, Use.OUTPUT)
-
-
-def _assignments(walk: Walk, items: Any) -> None:
-    for item in items:
-        for field, child in children(item):
-            if field == "set_value":
-                walk.used(child, Use.OUTPUT)
-            elif field != "target":
-                walk.doubt("DML on a nested field", child)
-
-
-def _only(walk: Walk, node: Any, fields: set[str]) -> None:
-    """Doubt everything of a statement that was not walked."""
-    for field, child in children(node):
-        if field not in fields | {"hint_list", "query_parameter_list"}:
-            walk.doubt(f"`{field}` of this statement", child)
-
-
 _CREATE_FIELDS = frozenset(
     {
         "query",
@@ -175,14 +142,30 @@ _CREATE_FIELDS = frozenset(
     }
 )
 
+_MODEL_FIELDS = frozenset(
+    {
+        "option_list",
+        "output_column_list",
+        "query",
+        "transform_analytic_function_group_list",
+        "transform_input_column_list",
+        "transform_list",
+        "transform_output_column_list",
+    }
+)
+
 _STATEMENTS = {
+    "ResolvedAssertStmt": _assert,
+    "ResolvedCreateMaterializedViewStmt": _create_with_query,
+    "ResolvedCreateModelStmt": _create_model,
+    "ResolvedExportDataStmt": _export,
     "ResolvedQueryStmt": _query,
     "ResolvedCreateTableAsSelectStmt": _create_with_query,
     "ResolvedCreateTableStmt": _create,
     "ResolvedCreateViewStmt": _create_with_query,
-    "ResolvedInsertStmt": _insert,
-    "ResolvedUpdateStmt": _update,
-    "ResolvedDeleteStmt": _delete,
-    "ResolvedMergeStmt": _merge,
-    "ResolvedTruncateStmt": _delete,
+    "ResolvedInsertStmt": dml.insert,
+    "ResolvedUpdateStmt": dml.update,
+    "ResolvedDeleteStmt": dml.delete,
+    "ResolvedMergeStmt": dml.merge,
+    "ResolvedTruncateStmt": dml.delete,
 }

@@ -38,14 +38,26 @@ def agree_at_the_end(facts: QueryFacts, planned: tuple[Field, ...], got: tuple[F
 def _differences(facts: QueryFacts, schema: tuple[Field, ...], witness: DryRun) -> Iterator[str]:
     if witness.statement_type != facts.statement:
         yield f"the statement is `{witness.statement_type}` there and `{facts.statement}` here"
-    if facts.statement != "SELECT":
-        return
-    if odd := _odd_tables(facts, set(witness.referenced_tables)):
+    if odd := _odd_tables(facts, set(witness.referenced_tables)) - _left_open(facts):
         # What a view reads since it was looked at may be hidden from the agent.
         shown = sorted(odd.intersection((*facts.reads, *facts.wildcards)) if facts.views else odd)
         yield f"the tables differ{' in ' * bool(shown)}{', '.join(f'`{each}`' for each in shown)}"
-    if _shape(schema) != _shape(witness.schema):
+    if facts.statement == "SELECT" and _shape(schema) != _shape(witness.schema):
         yield "the result's columns differ"
+
+
+_LISTS_ALL_READS = frozenset(
+    {"CREATE_TABLE_AS_SELECT", "DELETE", "INSERT", "MERGE", "SELECT", "UPDATE"}
+)
+"""Statements of which a dry run names every table that they read; of others it names no other."""
+
+
+def _left_open(facts: QueryFacts) -> set[TableId]:
+    """Give the tables that BigQuery may name and need not, such as a target that it reads."""
+    if facts.statement == "SELECT":
+        return set()
+    every = (*facts.reads, *facts.wildcards, *(view.view for view in facts.views))
+    return {*facts.writes, *(() if facts.statement in _LISTS_ALL_READS else every)}
 
 
 def _odd_tables(facts: QueryFacts, there: set[TableId]) -> set[TableId]:

@@ -3,7 +3,8 @@
 It does not trust the splicing. The rewritten text is resolved anew, and every mention of a
 protected table must stand directly under the very projection that masks it, equal to what the
 engine makes of that projection alone; no column that such a read gives raw may be named anywhere
-else in the statement.
+else in the statement. The one mention that is no read is the table that DML changes: of its masked
+columns none may be named but to be set.
 """
 
 from __future__ import annotations
@@ -11,19 +12,36 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from keystile.analysis.dml import target_path
 from keystile.analysis.tree import kind
 from keystile.googlesql.protos import inherited, unwrapped
 from keystile.model.errors import RefusedError
+
+Path = tuple[str, ...]
 
 
 class Template(NamedTuple):
     """A masking subquery as the engine resolves it alone, in its normal form.
 
-    `columns` are the top-level columns that it must not hand on raw.
+    `projection` is empty where the table may only be written. `masked` are the paths of columns and
+    fields that must not be read raw; all of a top-level column counts where it is handed on.
     """
 
     projection: bytes
-    columns: frozenset[str]
+    masked: frozenset[Path]
+
+    def holds(self, column: str) -> bool:
+        """Tell whether anything of a top-level column is masked."""
+        return any(path[0].lower() == column.lower() for path in self.masked)
+
+    def covers(self, path: Path) -> bool:
+        """Tell whether anything at, above or beneath a path is masked."""
+        lower = tuple(name.lower() for name in path)
+        for masked in self.masked:
+            depth = min(len(masked), len(lower))
+            if tuple(name.lower() for name in masked[:depth]) == lower[:depth]:
+                return True
+        return False
 
 
 def prove(statement: Any, templates: Mapping[str, Template], expected: int) -> None:
@@ -34,6 +52,14 @@ def prove(statement: Any, templates: Mapping[str, Template], expected: int) -> N
     """
     found = _Found(templates)
     found.look_at(statement)
+    if found.read_in_target:
+        column = ".".join(min(found.read_in_target))
+        raise RefusedError(
+            f"this statement reads `{column}` of the table that it changes, where it cannot be"
+            " masked",
+            hint="choose rows by other columns, or read it in a subquery, which gives masked"
+            " values",
+        )
     if found.masked != expected or found.unmasked or found.raw & found.named:
         raise RefusedError(
             "the masked form of this query could not be proved safe",
@@ -62,23 +88,69 @@ class _Found:
 
     def __init__(self, templates: Mapping[str, Template]) -> None:
         self._templates = templates
+        self._target: dict[int, str] = {}
+        self._of_target = Template(b"", frozenset())
         self.masked = 0
         self.unmasked = 0
         self.raw: set[int] = set()
         self.named: set[int] = set()
+        self.read_in_target: list[Path] = []
 
-    def look_at(self, message: Any) -> None:
+    def look_at(self, statement: Any) -> None:
+        """Look at every message; a list of those to come, not recursion: trees may be deep."""
+        waiting = list(self._of_statement(statement))
+        while waiting:
+            waiting.extend(self._of(waiting.pop()))
+
+    def _of_statement(self, statement: Any) -> Iterator[Any]:
+        """Give what a statement reads; take note of the table that it changes."""
+        if kind(statement) not in _DML:
+            yield statement
+            return
+        scan = statement.table_scan
+        template = self._templates.get(scan.table.full_name)
+        if template is not None:
+            self._of_target = template
+            columns = inherited(scan, "column_list")
+            self._target = {column.column_id: column.name for column in columns}
+        else:
+            yield scan
+        yield from self._without_targets(statement)
+
+    def _without_targets(self, message: Any) -> Iterator[Any]:
+        for field, value in message.ListFields():
+            if field.message_type is None or field.name in {"table_scan", "insert_column_list"}:
+                continue
+            for inner in value if field.is_repeated else (value,):
+                if inner.DESCRIPTOR.name in {"ResolvedMergeWhenProto", "ResolvedUpdateItemProto"}:
+                    yield from self._without_targets(inner)
+                elif field.name != "target" or not target_path(inner):
+                    yield inner
+
+    def _of(self, message: Any) -> Iterator[Any]:
+        """Note what one message says, and give those beneath it that are still to be looked at."""
         name = message.DESCRIPTOR.name
         if name == "ResolvedProjectScanProto" and self._is_masked(message):
             self.masked += 1
-            self.look_at(message.parent)  # the columns that it puts out, not what it makes them of
+            yield message.parent  # the columns that it puts out, not what it makes them of
             return
         if name == "ResolvedColumnProto":
-            self.named.add(message.column_id)
+            self._name(message, (message.name,))
+        elif name in {"ResolvedColumnRefProto", "ResolvedGetStructFieldProto"}:
+            if path := target_path(message):
+                self._name(_bottom(message), path)
+                return
         elif name == "TableRefProto" and message.full_name in self._templates:
             self.unmasked += 1
-        for inner in _inner(message):
-            self.look_at(inner)
+        yield from _inner(message)
+
+    def _name(self, column: Any, path: Path) -> None:
+        """Note that a column, or a field of it, is named."""
+        self.named.add(column.column_id)
+        if column.column_id in self._target:
+            path = (self._target[column.column_id], *path[1:])
+            if self._of_target.covers(path):
+                self.read_in_target.append(path)
 
     def _is_masked(self, projection: Any) -> bool:
         scan = unwrapped(projection.input_scan)
@@ -86,12 +158,31 @@ class _Found:
         if template is None or normal(projection) != template.projection:
             return False
         columns = inherited(scan, "column_list")
-        self.raw |= {column.column_id for column in columns if column.name in template.columns}
+        self.raw |= {column.column_id for column in columns if template.holds(column.name)}
         return True
+
+
+_DML = frozenset(
+    {
+        "ResolvedDeleteStmt",
+        "ResolvedInsertStmt",
+        "ResolvedMergeStmt",
+        "ResolvedTruncateStmt",
+        "ResolvedUpdateStmt",
+    }
+)
 
 
 def _is_read(scan: Any) -> bool:
     return kind(scan) == "ResolvedTableScan"
+
+
+def _bottom(expression: Any) -> Any:
+    """Give the column that a chain of fields begins with."""
+    node = expression
+    while kind(node) == "ResolvedGetStructField":
+        node = unwrapped(node.expr)
+    return node.column
 
 
 def _messages(message: Any) -> Iterator[Any]:

@@ -10,6 +10,7 @@ import msgspec
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.scope import declared
 from keystile.googlesql.task import TaskRunner
+from keystile.masking import writes
 from keystile.masking.derived import carried_down
 from keystile.masking.sql import HASH_INNER, HASH_OUTER
 from keystile.masking.task import MASK, MaskedColumn, MaskRequest
@@ -48,8 +49,8 @@ class Rewriter:
     async def rewrite(self, analysed: Analysed, masks: tuple[ColumnMask, ...]) -> Rewritten:
         """Give the text that reads every column of `masks` masked; without any, the text itself.
 
-        Raises `RefusedError` where that cannot be done and proved, and for statements other than
-        SELECT that touch a table with a masked column.
+        Raises `RefusedError` where that cannot be done and proved, where a mask would be written
+        over values, and where rows would be copied as they are.
         """
         statement = analysed.statement
         _check_parameters(statement.parameters)
@@ -60,9 +61,11 @@ class Rewriter:
         columns = _strongest(carried_down(masks, analysed), analysed)
         if not columns:
             return Rewritten(statement.sql, statement.parameters)
-        if analysed.facts.statement != "SELECT":
-            raise _refuse_statement(analysed, columns)
-        added = self._hash_parameters(columns, statement.parameters)
+        writes.check(analysed, columns)
+        if not analysed.resolved:
+            return Rewritten(statement.sql, statement.parameters)
+        read = writes.read(analysed, columns)
+        added = self._hash_parameters(read, statement.parameters)
         request = MaskRequest(
             sql=analysed.sql,
             scope=msgspec.structs.replace(
@@ -70,6 +73,7 @@ class Rewriter:
             ),
             scans=analysed.scans,
             output=analysed.facts.output,
+            written=writes.assigned(analysed),
             masks=columns,
         )
         answer = await self._runner.run(MASK, request)
@@ -77,7 +81,7 @@ class Rewriter:
             sql=answer.sql,
             parameters=(*statement.parameters, *added),
             hidden_parameters=tuple(parameter.name for parameter in added),
-            masked=tuple(ColumnRef(column.table, column.path) for column in columns),
+            masked=tuple(ColumnRef(column.table, column.path) for column in read),
         )
 
     def _hash_parameters(
@@ -129,15 +133,3 @@ def _at_or_above(column: ColumnRef, masks: dict[ColumnRef, list[Mask]]) -> list[
     """Give the masks of a field; those of a STRUCT hold for what lies beneath it."""
     paths = (column.path[:depth] for depth in range(1, len(column.path) + 1))
     return [mask for path in paths for mask in masks.get(ColumnRef(column.table, path), [])]
-
-
-def _refuse_statement(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> RefusedError:
-    used = {use.column for use in analysed.facts.columns}
-    touched = (c for c in columns if ColumnRef(c.table, c.path) in used)
-    column = next(touched, columns[0])
-    words = analysed.facts.statement.replace("_", " ")
-    name = f"{column.table}.{'.'.join(column.path)}"
-    return RefusedError(
-        f"`{words}` may not touch a table with columns masked for you, such as `{name}`",
-        hint="read it with a SELECT, which gives masked values",
-    )

@@ -18,9 +18,9 @@ from keystile.masking.proof import Template, normal, prove
 from keystile.masking.splice import ProtectedTable, spliced
 from keystile.masking.sql import HASH_INNER, HASH_OUTER
 from keystile.model.errors import InvalidQueryError, RefusedError
-from keystile.model.facts import OutputColumn
+from keystile.model.facts import OutputColumn, WrittenColumn
 from keystile.model.masks import Mask
-from keystile.model.schema import Table, TableId
+from keystile.model.schema import ColumnRef, Table, TableId
 
 
 class MaskedColumn(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class MaskedColumn(msgspec.Struct, frozen=True):
 
 
 class MaskRequest(msgspec.Struct, frozen=True):
-    """A SELECT in canonical spelling with what its analysis found, and the masks.
+    """A statement in canonical spelling with what its analysis found, and the masks.
 
     The parameters of `scope` include those of keyed hashes.
     """
@@ -42,6 +42,7 @@ class MaskRequest(msgspec.Struct, frozen=True):
     scans: tuple[Scan, ...]
     output: tuple[OutputColumn, ...]
     masks: tuple[MaskedColumn, ...]
+    written: tuple[WrittenColumn, ...] = ()
 
 
 class MaskedQuery(msgspec.Struct, frozen=True):
@@ -82,14 +83,23 @@ def _protected(request: MaskRequest) -> list[ProtectedTable]:
 
 def _prove(engine: Engine, request: MaskRequest, sql: str, protected: list[ProtectedTable]) -> None:
     scope = request.scope.with_tables_in_full()
+    read = {scan.table for scan in request.scans}
     templates = {
-        str(table.table.id): _template(engine, table, scope.parameters) for table in protected
+        str(table.table.id): Template(
+            _projection(engine, table, scope.parameters) if table.table.id in read else b"",
+            frozenset(table.masks),
+        )
+        for table in protected
     }
     statement = resolved_tree(engine, ResolveRequest(sql, scope), prune=False)
     ids = {table.table.id for table in protected}
     prove(statement, templates, sum(scan.table in ids for scan in request.scans))
     walked = walk_statement(statement, scope.tables_by_full_name())
-    if walked.walk.opaque or _shape(walked.output) != _shape(request.output):
+    if (
+        walked.walk.opaque
+        or _shape(walked.output) != _shape(request.output)
+        or _filled(walked.written) != _filled(request.written)
+    ):
         raise RefusedError(
             "the masked form of this query has another result than the query itself",
             hint="write it in a simpler way",
@@ -100,9 +110,9 @@ _templates: WeakKeyDictionary[Engine, OrderedDict[tuple[str, Table], bytes]] = W
 _TEMPLATES_KEPT = 256
 
 
-def _template(
+def _projection(
     engine: Engine, protected: ProtectedTable, parameters: tuple[Declared, ...]
-) -> Template:
+) -> bytes:
     """Resolve a masking subquery by itself. The same few are asked for again and again."""
     kept = _templates.setdefault(engine, OrderedDict())
     key = (protected.subquery(), protected.table)
@@ -113,7 +123,11 @@ def _template(
         kept[key] = normal(unwrapped(resolved_tree(engine, request, prune=False).query))
         if len(kept) > _TEMPLATES_KEPT:
             kept.popitem(last=False)
-    return Template(kept[key], protected.columns)
+    return kept[key]
+
+
+def _filled(written: tuple[WrittenColumn, ...]) -> list[ColumnRef]:
+    return [column.column for column in written]
 
 
 def _shape(output: tuple[OutputColumn, ...]) -> list[tuple[str, object]]:

@@ -41,6 +41,8 @@ _QUERY_WORDS: dict[str, Any] = {
     "query.actions": _TEXTS,
     "query.tables": _TEXTS,
     "query.functions": _TEXTS,
+    "query.uris": _TEXTS,
+    "query.connections": _TEXTS,
 }
 
 Activation = Any
@@ -133,6 +135,8 @@ class Conditions:
                 "query.actions": [str(action) for action in facts.actions],
                 "query.tables": [str(table) for table in sorted({*facts.reads, *facts.writes})],
                 "query.functions": list(facts.functions),
+                "query.uris": list(facts.uris),
+                "query.connections": list(facts.connections),
             }
         )
 

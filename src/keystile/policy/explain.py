@@ -23,6 +23,8 @@ def explanation(facts: QueryFacts, decision: Decision) -> dict[str, Any]:
         "reads": [str(table) for table in facts.reads],
         "writes": [str(table) for table in facts.writes],
         "functions": list(facts.functions),
+        "uris": list(facts.uris),
+        "connections": list(facts.connections),
         "columns": [
             {
                 "column": str(use.column),

@@ -137,7 +137,43 @@ def test_schema_is_bigquerys(analyse: Analyse) -> None:
         ("drop  /**/ table orders", "DROP_TABLE", {SCHEMA}, ["orders"]),
         ("DROP VIEW nothing", "DROP_VIEW", {SCHEMA}, ["nothing"]),
         ("DROP SCHEMA shop", "DROP_SCHEMA", {SCHEMA}, [""]),
-        ("ALTER TABLE nothing ADD COLUMN a INT64", "ALTER_TABLE", {SCHEMA}, ["nothing"]),
+        ("ALTER TABLE orders ADD COLUMN a INT64", "ALTER_TABLE", {SCHEMA}, ["orders"]),
+        ("EXPORT DATA OPTIONS (uri = 'x') AS SELECT 1", "EXPORT_DATA", {READ, EXPORT}, []),
+        (
+            "CREATE MODEL m OPTIONS (model_type = 'pca') AS SELECT 1 AS a",
+            "CREATE_MODEL",
+            {MODEL, SCHEMA, READ},
+            ["m"],
+        ),
+        ("CREATE TABLE x CLONE orders", "CREATE_TABLE", {READ, SCHEMA, WRITE}, ["x"]),
+        ("CREATE TABLE x COPY orders", "CREATE_TABLE", {READ, SCHEMA, WRITE}, ["x"]),
+        ("CREATE TABLE x LIKE orders", "CREATE_TABLE", {READ, SCHEMA}, ["x"]),
+        (
+            "CREATE SNAPSHOT TABLE x CLONE orders",
+            "CREATE_SNAPSHOT_TABLE",
+            {READ, SCHEMA, WRITE},
+            ["x"],
+        ),
+        (
+            "CREATE MATERIALIZED VIEW x AS SELECT id FROM orders",
+            "CREATE_MATERIALIZED_VIEW",
+            {READ, SCHEMA},
+            ["x"],
+        ),
+        ("ASSERT EXISTS (SELECT 1 FROM orders)", "ASSERT", {READ}, []),
+        ("BEGIN TRANSACTION", "BEGIN_TRANSACTION", {SCRIPT}, []),
+        (
+            "CREATE SEARCH INDEX i ON orders(ALL COLUMNS)",
+            "CREATE_SEARCH_INDEX",
+            {SCHEMA},
+            ["orders"],
+        ),
+        (
+            "CREATE VECTOR INDEX i ON orders(amount) OPTIONS (index_type = 'IVF')",
+            "CREATE_VECTOR_INDEX",
+            {SCHEMA},
+            ["orders"],
+        ),
         ("CREATE OR REPLACE TABLE x (a INT64)", "CREATE_TABLE", {SCHEMA}, ["x"]),
         (
             "CREATE TABLE x AS SELECT 1 AS a",
@@ -170,7 +206,12 @@ def test_statements_that_policy_decides_on(
             {READ, SCRIPT, EXPORT},
         ),
         ("EXECUTE IMMEDIATE 'DR' || 'OP TABLE x'", "EXECUTE_IMMEDIATE", {READ, WRITE, SCRIPT}),
-        ("EXPORT DATA OPTIONS (uri = 'x') AS SELECT 1", "EXPORT_DATA", {READ, EXPORT}),
+        ("EXPORT DATA OPTIONS (uri = @u) AS SELECT 1", "EXPORT_DATA", {READ, EXPORT}),
+        (
+            "EXPORT DATA OPTIONS (uri = 'x', format = 'CLOUD_PUBSUB') AS SELECT 1",
+            "EXPORT_DATA",
+            {READ, EXPORT},
+        ),
         ("LOAD DATA INTO x FROM FILES (format = 'CSV')", "LOAD_DATA", {EXTERNAL, SCHEMA, WRITE}),
         ("GRANT `roles/viewer` ON TABLE x TO 'user:a@b.c'", "GRANT", {ACCESS}),
         ("REVOKE `roles/viewer` ON TABLE x FROM 'user:a@b.c'", "REVOKE", {ACCESS}),
@@ -186,9 +227,23 @@ def test_statements_that_policy_decides_on(
         ("DROP MODEL m", "DROP_MODEL", {MODEL, SCHEMA}),
         ("EXPORT MODEL m", "EXPORT_MODEL", {MODEL, EXPORT}),
         ("CREATE EXTERNAL TABLE x OPTIONS (a = 1)", "CREATE_EXTERNAL_TABLE", {EXTERNAL, SCHEMA}),
-        ("CREATE TABLE x CLONE orders", "CREATE_TABLE", {READ, SCHEMA, WRITE}),
-        ("CREATE SNAPSHOT TABLE x CLONE orders", "CREATE_SNAPSHOT_TABLE", {READ, SCHEMA, WRITE}),
-        ("BEGIN TRANSACTION", "BEGIN_TRANSACTION", {SESSION}),
+        (
+            "CREATE TABLE x CLONE orders FOR SYSTEM_TIME AS OF CURRENT_TIMESTAMP()",
+            "CREATE_TABLE",
+            {READ, SCHEMA, WRITE},
+        ),
+        ("CREATE TABLE x (a INT64) OPTIONS (kms_key_name = 'k')", "CREATE_TABLE", {SCHEMA}),
+        ("ALTER TABLE orders SET OPTIONS (tags = [('a', 'b')])", "ALTER_TABLE", {SCHEMA}),
+        (
+            "ALTER TABLE orders SET OPTIONS (description = (SELECT MAX(name) FROM customers))",
+            "ALTER_TABLE",
+            {READ, SCHEMA},
+        ),
+        (
+            "CREATE SNAPSHOT TABLE x CLONE orders OPTIONS (description = (SELECT '1'))",
+            "CREATE_SNAPSHOT_TABLE",
+            {READ, SCHEMA, WRITE},
+        ),
         ("SET @@dataset_id = 'x'", "SET", {SESSION, SCRIPT}),
         ("EXPLAIN DROP TABLE x", "EXPLAIN", {READ, SCHEMA}),
         ("FROM orders |> INSERT INTO customers", "SELECT", {READ, WRITE}),
@@ -271,3 +326,84 @@ def test_tasks_cross_the_process_border(runner: InlineRunner) -> None:
 
     packed = msgspec.msgpack.encode(outline)
     assert msgspec.msgpack.decode(packed, type=Outline) == outline
+
+
+def test_a_target_whose_values_are_used_is_read_too(analyse: Analyse) -> None:
+    """Without this the right to write would do to choose rows by a value and count them."""
+    reads = {
+        sql: [table.table for table in analyse(sql).facts.reads]
+        for sql in (
+            "UPDATE orders SET amount = 1 WHERE TRUE",
+            "UPDATE orders SET amount = 1 WHERE id = 3",
+            "DELETE FROM orders WHERE id = 3",
+            "INSERT INTO orders (id) VALUES (1)",
+            "INSERT INTO orders (id) SELECT id FROM orders",
+        )
+    }
+
+    assert list(reads.values()) == [[], ["orders"], ["orders"], [], ["orders"]]
+
+
+def test_what_dml_writes_is_known_with_its_sources(analyse: Analyse) -> None:
+    def written(sql: str) -> dict[str, set[str]]:
+        return {
+            ".".join(one.column.path): {".".join(ref.path) for ref in one.sources}
+            for one in analyse(sql).facts.written
+        }
+
+    assert written("INSERT INTO orders (id, amount) VALUES (1, DEFAULT)") == {
+        "id": set(),
+        "amount": set(),
+    }
+    assert written("INSERT INTO customers (NAME) SELECT UPPER(ssn) FROM customers") == {
+        "name": {"ssn"}
+    }
+    assert written("UPDATE customers SET address.CITY = ssn, id = 1 WHERE TRUE") == {
+        "address.city": {"ssn"},
+        "id": set(),
+    }
+    merge = (
+        "MERGE orders AS o USING customers AS c ON o.id = c.id WHEN MATCHED THEN UPDATE SET"
+        " amount = c.id WHEN NOT MATCHED THEN INSERT (id, customer_id) VALUES (c.id, 7)"
+    )
+    assert written(merge) == {"amount": {"id"}, "customer_id": set(), "id": {"id"}}
+    assert written("CREATE OR REPLACE TABLE orders AS SELECT ssn AS amount FROM customers") == {
+        "amount": {"ssn"}
+    }
+    assert written("CREATE TABLE x AS SELECT ssn FROM customers") == {}
+
+
+def test_where_an_export_goes_is_known(analyse: Analyse) -> None:
+    facts = analyse(
+        "EXPORT DATA WITH CONNECTION `p.us.c` OPTIONS (URI = 'gs://b/*', format = 'csv')"
+        " AS SELECT 1"
+    ).facts
+
+    assert facts.uris == ("gs://b/*",)
+    assert facts.connections == ("p.us.c",)
+    assert not facts.opaque
+
+
+def test_where_a_load_comes_from_is_known_though_it_is_refused(analyse: Analyse) -> None:
+    facts = analyse(
+        "LOAD DATA INTO orders FROM FILES (format = 'CSV', uris = ['gs://a', 'gs://b'])"
+        " WITH CONNECTION c"
+    ).facts
+
+    assert facts.uris == ("gs://a", "gs://b")
+    assert [table.table for table in facts.writes] == ["orders"]
+    assert facts.opaque
+
+
+def test_what_is_made_or_dropped_needs_no_schema(analyse: Analyse) -> None:
+    for sql in (
+        "CREATE TABLE x AS SELECT 1 AS a",
+        "CREATE VIEW x AS SELECT 1 AS a",
+        "DROP TABLE IF EXISTS x",
+        "CREATE SCHEMA x",
+        "CREATE TABLE x CLONE orders",
+    ):
+        facts = analyse(sql).facts
+        assert facts.unseen == facts.writes, sql
+    for sql in ("INSERT INTO orders (id) VALUES (1)", "ALTER TABLE orders DROP COLUMN id"):
+        assert not analyse(sql).facts.unseen

@@ -11,6 +11,7 @@ from keystile.model.schema import Field, Mode, TableId
 from keystile.upstream.values import DryRun
 
 TABLE, OTHER = TableId("p", "d", "t"), TableId("p", "d", "secret")
+THIRD = TableId("p", "d", "third")
 SCHEMA = (Field("id", "INT64"), Field("tags", "STRING", Mode.REPEATED))
 FACTS = QueryFacts("SELECT", (Action.READ,), reads=(TABLE,))
 
@@ -124,11 +125,42 @@ def test_a_disagreement_is_refused(case: str) -> None:
     assert words in str(error.value)
 
 
-def test_a_statement_that_is_no_query_has_no_columns_to_compare() -> None:
-    facts = QueryFacts("INSERT", (Action.WRITE,), reads=(OTHER,), writes=(TABLE,))
-    agree(facts, (), said(statement_type="INSERT", schema=()))
+INSERT = QueryFacts("INSERT", (Action.WRITE,), reads=(OTHER,), writes=(TABLE,))
+
+
+@pytest.mark.parametrize("tables", [(OTHER,), (OTHER, TABLE)])
+def test_a_statement_that_is_no_query_has_no_columns_to_compare(tables: tuple[TableId]) -> None:
+    agree(INSERT, (), said(statement_type="INSERT", schema=(), referenced_tables=tables))
     with pytest.raises(RefusedError):
-        agree(facts, (), said(statement_type="MERGE", schema=()))
+        agree(INSERT, (), said(statement_type="MERGE", schema=(), referenced_tables=tables))
+
+
+@pytest.mark.parametrize(
+    ("facts", "tables"),
+    [
+        (INSERT, (TABLE,)),
+        (INSERT, (OTHER, THIRD)),
+        (QueryFacts("CREATE_VIEW", (), reads=(OTHER,), writes=(TABLE,)), (OTHER, THIRD)),
+        (QueryFacts("TRUNCATE_TABLE", (), writes=(TABLE,)), (TABLE, OTHER)),
+        (QueryFacts("EXPORT_DATA", ()), (OTHER,)),
+    ],
+)
+def test_a_statement_that_reads_another_table_there_is_refused(
+    facts: QueryFacts, tables: tuple[TableId]
+) -> None:
+    """A source that only BigQuery sees would be read without its masks."""
+    with pytest.raises(RefusedError, match="the tables differ"):
+        agree(
+            facts,
+            (),
+            said(statement_type=facts.statement, schema=(), referenced_tables=tables),
+        )
+
+
+def test_a_target_that_is_read_need_not_be_named_there() -> None:
+    facts = QueryFacts("UPDATE", (Action.WRITE,), reads=(TABLE,), writes=(TABLE,))
+    for tables in ((), (TABLE,)):
+        agree(facts, (), said(statement_type="UPDATE", schema=(), referenced_tables=tables))
 
 
 def test_a_column_that_came_while_the_query_ran_withholds_the_result() -> None:

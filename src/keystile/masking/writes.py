@@ -1,0 +1,92 @@
+"""What statements other than SELECT may do with tables that have masked columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from keystile.analysis.analysed import Analysed
+from keystile.masking.task import MaskedColumn
+from keystile.model.errors import RefusedError
+from keystile.model.facts import WrittenColumn
+from keystile.model.masks import KeyedHashMask
+from keystile.model.schema import ColumnRef
+
+_VIEWS = frozenset({"CREATE_MATERIALIZED_VIEW", "CREATE_VIEW"})
+
+
+def check(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None:
+    """Raise `RefusedError` where masking what is read would not be enough, or cannot be done."""
+    masked = {ColumnRef(column.table, column.path) for column in columns}
+    statement = analysed.facts.statement
+    _check_written(analysed, masked)
+    if statement in _VIEWS:
+        _check_view(analysed, columns)
+    _check_copied(analysed, columns)
+
+
+def read(analysed: Analysed, columns: Iterable[MaskedColumn]) -> tuple[MaskedColumn, ...]:
+    """Give those of the columns whose tables the statement reads."""
+    tables = {scan.table for scan in analysed.scans}
+    return tuple(column for column in columns if column.table in tables)
+
+
+def assigned(analysed: Analysed) -> tuple[WrittenColumn, ...]:
+    """Give the columns that DML sets, which the rewritten text must set as well."""
+    is_dml = analysed.facts.statement in {"INSERT", "MERGE", "UPDATE"}
+    return analysed.facts.written if is_dml else ()
+
+
+def _check_written(analysed: Analysed, masked: set[ColumnRef]) -> None:
+    """Refuse to write what a mask gives into a column that has one, and to rename such columns.
+
+    INVARIANT: a placeholder never takes the place of a value, whoever believes it to be one.
+    """
+    for written in analysed.facts.written:
+        source = next((ref for ref in written.sources if _touches(ref, masked)), None)
+        if analysed.facts.statement == "ALTER_TABLE":
+            if any(ref.table == written.column.table for ref in masked):
+                raise RefusedError(
+                    f"`{written.column.table}` has masked columns, which are known by their names,"
+                    " so none may be renamed",
+                    hint="ask whoever owns the table's labels to rename it",
+                )
+        elif source is not None and _touches(written.column, masked):
+            raise RefusedError(
+                f"`{source}` is masked for you, and its mask would be written over the values of"
+                f" `{written.column}`",
+                hint="write to a column that is not protected, or leave this one out",
+            )
+
+
+def _check_view(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None:
+    for column in read(analysed, columns):
+        if isinstance(column.mask, KeyedHashMask):
+            raise RefusedError(
+                f"`{_shown(column)}` is masked by a keyed hash, whose key no view may hold",
+                hint="leave this column's table out, or make a table with CREATE TABLE AS SELECT",
+            )
+
+
+def _check_copied(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None:
+    column = next((column for column in columns if column.table in analysed.copied), None)
+    if column is None:
+        return
+    words = analysed.facts.statement.replace("_", " ")
+    raise RefusedError(
+        f"`{words}` copies `{column.table}` as it is, with columns masked for you such as"
+        f" `{_shown(column)}`",
+        hint="use CREATE TABLE AS SELECT, which copies masked values",
+    )
+
+
+def _touches(ref: ColumnRef, masked: set[ColumnRef]) -> bool:
+    """Tell whether a masked column lies at, above or beneath."""
+    for other in masked:
+        depth = min(len(other.path), len(ref.path))
+        if other.table == ref.table and other.path[:depth] == ref.path[:depth]:
+            return True
+    return False
+
+
+def _shown(column: MaskedColumn) -> str:
+    return f"{column.table}.{'.'.join(column.path)}"
