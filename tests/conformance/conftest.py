@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -104,6 +105,15 @@ def sandbox(
         finally:
             server.terminate()
             server.wait(20)
+
+
+@pytest.fixture
+def lab(client: bigquery.Client) -> Iterator[str]:
+    """A dataset of its own for a test that changes things."""
+    name = f"lab_{uuid.uuid4().hex[:8]}"
+    client.query_and_wait(f"CREATE SCHEMA {name}")
+    yield name
+    client.query_and_wait(f"DROP SCHEMA {name} CASCADE")
 
 
 @pytest.fixture

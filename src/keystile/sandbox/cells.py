@@ -165,40 +165,6 @@ def _seconds(micros: str) -> str:
     return f"{sign}{seconds}.{fraction:06d}".rstrip("0").ljust(len(f"{sign}{seconds}.0"), "0")
 
 
-def text_type(type_: SqlType) -> SqlType:
-    """Give the same shape with STRING leaves, for values that SQL is to cast."""
-    if type_.kind == "ARRAY":
-        return SqlType("ARRAY", element=text_type(cast("SqlType", type_.element)))
-    if type_.kind == "STRUCT":
-        parts = ((f"p{at}", text_type(part)) for at, (_, part) in enumerate(type_.fields))
-        return SqlType("STRUCT", fields=tuple(parts))
-    return SqlType("STRING")
-
-
-def cast_sql(expression: str, type_: SqlType, depth: int = 0) -> str:
-    """Give the SQL that turns a value of `text_type(type_)` into one of `type_`."""
-    if type_.kind == "ARRAY":
-        item, at = f"e{depth}", f"o{depth}"
-        inner = cast_sql(item, cast("SqlType", type_.element), depth + 1)
-        return (
-            f"ARRAY(SELECT {inner} FROM UNNEST({expression}) AS {item} "  # noqa: S608  # own names
-            f"WITH OFFSET AS {at} ORDER BY {at})"
-        )
-    if type_.kind == "STRUCT":
-        parts = ", ".join(
-            cast_sql(f"{expression}.p{at}", part, depth)
-            for at, (_, part) in enumerate(type_.fields)
-        )
-        return f"IF({expression} IS NULL, NULL, STRUCT({parts}))"
-    if type_.kind == "STRING":
-        return expression
-    if type_.kind == "BYTES":
-        return f"FROM_BASE64({expression})"
-    if type_.kind == "JSON":
-        return f"PARSE_JSON({expression})"
-    return f"CAST({expression} AS {type_})"
-
-
 def stored_value(value: object, type_: SqlType, where: str) -> Any:
     """Make the text-leaf value of a cell in a data file (BigQuery's newline-delimited JSON).
 
@@ -223,11 +189,12 @@ def stored_value(value: object, type_: SqlType, where: str) -> Any:
             stored_value(value.get(name), part, f"{where}.{name}") for name, part in type_.fields
         )
         return proto
-    proto.string_value = _stored_text(value, type_, where)
+    proto.string_value = stored_text(value, type_, where)
     return proto
 
 
-def _stored_text(value: object, type_: SqlType, where: str) -> str:
+def stored_text(value: object, type_: SqlType, where: str) -> str:
+    """Give the text of a scalar in a data file. Raises `InvalidRequestError` naming `where`."""
     if type_.kind == "JSON" and not isinstance(value, str):
         return json.dumps(value)
     if isinstance(value, bool):
@@ -256,35 +223,3 @@ def parameter_value(value: Mapping[str, Any], type_: SqlType) -> Any:
     elif value.get("value") is not None:
         proto.string_value = value["value"]
     return proto
-
-
-_FIXED_BYTES = {
-    "INT64": 8,
-    "FLOAT64": 8,
-    "BOOL": 1,
-    "DATE": 8,
-    "DATETIME": 8,
-    "TIME": 8,
-    "TIMESTAMP": 8,
-    "NUMERIC": 16,
-    "BIGNUMERIC": 32,
-    "INTERVAL": 16,
-    "RANGE": 16,
-}
-
-
-def logical_bytes(value: object, type_: SqlType) -> int:
-    """Count a stored value's logical size as BigQuery bills it; NULL counts nothing."""
-    if value is None:
-        return 0
-    if type_.kind == "ARRAY":
-        element = cast("SqlType", type_.element)
-        return sum(logical_bytes(item, element) for item in cast("list[object]", value))
-    if type_.kind == "STRUCT":
-        record = cast("dict[str, object]", value)
-        return sum(logical_bytes(record.get(name), part) for name, part in type_.fields)
-    if type_.kind in _FIXED_BYTES:
-        return _FIXED_BYTES[type_.kind]
-    if type_.kind == "BYTES":
-        return 2 + len(base64.b64decode(str(value)))
-    return 2 + len(_stored_text(value, type_, "").encode())

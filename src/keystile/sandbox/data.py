@@ -1,13 +1,15 @@
 """The data folder: `DIR/<project>/<dataset>/<table>.schema.json` beside `<table>.ndjson`.
 
 A view is `<view>.view.sql`. A schema file is BigQuery's own schema JSON: a list of fields, or an
-object with `fields` and a `description`. Rows are newline-delimited JSON as BigQuery loads it.
+object with `fields`, a `description` and the `timePartitioning` of BigQuery's table resource. Rows
+are newline-delimited JSON as BigQuery loads it; those of a table that is partitioned by ingestion
+time may say their `_PARTITIONTIME`. A routine is BigQuery's `<routine>.routine.json`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,21 +17,27 @@ from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
 from keystile.model.errors import InvalidRequestError
 from keystile.model.schema import Field, Mode, TableId, TableKind
-from keystile.sandbox.cells import KINDS, logical_bytes, stored_value
+from keystile.sandbox.cells import KINDS, stored_value
 from keystile.sandbox.errors import BadDataError
+from keystile.sandbox.routines import Routine, routine_from_json
+from keystile.sandbox.sizes import logical_bytes
 from keystile.wire.responses import etag
 from keystile.wire.schema import fields_from_json
 
 _SCHEMA = ".schema.json"
 _VIEW = ".view.sql"
+_ROUTINE = ".routine.json"
+_PARTITION_TIME = "_PARTITIONTIME"
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """A table or a view of the folder.
+    """A table or a view.
 
-    `raw` are its rows as a serialized `TableContent` with text leaves, each led by its number.
-    `sizes` are logical bytes by column. `modified` is in seconds since 1970. A view has no fields
-    until its query has been described.
+    `raw` are its rows as a serialized `TableContent` with text leaves, each led by its number;
+    `content`, where it is set, the rows as values. Both hold the `hidden` pseudo columns last.
+    `sizes` are logical bytes by column. Times are in seconds since 1970. A view has no fields until
+    its query has been described; `view_columns` rename them. `details` are parts of its resource
+    as they stand (`timePartitioning`, `labels` …), `defaults` SQL by column.
     """
 
     id: TableId
@@ -42,6 +50,12 @@ class Stored(msgspec.Struct, frozen=True):
     raw: bytes = b""
     row_count: int = 0
     sizes: dict[str, int] = {}
+    content: bytes | None = None
+    created: float = 0
+    hidden: tuple[Field, ...] = ()
+    details: dict[str, object] = {}
+    defaults: dict[str, str] = {}
+    view_columns: tuple[str, ...] = ()
 
 
 class Folder(msgspec.Struct, frozen=True):
@@ -49,6 +63,7 @@ class Folder(msgspec.Struct, frozen=True):
 
     datasets: tuple[tuple[str, str], ...]
     tables: Mapping[TableId, Stored]
+    routines: Mapping[TableId, Routine] = {}
 
 
 def read_folder(folder: Path) -> Folder:
@@ -68,7 +83,12 @@ def read_folder(folder: Path) -> Folder:
     tables = {stored.id: stored for stored in found}
     if len(tables) != len(found):
         raise BadDataError(f"`{folder}` has a table and a view of one name")
-    return Folder(tuple((path.parent.name, path.name) for path in datasets), tables)
+    files = [file for dataset in datasets for file in sorted(dataset.glob(f"*{_ROUTINE}"))]
+    return Folder(
+        tuple((path.parent.name, path.name) for path in datasets),
+        tables,
+        {routine.id: routine for routine in map(_routine, files)},
+    )
 
 
 def _view(file: Path) -> Stored:
@@ -82,6 +102,14 @@ def _view(file: Path) -> Stored:
     )
 
 
+def _routine(file: Path) -> Routine:
+    id_, modified = _id(file, _ROUTINE), file.stat().st_mtime
+    try:
+        return routine_from_json(id_, json.loads(_text(file)), modified)
+    except (ValueError, RecursionError, KeyError, InvalidRequestError) as error:
+        raise BadDataError(f"`{file}` is not a routine: {error}") from error
+
+
 def _table(file: Path) -> Stored:
     try:
         schema = json.loads(_text(file))
@@ -90,22 +118,37 @@ def _table(file: Path) -> Stored:
         raise BadDataError(f"`{file}` is not a schema: {error}") from error
     for field in fields:
         _check_type(field, file)
+    given = schema if isinstance(schema, dict) else {}
+    partitioning = given.get("timePartitioning")
+    hidden = partition_columns(partitioning)
     rows_file = file.with_name(file.name.removesuffix(_SCHEMA) + ".ndjson")
-    rows = _rows(rows_file, fields) if rows_file.exists() else []
+    rows = _rows(rows_file, fields, hidden) if rows_file.exists() else []
     return Stored(
         id=_id(file, _SCHEMA),
         kind=TableKind.TABLE,
         etag=etag(schema),
         modified=file.stat().st_mtime,
         fields=fields,
-        description=str(schema.get("description", "")) if isinstance(schema, dict) else "",
-        raw=_raw(rows, fields, rows_file),
+        description=str(given.get("description", "")),
+        raw=raw_rows(rows, fields + hidden, str(rows_file)),
         row_count=len(rows),
         sizes={
             field.name: sum(logical_bytes(row.get(field.name), field.sql_type) for row in rows)
             for field in fields
         },
+        created=file.stat().st_mtime,
+        hidden=hidden,
+        details={"timePartitioning": partitioning} if partitioning else {},
     )
+
+
+def partition_columns(partitioning: object) -> tuple[Field, ...]:
+    """Give the pseudo columns of a table that is partitioned by ingestion time."""
+    if not isinstance(partitioning, dict) or partitioning.get("field"):
+        return ()
+    time = Field(_PARTITION_TIME, "TIMESTAMP")
+    daily = partitioning.get("type", "DAY") == "DAY"
+    return (time, Field("_PARTITIONDATE", "DATE")) if daily else (time,)
 
 
 def _check_type(field: Field, file: Path) -> None:
@@ -115,8 +158,11 @@ def _check_type(field: Field, file: Path) -> None:
         _check_type(inner, file)
 
 
-def _rows(file: Path, fields: tuple[Field, ...]) -> list[dict[str, object]]:
+def _rows(
+    file: Path, fields: tuple[Field, ...], hidden: tuple[Field, ...]
+) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
+    names = {field.name for field in fields} | ({_PARTITION_TIME} if hidden else set())
     for number, line in enumerate(_text(file).splitlines(), start=1):
         if not line.strip():
             continue
@@ -124,17 +170,20 @@ def _rows(file: Path, fields: tuple[Field, ...]) -> list[dict[str, object]]:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise BadDataError(f"`{file}`, line {number} is not JSON: {error}") from error
-        if not isinstance(row, dict) or (unknown := row.keys() - {field.name for field in fields}):
+        if not isinstance(row, dict) or (unknown := row.keys() - names):
             detail = f"`{min(unknown)}` is not in the schema" if isinstance(row, dict) else "no row"
             raise BadDataError(f"`{file}`, line {number}: {detail}")
         for field in fields:
             if field.mode is Mode.REQUIRED and row.get(field.name) is None:
                 raise BadDataError(f"`{file}`, line {number} lacks `{field.name}`")
+        if hidden:
+            row["_PARTITIONDATE"] = str(row.setdefault(_PARTITION_TIME, None) or "")[:10] or None
         rows.append(row)
     return rows
 
 
-def _raw(rows: list[dict[str, object]], fields: tuple[Field, ...], file: Path) -> bytes:
+def raw_rows(rows: Sequence[Mapping[str, object]], fields: tuple[Field, ...], where: str) -> bytes:
+    """Write rows as a `TableContent` with text leaves. Raises `BadDataError` naming `where`."""
     content = service.TableContent()
     content.table_data.SetInParent()
     for number, row in enumerate(rows):
@@ -145,7 +194,7 @@ def _raw(rows: list[dict[str, object]], fields: tuple[Field, ...], file: Path) -
                 stored_value(row.get(field.name), field.sql_type, field.name) for field in fields
             )
         except InvalidRequestError as error:
-            raise BadDataError(f"`{file}`, row {number + 1}: {error}") from error
+            raise BadDataError(f"`{where}`, row {number + 1}: {error}") from error
     return content.SerializeToString()
 
 

@@ -13,8 +13,12 @@ import msgspec
 
 from keystile.model.errors import DuplicateError, KeystileError, NotFoundError, StoppedError
 from keystile.model.schema import TableId
+from keystile.sandbox.binding import Question
+from keystile.sandbox.effects import Effects
 from keystile.sandbox.errors import CostLimitError, unsupported
-from keystile.sandbox.queries import LOCATION, Catalog, Plan, Question
+from keystile.sandbox.queries import Answer, Catalog, Plan
+from keystile.sandbox.running import run
+from keystile.sandbox.store import LOCATION
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError, JobView
 
@@ -29,6 +33,7 @@ class Job:
         """Hold what is known at the start."""
         self.view = view
         self.rows: list[dict[str, Any]] = []
+        self.effects = Effects()
         self.failure: KeystileError | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -143,7 +148,14 @@ class Jobs:
                 f"Query exceeded limit for bytes billed: {limit}. "
                 f"{plan.bytes_processed} or higher required."
             )
-        answer = await self._catalog.evaluated(plan)
+        done = await run(self._catalog, plan)
+        if isinstance(done, Answer):
+            self._keep_result(job, done)
+        else:
+            job.effects = done
+            job.view = msgspec.structs.replace(job.view, schema=None, destination=done.destination)
+
+    def _keep_result(self, job: Job, answer: Answer) -> None:
         job.rows = answer.rows
         destination = _anonymous(job.view)
         self._by_table[destination] = job

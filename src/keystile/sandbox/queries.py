@@ -1,10 +1,9 @@
-"""A query from its text to its result: names, views, parameters, evaluation."""
+"""A query from its text to its result: names, views, routines, parameters, evaluation."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,24 +11,22 @@ import msgspec
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
 from keystile.googlesql.task import AnswerT, RequestT, Task, TaskRunner
-from keystile.model.errors import (
-    InvalidQueryError,
-    InvalidRequestError,
-    NotFoundError,
-    RefusedError,
-)
-from keystile.model.schema import Field, Parameter, TableId, TableKind
-from keystile.sandbox import tasks
+from keystile.model.errors import InvalidQueryError, InvalidRequestError, RefusedError
+from keystile.model.schema import Field, Parameter, SqlType, TableId, TableKind
+from keystile.sandbox import evaluating, information, wildcards
+from keystile.sandbox.binding import INFORMATION_SCHEMA, Question, table_id
+from keystile.sandbox.bound import Bound, bind
 from keystile.sandbox.cells import parameter_value
 from keystile.sandbox.data import Folder, Stored
+from keystile.sandbox.describing import DESCRIBE, Described
+from keystile.sandbox.dialect import Given, Spelled, Statement
 from keystile.sandbox.errors import unsupported
-from keystile.wire.schema import field_of
-
-LOCATION = "US"
-"""Where the sandbox says that all its data is."""
+from keystile.sandbox.modifying import ROW
+from keystile.sandbox.names import FIND_NAMES, Names
+from keystile.sandbox.results import flattened, result_fields
+from keystile.sandbox.store import Store
 
 _MAX_VIEW_DEPTH = 16
-_MIN_PATH, _MAX_PATH = 1, 3
 
 # BigQuery's `statementType` where it is not the engine's own name of the statement.
 _KINDS = {
@@ -40,32 +37,21 @@ _KINDS = {
     "Commit": "COMMIT_TRANSACTION",
     "Rollback": "ROLLBACK_TRANSACTION",
     "AuxLoadData": "LOAD_DATA",
+    "AlterTableSetOptions": "ALTER_TABLE",
 }
-_RESOLVABLE = frozenset(("Query", "Insert", "Update", "Delete", "Merge"))
-
-
-# Wildcard tables, INFORMATION_SCHEMA and `__TABLES__`.
-_META = re.compile(r"\*|^INFORMATION_SCHEMA$|^__", re.IGNORECASE)
-
-
-class Question(msgspec.Struct, frozen=True):
-    """SQL with what its names and parameters mean."""
-
-    sql: str
-    project: str
-    default_project: str = ""
-    default_dataset: str = ""
-    parameters: tuple[Parameter, ...] = ()
+_RESOLVABLE = frozenset(
+    ("Query", "Insert", "Update", "Delete", "Merge", "AlterTable", "CreateFunction")
+)
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a dry run says, and what `evaluated` needs."""
+    """What a dry run says, and what running it needs. `tables` are all that are referenced."""
 
     question: Question
     statement: str
-    names: tasks.Names
-    described: tasks.Described | None
-    paths: tuple[tuple[tuple[str, ...], TableId], ...]
+    names: Names
+    described: Described | None
+    bound: Bound
     fields: tuple[Field, ...] = ()
     tables: tuple[TableId, ...] = ()
     bytes_processed: int = 0
@@ -74,58 +60,41 @@ class Plan(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True):
     """A result: its rows with timestamps as microseconds."""
 
-    rows: list[dict[str, Any]]
-    content: bytes
+    rows: list[dict[str, Any]] = []
+    content: bytes = b""
 
 
 class Catalog:
-    """The folder's tables, and what an engine has made of them so far."""
+    """The store's tables, and what an engine has made of them so far."""
 
     def __init__(self, folder: Folder, runner: TaskRunner) -> None:
         """Start with nothing evaluated; contents are made on first use and kept."""
-        self._folder = folder
+        self.store = Store(folder)
+        self.changing = asyncio.Lock()
         self._runner = runner
-        self._fields: dict[TableId, tuple[Field, ...]] = {}
-        self._contents: dict[TableId, asyncio.Task[bytes]] = {}
+        self._fields: dict[TableId, tuple[int, tuple[Field, ...]]] = {}
+        self._contents: dict[TableId, tuple[object, asyncio.Task[bytes]]] = {}
 
-    @property
-    def datasets(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of project and dataset."""
-        return self._folder.datasets
+    async def look_up(self, id_: TableId, depth: int = 0) -> Stored:
+        """Give a table, a view with its fields, a wildcard's table or one of INFORMATION_SCHEMA.
 
-    def in_dataset(self, project: str, dataset: str) -> list[Stored]:
-        """List a dataset's tables and views. Raises `NotFoundError`."""
-        if (project, dataset) not in self._folder.datasets:
-            raise NotFoundError(f"Not found: Dataset {project}:{dataset}")
-        tables = self._folder.tables
-        return [
-            tables[id_]
-            for id_ in sorted(tables)
-            if (id_.project, id_.dataset) == (project, dataset)
-        ]
-
-    def stored(self, id_: TableId) -> Stored:
-        """Give a table or view. Raises `NotFoundError` in BigQuery's words."""
-        if (id_.project, id_.dataset) not in self._folder.datasets:
-            raise NotFoundError(
-                f"Not found: Dataset {id_.project}:{id_.dataset} was not found in location "
-                f"{LOCATION}"
-            )
-        if id_ not in self._folder.tables:
-            raise NotFoundError(
-                f"Not found: Table {id_.project}:{id_.dataset}.{id_.table} was not found in "
-                f"location {LOCATION}"
-            )
-        return self._folder.tables[id_]
-
-    async def fields(self, id_: TableId, depth: int = 0) -> tuple[Field, ...]:
-        """Give a table's columns, or those that a view's query has."""
-        stored = self.stored(id_)
+        Raises `NotFoundError` in BigQuery's words.
+        """
+        if id_.table.startswith(f"{INFORMATION_SCHEMA}."):
+            return await information.table(self, id_)
+        if id_.table.endswith("*"):
+            return wildcards.table(self.store, id_)
+        stored = self.store.table(id_)
         if stored.kind is TableKind.TABLE:
-            return stored.fields
-        if id_ not in self._fields:
-            self._fields[id_] = (await self.plan(_view_question(stored), depth + 1)).fields
-        return self._fields[id_]
+            return stored
+        known = self._fields.get(id_)
+        if known is None or known[0] != self.store.changes:
+            fields = (await self.plan(_view_question(stored), depth + 1)).fields
+            named = zip(fields, stored.view_columns or [each.name for each in fields], strict=True)
+            fields = tuple(msgspec.structs.replace(field, name=name) for field, name in named)
+            known = self.store.changes, fields
+            self._fields[id_] = known
+        return msgspec.structs.replace(stored, fields=known[1])
 
     async def plan(self, question: Question, depth: int = 0) -> Plan:
         """Resolve a statement.
@@ -135,34 +104,46 @@ class Catalog:
         """
         if depth > _MAX_VIEW_DEPTH:
             raise InvalidQueryError("views are nested too deeply")
-        names = await self._run(tasks.FIND_NAMES, question.sql)
+        names = await self.run(FIND_NAMES, question.sql)
         if names.script:
-            return Plan(question, "SCRIPT", names, None, ())
-        paths = tuple((path, _table_id(path, question)) for path in names.paths)
-        if len({id_ for _, id_ in paths}) != len({str(id_).lower() for _, id_ in paths}):
-            raise unsupported("two tables whose names differ by case alone in one query")
-        spelled = [_spelled(path, id_, await self.fields(id_, depth)) for path, id_ in paths]
-        given = tuple(tasks.Given(each.name, each.type) for each in question.parameters)
-        statement = tasks.Statement(names.sql, tuple(spelled), given)
+            return Plan(question, "SCRIPT", names, None, Bound())
+        bound = await bind(self, names, question)
+        spelled = [
+            _spelled(path, id_, await self.look_up(id_, depth), question)
+            for path, id_ in bound.paths
+        ]
+        given = tuple(Given(each.name, each.type) for each in question.parameters)
+        statement = Statement(
+            bound.names.sql,
+            tuple(spelled),
+            given,
+            bound.callees,
+            bound.variables,
+            names.connections,
+        )
         try:
-            described = await self._run(tasks.DESCRIBE, statement)
+            described = await self.run(DESCRIBE, statement)
         except InvalidQueryError as error:
+            if names.kind == "AlterTable" and not self._has_target(bound, names):
+                self.store.table(table_id(names.target, question))
             if names.kind not in _RESOLVABLE and "not found" in error.message:
                 # What such a statement changes was not looked up; what it is, is known.
-                return Plan(question, _statement_type(names.kind), names, None, paths)
-            raise tasks.honest(InvalidQueryError(names.placed(error.message))) from error
-        ids = {str(id_): id_ for _, id_ in paths}
-        used = {ids[name]: columns for name, columns in described.used.items()}
+                return Plan(question, statement_type(names.kind), names, None, bound)
+            message = names.placed(error.message)
+            raise evaluating.honest(InvalidQueryError(message)) from error
         return Plan(
             question,
-            _statement_type(described.kind),
+            statement_type(described.kind),
             names,
             described,
-            paths,
-            _result_fields(described),
-            tuple(dict.fromkeys(id_ for _, id_ in paths)),
-            sum([await self._bytes(id_, columns, depth) for id_, columns in used.items()]),
+            bound,
+            result_fields(described),
+            await self._referenced(bound, depth),
+            await self._processed(described, bound, depth),
         )
+
+    def _has_target(self, bound: Bound, names: Names) -> bool:
+        return names.target in bound.ids
 
     async def evaluated(self, plan: Plan) -> Answer:
         """Run what was planned.
@@ -172,45 +153,106 @@ class Catalog:
         described = plan.described
         if described is None or described.kind != "Query":
             raise unsupported(f"statements of type {plan.statement}")
-        spelled = [
-            _spelled((str(id_),), id_, await self.fields(id_), await self._content(id_))
-            for id_ in plan.tables
-        ]
-        given = await self._parameters(plan.question.parameters)
-        statement = tasks.Statement(described.sql, tuple(spelled), given)
-        result = await self._run(tasks.EVALUATE, statement)
+        result = await self.run(evaluating.EVALUATE, await self._evaluable(plan, described))
         if not described.flat or described.columns[0][1].kind != "STRUCT":
             return Answer(result.rows, result.content)
         # `SELECT AS STRUCT` gives one struct a row; its fields are the columns.
-        return Answer([row["f"][0]["v"] for row in result.rows], _flattened(result.content))
+        return Answer([row["f"][0]["v"] for row in result.rows], flattened(result.content))
+
+    async def _evaluable(self, plan: Plan, described: Described) -> Statement:
+        question, bound = plan.question, plan.bound
+        for callee in bound.callees:
+            if callee.opaque:
+                raise unsupported(f"running the function `{'.'.join(callee.path)}`; it is no SQL")
+        spelled = {}
+        for id_ in dict.fromkeys(id_ for _, id_ in bound.paths):
+            stored = await self.look_up(id_)
+            made = _spelled((str(id_),), id_, stored, question, await self.content(stored))
+            spelled[made.name] = made
+        versions: dict[int, str] = {}
+        for place in bound.names.places:
+            if place.time_sql:
+                version = await self._as_of(place.time_sql, bound.ids[place.path], question)
+                versions[place.start] = version.name
+                spelled[version.name] = version
+        return Statement(
+            evaluating.evaluable(bound.names, described, versions),
+            tuple(spelled.values()),
+            await self._parameters(question.parameters),
+            bound.callees,
+            bound.variables,
+        )
+
+    async def _as_of(self, sql: str, id_: TableId, question: Question) -> Spelled:
+        moment = f"SELECT UNIX_MICROS(CAST({sql} AS TIMESTAMP))"
+        answer = await self.evaluated(await self.plan(question.of(moment)))
+        at = int(answer.rows[0]["f"][0]["v"]) / 1e6
+        stored = self.store.table_at(id_, at)
+        content = await self._made_content(stored)
+        name = f"{id_}@{int(at * 1000)}"
+        return msgspec.structs.replace(_spelled((name,), id_, stored, question, content), name=name)
 
     async def rows(self, id_: TableId) -> list[dict[str, Any]]:
-        """Give all rows of a table in the order of its file."""
-        fields = await self.fields(id_)
-        spelled = _spelled((str(id_),), id_, fields, await self._content(id_))
-        sql = f"SELECT * FROM `{id_}`"  # noqa: S608  # a name of the folder
-        return (await self._run(tasks.EVALUATE, tasks.Statement(sql, (spelled,)))).rows
+        """Give all rows of a table in the order in which it holds them."""
+        stored = await self.look_up(id_)
+        spelled = _spelled((str(id_),), id_, stored, None, await self.content(stored))
+        sql = f"SELECT * FROM `{id_}`"  # noqa: S608  # a name of the store
+        return (await self.run(evaluating.EVALUATE, Statement(sql, (spelled,)))).rows
 
-    async def _bytes(self, id_: TableId, columns: Sequence[str], depth: int) -> int:
-        stored = self.stored(id_)
-        if stored.kind is TableKind.VIEW:
-            return (await self.plan(_view_question(stored), depth + 1)).bytes_processed
-        return sum(stored.sizes[name] for name in columns)
-
-    async def _content(self, id_: TableId) -> bytes:
-        task = self._contents.get(id_)
-        if task is None or (task.done() and (task.cancelled() or task.exception())):
-            task = asyncio.get_running_loop().create_task(self._made_content(self.stored(id_)))
-            self._contents[id_] = task
-        return await asyncio.shield(task)
+    async def content(self, stored: Stored) -> bytes:
+        """Give the rows of a table or view as values, with its pseudo columns last."""
+        if stored.content is not None:
+            return stored.content
+        plain = stored.kind is TableKind.TABLE and stored.raw
+        stamp = (stored.etag, stored.modified) if plain else self.store.changes
+        known = self._contents.get(stored.id)
+        if known is None or known[0] != stamp or _failed(known[1]):
+            task = asyncio.get_running_loop().create_task(self._made_content(stored))
+            known = self._contents[stored.id] = stamp, task
+        return await asyncio.shield(known[1])
 
     async def _made_content(self, stored: Stored) -> bytes:
+        if stored.content is not None:
+            return stored.content
+        if stored.id.table.endswith("*"):
+            return await wildcards.content(self, stored)
         if stored.kind is TableKind.VIEW:
             return (await self.evaluated(await self.plan(_view_question(stored)))).content
-        types = tuple(field.sql_type for field in stored.fields)
-        return await self._run(tasks.CONVERT, tasks.Raw(types, stored.raw))
+        types = tuple(field.sql_type for field in stored.fields + stored.hidden)
+        return await self.run(evaluating.CONVERT, evaluating.Raw(types, stored.raw))
 
-    async def _parameters(self, parameters: tuple[Parameter, ...]) -> tuple[tasks.Given, ...]:
+    async def recast(
+        self, content: bytes, types: Sequence[SqlType], wanted: Sequence[SqlType]
+    ) -> bytes:
+        """Coerce rows to other types, as writing them into a table does."""
+        asked = evaluating.Recast(tuple(types), tuple(wanted), content)
+        return await self.run(evaluating.RECAST, asked)
+
+    async def _referenced(self, bound: Bound, depth: int) -> tuple[TableId, ...]:
+        """List the tables and views of a statement, and what its views read in turn."""
+        found: dict[TableId, None] = {}
+        for id_ in dict.fromkeys(id_ for _, id_ in bound.paths):
+            found[id_] = None
+            if self.store.has_table(id_) and (view := self.store.table(id_)).view_query:
+                inner = await self.plan(_view_question(view), depth + 1)
+                found.update(dict.fromkeys(inner.tables))
+        return tuple(found)
+
+    async def _processed(self, described: Described, bound: Bound, depth: int) -> int:
+        ids = {str(id_): id_ for _, id_ in bound.paths}
+        total = 0
+        for name, columns in described.used.items():
+            stored = await self.look_up(ids[name], depth)
+            if stored.kind is TableKind.VIEW:
+                total += (await self.plan(_view_question(stored), depth + 1)).bytes_processed
+            total += sum(stored.sizes.get(column, 0) for column in columns)
+        for path, id_ in bound.paths:
+            if path == (str(id_),) and str(id_) not in described.used:
+                # Read by a routine; which columns its body reads is not looked into.
+                total += sum((await self.look_up(id_, depth)).sizes.values())
+        return total
+
+    async def _parameters(self, parameters: tuple[Parameter, ...]) -> tuple[Given, ...]:
         if not parameters:
             return ()
         content = service.TableContent()
@@ -218,17 +260,19 @@ class Catalog:
         row.cell.add(int64_value=0)
         row.cell.extend(parameter_value(each.value, each.type) for each in parameters)
         types = tuple(each.type for each in parameters)
+        raw = evaluating.Raw(types, content.SerializeToString())
         try:
-            made = await self._run(tasks.CONVERT, tasks.Raw(types, content.SerializeToString()))
+            made = await self.run(evaluating.CONVERT, raw)
         except InvalidQueryError as error:
             raise InvalidRequestError(f"a query parameter is invalid: {error}") from error
         cells = service.TableContent.FromString(made).table_data.row[0].cell
         return tuple(
-            tasks.Given(each.name, each.type, cell.SerializeToString())
+            Given(each.name, each.type, cell.SerializeToString())
             for each, cell in zip(parameters, cells, strict=True)
         )
 
-    async def _run(self, task: Task[RequestT, AnswerT], request: RequestT) -> AnswerT:
+    async def run(self, task: Task[RequestT, AnswerT], request: RequestT) -> AnswerT:
+        """Have the engine do a task. Raises `InvalidQueryError` where it is beyond its bounds."""
         try:
             return await self._runner.run(task, request)
         except RefusedError as error:
@@ -236,65 +280,38 @@ class Catalog:
             raise unsupported(str(error)) from error
 
 
-def _statement_type(kind: str) -> str:
+def statement_type(kind: str) -> str:
+    """Give BigQuery's `statementType` of a statement that the engine names."""
     return _KINDS.get(kind) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).upper()
+
+
+def _failed(task: asyncio.Task[bytes]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 def _view_question(stored: Stored) -> Question:
     return Question(stored.view_query, stored.id.project)
 
 
-def _table_id(path: tuple[str, ...], question: Question) -> TableId:
-    if any(_META.search(name) for name in path):
-        raise unsupported(f"the table `{'.'.join(path)}`")
-    if not _MIN_PATH <= len(path) <= _MAX_PATH:
-        raise InvalidQueryError(f"`{'.'.join(path)}` is not the name of a table")
-    if len(path) == _MIN_PATH and not question.default_dataset:
-        raise InvalidQueryError(
-            f'Table "{path[0]}" must be qualified with a dataset (e.g. dataset.table).'
-        )
-    if len(path) == _MIN_PATH:
-        return TableId(question.default_project, question.default_dataset, path[0])
-    return TableId(path[0] if len(path) == _MAX_PATH else question.project, *path[-2:])
-
-
 def _spelled(
-    path: tuple[str, ...], id_: TableId, fields: tuple[Field, ...], content: bytes = b""
-) -> tasks.Spelled:
-    columns = tuple((field.name, field.sql_type) for field in fields)
-    return tasks.Spelled(path, str(id_), columns, content)
+    path: tuple[str, ...],
+    id_: TableId,
+    stored: Stored,
+    question: Question | None,
+    content: bytes = b"",
+) -> Spelled:
+    columns = [(field.name, field.sql_type) for field in stored.fields + stored.hidden]
+    hidden = len(stored.hidden)
+    if question and question.numbered == id_:
+        columns.append((ROW, SqlType("INT64")))
+        hidden += 1
+        content = numbered(content)
+    return Spelled(path, str(id_), tuple(columns), content, hidden)
 
 
-def _result_fields(described: tasks.Described) -> tuple[Field, ...]:
-    """Name the columns as BigQuery does: `f0_`, `_field_1` inside structs, `a_1` for a second `a`.
-
-    Raises `InvalidQueryError` where such a name is there already.
-    """
-    columns = described.columns
-    if described.flat and columns[0][1].kind == "STRUCT":
-        columns = columns[0][1].fields
-    fields = [_named(field_of(name, type_)) for name, type_ in tasks.named(columns)]
-    seen: Counter[str] = Counter()
-    for at, field in enumerate(fields):
-        if repeated := seen[field.name.lower()]:
-            fields[at] = msgspec.structs.replace(field, name=f"{field.name}_{repeated}")
-        seen[field.name.lower()] += 1
-    if len({field.name.lower() for field in fields}) != len(fields):
-        raise unsupported("a name like that which a repeated column name gets")
-    return tuple(fields)
-
-
-def _named(field: Field) -> Field:
-    inner = tuple(
-        msgspec.structs.replace(_named(part), name=part.name or f"_field_{at}")
-        for at, part in enumerate(field.fields, start=1)
-    )
-    return msgspec.structs.replace(field, fields=inner)
-
-
-def _flattened(content: bytes) -> bytes:
-    flat = service.TableContent()
-    flat.table_data.SetInParent()
-    for row in service.TableContent.FromString(content).table_data.row:
-        flat.table_data.row.add().cell.extend(row.cell[0].struct_value.field)
-    return flat.SerializeToString()
+def numbered(content: bytes) -> bytes:
+    """Put each row's number behind its cells."""
+    rows = service.TableContent.FromString(content)
+    for at, row in enumerate(rows.table_data.row):
+        row.cell.add(int64_value=at)
+    return rows.SerializeToString()

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from keystile.model.errors import InvalidRequestError, KeystileError, NotFoundError
-from keystile.model.schema import Field, TableId, TableKind
-from keystile.sandbox.cells import with_float_times
-from keystile.sandbox.data import Stored
+from keystile.model.schema import TableId, TableKind
+from keystile.sandbox import resources
 from keystile.sandbox.errors import unsupported
 from keystile.sandbox.jobs import Job, Jobs
-from keystile.sandbox.queries import LOCATION, Catalog
+from keystile.sandbox.pages import page_of_list, page_of_rows, selected
+from keystile.sandbox.queries import Catalog
+from keystile.sandbox.routines import listed_routine, routine_resource
 from keystile.sandbox.tokens import TokenCheck
 from keystile.wire import responses
 from keystile.wire.jsonbody import MAX_BODY_BYTES
 from keystile.wire.partial import select
 from keystile.wire.paths import Call, route
 from keystile.wire.requests import PageRequest, QueryRequest, parse_insert, parse_page, parse_query
-from keystile.wire.responses import JobView, Resource, ResultsView
-from keystile.wire.schema import schema_json
-
-PAGE_ROWS = 10_000
-"""Rows on a page where the client asks for no number or for more."""
+from keystile.wire.responses import Resource, ResultsView
 
 _log = logging.getLogger(__name__)
-_ItemT = TypeVar("_ItemT")
 
 
 class Sandbox:
@@ -55,6 +48,8 @@ class Sandbox:
             "tables.list": self._list_tables,
             "tables.get": self._table,
             "tabledata.list": self._table_data,
+            "routines.list": self._list_routines,
+            "routines.get": self._routine,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,16 +90,16 @@ class Sandbox:
             return responses.query_resource(ResultsView(await self._jobs.dry_run(request, owner)))
         job = self._jobs.start(request, owner)
         await self._jobs.wait(job, request.timeout_ms)
-        return responses.query_resource(_page(job, _first_page(request)))
+        return resources.query_resource(job, _page(job, _first_page(request)))
 
     async def _insert(self, call: Call, body: bytes, owner: str) -> Resource:
         request = parse_insert(call.project, body)
         if request.dry_run:
             return responses.job_resource(await self._jobs.dry_run(request, owner))
-        return responses.job_resource(self._jobs.start(request, owner).view)
+        return resources.job_resource(self._jobs.start(request, owner))
 
     async def _job(self, call: Call, _body: bytes, _owner: str) -> Resource:
-        return responses.job_resource(self._found(call).view)
+        return resources.job_resource(self._found(call))
 
     async def _cancel(self, call: Call, _body: bytes, _owner: str) -> Resource:
         job = self._found(call)
@@ -115,7 +110,7 @@ class Sandbox:
         page = parse_page(call)
         job = self._found(call)
         await self._jobs.wait(job, page.timeout_ms)
-        return responses.results_resource(_page(job, page))
+        return resources.results_resource(job, _page(job, page))
 
     async def _list_jobs(self, call: Call, _body: bytes, _owner: str) -> Resource:
         for name in ("parentJobId", "minCreationTime", "maxCreationTime"):
@@ -127,47 +122,64 @@ class Sandbox:
             for job in self._jobs.newest_first(call.project)
             if state in ("", job.view.state)
         ]
-        listed, token = _listed(jobs, call)
+        listed, token = page_of_list(jobs, call)
         return responses.job_list_resource(listed, token)
 
     async def _list_datasets(self, call: Call, _body: bytes, _owner: str) -> Resource:
+        store = self._catalog.store
         found = [
-            _dataset_resource(*pair) for pair in self._catalog.datasets if pair[0] == call.project
+            resources.dataset_resource(store.dataset(id_))
+            for id_ in store.datasets
+            if id_[0] == call.project
         ]
         if not found:
             raise NotFoundError(f"Not found: Project {call.project}")
-        listed, token = _listed(found, call)
+        listed, token = page_of_list(found, call)
         return responses.dataset_list(listed, token)
 
     async def _dataset(self, call: Call, _body: bytes, _owner: str) -> Resource:
-        self._catalog.in_dataset(call.project, call.dataset)
-        return _dataset_resource(call.project, call.dataset)
+        self._catalog.store.tables_in((call.project, call.dataset))
+        return resources.dataset_resource(self._catalog.store.dataset((call.project, call.dataset)))
 
     async def _list_tables(self, call: Call, _body: bytes, _owner: str) -> Resource:
-        stored = self._catalog.in_dataset(call.project, call.dataset)
-        listed, token = _listed([_table_resource(each, ()) for each in stored], call)
+        stored = self._catalog.store.tables_in((call.project, call.dataset))
+        listed, token = page_of_list([resources.table_resource(each) for each in stored], call)
         return responses.table_list(listed, len(stored), token)
 
     async def _table(self, call: Call, _body: bytes, _owner: str) -> Resource:
         id_ = TableId(call.project, call.dataset, call.table)
         if job := self._jobs.holding(id_):
-            return _result_resource(id_, job.view)
-        stored = self._catalog.stored(id_)
-        return _table_resource(stored, await self._catalog.fields(id_))
+            return resources.result_resource(id_, job.view)
+        self._catalog.store.table(id_)
+        return resources.table_resource(await self._catalog.look_up(id_))
 
     async def _table_data(self, call: Call, _body: bytes, _owner: str) -> Resource:
         page = parse_page(call)
         id_ = TableId(call.project, call.dataset, call.table)
         if job := self._jobs.holding(id_):
             rows, fields = job.rows, job.view.schema or ()
-        elif self._catalog.stored(id_).kind is not TableKind.TABLE:
+        elif self._catalog.store.table(id_).kind is not TableKind.TABLE:
             raise InvalidRequestError("Cannot list a table of type VIEW.")
         else:
-            rows, fields = await self._catalog.rows(id_), await self._catalog.fields(id_)
+            rows, fields = await self._catalog.rows(id_), self._catalog.store.table(id_).fields
         if page.selected_fields:
-            rows, fields = _selected(rows, fields, page.selected_fields)
-        shown, token = _slice(rows, fields, page, str(id_))
+            rows, fields = selected(rows, fields, page.selected_fields)
+        shown, token = page_of_rows(rows, fields, page, str(id_))
         return responses.table_data_resource(shown, len(rows), token)
+
+    async def _list_routines(self, call: Call, _body: bytes, _owner: str) -> Resource:
+        found = self._catalog.store.routines_in((call.project, call.dataset))
+        listed, token = page_of_list([listed_routine(routine) for routine in found], call)
+        resource: Resource = {"routines": list(listed)} if listed else {}
+        return {**resource, "nextPageToken": token} if token else resource
+
+    async def _routine(self, call: Call, _body: bytes, _owner: str) -> Resource:
+        store = self._catalog.store
+        store.tables_in((call.project, call.dataset))
+        routine = store.routine(TableId(call.project, call.dataset, call.item))
+        if routine is None:
+            raise NotFoundError(f"Not found: Routine {call.project}:{call.dataset}.{call.item}")
+        return routine_resource(routine)
 
     def _found(self, call: Call) -> Job:
         return self._jobs.get(call.project, call.job, call.parameters.get("location", ""))
@@ -196,105 +208,5 @@ def _page(job: Job, page: PageRequest) -> ResultsView:
         raise job.failure
     if not job.view.done:
         return ResultsView(job.view)
-    shown, token = _slice(job.rows, job.view.schema or (), page, job.view.job_id)
+    shown, token = page_of_rows(job.rows, job.view.schema or (), page, job.view.job_id)
     return ResultsView(job.view, tuple(shown), token)
-
-
-def _slice(
-    rows: list[dict[str, Any]], fields: tuple[Field, ...], page: PageRequest, what: str
-) -> tuple[list[responses.Row], str]:
-    start = _offset(page.page_token, what) if page.page_token else page.start_index or 0
-    wanted = PAGE_ROWS if page.max_results is None else min(page.max_results, PAGE_ROWS)
-    end = start + wanted
-    shown: list[responses.Row] = [
-        row if page.use_int64_timestamp else with_float_times(row, fields)
-        for row in rows[start:end]
-    ]
-    return shown, _token(end, what) if end < len(rows) else ""
-
-
-def _listed(items: Sequence[_ItemT], call: Call) -> tuple[Sequence[_ItemT], str]:
-    """Cut a page out of a list of jobs, datasets or tables."""
-    page = parse_page(call)
-    what = f"{call.method}|{call.project}|{call.dataset}"
-    start = _offset(page.page_token, what) if page.page_token else 0
-    end = start + (len(items) if page.max_results is None else page.max_results)
-    return items[start:end], _token(end, what) if end < len(items) else ""
-
-
-def _token(offset: int, what: str) -> str:
-    """Make a page token that is good for this one result or list."""
-    return base64.urlsafe_b64encode(f"{offset}|{what}".encode()).decode()
-
-
-def _offset(token: str, what: str) -> int:
-    try:
-        offset, _, named = base64.b64decode(token, b"-_", validate=True).decode().partition("|")
-    except (binascii.Error, ValueError) as error:
-        raise InvalidRequestError("Invalid page token") from error
-    if named != what or not offset.isdecimal():
-        raise InvalidRequestError("Invalid page token")
-    return int(offset)
-
-
-def _selected(
-    rows: list[dict[str, Any]], fields: tuple[Field, ...], names: tuple[str, ...]
-) -> tuple[list[dict[str, Any]], tuple[Field, ...]]:
-    places = {field.name.lower(): at for at, field in enumerate(fields)}
-    for name in names:
-        if name.lower() not in places:
-            what = "nested fields in `selectedFields`" if "." in name else f"a field `{name[:80]}`"
-            raise unsupported(what)
-    # In the order of the schema, which is how clients read the cells.
-    kept = sorted({places[name.lower()] for name in names})
-    return (
-        [{"f": [row["f"][at] for at in kept]} for row in rows],
-        tuple(fields[at] for at in kept),
-    )
-
-
-def _dataset_resource(project: str, dataset: str) -> Resource:
-    resource: Resource = {
-        "kind": "bigquery#dataset",
-        "id": f"{project}:{dataset}",
-        "datasetReference": {"projectId": project, "datasetId": dataset},
-        "location": LOCATION,
-        "type": "DEFAULT",
-        "access": [{"role": "OWNER", "specialGroup": "projectOwners"}],
-    }
-    return {**resource, "etag": responses.etag(resource)}
-
-
-def _table_resource(stored: Stored, fields: tuple[Field, ...]) -> Resource:
-    millis = str(int(stored.modified * 1000))
-    resource: Resource = {
-        "kind": "bigquery#table",
-        "id": f"{stored.id.project}:{stored.id.dataset}.{stored.id.table}",
-        "etag": stored.etag,
-        "tableReference": responses.table_reference(stored.id),
-        "type": stored.kind.value,
-        "location": LOCATION,
-        "schema": schema_json(fields),
-        "creationTime": millis,
-        "lastModifiedTime": millis,
-    }
-    if stored.description:
-        resource["description"] = stored.description
-    if stored.kind is TableKind.VIEW:
-        return {**resource, "view": {"query": stored.view_query, "useLegacySql": False}}
-    size = str(sum(stored.sizes.values()))
-    return {**resource, "numRows": str(stored.row_count), "numBytes": size}
-
-
-def _result_resource(id_: TableId, job: JobView) -> Resource:
-    return {
-        "kind": "bigquery#table",
-        "id": f"{id_.project}:{id_.dataset}.{id_.table}",
-        "etag": responses.etag(str(id_)),
-        "tableReference": responses.table_reference(id_),
-        "type": "TABLE",
-        "location": LOCATION,
-        "schema": schema_json(job.schema or ()),
-        "numRows": str(job.total_rows or 0),
-        "creationTime": str(int(job.created * 1000)),
-    }

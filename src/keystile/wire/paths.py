@@ -99,6 +99,8 @@ _OWN: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "tables.list": ("maxResults", "pageToken"),
         "tables.get": ("selectedFields", "view"),
         "projects.list": ("maxResults", "pageToken"),
+        "routines.get": ("readMask",),
+        "routines.list": ("filter", "maxResults", "pageToken", "readMask"),
     }
 )
 

@@ -10,8 +10,9 @@ from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 from keystile.googlesql.inline import InlineRunner
 from keystile.model.errors import InvalidRequestError
 from keystile.model.schema import Field, Mode, SqlType
-from keystile.sandbox import tasks
-from keystile.sandbox.cells import logical_bytes, stored_value, with_float_times
+from keystile.sandbox import evaluating
+from keystile.sandbox.cells import stored_value, with_float_times
+from keystile.sandbox.sizes import logical_bytes
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +27,11 @@ def _engines_own(runner: InlineRunner, kind: str, texts: list[str]) -> list[tupl
         row = content.table_data.row.add()
         row.cell.add(int64_value=number)
         row.cell.add(string_value=text)
-    raw = tasks.Raw((SqlType(kind),), content.SerializeToString())
-    made = runner.run_now(tasks.CONVERT, raw)
-    table = tasks.Spelled(("t",), "t", (("v", SqlType(kind)),), made)
-    statement = tasks.Statement("SELECT v, CAST(v AS STRING) AS s FROM t", (table,))
-    rows = runner.run_now(tasks.EVALUATE, statement).rows
+    raw = evaluating.Raw((SqlType(kind),), content.SerializeToString())
+    made = runner.run_now(evaluating.CONVERT, raw)
+    table = evaluating.Spelled(("t",), "t", (("v", SqlType(kind)),), made)
+    statement = evaluating.Statement("SELECT v, CAST(v AS STRING) AS s FROM t", (table,))
+    rows = runner.run_now(evaluating.EVALUATE, statement).rows
     return [(row["f"][0]["v"], row["f"][1]["v"]) for row in rows]
 
 

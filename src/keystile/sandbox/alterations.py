@@ -1,0 +1,105 @@
+"""What ALTER TABLE does to a table: its columns, its rows, its options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
+from zetasql.wasi._pb2.zetasql.public import value_pb2
+
+from keystile.model.errors import InvalidQueryError
+from keystile.model.schema import Mode, TableId
+from keystile.sandbox.data import Stored
+from keystile.sandbox.defining import Alteration
+from keystile.sandbox.errors import unsupported
+
+
+def table_details(options: Mapping[str, object]) -> dict[str, object]:
+    """Give the parts of a table's resource that options say."""
+    details: dict[str, object] = {}
+    labels = options.get("labels")
+    if isinstance(labels, list):
+        details["labels"] = {pair[0]: pair[1] for pair in labels}
+    if options.get("friendly_name"):
+        details["friendlyName"] = options["friendly_name"]
+    if options.get("expiration_timestamp"):
+        details["expirationTime"] = str(options["expiration_timestamp"])
+    if options.get("require_partition_filter"):
+        details["requirePartitionFilter"] = True
+    return details
+
+
+def altered(stored: Stored, content: bytes, action: Alteration) -> tuple[Stored, bytes]:
+    """Give the table and its rows after one action. Raises `InvalidQueryError`."""
+    if action.kind == "SetOptions":
+        details = {**stored.details, **table_details(action.options)}
+        described = action.options.get("description", stored.description)
+        after = msgspec.structs.replace(stored, details=details, description=str(described or ""))
+        return after, content
+    if action.kind == "RenameTo":
+        id_ = TableId(stored.id.project, stored.id.dataset, action.path[-1])
+        return msgspec.structs.replace(stored, id=id_), content
+    if action.kind == "AddColumn":
+        return _added(stored, content, action)
+    place = _place(stored, action.column)
+    if place is None:
+        if action.lenient:
+            return stored, content
+        raise InvalidQueryError(f"Column not found: {action.column}")
+    if action.kind == "DropColumn":
+        fields = stored.fields[:place] + stored.fields[place + 1 :]
+        after = msgspec.structs.replace(stored, fields=fields)
+        return after, _edited(content, lambda cells: cells.pop(place))
+    changed = _changed(stored, place, action)
+    fields = (*stored.fields[:place], changed, *stored.fields[place + 1 :])
+    return msgspec.structs.replace(stored, fields=fields), content
+
+
+def _added(stored: Stored, content: bytes, action: Alteration) -> tuple[Stored, bytes]:
+    if _place(stored, action.column) is not None:
+        if action.lenient:
+            return stored, content
+        raise InvalidQueryError(f"Column already exists: {action.column}")
+    if action.field is None or action.field.mode is Mode.REQUIRED:
+        raise InvalidQueryError(
+            f"Cannot add required columns to an existing schema. (field: {action.column})"
+        )
+    at = len(stored.fields)
+    after = msgspec.structs.replace(
+        stored,
+        fields=(*stored.fields, action.field),
+        defaults={
+            **stored.defaults,
+            **({action.column: action.default} if action.default else {}),
+        },
+    )
+    return after, _edited(content, lambda cells: cells.insert(at, value_pb2.ValueProto()))
+
+
+def _changed(stored: Stored, place: int, action: Alteration) -> Any:
+    field = stored.fields[place]
+    if action.kind == "RenameColumn":
+        return msgspec.structs.replace(field, name=action.path[0])
+    if action.kind == "AlterColumnDropNotNull":
+        return msgspec.structs.replace(field, mode=Mode.NULLABLE)
+    if action.kind == "AlterColumnOptions":
+        described = str(action.options.get("description") or "")
+        return msgspec.structs.replace(field, description=described)
+    raise unsupported(f"the action {action.kind} of ALTER TABLE")
+
+
+def _place(stored: Stored, column: str) -> int | None:
+    names = [field.name.lower() for field in stored.fields]
+    return names.index(column.lower()) if column.lower() in names else None
+
+
+def _edited(content: bytes, edit: Any) -> bytes:
+    before, after = service.TableContent.FromString(content), service.TableContent()
+    after.table_data.SetInParent()
+    for row in before.table_data.row:
+        cells = list(row.cell)
+        edit(cells)
+        after.table_data.row.add().cell.extend(cells)
+    return after.SerializeToString()

@@ -1,0 +1,339 @@
+"""DDL: tables, views, routines and datasets created, altered and dropped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
+
+from keystile.model.errors import DuplicateError, InvalidQueryError, NotFoundError
+from keystile.model.schema import Field, TableId, TableKind
+from keystile.sandbox.alterations import altered, table_details
+from keystile.sandbox.binding import dataset_id, table_id
+from keystile.sandbox.changes import with_rows
+from keystile.sandbox.data import Stored, partition_columns
+from keystile.sandbox.defining import DEFINE, IF_NOT_EXISTS, OR_REPLACE, Definition
+from keystile.sandbox.dialect import Given, Spelled, Statement
+from keystile.sandbox.effects import Effects
+from keystile.sandbox.errors import InUseError, unsupported
+from keystile.sandbox.partitions import partition_cells, partitioning
+from keystile.sandbox.queries import Catalog, Plan
+from keystile.sandbox.routines import AGGREGATE, SCALAR, SQL, TABLE, Routine
+from keystile.sandbox.store import Dataset
+from keystile.wire.responses import etag
+
+_LANGUAGES = {"JS": "JAVASCRIPT"}
+_VIEWS = (TableKind.VIEW, TableKind.MATERIALIZED_VIEW)
+
+
+async def define(catalog: Catalog, plan: Plan) -> Effects:
+    """Run a DDL statement. Nothing is changed where it raises."""
+    definition = await catalog.run(DEFINE, await _statement(catalog, plan))
+    run = _RUN.get(definition.kind)
+    if run is None:
+        raise unsupported(f"statements of type {plan.statement}")
+    return await run(catalog, plan, definition)
+
+
+def runs(kind: str) -> bool:
+    """Tell whether `define` runs statements that the engine calls so."""
+    return kind in _RUN or kind.startswith("Drop")
+
+
+async def _statement(catalog: Catalog, plan: Plan) -> Statement:
+    bound = plan.bound
+    tables = []
+    for path, id_ in bound.paths:
+        stored = await catalog.look_up(id_)
+        columns = tuple((each.name, each.sql_type) for each in stored.fields + stored.hidden)
+        tables.append(Spelled(path, str(id_), columns, hidden=len(stored.hidden)))
+    given = tuple(Given(each.name, each.type) for each in plan.question.parameters)
+    names = bound.names
+    return Statement(
+        names.sql, tuple(tables), given, bound.callees, bound.variables, names.connections
+    )
+
+
+def _target(plan: Plan, definition: Definition) -> TableId:
+    """Name what is created. Raises `InvalidQueryError` for a temporary thing outside a script."""
+    question = plan.question
+    if not definition.temporary:
+        return table_id(definition.path, question)
+    if not question.scope.dataset:
+        if definition.kind == "CreateFunction":
+            raise InvalidQueryError(
+                "CREATE TEMPORARY FUNCTION statements must be followed by an actual query."
+            )
+        raise InvalidQueryError("Use of CREATE TEMPORARY TABLE requires a script or session")
+    return TableId(question.project, question.scope.dataset, definition.path[-1])
+
+
+def _existing(catalog: Catalog, plan: Plan, definition: Definition) -> TableId:
+    """Name what is altered or dropped: a temporary table hides one of the default dataset."""
+    question = plan.question
+    temporary = TableId(question.project, question.scope.dataset, definition.path[-1])
+    if len(definition.path) == 1 and catalog.store.has_table(temporary):
+        return temporary
+    return table_id(definition.path, question)
+
+
+async def _create_table(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
+    id_ = _target(plan, definition)
+    made = _operation(catalog, id_, definition)
+    if made == "SKIP":
+        return Effects(operation=made, table=id_)
+    fields, content = definition.fields, b""
+    if definition.kind == "CreateTableAsSelect":
+        fields, content = await _selected(catalog, plan, definition)
+    details = table_details(definition.options)
+    time_partitioning = partitioning(definition.partition, definition.options)
+    if time_partitioning:
+        details |= time_partitioning
+    if definition.clustering:
+        details["clustering"] = {"fields": list(definition.clustering)}
+    now = time.time()
+    empty = Stored(
+        id=id_,
+        kind=TableKind.TABLE,
+        etag=etag([str(id_), now]),
+        modified=now,
+        fields=fields,
+        description=str(definition.options.get("description") or ""),
+        created=now,
+        hidden=partition_columns(details.get("timePartitioning")),
+        details=details,
+        defaults=definition.defaults,
+    )
+    rows = [list(row.cell) for row in service.TableContent.FromString(content).table_data.row]
+    for row in rows:
+        row.extend(type(row[0])() for _ in empty.hidden)
+    partition_cells(empty, rows)
+    catalog.store.put_table(with_rows(empty, rows))
+    return Effects(operation=made, table=id_, destination=id_)
+
+
+async def _selected(
+    catalog: Catalog, plan: Plan, definition: Definition
+) -> tuple[tuple[Field, ...], bytes]:
+    """Run the query of CREATE TABLE … AS; declared columns say the types."""
+    inner = await catalog.plan(plan.question.of(definition.sql))
+    answer = await catalog.evaluated(inner)
+    fields = definition.fields or inner.fields
+    types = [field.sql_type for field in inner.fields]
+    wanted = [field.sql_type for field in fields]
+    for field in fields:
+        if field.sql_type.kind == "STRUCT" and not field.fields:
+            raise InvalidQueryError(f"Column {field.name} has no fields")
+    return fields, await catalog.recast(answer.content, types, wanted)
+
+
+def _operation(catalog: Catalog, id_: TableId, definition: Definition) -> str:
+    """Name what a CREATE does. Raises `DuplicateError` where the name is taken."""
+    store = catalog.store
+    if not definition.temporary:
+        store.dataset((id_.project, id_.dataset))
+    if not store.has_table(id_):
+        return "CREATE"
+    if definition.mode == IF_NOT_EXISTS:
+        return "SKIP"
+    if definition.mode != OR_REPLACE:
+        raise DuplicateError(f"Already Exists: Table {id_.project}:{id_.dataset}.{id_.table}")
+    is_view = definition.kind in ("CreateView", "CreateMaterializedView")
+    if (store.table(id_).kind in _VIEWS) is not is_view:
+        raise _other_kind(id_, store.table(id_).kind)
+    return "REPLACE"
+
+
+def _other_kind(id_: TableId, kind: TableKind) -> InvalidQueryError:
+    return InvalidQueryError(
+        f"{id_.project}:{id_.dataset}.{id_.table} is not allowed for this operation because it is "
+        f"currently a {kind.value}."
+    )
+
+
+async def _create_view(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
+    id_ = _target(plan, definition)
+    made = _operation(catalog, id_, definition)
+    if made == "SKIP":
+        return Effects(operation=made, table=id_)
+    # As a view has no default dataset, its query must be good without one.
+    inner = await catalog.plan(plan.question.of(definition.sql).without_default())
+    if definition.columns and len(definition.columns) != len(inner.fields):
+        raise InvalidQueryError("The number of view columns differs from the query's")
+    now = time.time()
+    is_plain = definition.kind == "CreateView"
+    catalog.store.put_table(
+        Stored(
+            id=id_,
+            kind=TableKind.VIEW if is_plain else TableKind.MATERIALIZED_VIEW,
+            etag=etag([str(id_), definition.sql, now]),
+            modified=now,
+            created=now,
+            view_query=definition.sql,
+            view_columns=definition.columns,
+            description=str(definition.options.get("description") or ""),
+            details=table_details(definition.options),
+        )
+    )
+    return Effects(operation=made, table=id_, destination=id_)
+
+
+async def _create_routine(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
+    id_ = _target(plan, definition)
+    store = catalog.store
+    known = store.routine(id_)
+    if not definition.temporary:
+        store.dataset((id_.project, id_.dataset))
+    if known and definition.mode == IF_NOT_EXISTS:
+        return Effects(operation="SKIP", routine=id_)
+    if known and definition.mode != OR_REPLACE:
+        raise DuplicateError(f"Already Exists: Routine {id_.project}:{id_.dataset}.{id_.table}")
+    kind = AGGREGATE if definition.aggregate else SCALAR
+    now = time.time()
+    language = _LANGUAGES.get(definition.language, definition.language)
+    store.put_routine(
+        Routine(
+            id=id_,
+            kind=TABLE if definition.kind == "CreateTableFunction" else kind,
+            body=definition.sql,
+            arguments=definition.arguments,
+            returns=definition.returns[1] if definition.returns else None,
+            columns=definition.table,
+            language="" if definition.connection and not definition.sql else language or SQL,
+            created=known.created if known else now,
+            modified=now,
+            details=_routine_details(definition),
+        )
+    )
+    return Effects(operation="REPLACE" if known else "CREATE", routine=id_)
+
+
+def _routine_details(definition: Definition) -> dict[str, object]:
+    options = definition.options
+    details: dict[str, object] = {}
+    if options.get("description"):
+        details["description"] = options["description"]
+    if options.get("library"):
+        details["importedLibraries"] = options["library"]
+    if definition.connection and not definition.sql:
+        details["remoteFunctionOptions"] = {
+            "endpoint": options.get("endpoint", ""),
+            "connection": definition.connection,
+        }
+    return details
+
+
+async def _drop(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
+    if definition.object_type == "SCHEMA":
+        return _drop_schema(catalog, plan, definition)
+    wanted = {"TABLE": TableKind.TABLE, "VIEW": TableKind.VIEW}.get(definition.object_type)
+    if wanted is None:
+        raise unsupported(f"statements of type {plan.statement}")
+    return _dropped_table(catalog, plan, definition, wanted)
+
+
+async def _drop_materialized(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
+    return _dropped_table(catalog, plan, definition, TableKind.MATERIALIZED_VIEW)
+
+
+def _dropped_table(
+    catalog: Catalog, plan: Plan, definition: Definition, wanted: TableKind
+) -> Effects:
+    id_ = _existing(catalog, plan, definition)
+    if definition.lenient and not catalog.store.has_table(id_):
+        return Effects(operation="SKIP", table=id_)
+    if catalog.store.table(id_).kind is not wanted:
+        raise _other_kind(id_, catalog.store.table(id_).kind)
+    catalog.store.drop_table(id_)
+    return Effects(operation="DROP", table=id_)
+
+
+async def _drop_routine(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
+    id_ = _target(plan, definition)
+    known = catalog.store.routine(id_)
+    is_table = definition.kind == "DropTableFunction"
+    if known is None or (known.kind == TABLE) is not is_table:
+        if definition.lenient:
+            return Effects(operation="SKIP", routine=id_)
+        raise NotFoundError(f"Not found: Routine {id_.project}:{id_.dataset}.{id_.table}")
+    catalog.store.drop_routine(id_)
+    return Effects(operation="DROP", routine=id_)
+
+
+async def _create_schema(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
+    id_ = dataset_id(definition.path, plan.question)
+    if id_ in catalog.store.datasets:
+        if definition.mode == IF_NOT_EXISTS:
+            return Effects(operation="SKIP", dataset=id_)
+        raise DuplicateError(f"Already Exists: Dataset {id_[0]}:{id_[1]}")
+    details = table_details(definition.options)
+    if definition.options.get("description"):
+        details["description"] = definition.options["description"]
+    catalog.store.put_dataset(Dataset(id_, time.time(), details))
+    return Effects(operation="CREATE", dataset=id_)
+
+
+def _drop_schema(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
+    id_, store = dataset_id(definition.path, plan.question), catalog.store
+    if definition.lenient and id_ not in store.datasets:
+        return Effects(operation="SKIP", dataset=id_)
+    if (store.tables_in(id_) or store.routines_in(id_)) and not definition.cascade:
+        raise InUseError(f"Dataset {id_[0]}:{id_[1]} is still in use")
+    store.drop_dataset(id_)
+    return Effects(operation="DROP", dataset=id_)
+
+
+async def _alter(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
+    id_ = _existing(catalog, plan, definition)
+    if definition.lenient and not catalog.store.has_table(id_):
+        return Effects(operation="SKIP", table=id_)
+    stored = catalog.store.table(id_)
+    is_view = definition.kind == "AlterView"
+    if (stored.kind is TableKind.VIEW) is not is_view:
+        raise _other_kind(id_, stored.kind)
+    content = b"" if is_view else await catalog.content(stored)
+    after = stored
+    for alteration in definition.alterations:
+        after, content = altered(after, content, alteration)
+    if not is_view:
+        rows = service.TableContent.FromString(content).table_data.row
+        after = with_rows(after, [list(row.cell) for row in rows])
+    if after.id != id_:
+        catalog.store.put_table(after, new=True)
+        catalog.store.drop_table(id_)
+    else:
+        catalog.store.put_table(after)
+    return Effects(operation="ALTER", table=id_)
+
+
+async def _set_options(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
+    id_ = _existing(catalog, plan, definition)
+    stored = catalog.store.table(id_)
+    after = msgspec.structs.replace(
+        stored,
+        details={**stored.details, **table_details(definition.options)},
+        description=str(definition.options.get("description") or stored.description),
+        etag=etag([stored.etag, time.time()]),
+    )
+    catalog.store.put_table(after)
+    return Effects(operation="ALTER", table=id_)
+
+
+_RUN: dict[str, Callable[[Catalog, Plan, Definition], Awaitable[Effects]]] = {
+    "CreateTable": _create_table,
+    "CreateTableAsSelect": _create_table,
+    "CreateView": _create_view,
+    "CreateMaterializedView": _create_view,
+    "CreateFunction": _create_routine,
+    "CreateTableFunction": _create_routine,
+    "CreateSchema": _create_schema,
+    "Drop": _drop,
+    "DropMaterializedView": _drop_materialized,
+    "DropFunction": _drop_routine,
+    "DropTableFunction": _drop_routine,
+    "AlterTable": _alter,
+    "AlterView": _alter,
+    "AlterTableSetOptions": _set_options,
+}

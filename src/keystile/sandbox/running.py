@@ -1,0 +1,26 @@
+"""Running a planned statement, whatever it is."""
+
+from __future__ import annotations
+
+from keystile.sandbox import definitions
+from keystile.sandbox.changes import DML, modify
+from keystile.sandbox.effects import Effects
+from keystile.sandbox.errors import unsupported
+from keystile.sandbox.queries import Answer, Catalog, Plan
+
+
+async def run(catalog: Catalog, plan: Plan) -> Answer | Effects:
+    """Run a statement: a query gives rows, all others tell what they changed.
+
+    Raises `InvalidQueryError` for what the sandbox has not, and for errors at run time.
+    """
+    kind = plan.described.kind if plan.described else ""
+    if kind == "Query":
+        return await catalog.evaluated(plan)
+    async with catalog.changing:
+        if kind in DML:
+            # What was planned may have changed while others had the lock.
+            return await modify(catalog, await catalog.plan(plan.question))
+        if definitions.runs(kind):
+            return await definitions.define(catalog, await catalog.plan(plan.question))
+    raise unsupported(f"statements of type {plan.statement}")
