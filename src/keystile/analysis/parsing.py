@@ -8,7 +8,7 @@ from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
 from keystile.analysis.names import Path, split
 from keystile.analysis.text import Edit, quoted, splice
-from keystile.analysis.tree import children, descendants, kind, span
+from keystile.analysis.tree import edges, kind, span
 from keystile.analysis.words import in_bigquery_words
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import language_options, unwrapped
@@ -97,12 +97,11 @@ _TABLE_FIELDS = frozenset(
 
 
 def _splits(tree: Any) -> list[Edit]:
-    edits = []
-    for parent in descendants(tree):
-        for field, node in children(parent):
-            if field not in _TABLE_FIELDS or kind(node) != "ASTPathExpression":
-                continue
-            path, place = identifiers(node), span(node)
-            if place and any("." in part for part in path):
-                edits.append(Edit(*place, ".".join(quoted(part) for part in split(path))))
-    return edits
+    found = []
+    for field, node in edges(tree):
+        if field not in _TABLE_FIELDS or kind(node) != "ASTPathExpression":
+            continue
+        path, place = identifiers(node), span(node)
+        if place and any("." in part for part in path):
+            found.append(Edit(*place, ".".join(quoted(part) for part in split(path))))
+    return found

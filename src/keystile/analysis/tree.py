@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
-from keystile.googlesql.protos import has, inherited, levels, unwrapped
+from keystile.googlesql.protos import has, inherited, unwrapped
 
 
 class Span(NamedTuple):
@@ -17,31 +18,46 @@ class Span(NamedTuple):
 
 def kind(node: Any) -> str:
     """Name a node's kind: `ResolvedTableScan` for `ResolvedTableScanProto`."""
-    name: str = node.DESCRIPTOR.name
-    return name.removesuffix("Proto")
+    return _kind(node.__class__)
 
 
-def children(node: Any) -> Iterator[tuple[str, Any]]:
+def children(node: Any) -> list[tuple[str, Any]]:
     """Give each child node, unwrapped, with the name of the field that holds it.
 
     Types, signatures, column definitions (`ResolvedColumn`) and places in the text are no nodes.
     """
-    for level in levels(node):
+    found = []
+    level = node
+    while level is not None:
+        base = None
         for field, value in level.ListFields():
-            if not _holds_nodes(field):
+            name, several = _held(field)
+            if name == "parent":
+                base = value
+            elif not name:
                 continue
-            for child in value if field.is_repeated else (value,):
-                if (inner := unwrapped(child)) is not None:
-                    yield field.name, inner
+            elif several:
+                below = [(name, unwrapped(child)) for child in value]
+                found += [pair for pair in below if pair[1] is not None]
+            elif (inner := unwrapped(value)) is not None:
+                found.append((name, inner))
+        level = base
+    return found
+
+
+def edges(node: Any) -> Iterator[tuple[str, Any]]:
+    """Give everything beneath the node with the field that holds it, parents first."""
+    stack = children(node)[::-1]
+    while stack:
+        yield (edge := stack.pop())
+        stack += children(edge[1])[::-1]
 
 
 def descendants(node: Any) -> Iterator[Any]:
     """Give the node and everything beneath it, parents first."""
-    stack = [node]
-    while stack:
-        current = stack.pop()
-        yield current
-        stack.extend(reversed([child for _, child in children(current)]))
+    yield node
+    for _, below in edges(node):
+        yield below
 
 
 def span(node: Any) -> Span | None:
@@ -61,8 +77,20 @@ def line_and_column(sql: str, offset: int) -> tuple[int, int]:
 _NO_NODES = frozenset({"ResolvedColumnProto", "ResolvedFunctionCallInfoProto"})
 
 
-def _holds_nodes(field: Any) -> bool:
-    if field.name == "parent" or field.message_type is None:
-        return False
-    name = field.message_type.name
+@cache
+def _kind(message: Any) -> str:
+    name: str = message.DESCRIPTOR.name
+    return name.removesuffix("Proto")
+
+
+@cache
+def _held(field: Any) -> tuple[str, bool]:
+    """Give the field's name, empty where it holds no nodes, and whether it holds several."""
+    if field.name != "parent" and (field.message_type is None or not _is_node(field.message_type)):
+        return "", False
+    return field.name, field.is_repeated
+
+
+def _is_node(message: Any) -> bool:
+    name: str = message.name
     return name not in _NO_NODES and name.startswith(("Resolved", "AnyResolved", "AST", "AnyAST"))

@@ -7,6 +7,7 @@ keeps the fields of its base class in a nested `parent`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -40,6 +41,21 @@ _SCALARS = {
 }
 _NAMES = {number: name for name, number in _SCALARS.items()}
 
+_KEYWORDS = ("GRAPH_TABLE", "MATCH_RECOGNIZE", "QUALIFY")
+"""What the engine takes for names unless it is told that they are words of the language."""
+
+_FEATURES = (
+    public_options.FEATURE_COLLATION_SUPPORT,
+    public_options.FEATURE_DIFFERENTIAL_PRIVACY,
+    public_options.FEATURE_DIFFERENTIAL_PRIVACY_MAX_ROWS_CONTRIBUTED,
+    public_options.FEATURE_DIFFERENTIAL_PRIVACY_MIN_PRIVACY_UNITS_PER_GROUP,
+    public_options.FEATURE_DIFFERENTIAL_PRIVACY_PUBLIC_GROUPS,
+    public_options.FEATURE_DIFFERENTIAL_PRIVACY_THRESHOLDING,
+    public_options.FEATURE_LIKE_ANY_SOME_ALL_ARRAY,
+    public_options.FEATURE_LIKE_ANY_SOME_ALL_SUBQUERY,
+)
+"""What BigQuery has beyond the engine's "maximum" features."""
+
 _language: WeakKeyDictionary[Engine, Any] = WeakKeyDictionary()
 
 
@@ -57,8 +73,10 @@ def language_options(engine: Engine) -> Any:
         )
         options.product_mode = public_options.PRODUCT_EXTERNAL
         options.ClearField("supported_statement_kinds")
-        if "QUALIFY" not in options.reserved_keywords:
-            options.reserved_keywords.append("QUALIFY")
+        for keyword in _KEYWORDS:
+            if keyword not in options.reserved_keywords:
+                options.reserved_keywords.append(keyword)
+        options.enabled_language_features.extend(_FEATURES)
         _language[engine] = options
     fresh = options_pb2.LanguageOptionsProto()
     fresh.CopyFrom(_language[engine])
@@ -134,7 +152,7 @@ def sql_type(proto: Any) -> SqlType:
 
 def unwrapped(node: Any) -> Any:
     """Take the node out of its `Any…Proto` wrappers; None where a wrapper is empty."""
-    while "node" in node.DESCRIPTOR.oneofs_by_name:
+    while _is_wrapper(node.__class__):
         kind = node.WhichOneof("node")
         if kind is None:
             return None
@@ -157,16 +175,36 @@ def inherited(node: Any, name: str) -> Any:
 
     Raises `AttributeError` when no class of the node has the field, so that a wrong name shows.
     """
-    level = node
-    while name not in level.DESCRIPTOR.fields_by_name:
-        if "parent" not in level.DESCRIPTOR.fields_by_name:
-            raise AttributeError(f"{node.DESCRIPTOR.name} has no field {name}")
-        level = level.parent
-    return getattr(level, name)
+    depths = _depths(node.__class__, name)
+    if not depths:
+        raise AttributeError(f"{node.DESCRIPTOR.name} has no field {name}")
+    return getattr(_level(node, depths[0]), name)
 
 
 def has(node: Any, name: str) -> bool:
     """Tell whether a singular field of the node or of a base class exists and is set."""
-    return any(
-        name in level.DESCRIPTOR.fields_by_name and level.HasField(name) for level in levels(node)
-    )
+    return any(_level(node, depth).HasField(name) for depth in _depths(node.__class__, name))
+
+
+def _level(node: Any, depth: int) -> Any:
+    for _ in range(depth):
+        node = node.parent
+    return node
+
+
+@cache
+def _is_wrapper(message: Any) -> bool:
+    return "node" in message.DESCRIPTOR.oneofs_by_name
+
+
+@cache
+def _depths(message: Any, name: str) -> tuple[int, ...]:
+    """Give how many base classes up the field is found, nearest first."""
+    found, depth = [], 0
+    descriptor = message.DESCRIPTOR
+    while descriptor is not None:
+        if name in descriptor.fields_by_name:
+            found.append(depth)
+        base = descriptor.fields_by_name.get("parent")
+        descriptor, depth = base and base.message_type, depth + 1
+    return tuple(found)
