@@ -7,7 +7,7 @@ import pytest
 
 from keystile.googlesql import lean, module
 from keystile.googlesql.engine import Engine
-from keystile.googlesql.lean import CHECKS, number
+from keystile.googlesql.lean import CHECKS, STEPS, number
 
 WORDS = (b"hash is not idempotent.", b"IdString was accessed after its IdStringPool (")
 
@@ -85,8 +85,22 @@ def test_exactly_the_functions_that_only_check_are_emptied(wasm: bytes) -> None:
 
 def test_all_else_stays(wasm: bytes) -> None:
     before, after = bodies(wasm), bodies(lean.lean(wasm))
-    assert {index for index in before if before[index] != after[index]} == CHECKS
+    changed = {index for index in before if before[index] != after[index]}
+    assert changed >= CHECKS
     assert {after[index] for index in CHECKS} == {b"\x00\x0b"}
+    assert all(
+        any(step.first <= index <= step.last for step in STEPS) for index in changed - CHECKS
+    )
+    assert all(len(before[index]) == len(after[index]) for index in changed - CHECKS)
+
+
+def test_each_step_is_taken_where_it_was_found(wasm: bytes) -> None:
+    of = bodies(wasm)
+    assert [
+        sum(of[index].count(step.old) for index in range(step.first, step.last + 1))
+        for step in STEPS
+    ] == [303, 1, 1]
+    assert all(len(step.old) == len(step.new) for step in STEPS)
 
 
 def test_another_module_is_left_alone(wasm: bytes) -> None:
