@@ -8,6 +8,7 @@ import msgspec
 
 from keystile.analysis.analysed import Analysed, DerivedColumn
 from keystile.analysis.catalog import ObjectSource
+from keystile.analysis.information_schema import view_of
 from keystile.analysis.objects import Expansion, Objects
 from keystile.analysis.outline import Outline, OutlineRequest
 from keystile.analysis.resolve import Resolved, ResolveRequest
@@ -106,16 +107,18 @@ def _facts(
         *(use.column.table for use in own.columns),
         *(scan.table for scan in own.scans),
     }
+    metadata = {id_ for id_ in reads if view_of(id_)}
     return QueryFacts(
         statement=outline.statement,
         actions=outline.actions,
-        reads=with_members(reads, tables),
+        reads=with_members(reads - metadata, tables),
         writes=outline.writes,
         columns=_columns(texts),
         output=_output(texts),
         functions=found.resolved.functions,
         opaque=tuple(dict.fromkeys((*outline.opaque, *unknown, *opaque))),
         wildcards=tuple(sorted(id_ for id_ in reads if is_wildcard(id_))),
+        metadata=tuple(sorted(metadata)),
         views=views,
         unseen=outline.unseen,
         written=(*outline.renamed, *found.resolved.written, *_filled(outline, found.resolved)),

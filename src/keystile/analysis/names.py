@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
+from keystile.analysis import information_schema
 from keystile.model.errors import InvalidQueryError, RefusedError
 from keystile.model.schema import TableId
 
@@ -14,8 +16,8 @@ _MOST_PARTS = 3
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9.:\-]*", re.ASCII)
 _DATASET = re.compile(r"\w+", re.ASCII)
 # BigQuery allows letters, marks, numbers, connectors, dashes and spaces of Unicode.
-# A wildcard ends in `*`.
-_TABLE = re.compile(r"[\w\- ]+|[\w\- ]*\*")
+# A wildcard ends in `*`; a view of INFORMATION_SCHEMA has its name in two parts.
+_TABLE = re.compile(r"[\w\- ]+|[\w\- ]*\*|INFORMATION_SCHEMA\.[A-Z_]+")
 
 
 def split(path: Iterable[str]) -> Path:
@@ -28,23 +30,41 @@ def split(path: Iterable[str]) -> Path:
     return (".".join(parts[: colon + 1]), *parts[colon + 1 :])
 
 
-def strange(path: Path, *, written: bool = False) -> str:
-    """Say what a table path names where it is no plain table; empty where it may be one.
+class Strange(NamedTuple):
+    """What a path names that is no table, and what to write instead."""
+
+    what: str
+    hint: str = ""
+
+
+def strange(path: Path, *, written: bool = False) -> Strange | None:
+    """Say what a table path names where it is no plain table; None where it may be one.
 
     A wildcard (`events_*`) may be read and not `written`.
     """
-    shown = ".".join(path)
-    name = path[-1]
-    signs = {
-        "`INFORMATION_SCHEMA` view": "INFORMATION_SCHEMA" in {part.upper() for part in path},
-        "meta table": name.startswith("__"),
-        "`*` before the end of": "*" in "".join(path)[:-1],
-        "writing to the wildcard": written and name.endswith("*"),
-        "partition or snapshot decorator in": "$" in name or "@" in name,
-        "hidden or temporary dataset in": len(path) > 1 and path[-2].startswith("_"),
-        "more than three parts in": len(path) > _MOST_PARTS,
-    }
-    return next((f"{what} `{shown}`" for what, is_so in signs.items() if is_so), "")
+    return next(_signs(path, written=written), None)
+
+
+def _signs(path: Path, *, written: bool) -> Iterator[Strange]:
+    shown, name = ".".join(path), path[-1]
+    if information_schema.is_named(path):
+        if hint := "read it" if written else information_schema.hint(path):
+            yield Strange(f"`INFORMATION_SCHEMA` view `{shown}`", hint)
+        return
+    if name.startswith("__"):
+        yield Strange(f"meta table `{shown}`", "read the dataset's `INFORMATION_SCHEMA.TABLES`")
+    if "*" in "".join(path)[:-1]:
+        yield Strange(f"`*` before the end of `{shown}`", "let one `*` end the table's name")
+    if written and name.endswith("*"):
+        yield Strange(f"writing to the wildcard `{shown}`", "name one table")
+    if "$" in name or "@" in name:
+        hint = "filter by what partitions the table, such as `_PARTITIONTIME`"
+        yield Strange(f"partition or snapshot decorator in `{shown}`", hint)
+    if len(path) > 1 and path[-2].startswith("_"):
+        hint = "read the table that it was made from"
+        yield Strange(f"hidden or temporary dataset in `{shown}`", hint)
+    if len(path) > _MOST_PARTS:
+        yield Strange(f"more than three parts in `{shown}`", "write `project.dataset.table`")
 
 
 def resolve(path: Path, project: str, dataset: str) -> TableId:
@@ -53,6 +73,8 @@ def resolve(path: Path, project: str, dataset: str) -> TableId:
     Raises `InvalidQueryError` where there is no default dataset to complete it with, in BigQuery's
     words, and `RefusedError` where a part has characters that no such name has.
     """
+    if information_schema.is_named(path):
+        path = information_schema.as_table(path)
     if len(path) == 1:
         home = split((dataset,)) if dataset else ()
         if not home:

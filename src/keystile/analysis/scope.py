@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
+from keystile.analysis.signatures import add_routine
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import builtin_catalog, type_proto
-from keystile.model.schema import Parameter, Routine, SqlType, Table
+from keystile.model.schema import ColumnRef, Parameter, Routine, SqlType, Table
 
 SYSTEM = "@@"
 """What the name of a system variable begins with."""
@@ -22,10 +23,14 @@ class SpelledTable(msgspec.Struct, frozen=True):
 
 
 class SpelledRoutine(msgspec.Struct, frozen=True):
-    """A routine under the path that a text spells."""
+    """A routine under the path that a text spells; `reads` are all columns that its text reads.
+
+    One of SQL without a result type is resolved anew for each call, and may read nothing.
+    """
 
     path: tuple[str, ...]
     routine: Routine
+    reads: tuple[ColumnRef, ...] = ()
 
 
 class Declared(msgspec.Struct, frozen=True):
@@ -52,6 +57,10 @@ class Scope(msgspec.Struct, frozen=True):
         """Give the tables by the full name that the catalog knows them under."""
         return {str(spelled.table.id): spelled.table for spelled in self.tables}
 
+    def routines_by_full_name(self) -> dict[str, frozenset[ColumnRef]]:
+        """Give what each routine reads, by the full name that the catalog knows it under."""
+        return {str(one.routine.id): frozenset(one.reads) for one in self.routines}
+
     def with_tables_in_full(self) -> Scope:
         """Give the same scope in which every table is known by its full path as well."""
         full = (fully_spelled(spelled.table) for spelled in self.tables)
@@ -65,8 +74,8 @@ def declared(parameters: tuple[Parameter, ...]) -> tuple[Declared, ...]:
 
 
 def fully_spelled(table: Table) -> SpelledTable:
-    """Give a table under its full path."""
-    return SpelledTable((table.id.project, table.id.dataset, table.id.table), table)
+    """Give a table under its full path; a view of INFORMATION_SCHEMA has two names at its end."""
+    return SpelledTable((table.id.project, table.id.dataset, *table.id.table.split(".")), table)
 
 
 def _folder(root: Any, folders: dict[tuple[str, ...], Any], path: tuple[str, ...]) -> Any:
@@ -94,6 +103,8 @@ def catalog(engine: Engine, scope: Scope) -> Any:
         for field in spelled.table.pseudo_columns:
             type_ = type_proto(field.sql_type)
             table.column.add(name=field.name, type=type_, is_pseudo_column=True)
+    for routine in sorted(scope.routines, key=lambda routine: routine.path):
+        add_routine(_folder(root, folders, routine.path), routine.path, routine.routine)
     for variable in scope.variables:
         if not variable.name.startswith(SYSTEM):
             # To the engine a constant whose value is NULL: a column of the same name goes before

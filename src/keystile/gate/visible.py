@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from keystile.analysis.information_schema import is_of_project, view_of
 from keystile.analysis.wildcard import check_members, no_match, stands_for
+from keystile.gate.information import VisibleMetadata
 from keystile.model.errors import NotFoundError, RefusedError
 from keystile.model.principal import Principal
 from keystile.model.schema import Routine, RoutineId, Table, TableId
@@ -27,9 +29,12 @@ class VisibleObjects:
         self._policy = policy
         self._principal = principal
         self._context = context
+        self._metadata = VisibleMetadata(bigquery, policy, principal, context)
 
     async def table(self, id: TableId) -> Table:  # noqa: A002 - the word of the shared port
         """Give a table; a forbidden one is `NotFoundError` in the words of an absent one."""
+        if view_of(id):
+            return await self._view(id)
         if not self._sees(id):
             raise not_found(id)
         try:
@@ -62,15 +67,26 @@ class VisibleObjects:
 
         return tuple(await asyncio.gather(*map(table, found)))
 
+    async def _view(self, id_: TableId) -> Table:
+        if not is_of_project(id_) and not self._sees_dataset(id_):
+            raise not_found(id_)
+        try:
+            return await self._metadata.view(id_, self.table)
+        except NotFoundError as error:
+            raise not_found(id_) from error
+
     async def _every_table(self, like: TableId) -> tuple[ListedTable, ...]:
         """List a dataset; one that is absent or hidden holds nothing."""
-        home = (like.project, like.dataset)
-        if not self._policy.may_see_dataset(self._principal, *home, self._context):
+        if not self._sees_dataset(like):
             return ()
         try:
-            return await self._bigquery.every_table(*home)
+            return await self._bigquery.every_table(like.project, like.dataset)
         except NotFoundError:
             return ()
+
+    def _sees_dataset(self, table: TableId) -> bool:
+        home = (table.project, table.dataset)
+        return self._policy.may_see_dataset(self._principal, *home, self._context)
 
     def _sees(self, table: TableId) -> bool:
         return self._policy.may_see_table(self._principal, table, self._context)

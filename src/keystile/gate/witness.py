@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from keystile.analysis.information_schema import view_of
 from keystile.analysis.wildcard import stands_for
 from keystile.model.errors import RefusedError
 from keystile.model.facts import QueryFacts, ViewReads
@@ -38,7 +39,10 @@ def agree_at_the_end(facts: QueryFacts, planned: tuple[Field, ...], got: tuple[F
 def _differences(facts: QueryFacts, schema: tuple[Field, ...], witness: DryRun) -> Iterator[str]:
     if witness.statement_type != facts.statement:
         yield f"the statement is `{witness.statement_type}` there and `{facts.statement}` here"
-    if odd := _odd_tables(facts, set(witness.referenced_tables)) - _left_open(facts):
+    # Which names INFORMATION_SCHEMA has there is not documented.
+    metadata = {(view.project, view_of(view)) for view in facts.metadata}
+    there = {t for t in witness.referenced_tables if (t.project, view_of(t)) not in metadata}
+    if odd := _odd_tables(facts, there) - _left_open(facts):
         # What a view reads since it was looked at may be hidden from the agent.
         shown = sorted(odd.intersection((*facts.reads, *facts.wildcards)) if facts.views else odd)
         yield f"the tables differ{' in ' * bool(shown)}{', '.join(f'`{each}`' for each in shown)}"

@@ -154,6 +154,8 @@ class _Found:
 
     def _is_masked(self, projection: Any) -> bool:
         scan = unwrapped(projection.input_scan)
+        if kind(scan) == "ResolvedFilterScan":  # some of the table's rows
+            scan = unwrapped(scan.input_scan)
         template = self._templates.get(scan.table.full_name) if _is_read(scan) else None
         if template is None or normal(projection) != template.projection:
             return False

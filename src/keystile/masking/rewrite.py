@@ -56,13 +56,15 @@ class Rewriter:
         _check_parameters(statement.parameters)
         if analysed.facts.opaque:
             raise OpaqueQueryError(
-                f"{analysed.facts.opaque[0].what} is not understood", hint="leave it out"
+                f"{analysed.facts.opaque[0].what} is not understood",
+                hint=analysed.facts.opaque[0].hint or "leave it out",
             )
         columns = _strongest(carried_down(masks, analysed), analysed)
-        if not columns:
+        if not columns and not analysed.facts.metadata:
             return Rewritten(statement.sql, statement.parameters)
         writes.check(analysed, columns)
         if not analysed.resolved:
+            _check_no_metadata(analysed)
             return Rewritten(statement.sql, statement.parameters)
         read = writes.read(analysed, columns)
         added = self._hash_parameters(read, statement.parameters)
@@ -114,6 +116,14 @@ def _check_parameters(parameters: Iterable[Parameter]) -> None:
                 f"the parameter name `{parameter.name}` is reserved",
                 hint=f"choose one that does not begin with `{_RESERVED}`",
             )
+
+
+def _check_no_metadata(analysed: Analysed) -> None:
+    for view in analysed.facts.metadata:
+        raise RefusedError(
+            f"`{view}` is named in a form that cannot be filtered",
+            hint="name it in a FROM clause",
+        )
 
 
 def _strongest(masks: tuple[ColumnMask, ...], analysed: Analysed) -> tuple[MaskedColumn, ...]:

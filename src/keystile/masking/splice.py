@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 
+from keystile.analysis.information_schema import view_of
 from keystile.analysis.parsing import identifiers
 from keystile.analysis.resolve import Scan
 from keystile.analysis.text import Edit, quoted, splice
 from keystile.analysis.tree import Span, descendants, kind, span
 from keystile.googlesql.protos import has, inherited
+from keystile.masking.metadata import metadata_query
 from keystile.masking.sql import Masking, Path
 from keystile.model.errors import RefusedError
 from keystile.model.masks import Mask
@@ -28,6 +30,8 @@ class ProtectedTable(msgspec.Struct, frozen=True):
         """Give the query that reads the table masked, in the table's own columns and types."""
         names = _fresh(self.table.fields)
         row = f"{names}_row"
+        if view := view_of(self.table.id):
+            return metadata_query(self.table, view, row)
         masking = Masking(self.masks, names)
         items = []
         for field in self.table.fields:
@@ -44,6 +48,8 @@ class ProtectedTable(msgspec.Struct, frozen=True):
     @property
     def columns(self) -> frozenset[str]:
         """The top-level columns of which anything is masked."""
+        if view := view_of(self.table.id):
+            return view.withheld
         return frozenset(path[0] for path in self.masks)
 
 

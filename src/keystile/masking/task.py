@@ -20,7 +20,7 @@ from keystile.masking.sql import HASH_INNER, HASH_OUTER
 from keystile.model.errors import InvalidQueryError, RefusedError
 from keystile.model.facts import OutputColumn, WrittenColumn
 from keystile.model.masks import Mask
-from keystile.model.schema import ColumnRef, Table, TableId
+from keystile.model.schema import ColumnRef, Table, TableId, TableKind
 
 
 class MaskedColumn(msgspec.Struct, frozen=True):
@@ -75,7 +75,10 @@ MASK = Task(mask_query, MaskRequest, MaskedQuery)
 
 def _protected(request: MaskRequest) -> list[ProtectedTable]:
     tables = {spelled.table.id: spelled.table for spelled in request.scope.tables}
-    masks: dict[TableId, dict[tuple[str, ...], Mask]] = {}
+    # INVARIANT: of INFORMATION_SCHEMA nobody reads all rows, masks or not.
+    masks: dict[TableId, dict[tuple[str, ...], Mask]] = {
+        id_: {} for id_, table in tables.items() if table.kind is TableKind.METADATA
+    }
     for column in request.masks:
         masks.setdefault(column.table, {})[column.path] = column.mask
     return [ProtectedTable(tables[id_], of_table) for id_, of_table in masks.items()]
@@ -87,14 +90,14 @@ def _prove(engine: Engine, request: MaskRequest, sql: str, protected: list[Prote
     templates = {
         str(table.table.id): Template(
             _projection(engine, table, scope.parameters) if table.table.id in read else b"",
-            frozenset(table.masks),
+            frozenset(table.masks) or frozenset((name,) for name in table.columns),
         )
         for table in protected
     }
     statement = resolved_tree(engine, ResolveRequest(sql, scope), prune=False)
     ids = {table.table.id for table in protected}
     prove(statement, templates, sum(scan.table in ids for scan in request.scans))
-    walked = walk_statement(statement, scope.tables_by_full_name())
+    walked = walk_statement(statement, scope)
     if (
         walked.walk.opaque
         or _shape(walked.output) != _shape(request.output)

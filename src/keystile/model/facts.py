@@ -61,12 +61,14 @@ class WrittenColumn(msgspec.Struct, frozen=True):
 class Opaque(msgspec.Struct, frozen=True):
     """Something that the analysis does not understand, and where it stands in the text.
 
-    `line` and `column` are 1-based; 0 where the place is not known.
+    `line` and `column` are 1-based; 0 where the place is not known. `hint` says what to write
+    instead, where that is known.
     """
 
     what: str
     line: int = 0
     column: int = 0
+    hint: str = ""
 
 
 class ViewReads(msgspec.Struct, frozen=True):
@@ -86,6 +88,8 @@ class QueryFacts(msgspec.Struct, frozen=True):
     `written` are the columns that DML and CREATE … AS SELECT fill, and new names of columns. `uris`
     and `connections` are where an export goes and a load comes from. `wildcards` are the names that
     stand for several tables; these tables are in `reads`, and the columns have the wildcard's name.
+    `metadata` are views of INFORMATION_SCHEMA, which are not in `reads`: a reader sees no rows but
+    those about what it may see anyway.
     `views` are all views that it reads, those beneath others too; what they read is in `reads`.
     `routines` are those that it calls, those that others of them call too.
     INVARIANT: where `opaque` is not empty the query is refused whatever policy says.
@@ -104,5 +108,6 @@ class QueryFacts(msgspec.Struct, frozen=True):
     uris: tuple[str, ...] = ()
     connections: tuple[str, ...] = ()
     wildcards: tuple[TableId, ...] = ()
+    metadata: tuple[TableId, ...] = ()
     views: tuple[ViewReads, ...] = ()
     routines: tuple[RoutineId, ...] = ()

@@ -87,8 +87,8 @@ class Field(msgspec.Struct, frozen=True):
 class TableKind(StrEnum):
     """BigQuery's `Table.type`; anything else reads as OTHER, which is refused.
 
-    A SNAPSHOT and an EXTERNAL table are read as a TABLE is. WILDCARD is several tables under one
-    name, which BigQuery has no type for.
+    A SNAPSHOT and an EXTERNAL table are read as a TABLE is. BigQuery has no type for these: a
+    WILDCARD is several tables under one name, METADATA is a view of INFORMATION_SCHEMA.
     """
 
     TABLE = "TABLE"
@@ -97,6 +97,7 @@ class TableKind(StrEnum):
     SNAPSHOT = "SNAPSHOT"
     EXTERNAL = "EXTERNAL"
     WILDCARD = "WILDCARD"
+    METADATA = "METADATA"
     OTHER = "OTHER"
 
 
@@ -105,7 +106,8 @@ class Table(msgspec.Struct, frozen=True):
 
     `pseudo_columns` are those that a query may name and `SELECT *` does not give, such as
     `_PARTITIONTIME`. INVARIANT: they hold nothing protected, and no label can be put on them.
-    `members` are the tables that a wildcard stands for, newest first.
+    `members` are the tables that a wildcard stands for, newest first. `rows_about` are the names of
+    what the rows of METADATA may be about: the reader sees no others.
     """
 
     id: TableId
@@ -115,6 +117,7 @@ class Table(msgspec.Struct, frozen=True):
     view_query: str = ""
     pseudo_columns: tuple[Field, ...] = ()
     members: tuple[Table, ...] = ()
+    rows_about: tuple[str, ...] = ()
 
     @property
     def read(self) -> tuple[Table, ...]:

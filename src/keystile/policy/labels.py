@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from keystile.model.schema import Field, Table
+from keystile.model.schema import Field, Table, TableKind
 from keystile.policy.patterns import Part, fit, names, parts
 
 Path = tuple[str, ...]
@@ -51,8 +51,10 @@ class Labeller:
     def labels(self, table: Table) -> dict[Path, tuple[str, ...]]:
         """Give the labels of every labelled leaf, sorted; a STRUCT's labels go to its leaves.
 
-        A leaf of a wildcard has all labels that it has in any member.
+        A leaf of a wildcard has all labels that it has in any member. Metadata has none.
         """
+        if table.kind is TableKind.METADATA:
+            return {}
         if table.members:
             return self._of_members(table)
         root = [table.id.project, table.id.dataset, table.id.table]

@@ -119,9 +119,8 @@ class Policy:
         if facts.opaque:
             what = facts.opaque[0]
             place = f" at {what.line}:{what.column}" if what.line else ""
-            return (
-                f"{what.what}{place} is not understood, so the query is refused; write it without"
-            )
+            hint = what.hint or "write it without"
+            return f"{what.what}{place} is not understood, so the query is refused; {hint}"
         if not facts.actions:
             return f"what a `{facts.statement}` statement does is not known, so it is refused"
         known = {table.id: self._protection.of(table).covered for table in tables}

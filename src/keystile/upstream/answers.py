@@ -46,18 +46,45 @@ class TableAnswer(msgspec.Struct, frozen=True, rename="camel"):
     time_partitioning: TimePartitioning | None = None
 
 
+class RangePartitioning(msgspec.Struct, frozen=True, rename="camel"):
+    """The column whose ranges a table is partitioned by."""
+
+    field: str = ""
+
+
 class ListedTableAnswer(msgspec.Struct, frozen=True, rename="camel"):
     """An entry of `tables.list`; the time is in milliseconds since the epoch."""
 
     table_reference: Reference
     type: str = ""
     creation_time: int = 0
+    time_partitioning: TimePartitioning = TimePartitioning()
+    range_partitioning: RangePartitioning = RangePartitioning()
 
 
 class TablesAnswer(msgspec.Struct, frozen=True, rename="camel"):
     """`tables.list`."""
 
     tables: tuple[ListedTableAnswer, ...] = ()
+    next_page_token: str = ""
+
+
+class DatasetReference(msgspec.Struct, frozen=True, rename="camel"):
+    """A dataset's name."""
+
+    dataset_id: str
+
+
+class ListedDataset(msgspec.Struct, frozen=True, rename="camel"):
+    """An entry of `datasets.list`."""
+
+    dataset_reference: DatasetReference
+
+
+class DatasetsAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """`datasets.list`."""
+
+    datasets: tuple[ListedDataset, ...] = ()
     next_page_token: str = ""
 
 

@@ -12,7 +12,13 @@ import msgspec
 
 from keystile.model.errors import KeystileError, RefusedError
 from keystile.model.schema import Table, TableId
-from keystile.upstream.answers import JobAnswer, ResultsAnswer, TableAnswer, TablesAnswer
+from keystile.upstream.answers import (
+    DatasetsAnswer,
+    JobAnswer,
+    ResultsAnswer,
+    TableAnswer,
+    TablesAnswer,
+)
 from keystile.upstream.credential import ServiceAccount
 from keystile.upstream.errors import from_job, from_response
 from keystile.upstream.tables import fields_of, listed, table_of
@@ -30,9 +36,10 @@ from keystile.wire.encode import QueryJob, query_job_body
 # How stale a schema may be. The dry run is the second witness against a change in between.
 _TABLE_SECONDS = 10.0
 _TABLES_KEPT = 4096
-_TABLES_A_PAGE = 1000
+_A_PAGE = 1000
 _PAGES_LISTED = 50
 AnswerT = TypeVar("AnswerT")
+ListT = TypeVar("ListT", TablesAnswer, DatasetsAnswer)
 
 _NOT_MODIFIED = 304
 _CONFLICT = 409
@@ -77,18 +84,13 @@ class BigQuery:
     async def every_table(self, project: str, dataset: str) -> tuple[ListedTable, ...]:
         """Give all that a dataset holds. Raises `RefusedError` where that is too much to list."""
         path = ("projects", project, "datasets", dataset, "tables")
-        found: list[ListedTable] = []
-        token = ""
-        for _ in range(_PAGES_LISTED):
-            call = Call("GET", path, _paging(token, _TABLES_A_PAGE))
-            page = self._decoded(await self._transport.send(call), TablesAnswer)
-            found += map(listed, page.tables)
-            token = page.next_page_token
-            if not token:
-                return tuple(found)
-        raise RefusedError(
-            f"the dataset `{project}.{dataset}` holds too many tables to list", hint="name a table"
-        )
+        pages = await self._every_page(path, TablesAnswer)
+        return tuple(listed(table) for page in pages for table in page.tables)
+
+    async def every_dataset(self, project: str) -> tuple[str, ...]:
+        """Give the names of a project's datasets. Raises `RefusedError` where they are too many."""
+        pages = await self._every_page(("projects", project, "datasets"), DatasetsAnswer)
+        return tuple(one.dataset_reference.dataset_id for page in pages for one in page.datasets)
 
     async def dry_run(self, query: UpstreamQuery) -> DryRun:
         """Let BigQuery plan a query without running it. Raises `InvalidQueryError` and the like."""
@@ -218,6 +220,17 @@ class BigQuery:
         return await self._transport.send(
             Call("POST", ("projects", query.project, "jobs"), body=body)
         )
+
+    async def _every_page(self, path: tuple[str, ...], type_: type[ListT]) -> list[ListT]:
+        pages: list[ListT] = []
+        token = ""
+        for _ in range(_PAGES_LISTED):
+            answer = await self._transport.send(Call("GET", path, _paging(token, _A_PAGE)))
+            pages.append(self._decoded(answer, type_))
+            token = pages[-1].next_page_token
+            if not token:
+                return pages
+        raise RefusedError(f"there is too much in `{path[-2]}` to list", hint="name one of them")
 
     async def _json(
         self, method: str, path: tuple[str, ...], query: dict[str, str] | None = None

@@ -52,7 +52,8 @@ def table_of(asked: TableId, answer: TableAnswer) -> Table:
 def listed(answer: ListedTableAnswer) -> ListedTable:
     """Give an entry of `tables.list`."""
     kind = _KINDS.get(answer.type, TableKind.OTHER)
-    return ListedTable(answer.table_reference.id(), kind, answer.creation_time)
+    column = answer.time_partitioning.field or answer.range_partitioning.field
+    return ListedTable(answer.table_reference.id(), kind, answer.creation_time, column)
 
 
 def fields_of(schema: dict[str, Any]) -> tuple[Field, ...]:

@@ -35,11 +35,16 @@ class UpstreamQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListedTable(msgspec.Struct, frozen=True):
-    """A table as a listing names it; `created` is in milliseconds since the epoch."""
+    """A table as a listing names it; `created` is in milliseconds since the epoch.
+
+    `partitioned_by` is the column whose values name its partitions; empty where there is none, and
+    where that is the time of ingestion.
+    """
 
     id: TableId
     kind: TableKind
     created: int
+    partitioned_by: str = ""
 
 
 class JobRef(msgspec.Struct, frozen=True):

@@ -51,9 +51,17 @@ def test_names_that_differ_by_case_only_are_refused() -> None:
     "path",
     [
         ("region-us", "INFORMATION_SCHEMA", "JOBS"),
-        ("d", "information_schema", "tables"),
+        ("d", "INFORMATION_SCHEMA", "JOBS_BY_USER"),
+        ("INFORMATION_SCHEMA", "OBJECT_PRIVILEGES"),
+        ("p", "region-eu", "INFORMATION_SCHEMA", "TABLES"),
+        ("INFORMATION_SCHEMA", "TABLES"),
+        ("d", "INFORMATION_SCHEMA", "SCHEMATA", "x"),
+        ("d", "INFORMATION_SCHEMA"),
+        ("a", "p", "d", "INFORMATION_SCHEMA", "TABLES"),
         ("d", "__TABLES__"),
-        ("d", "people_*"),
+        ("d", "__TABLES_SUMMARY__"),
+        ("d", "peo*ple_*"),
+        ("d*", "people"),
         ("t$2024",),
         ("t@-3600",),
         ("_0123456789abcdef", "anon"),
@@ -62,11 +70,39 @@ def test_names_that_differ_by_case_only_are_refused() -> None:
     ],
 )
 def test_what_is_no_plain_table_is_named(path: tuple[str, ...]) -> None:
-    assert ".".join(path) in strange(path)
+    found = strange(path)
+    assert found
+    assert ".".join(path) in found.what
+    assert found.hint
 
 
-def test_plain_tables_are_plain() -> None:
-    assert strange(("p", "d", "people_2024")) == ""
+@pytest.mark.parametrize(
+    "path",
+    [("p", "d", "people_2024"), ("d", "people_*"), ("d", "INFORMATION_SCHEMA", "COLUMNS"), ("*",)],
+)
+def test_what_can_be_read_is_not_strange_and_some_cannot_be_written(path: tuple[str, ...]) -> None:
+    assert strange(path) is None
+    assert bool(strange(path, written=True)) is (path[-1] != "people_2024")
+
+
+@pytest.mark.parametrize(
+    ("path", "table"),
+    [
+        (("d", "INFORMATION_SCHEMA", "TABLES"), TableId("p", "d", "INFORMATION_SCHEMA.TABLES")),
+        (
+            ("q", "d", "information_schema", "tables"),
+            TableId("q", "d", "INFORMATION_SCHEMA.TABLES"),
+        ),
+        (("INFORMATION_SCHEMA", "SCHEMATA"), TableId("p", "INFORMATION_SCHEMA", "SCHEMATA")),
+        (("q", "INFORMATION_SCHEMA", "SCHEMATA"), TableId("q", "INFORMATION_SCHEMA", "SCHEMATA")),
+        (("events_*",), TableId("p", "dd", "events_*")),
+        (("d", "*"), TableId("p", "d", "*")),
+    ],
+)
+def test_views_of_metadata_and_wildcards_are_resolved(
+    path: tuple[str, ...], table: TableId
+) -> None:
+    assert resolve(path, "p", "dd") == table
 
 
 @given(st.lists(st.text(max_size=8), min_size=1, max_size=4))
@@ -77,4 +113,4 @@ def test_any_path_is_a_table_or_a_clear_error(path: list[str]) -> None:
         return
     for part in (found.project, found.dataset, found.table):
         assert part
-        assert not set(part) & set("/\\`?#%*$@\n\x00")
+        assert not set(part.removesuffix("*")) & set("/\\`?#%*$@\n\x00")

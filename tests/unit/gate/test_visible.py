@@ -15,6 +15,8 @@ from keystile.upstream.values import ListedTable
 
 READER = Principal("https://issuer.example", "s", "reader", "run-1", groups=("all",))
 POLICY = """
+labels:
+  - {label: pii, columns: [birthday]}
 rules:
   - name: read
     agents: {groups: [all]}
@@ -41,7 +43,11 @@ class FakeBigQuery:
 
     async def table(self, id: TableId) -> Table:  # noqa: A002 - the word of the port
         self.asked.append(id.table)
-        return Table(id, TableKind.TABLE, (Field("a", "STRING"),), "1")
+        fields = (Field("a", "STRING"), Field("birthday", "DATE"), Field("day", "DATE"))
+        return Table(id, TableKind.TABLE, fields, "1")
+
+    async def every_dataset(self, project: str) -> tuple[str, ...]:
+        return ("_hidden", "d", "payroll") if project == "p" else ()
 
 
 @pytest.fixture
@@ -82,3 +88,43 @@ async def test_a_wildcard_over_a_view_is_refused_before_anything_is_fetched(
     with pytest.raises(RefusedError, match="no plain table"):
         await objects.tables_like(TableId("p", "d", "events_*"))
     assert bigquery.asked == []
+
+
+SHOWN = ("events_1", "events_2", "events_3", "orders")
+
+
+async def test_metadata_tells_of_what_the_principal_may_see(objects: VisibleObjects) -> None:
+    table = await objects.table(TableId("p", "d", "INFORMATION_SCHEMA.COLUMNS"))
+    assert table.kind is TableKind.METADATA
+    assert table.rows_about == SHOWN
+    table = await objects.table(TableId("p", "INFORMATION_SCHEMA", "SCHEMATA"))
+    assert table.rows_about == ("d",)
+
+
+async def test_metadata_of_a_hidden_dataset_looks_absent(
+    objects: VisibleObjects, bigquery: FakeBigQuery
+) -> None:
+    said = []
+    for dataset in ("hidden", "absent"):
+        with pytest.raises(NotFoundError) as error:
+            await objects.table(TableId("p", dataset, "INFORMATION_SCHEMA.TABLES"))
+        said.append(str(error.value).replace(dataset, "NAME"))
+    assert said[0] == said[1]
+    assert bigquery.asked == []
+
+
+async def test_partitions_are_not_told_where_protected_values_name_them(
+    objects: VisibleObjects, bigquery: FakeBigQuery
+) -> None:
+    days = [
+        ListedTable(TableId("p", "d", name), TableKind.TABLE, 1, column)
+        for name, column in (("events_born", "BIRTHDAY"), ("events_day", "day"))
+    ]
+    bigquery.listed += days
+    table = await objects.table(TableId("p", "d", "INFORMATION_SCHEMA.PARTITIONS"))
+    assert table.rows_about == ("events_1", "events_2", "events_3", "events_day", "orders")
+
+
+async def test_routines_are_not_told_yet(objects: VisibleObjects) -> None:
+    with pytest.raises(RefusedError, match="not served yet"):
+        await objects.table(TableId("p", "d", "INFORMATION_SCHEMA.ROUTINES"))

@@ -132,16 +132,25 @@ async def test_every_table_of_a_dataset_is_listed_page_by_page(
     stub: Any, bigquery: BigQuery
 ) -> None:
     view = {"tableReference": REFERENCE | {"tableId": "v"}, "type": "VIEW", "creationTime": "7"}
+    day = {"tableReference": REFERENCE, "timePartitioning": {"type": "DAY", "field": "day"}}
+    number = {"tableReference": REFERENCE, "rangePartitioning": {"field": "n"}}
     stub.routes[LIST_PATH] = [
         {"tables": [{"tableReference": REFERENCE, "type": "TABLE"}], "nextPageToken": "more"},
-        {"tables": [view]},
+        {"tables": [view, day, number]},
     ]
     found = await bigquery.every_table("acme-shop", "shop")
-    assert [(one.id.table, one.kind, one.created) for one in found] == [
+    assert [(one.id.table, one.kind, one.created) for one in found[:2]] == [
         ("customers", TableKind.TABLE, 0),
         ("v", TableKind.VIEW, 7),
     ]
+    assert [one.partitioned_by for one in found] == ["", "", "day", "n"]
     assert [request.query.get("pageToken") for request in stub.requests] == [None, "more"]
+
+
+async def test_every_dataset_of_a_project_is_listed(stub: Any, bigquery: BigQuery) -> None:
+    names = [{"datasetReference": {"datasetId": name}} for name in ("shop", "payroll")]
+    stub.routes["GET /bigquery/v2/projects/acme-shop/datasets"] = {"datasets": names}
+    assert await bigquery.every_dataset("acme-shop") == ("shop", "payroll")
 
 
 async def test_a_listing_without_an_end_is_refused(
@@ -149,7 +158,7 @@ async def test_a_listing_without_an_end_is_refused(
 ) -> None:
     monkeypatch.setattr(module, "_PAGES_LISTED", 2)
     stub.routes[LIST_PATH] = {"nextPageToken": "again"}
-    with pytest.raises(RefusedError, match="too many tables to list"):
+    with pytest.raises(RefusedError, match="too much in `shop` to list"):
         await bigquery.every_table("acme-shop", "shop")
     assert len(stub.requests) == 2
 
