@@ -6,6 +6,7 @@ import msgspec
 
 from keystile.analysis.resolve import Scan
 from keystile.analysis.scope import Scope
+from keystile.analysis.script_parts import Part
 from keystile.analysis.statement import Statement
 from keystile.model.facts import QueryFacts
 from keystile.model.schema import ColumnRef, Field, Table, TableId
@@ -31,6 +32,10 @@ class Analysed(msgspec.Struct, frozen=True):
     columns of all views that were replaced. `made` are tables that take the place of one there may
     be, `copied` those whose rows are copied as they are. `resolved` tells whether the engine
     resolved the text; else it names things only.
+
+    Of a script, `sql` is the text as it came, `parts` are its texts, `skeleton` is the rest of it,
+    and `scope` has every table that a part names. `schema` is given for a script that BigQuery
+    takes for a SELECT: temporary functions and a query.
     """
 
     statement: Statement
@@ -43,6 +48,8 @@ class Analysed(msgspec.Struct, frozen=True):
     made: tuple[Table, ...] = ()
     copied: tuple[TableId, ...] = ()
     resolved: bool = True
+    parts: tuple[AnalysedPart, ...] = ()
+    skeleton: tuple[str, ...] = ()
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -52,3 +59,10 @@ class Analysed(msgspec.Struct, frozen=True):
         """
         known = {spelled.table.id: spelled.table for spelled in self.scope.tables}
         return (*known.values(), *(table for table in self.made if table.id not in known))
+
+
+class AnalysedPart(msgspec.Struct, frozen=True):
+    """A part of a script, and what it does. The texts of `analysed` are those of the part."""
+
+    part: Part
+    analysed: Analysed

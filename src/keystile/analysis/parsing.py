@@ -18,7 +18,8 @@ from keystile.model.errors import InvalidQueryError, RefusedError
 class Parsed(NamedTuple):
     """A parse tree; `sql` is what it was made from and `script` whether it is several statements.
 
-    `paths` are the tables it names as spelled, names of common table expressions left out.
+    `paths` are the tables that it names as spelled, names of common table expressions left out;
+    nothing for a script, whose statements are parsed one by one.
     """
 
     sql: str
@@ -34,6 +35,8 @@ def parse(engine: Engine, sql: str) -> Parsed:
     change which tables are named.
     """
     first = _parse(engine, sql)
+    if first.script:
+        return first
     canonical = splice(sql, _splits(first.tree))
     if canonical == sql:
         return first
@@ -54,22 +57,21 @@ def identifiers(path: Any) -> Path:
 
 
 def _parse(engine: Engine, sql: str) -> Parsed:
-    script = False
     try:
         tree = statement_tree(engine, sql)
     except InvalidQueryError:
-        script = True
         request = service.ParseRequest(
             sql_statement=sql, options=language_options(engine), allow_script=True
         )
         with in_bigquery_words():
             tree = engine.call("Parse", request, service.ParseResponse).parsed_script
-    return Parsed(sql, tree, script, _paths(engine, sql, script=script))
+        return Parsed(sql, tree, script=True, paths=())
+    return Parsed(sql, tree, script=False, paths=_paths(engine, sql))
 
 
-def _paths(engine: Engine, sql: str, *, script: bool) -> tuple[Path, ...]:
+def _paths(engine: Engine, sql: str) -> tuple[Path, ...]:
     request = service.ExtractTableNamesFromStatementRequest(
-        sql_statement=sql, options=language_options(engine), allow_script=script
+        sql_statement=sql, options=language_options(engine)
     )
     with in_bigquery_words():
         answer = engine.call(
@@ -92,8 +94,18 @@ def _check_same_tables(spelled: tuple[Path, ...], canonical: tuple[Path, ...]) -
 
 
 _TABLE_FIELDS = frozenset(
-    {"like_table_name", "name", "path", "path_expr", "table_name", "table_path", "target_path"}
+    {
+        "function",
+        "like_table_name",
+        "name",
+        "path",
+        "path_expr",
+        "table_name",
+        "table_path",
+        "target_path",
+    }
 )
+"""The fields that hold the path of a table or a routine."""
 
 
 def _splits(tree: Any) -> list[Edit]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from keystile.analysis.outline import Outline, OutlineRequest, outline
 from keystile.analysis.resolve import Resolved, ResolveRequest, resolve
+from keystile.analysis.script_columns import MadeColumns, made_columns
+from keystile.analysis.script_parts import Script
+from keystile.analysis.script_split import split
 from keystile.analysis.views import (
     ExpandedText,
     ExpandRequest,
@@ -25,3 +28,9 @@ VIEW_TEXT = Task(view_text, ViewRequest, ViewText)
 
 EXPAND = Task(expand, ExpandRequest, ExpandedText)
 """Put the texts of views in the place of their names."""
+
+SPLIT = Task(split, OutlineRequest, Script)
+"""Take a script apart."""
+
+MADE_COLUMNS = Task(made_columns, ResolveRequest, MadeColumns)
+"""Find the columns that CREATE TABLE gives a table."""

@@ -1,0 +1,311 @@
+"""Takes a script apart: every text in it that computes something, and what its names mean there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
+
+from keystile.analysis import names
+from keystile.analysis.kinds import KINDS
+from keystile.analysis.outline import OutlineRequest
+from keystile.analysis.parsing import identifiers, statement_tree
+from keystile.analysis.script_constant import constant_text
+from keystile.analysis.script_parts import Role, Script, Using, Variable
+from keystile.analysis.script_state import BEFORE, CHANGED, makers, united
+from keystile.analysis.script_texts import Texts, skeleton
+from keystile.analysis.temporary import is_certain, is_temporary, temporary, temporary_name
+from keystile.analysis.tree import children, kind
+from keystile.analysis.words import in_bigquery_words
+from keystile.googlesql.engine import Engine
+from keystile.googlesql.protos import has, inherited, language_options, unwrapped
+from keystile.model.errors import InvalidQueryError, KeystileError
+from keystile.model.facts import Action
+from keystile.model.schema import TableId
+
+
+def split(engine: Engine, request: OutlineRequest) -> Script:
+    """Take a script apart.
+
+    Raises `InvalidQueryError` where it does not parse or sets a variable that it does not declare,
+    and `RefusedError` where it has too many parts.
+    """
+    return _Split(engine, request, script_tree(engine, request.sql)).script()
+
+
+def script_tree(engine: Engine, sql: str) -> Any:
+    """Parse a text as a script, which one statement is too. Raises `InvalidQueryError`."""
+    request = service.ParseRequest(
+        sql_statement=sql, options=language_options(engine), allow_script=True
+    )
+    with in_bigquery_words():
+        return engine.call("Parse", request, service.ParseResponse).parsed_script
+
+
+class _Split(Texts):
+    """One pass over a script."""
+
+    def __init__(self, engine: Engine, request: OutlineRequest, tree: Any) -> None:
+        super().__init__(request.sql)
+        self._engine = engine
+        self._request = request
+        self._tree = tree
+        self._variables: list[Variable] = []
+        self._declared: dict[tuple[int, str], int] = {}
+        self._actions = {Action.SCRIPT}
+
+    def script(self) -> Script:
+        self._statements(self._tree.statement_list_node)
+        statements = self._tree.statement_list_node.statement_list
+        kinds = [kind(unwrapped(statement)) for statement in statements]
+        parts = self.parts()
+        return Script(
+            parts=parts,
+            variables=tuple(self._variables),
+            actions=tuple(action for action in Action if action in self._actions),
+            opaque=tuple(self.opaque),
+            skeleton=skeleton(self._tree, parts),
+            plain=kinds[-1:] == ["ASTQueryStatement"]
+            and set(kinds[:-1]) == {"ASTCreateFunctionStatement"},
+        )
+
+    # What the statements of scripts do
+
+    def _statements(self, holder: Any) -> None:
+        for statement in holder.statement_list:
+            node = unwrapped(statement)
+            method = self._methods.get(kind(node), _Split._plain)
+            method(self, node)
+
+    def _plain(self, node: Any) -> None:
+        self._apply(node, self.part(Role.STATEMENT, node))
+
+    def _block(self, node: Any) -> None:
+        around = dict(self.visible)
+        with self.flow.labelled(_label(node)):
+            with self.flow.trying() as seen:
+                self._statements(node.statement_list_node)
+            self.visible = dict(around)
+            if has(node, "handler_list"):
+                end = self.flow.now()
+                self.flow.handle(seen)
+                for handler in node.handler_list.exception_handler_list:
+                    self._statements(handler.statement_list)
+                self.flow.resume(united(end, self.flow.now()))
+        self.visible = around
+
+    def _if(self, node: Any) -> None:
+        branches = [(node.condition, node.then_list)]
+        if has(node, "elseif_clauses"):
+            clauses = node.elseif_clauses.elseif_clauses
+            branches += [(clause.condition, clause.body) for clause in clauses]
+        self._branches(branches, node)
+
+    def _case(self, node: Any) -> None:
+        if has(node, "expression"):
+            self.part(Role.CONDITION, unwrapped(node.expression))
+        clauses = node.when_then_clauses.when_then_clauses
+        self._branches([(clause.condition, clause.body) for clause in clauses], node)
+
+    def _branches(self, branches: list[tuple[Any, Any]], node: Any) -> None:
+        for condition, _ in branches:
+            self.part(Role.CONDITION, unwrapped(condition))
+        ways = self.flow.ways()
+        for _, body in branches:
+            with ways.way():
+                self._statements(body)
+        with ways.way():
+            if has(node, "else_list"):
+                self._statements(node.else_list)
+        ways.meet()
+
+    def _while(self, node: Any) -> None:
+        ends = has(node, "condition")
+        for _ in self.flow.rounds(_label(node), skippable=ends, ends=ends):
+            if ends:
+                self.part(Role.CONDITION, unwrapped(node.condition))
+            self._statements(inherited(node, "body"))
+
+    def _repeat(self, node: Any) -> None:
+        until = unwrapped(node.until_clause.condition)
+        for _ in self.flow.rounds(_label(node), skippable=False):
+            self._statements(inherited(node, "body"))
+            self.part(Role.CONDITION, until)
+        self.part(Role.CONDITION, until)  # CONTINUE comes here too
+
+    def _for(self, node: Any) -> None:
+        rows = self.part(Role.ROWS, node.query)
+        around = dict(self.visible)
+        self._gives(rows, [self._declare(node.variable, rows, row=True)])
+        for _ in self.flow.rounds(_label(node), skippable=True):
+            self._statements(inherited(node, "body"))
+        self.visible = around
+
+    def _break(self, node: Any) -> None:
+        self.flow.leave(_label(node), again=False)
+
+    def _continue(self, node: Any) -> None:
+        self.flow.leave(_label(node), again=True)
+
+    def _raise(self, node: Any) -> None:
+        if has(node, "message"):
+            self.part(Role.VALUE, unwrapped(node.message))
+        self.flow.stop()
+
+    def _return(self, _: Any) -> None:
+        self.flow.stop()
+
+    def _transaction(self, node: Any) -> None:
+        self._actions.add(Action.SESSION)
+        if kind(node) == "ASTBeginStatement":
+            self.flow.begin_transaction()
+        elif kind(node) == "ASTRollbackStatement":
+            self.flow.roll_back()
+        for _, child in children(node):
+            self.note("transaction mode", child)
+
+    def _declaration(self, node: Any) -> None:
+        part = -1
+        if has(node, "default_value"):
+            part = self.part(Role.VALUE, unwrapped(node.default_value))
+        default = part
+        if has(node, "type"):
+            part = self.part(Role.TYPE, unwrapped(node.type))
+        found = [self._declare(name, part) for name in node.variable_list.identifier_list]
+        if default >= 0:
+            self._gives(default, found)
+
+    def _assignment(self, node: Any) -> None:
+        value = self.part(Role.VALUE, unwrapped(node.expression))
+        self._gives(value, [self._variable(node.variable)])
+
+    def _assignments(self, node: Any) -> None:
+        value = self.part(Role.VALUE, unwrapped(node.struct_expression))
+        self._gives(value, map(self._variable, node.variables.identifier_list))
+
+    def _setting(self, node: Any) -> None:
+        self._actions.add(Action.SESSION)
+        path = ".".join(identifiers(node.system_variable.path))
+        self.note(f"setting the system variable `@@{path}`", node)
+
+    def _parameter(self, node: Any) -> None:
+        self.note("setting a query parameter", node)
+
+    def _execute(self, node: Any) -> None:
+        text = constant_text(unwrapped(node.sql))
+        if text is None:
+            self._actions.update((Action.READ, Action.WRITE))
+            self.note("EXECUTE IMMEDIATE of a text that is no constant", unwrapped(node.sql))
+            return
+        using = []
+        if has(node, "using_clause"):
+            for argument in node.using_clause.arguments:
+                value = self.part(Role.VALUE, unwrapped(argument.expression))
+                alias = argument.alias.identifier.id_string if has(argument, "alias") else ""
+                using.append(Using(alias, value))
+        inner = self._parsed(text, unwrapped(node.sql))
+        number = self.part(Role.DYNAMIC, unwrapped(node.sql), text, inner)
+        self.change(number, using=tuple(using))
+        if has(node, "into_clause"):
+            into = node.into_clause.identifiers.identifier_list
+            self._gives(number, map(self._variable, into))
+        self._apply(inner, number)
+
+    def _parsed(self, text: str, node: Any) -> Any:
+        try:
+            return statement_tree(self._engine, text)
+        except InvalidQueryError as error:
+            place = "{}:{}".format(*self.place(node))
+            words = f"Invalid EXECUTE IMMEDIATE sql string at [{place}]: {error.message}"
+            raise InvalidQueryError(words, hint=error.hint) from error
+
+    # What becomes of names
+
+    def _declare(self, name: Any, part: int, *, row: bool = False) -> int:
+        key = (part, name.id_string.lower())
+        if key not in self._declared:
+            self._declared[key] = len(self._variables)
+            self._variables.append(Variable(name.id_string, part, row))
+        self.visible[key[1]] = self._declared[key]
+        return self._declared[key]
+
+    def _variable(self, name: Any) -> int:
+        number = self.visible.get(name.id_string.lower())
+        if number is None:
+            place = "{}:{}".format(*self.place(name))
+            raise InvalidQueryError(f"Undeclared variable: {name.id_string} at [{place}]")
+        return number
+
+    def _gives(self, part: int, variables: Iterable[int]) -> None:
+        self.change(part, sets=tuple(variables))
+
+    def _apply(self, node: Any, number: int) -> None:
+        """Note what a statement makes of tables."""
+        known = KINDS.get(kind(node))
+        if known is None or Action.SCHEMA_CHANGE not in known.actions:
+            return
+        for field in known.targets:
+            path = unwrapped(inherited(node, field)) if has(node, field) else None
+            if path is None or kind(path) != "ASTPathExpression":
+                continue
+            if kind(node) == "ASTCreateTableStatement":
+                self._create(node, names.split(identifiers(path)), number)
+            else:
+                for table in self._targets(names.split(identifiers(path))):
+                    dropped = kind(node) == "ASTDropStatement" and is_temporary(table)
+                    self.flow.make(table, BEFORE if dropped else CHANGED)
+
+    def _create(self, node: Any, path: names.Path, number: int) -> None:
+        table: TableId | None = temporary(path[-1]) if inherited(node, "scope") else None
+        table = table or self._resolved(path)
+        if table is None:
+            return
+        odd = ("like_table_name", "clone_data_source", "copy_data_source")
+        known = not any(has(node, field) for field in odd)
+        missing = bool(inherited(node, "is_if_not_exists"))
+        self.change(number, makes=table if known else None, only_if_missing=missing)
+        self.flow.make(table, number if known else CHANGED, only_if_missing=missing and known)
+
+    def _targets(self, path: names.Path) -> list[TableId]:
+        """Give what a path of a DROP or an ALTER may mean here."""
+        found = []
+        by = makers(self.flow.here, temporary(temporary_name(path)))
+        if temporary_name(path) and by != {BEFORE}:
+            found.append(temporary(temporary_name(path)))
+        if not is_certain(path) and BEFORE in by and (table := self._resolved(path)):
+            found.append(table)
+        return found
+
+    def _resolved(self, path: names.Path) -> TableId | None:
+        try:
+            return names.resolve(path, self._request.project, self._request.dataset)
+        except KeystileError:
+            return None  # the statement itself is refused for it
+
+    _methods: ClassVar[dict[str, Callable[[_Split, Any], None]]] = {
+        "ASTBeginEndBlock": _block,
+        "ASTIfStatement": _if,
+        "ASTCaseStatement": _case,
+        "ASTWhileStatement": _while,
+        "ASTRepeatStatement": _repeat,
+        "ASTForInStatement": _for,
+        "ASTBreakStatement": _break,
+        "ASTContinueStatement": _continue,
+        "ASTRaiseStatement": _raise,
+        "ASTReturnStatement": _return,
+        "ASTBeginStatement": _transaction,
+        "ASTCommitStatement": _transaction,
+        "ASTRollbackStatement": _transaction,
+        "ASTVariableDeclaration": _declaration,
+        "ASTSingleAssignment": _assignment,
+        "ASTAssignmentFromStruct": _assignments,
+        "ASTSystemVariableAssignment": _setting,
+        "ASTParameterAssignment": _parameter,
+        "ASTExecuteImmediateStatement": _execute,
+    }
+
+
+def _label(node: Any) -> str:
+    """Give the label of a loop or a block, or the one that BREAK and CONTINUE name."""
+    return inherited(node, "label").name.id_string if has(node, "label") else ""

@@ -1,0 +1,103 @@
+"""Puts masked texts into their script, and checks that the script is still the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from keystile.analysis.analysed import Analysed
+from keystile.analysis.outline import OutlineRequest
+from keystile.analysis.script_parts import Part, Role
+from keystile.analysis.script_split import split
+from keystile.analysis.text import Edit, splice
+from keystile.googlesql.engine import Engine
+from keystile.googlesql.task import Task
+from keystile.masking.literals import text
+from keystile.masking.task import MaskRequest, mask_query
+from keystile.model.errors import InvalidQueryError, RefusedError
+
+_TOGETHER = 16
+"""How many texts one task masks and proves: within the deadline, with some 20 ms each."""
+
+
+class MaskTexts(msgspec.Struct, frozen=True):
+    """Texts of one script to mask."""
+
+    requests: tuple[MaskRequest, ...]
+
+
+class MaskedTexts(msgspec.Struct, frozen=True):
+    """The rewritten and proved texts, in the order of the requests."""
+
+    texts: tuple[str, ...]
+
+
+class CheckRequest(msgspec.Struct, frozen=True):
+    """A rewritten script, and what must be found in it: its texts and all that is around them."""
+
+    sql: str
+    project: str
+    dataset: str
+    skeleton: tuple[str, ...]
+    texts: tuple[str, ...]
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """The rewritten script holds what was proved and nothing else."""
+
+
+def mask_texts(engine: Engine, request: MaskTexts) -> MaskedTexts:
+    """Mask and prove each text. Raises `RefusedError` where one cannot be."""
+    return MaskedTexts(tuple(mask_query(engine, one).sql for one in request.requests))
+
+
+def check(engine: Engine, request: CheckRequest) -> Checked:
+    """Take the rewritten script apart again and compare. Raises `RefusedError`."""
+    try:
+        script = split(engine, OutlineRequest(request.sql, request.project, request.dataset))
+    except InvalidQueryError as error:
+        raise _other() from error
+    found = tuple(part.sql for part in script.parts)
+    if script.opaque or found != request.texts or script.skeleton != request.skeleton:
+        raise _other()
+    return Checked()
+
+
+MASK_TEXTS = Task(mask_texts, MaskTexts, MaskedTexts)
+"""Put masks into several texts and prove each."""
+
+CHECK = Task(check, CheckRequest, Checked)
+"""Check that a rewritten script is made of the texts that were proved."""
+
+
+def together(requests: tuple[MaskRequest, ...]) -> Iterator[MaskTexts]:
+    """Give the requests, some at a time."""
+    for start in range(0, len(requests), _TOGETHER):
+        yield MaskTexts(requests[start : start + _TOGETHER])
+
+
+def with_texts(analysed: Analysed, masked: Mapping[int, str]) -> tuple[str, CheckRequest]:
+    """Put masked texts, by the numbers of their parts, into a script; give it with its check."""
+    parts = [part.part for part in analysed.parts]
+    sql = splice(analysed.sql, _edits(parts, masked))
+    texts = tuple(masked.get(number, part.sql) for number, part in enumerate(parts))
+    statement = analysed.statement
+    return sql, CheckRequest(sql, statement.project, statement.dataset, analysed.skeleton, texts)
+
+
+def _edits(parts: Iterable[Part], masked: Mapping[int, str]) -> Iterator[Edit]:
+    for number, part in enumerate(parts):
+        if number not in masked:
+            continue
+        if part.role is Role.DYNAMIC:
+            yield Edit(part.start, part.end, text(masked[number]))
+        else:
+            yield Edit(part.start, part.end, part.own(masked[number]))
+
+
+def _other() -> RefusedError:
+    return RefusedError(
+        "the masked form of this script could not be proved to be the same script",
+        hint="write it in a simpler way",
+    )
