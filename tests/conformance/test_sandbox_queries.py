@@ -278,7 +278,6 @@ _ERRORS: list[tuple[str, type[GoogleAPICallError], str]] = [
     ("SELECT * FROM shop.__TABLES__", BadRequest, "not supported by the sandbox"),
     ("SELECT @missing", BadRequest, "'missing' not found"),
     ("SELECT * FROM `shop.nope_*`", NotFound, "acme-shop:shop.nope_. does not match any table"),
-    ("SELECT * FROM shop.INFORMATION_SCHEMA.TABLES", BadRequest, "not supported by the sandbox"),
 ]
 
 

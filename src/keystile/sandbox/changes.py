@@ -17,7 +17,8 @@ from keystile.sandbox.data import Stored
 from keystile.sandbox.effects import Effects
 from keystile.sandbox.modifying import COMPOSE, DELETE, INSERT, UPDATE, Modification, Step
 from keystile.sandbox.partitions import partition_cells
-from keystile.sandbox.queries import Catalog, Plan
+from keystile.sandbox.plans import Plan
+from keystile.sandbox.queries import Catalog
 from keystile.sandbox.sizes import value_bytes
 from keystile.wire.responses import etag
 

@@ -8,20 +8,23 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
-from keystile.model.errors import DuplicateError, InvalidQueryError, NotFoundError
+from keystile.model.errors import DuplicateError, InvalidQueryError
 from keystile.model.schema import Field, TableId, TableKind
 from keystile.sandbox.alterations import altered, table_details
-from keystile.sandbox.binding import dataset_id, table_id
+from keystile.sandbox.binding import dataset_id
 from keystile.sandbox.changes import with_rows
 from keystile.sandbox.data import Stored, partition_columns
 from keystile.sandbox.defining import DEFINE, IF_NOT_EXISTS, OR_REPLACE, Definition
 from keystile.sandbox.dialect import Given, Spelled, Statement
+from keystile.sandbox.drops import drop, drop_materialized, drop_routine
 from keystile.sandbox.effects import Effects
-from keystile.sandbox.errors import InUseError, unsupported
+from keystile.sandbox.errors import unsupported
 from keystile.sandbox.partitions import partition_cells, partitioning
-from keystile.sandbox.queries import Catalog, Plan
+from keystile.sandbox.plans import Plan
+from keystile.sandbox.queries import Catalog
 from keystile.sandbox.routines import AGGREGATE, SCALAR, SQL, TABLE, Routine
 from keystile.sandbox.store import Dataset
+from keystile.sandbox.targets import existing, other_kind, target
 from keystile.wire.responses import etag
 
 _LANGUAGES = {"JS": "JAVASCRIPT"}
@@ -56,31 +59,8 @@ async def _statement(catalog: Catalog, plan: Plan) -> Statement:
     )
 
 
-def _target(plan: Plan, definition: Definition) -> TableId:
-    """Name what is created. Raises `InvalidQueryError` for a temporary thing outside a script."""
-    question = plan.question
-    if not definition.temporary:
-        return table_id(definition.path, question)
-    if not question.scope.dataset:
-        if definition.kind == "CreateFunction":
-            raise InvalidQueryError(
-                "CREATE TEMPORARY FUNCTION statements must be followed by an actual query."
-            )
-        raise InvalidQueryError("Use of CREATE TEMPORARY TABLE requires a script or session")
-    return TableId(question.project, question.scope.dataset, definition.path[-1])
-
-
-def _existing(catalog: Catalog, plan: Plan, definition: Definition) -> TableId:
-    """Name what is altered or dropped: a temporary table hides one of the default dataset."""
-    question = plan.question
-    temporary = TableId(question.project, question.scope.dataset, definition.path[-1])
-    if len(definition.path) == 1 and catalog.store.has_table(temporary):
-        return temporary
-    return table_id(definition.path, question)
-
-
 async def _create_table(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
-    id_ = _target(plan, definition)
+    id_ = target(plan, definition)
     made = _operation(catalog, id_, definition)
     if made == "SKIP":
         return Effects(operation=made, table=id_)
@@ -142,19 +122,12 @@ def _operation(catalog: Catalog, id_: TableId, definition: Definition) -> str:
         raise DuplicateError(f"Already Exists: Table {id_.project}:{id_.dataset}.{id_.table}")
     is_view = definition.kind in ("CreateView", "CreateMaterializedView")
     if (store.table(id_).kind in _VIEWS) is not is_view:
-        raise _other_kind(id_, store.table(id_).kind)
+        raise other_kind(id_, store.table(id_).kind)
     return "REPLACE"
 
 
-def _other_kind(id_: TableId, kind: TableKind) -> InvalidQueryError:
-    return InvalidQueryError(
-        f"{id_.project}:{id_.dataset}.{id_.table} is not allowed for this operation because it is "
-        f"currently a {kind.value}."
-    )
-
-
 async def _create_view(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
-    id_ = _target(plan, definition)
+    id_ = target(plan, definition)
     made = _operation(catalog, id_, definition)
     if made == "SKIP":
         return Effects(operation=made, table=id_)
@@ -181,7 +154,7 @@ async def _create_view(catalog: Catalog, plan: Plan, definition: Definition) -> 
 
 
 async def _create_routine(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
-    id_ = _target(plan, definition)
+    id_ = target(plan, definition)
     store = catalog.store
     known = store.routine(id_)
     if not definition.temporary:
@@ -225,43 +198,6 @@ def _routine_details(definition: Definition) -> dict[str, object]:
     return details
 
 
-async def _drop(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
-    if definition.object_type == "SCHEMA":
-        return _drop_schema(catalog, plan, definition)
-    wanted = {"TABLE": TableKind.TABLE, "VIEW": TableKind.VIEW}.get(definition.object_type)
-    if wanted is None:
-        raise unsupported(f"statements of type {plan.statement}")
-    return _dropped_table(catalog, plan, definition, wanted)
-
-
-async def _drop_materialized(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
-    return _dropped_table(catalog, plan, definition, TableKind.MATERIALIZED_VIEW)
-
-
-def _dropped_table(
-    catalog: Catalog, plan: Plan, definition: Definition, wanted: TableKind
-) -> Effects:
-    id_ = _existing(catalog, plan, definition)
-    if definition.lenient and not catalog.store.has_table(id_):
-        return Effects(operation="SKIP", table=id_)
-    if catalog.store.table(id_).kind is not wanted:
-        raise _other_kind(id_, catalog.store.table(id_).kind)
-    catalog.store.drop_table(id_)
-    return Effects(operation="DROP", table=id_)
-
-
-async def _drop_routine(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
-    id_ = _target(plan, definition)
-    known = catalog.store.routine(id_)
-    is_table = definition.kind == "DropTableFunction"
-    if known is None or (known.kind == TABLE) is not is_table:
-        if definition.lenient:
-            return Effects(operation="SKIP", routine=id_)
-        raise NotFoundError(f"Not found: Routine {id_.project}:{id_.dataset}.{id_.table}")
-    catalog.store.drop_routine(id_)
-    return Effects(operation="DROP", routine=id_)
-
-
 async def _create_schema(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
     id_ = dataset_id(definition.path, plan.question)
     if id_ in catalog.store.datasets:
@@ -275,24 +211,14 @@ async def _create_schema(catalog: Catalog, plan: Plan, definition: Definition) -
     return Effects(operation="CREATE", dataset=id_)
 
 
-def _drop_schema(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
-    id_, store = dataset_id(definition.path, plan.question), catalog.store
-    if definition.lenient and id_ not in store.datasets:
-        return Effects(operation="SKIP", dataset=id_)
-    if (store.tables_in(id_) or store.routines_in(id_)) and not definition.cascade:
-        raise InUseError(f"Dataset {id_[0]}:{id_[1]} is still in use")
-    store.drop_dataset(id_)
-    return Effects(operation="DROP", dataset=id_)
-
-
 async def _alter(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
-    id_ = _existing(catalog, plan, definition)
+    id_ = existing(catalog, plan, definition)
     if definition.lenient and not catalog.store.has_table(id_):
         return Effects(operation="SKIP", table=id_)
     stored = catalog.store.table(id_)
     is_view = definition.kind == "AlterView"
     if (stored.kind is TableKind.VIEW) is not is_view:
-        raise _other_kind(id_, stored.kind)
+        raise other_kind(id_, stored.kind)
     content = b"" if is_view else await catalog.content(stored)
     after = stored
     for alteration in definition.alterations:
@@ -309,7 +235,7 @@ async def _alter(catalog: Catalog, plan: Plan, definition: Definition) -> Effect
 
 
 async def _set_options(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
-    id_ = _existing(catalog, plan, definition)
+    id_ = existing(catalog, plan, definition)
     stored = catalog.store.table(id_)
     after = msgspec.structs.replace(
         stored,
@@ -329,10 +255,10 @@ _RUN: dict[str, Callable[[Catalog, Plan, Definition], Awaitable[Effects]]] = {
     "CreateFunction": _create_routine,
     "CreateTableFunction": _create_routine,
     "CreateSchema": _create_schema,
-    "Drop": _drop,
-    "DropMaterializedView": _drop_materialized,
-    "DropFunction": _drop_routine,
-    "DropTableFunction": _drop_routine,
+    "Drop": drop,
+    "DropMaterializedView": drop_materialized,
+    "DropFunction": drop_routine,
+    "DropTableFunction": drop_routine,
     "AlterTable": _alter,
     "AlterView": _alter,
     "AlterTableSetOptions": _set_options,

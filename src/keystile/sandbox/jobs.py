@@ -16,7 +16,8 @@ from keystile.model.schema import TableId
 from keystile.sandbox.binding import Question
 from keystile.sandbox.effects import Effects
 from keystile.sandbox.errors import CostLimitError, unsupported
-from keystile.sandbox.queries import Answer, Catalog, Plan
+from keystile.sandbox.plans import Answer, Plan
+from keystile.sandbox.queries import Catalog
 from keystile.sandbox.running import run
 from keystile.sandbox.store import LOCATION
 from keystile.wire.requests import QueryRequest

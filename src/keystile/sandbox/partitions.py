@@ -8,8 +8,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
+
 from keystile.model.errors import InvalidQueryError
+from keystile.model.schema import Field
+from keystile.sandbox.cells import scalar_text
 from keystile.sandbox.data import Stored
+from keystile.sandbox.sizes import value_bytes
 
 _DAY_SECONDS = 86_400
 
@@ -27,6 +32,11 @@ def partition_cells(stored: Stored, rows: Sequence[list[Any]]) -> None:
             row[at].timestamp_value.seconds = _start(stored)
         if len(stored.hidden) > 1:
             row[at + 1].date_value = row[at].timestamp_value.seconds // _DAY_SECONDS
+
+
+def time_text(seconds: float) -> str:
+    """Give a moment as the text that a data file has for it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def _start(stored: Stored) -> int:
@@ -85,3 +95,50 @@ def partitioning(clause: str, options: Mapping[str, object]) -> dict[str, object
     if days := options.get("partition_expiration_days"):
         made["expirationMs"] = str(int(float(str(days)) * _DAY_SECONDS * 1000))
     return {"timePartitioning": made}
+
+
+def partition_ids(stored: Stored, content: bytes) -> list[tuple[str | None, tuple[int, int]]]:
+    """Give each partition's id with its rows and logical bytes; None where there is just one."""
+    columns = stored.fields + stored.hidden
+    rows = service.TableContent.FromString(content).table_data.row
+    found: dict[str | None, tuple[int, int]] = {}
+    for row in rows:
+        size = sum(
+            value_bytes(cell, field.sql_type)
+            for cell, field in zip(row.cell[: len(stored.fields)], stored.fields, strict=True)
+        )
+        id_ = _partition_id(stored, columns, row.cell)
+        count, total = found.get(id_, (0, 0))
+        found[id_] = count + 1, total + size
+    if not found and not stored.details.keys() & {"timePartitioning", "rangePartitioning"}:
+        found[None] = 0, 0
+    return sorted(found.items(), key=lambda item: item[0] or "")
+
+
+def _partition_id(stored: Stored, columns: Sequence[Field], cells_: Any) -> str | None:
+    by_range, by_time = (
+        stored.details.get(key) for key in ("rangePartitioning", "timePartitioning")
+    )
+    names = [field.name.lower() for field in columns]
+    if isinstance(by_range, dict):
+        value = cells_[names.index(str(by_range["field"]).lower())]
+        bounds = {key: int(bound) for key, bound in by_range["range"].items()}
+        if value.WhichOneof("value") is None:
+            return "__NULL__"
+        if not bounds["start"] <= value.int64_value < bounds["end"]:
+            return "__UNPARTITIONED__"
+        over = (value.int64_value - bounds["start"]) % bounds["interval"]
+        return str(value.int64_value - over)
+    if not isinstance(by_time, dict):
+        return None
+    at = names.index(str(by_time.get("field") or _INGESTION[1]).lower())
+    value = cells_[at]
+    if value.WhichOneof("value") is None:
+        return "__NULL__"
+    text = scalar_text(value, columns[at].sql_type)
+    if columns[at].type == "TIMESTAMP":
+        text = datetime.fromtimestamp(int(text) // 1_000_000, UTC).isoformat()
+    return re.sub(r"\D", "", text)[: _DIGITS[str(by_time.get("type", "DAY"))]]
+
+
+_DIGITS = {"HOUR": 10, "DAY": 8, "MONTH": 6, "YEAR": 4}

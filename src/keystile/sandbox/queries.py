@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,45 +22,15 @@ from keystile.sandbox.dialect import Given, Spelled, Statement
 from keystile.sandbox.errors import unsupported
 from keystile.sandbox.modifying import ROW
 from keystile.sandbox.names import FIND_NAMES, Names
+from keystile.sandbox.plans import Answer, Plan, statement_type
 from keystile.sandbox.results import flattened, result_fields
 from keystile.sandbox.store import Store
 
 _MAX_VIEW_DEPTH = 16
 
-# BigQuery's `statementType` where it is not the engine's own name of the statement.
-_KINDS = {
-    "Query": "SELECT",
-    "Truncate": "TRUNCATE_TABLE",
-    "ExecuteImmediate": "SCRIPT",
-    "Begin": "BEGIN_TRANSACTION",
-    "Commit": "COMMIT_TRANSACTION",
-    "Rollback": "ROLLBACK_TRANSACTION",
-    "AuxLoadData": "LOAD_DATA",
-    "AlterTableSetOptions": "ALTER_TABLE",
-}
 _RESOLVABLE = frozenset(
     ("Query", "Insert", "Update", "Delete", "Merge", "AlterTable", "CreateFunction")
 )
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What a dry run says, and what running it needs. `tables` are all that are referenced."""
-
-    question: Question
-    statement: str
-    names: Names
-    described: Described | None
-    bound: Bound
-    fields: tuple[Field, ...] = ()
-    tables: tuple[TableId, ...] = ()
-    bytes_processed: int = 0
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """A result: its rows with timestamps as microseconds."""
-
-    rows: list[dict[str, Any]] = []
-    content: bytes = b""
 
 
 class Catalog:
@@ -278,11 +247,6 @@ class Catalog:
         except RefusedError as error:
             # The engine's bounds: BigQuery would go on, so say that it is the sandbox that ends.
             raise unsupported(str(error)) from error
-
-
-def statement_type(kind: str) -> str:
-    """Give BigQuery's `statementType` of a statement that the engine names."""
-    return _KINDS.get(kind) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).upper()
 
 
 def _failed(task: asyncio.Task[bytes]) -> bool:

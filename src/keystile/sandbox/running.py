@@ -6,7 +6,8 @@ from keystile.sandbox import definitions
 from keystile.sandbox.changes import DML, modify
 from keystile.sandbox.effects import Effects
 from keystile.sandbox.errors import unsupported
-from keystile.sandbox.queries import Answer, Catalog, Plan
+from keystile.sandbox.plans import Answer, Plan
+from keystile.sandbox.queries import Catalog
 
 
 async def run(catalog: Catalog, plan: Plan) -> Answer | Effects:

@@ -1,0 +1,51 @@
+"""What a statement is found to be before it runs, and the result of one that has run."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from keystile.model.schema import Field, TableId
+from keystile.sandbox.binding import Question
+from keystile.sandbox.bound import Bound
+from keystile.sandbox.describing import Described
+from keystile.sandbox.names import Names
+
+# BigQuery's `statementType` where it is not the engine's own name of the statement.
+_KINDS = {
+    "Query": "SELECT",
+    "Truncate": "TRUNCATE_TABLE",
+    "ExecuteImmediate": "SCRIPT",
+    "Begin": "BEGIN_TRANSACTION",
+    "Commit": "COMMIT_TRANSACTION",
+    "Rollback": "ROLLBACK_TRANSACTION",
+    "AuxLoadData": "LOAD_DATA",
+    "AlterTableSetOptions": "ALTER_TABLE",
+}
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a dry run says, and what running it needs. `tables` are all that are referenced."""
+
+    question: Question
+    statement: str
+    names: Names
+    described: Described | None
+    bound: Bound
+    fields: tuple[Field, ...] = ()
+    tables: tuple[TableId, ...] = ()
+    bytes_processed: int = 0
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A result: its rows with timestamps as microseconds."""
+
+    rows: list[dict[str, Any]] = []
+    content: bytes = b""
+
+
+def statement_type(kind: str) -> str:
+    """Give BigQuery's `statementType` of a statement that the engine names."""
+    return _KINDS.get(kind) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).upper()
