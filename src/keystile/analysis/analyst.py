@@ -9,11 +9,13 @@ import msgspec
 from keystile.analysis.analysed import Analysed, DerivedColumn
 from keystile.analysis.catalog import ObjectSource
 from keystile.analysis.information_schema import view_of
+from keystile.analysis.kinds import SCRIPT
 from keystile.analysis.objects import Expansion, Objects
 from keystile.analysis.outline import Outline, OutlineRequest
 from keystile.analysis.resolve import Resolved, ResolveRequest
 from keystile.analysis.schema import result_schema
 from keystile.analysis.scope import Scope, SpelledTable, declared
+from keystile.analysis.script import Around, analyse_script
 from keystile.analysis.statement import Statement
 from keystile.analysis.tasks import OUTLINE, RESOLVE
 from keystile.analysis.wildcard import is_wildcard, with_members
@@ -51,7 +53,29 @@ class Analyst:
         self._check_size(statement.sql)
         request = OutlineRequest(statement.sql, statement.project, statement.dataset)
         outline = await self._runner.run(OUTLINE, request)
-        objects = Objects(self._runner, source, self._max_sql_bytes)
+        if outline.statement == SCRIPT.statement:
+            return await analyse_script(statement, outline, source, self._runner, self._part)
+        return await self._analysed(statement, outline, source, Around(), self._runner)
+
+    async def _part(
+        self, statement: Statement, source: ObjectSource, around: Around, runner: TaskRunner
+    ) -> Analysed:
+        """Analyse a statement of a script."""
+        request = OutlineRequest(
+            statement.sql, statement.project, statement.dataset, around.temporary
+        )
+        outline = await runner.run(OUTLINE, request)
+        return await self._analysed(statement, outline, source, around, runner)
+
+    async def _analysed(
+        self,
+        statement: Statement,
+        outline: Outline,
+        source: ObjectSource,
+        around: Around,
+        runner: TaskRunner,
+    ) -> Analysed:
+        objects = Objects(runner, source, self._max_sql_bytes)
         tables, unknown = await objects.find(outline)
         names = tuple(
             SpelledTable(named.path, tables[named.id])
@@ -60,12 +84,13 @@ class Analyst:
         )
         scope = Scope(
             names,
+            variables=around.variables,
             parameters=declared(statement.parameters),
             connections=outline.connections,
         )
         found = Expansion(outline.sql, scope, _NO_FACTS)
         if outline.resolve and not unknown:
-            resolved = await self._runner.run(RESOLVE, ResolveRequest(outline.sql, scope))
+            resolved = await runner.run(RESOLVE, ResolveRequest(outline.sql, scope))
             found = Expansion(outline.sql, scope, resolved)
             if not resolved.opaque:
                 found = await objects.expanded(outline.sql, scope, resolved)

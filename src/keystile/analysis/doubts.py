@@ -7,6 +7,7 @@ from typing import Any
 from keystile.analysis.effects import UNKNOWN_URI, options, uris
 from keystile.analysis.functions import ALLOWED, DENIED
 from keystile.analysis.parsing import identifiers
+from keystile.analysis.script_parts import READABLE_VARIABLES
 from keystile.analysis.tree import children, descendants, kind
 from keystile.googlesql.protos import has, inherited, unwrapped
 
@@ -115,7 +116,14 @@ def _function(node: Any) -> str:
 
 
 def _system_variable(node: Any) -> str:
-    return f"system variable `@@{'.'.join(identifiers(node.path))}`"
+    name = ".".join(identifiers(node.path))
+    return "" if name.lower() in READABLE_VARIABLES else f"system variable `@@{name}`"
+
+
+def _parameter(node: Any) -> str:
+    # INVARIANT: no text reads the gateway's own parameters, which hold the key of keyed hashes.
+    name = node.name.id_string if has(node, "name") else ""
+    return f"reserved parameter `@{name}`" if name.lower().startswith("keystile_") else ""
 
 
 def _pseudo_column(node: Any) -> str:
@@ -152,7 +160,7 @@ def _drop(node: Any) -> str:
 
 
 def _create_table(node: Any) -> str:
-    return "temporary table" if _is_temporary(node) else strange_option(node)
+    return strange_option(node)
 
 
 def _is_temporary(node: Any) -> bool:
@@ -205,6 +213,7 @@ _CHECKS = {
     "ASTTVF": _table_function,
     "ASTFunctionCall": _function,
     "ASTSystemVariableExpr": _system_variable,
+    "ASTParameterExpr": _parameter,
     "ASTIdentifier": _pseudo_column,
     "ASTAlterActionList": _alteration,
     "ASTDropStatement": _drop,

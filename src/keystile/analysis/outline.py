@@ -16,6 +16,13 @@ from keystile.analysis.doubts import doubt
 from keystile.analysis.effects import connections, copies, copies_rows, renamed, uris
 from keystile.analysis.kinds import KINDS, SCRIPT, UNKNOWN, Depth, Kind
 from keystile.analysis.parsing import Parsed, identifiers, parse
+from keystile.analysis.temporary import (
+    is_certain,
+    is_temporary_table,
+    runs_as_script,
+    temporary,
+    temporary_name,
+)
 from keystile.analysis.tree import descendants, kind, line_and_column, span
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import has, inherited, levels, unwrapped
@@ -47,11 +54,16 @@ _DROP_ACTIONS = {
 
 
 class OutlineRequest(msgspec.Struct, frozen=True):
-    """The text and the defaults that complete its names (see `Statement`)."""
+    """The text and the defaults that complete its names (see `Statement`).
+
+    `temporary` are the names of temporary tables that the script around the text may have made;
+    None where there is no script around it.
+    """
 
     sql: str
     project: str
     dataset: str
+    temporary: tuple[str, ...] | None = None
 
 
 class NamedTable(msgspec.Struct, frozen=True):
@@ -103,7 +115,8 @@ def outline(engine: Engine, request: OutlineRequest) -> Outline:
     Raises `InvalidQueryError` where it does not parse, and `RefusedError` where its names are
     ambiguous or malformed.
     """
-    return _Look(request, parse(engine, request.sql)).outline()
+    look = _Look(request, parse(engine, request.sql))
+    return look.script() if look.is_script else look.outline()
 
 
 class _Look:
@@ -113,15 +126,30 @@ class _Look:
         self._request = request
         self._parsed = parsed
         self._nodes = list(descendants(parsed.tree))
-        self._kind = SCRIPT if parsed.script else _kind(parsed.tree)
+        in_script = request.temporary is not None
+        self._temporary = request.temporary or ()
+        self.is_script = parsed.script or (runs_as_script(parsed.tree) and not in_script)
+        self._kind = SCRIPT if self.is_script else _kind(parsed.tree)
         self._opaque: list[Opaque] = []
 
+    def script(self) -> Outline:
+        """Say that it is a script, which is taken apart before anything of it is looked at."""
+        self._look_for_legacy()
+        return Outline(
+            sql=self._parsed.sql,
+            statement=SCRIPT.statement,
+            actions=SCRIPT.actions,
+            named=(),
+            writes=(),
+            opaque=tuple(self._opaque),
+            resolve=False,
+        )
+
     def outline(self) -> Outline:
-        if _LEGACY.match(self._parsed.sql):
-            self._note("`#legacySQL` directive", self._parsed.tree)
+        self._look_for_legacy()
         if self._kind.depth is Depth.OPAQUE:
             words = self._statement_type().replace("_", " ")
-            self._note(f"{words} statement" if words != "SCRIPT" else "script", self._parsed.tree)
+            self._note(f"{words} statement", self._parsed.tree)
         actions = set(self._kind.actions)
         writes: set[TableId] = set()
         plain = _PLAIN_IN.get(kind(self._parsed.tree), frozenset[str]())
@@ -160,6 +188,10 @@ class _Look:
             copied=copies_rows(tree),
         )
 
+    def _look_for_legacy(self) -> None:
+        if _LEGACY.match(self._parsed.sql):
+            self._note("`#legacySQL` directive", self._parsed.tree)
+
     def _statement_type(self) -> str:
         tree = self._parsed.tree
         if kind(tree) == "ASTDropStatement":
@@ -175,7 +207,7 @@ class _Look:
     def _named(self) -> tuple[NamedTable, ...]:
         plain = []
         for path in self._parsed.paths:
-            if what := names.strange(path):
+            if not self._own(path) and (what := names.strange(path)):
                 self._note(what, self._where_named(path))
             else:
                 plain.append(path)
@@ -201,20 +233,31 @@ class _Look:
                 self._note("DML on a nested field", statement)
                 continue
             path = names.split(identifiers(node))
-            if "Schema" in kind(statement) or _dropped(statement) == "SCHEMA":
+            if is_temporary_table(statement):
+                targets.append(temporary(path[-1]))
+            elif "Schema" in kind(statement) or _dropped(statement) == "SCHEMA":
                 targets.append(TableId((self._request.project, *path)[-2], path[-1], ""))
-            elif what := names.strange(path, written=True):
+            elif not self._own(path) and (what := names.strange(path, written=True)):
                 self._note(what, node)
             elif _dropped(statement) in {"", "TABLE", "VIEW", "EXTERNAL_TABLE"}:
                 targets.extend(self._resolved(path))
         return targets
 
+    def _own(self, path: names.Path) -> str:
+        """Give the name of the script's temporary table that a path means; empty for no such."""
+        name = temporary_name(path)
+        if self._request.temporary is None or not (is_certain(path) or name in self._temporary):
+            return ""
+        return name
+
     def _resolved(self, path: names.Path) -> tuple[TableId, ...]:
+        if own := self._own(path):
+            return (temporary(own),)
         try:
             return (names.resolve(path, self._request.project, self._request.dataset),)
         except KeystileError:
             if self._kind.depth is Depth.OPAQUE:
-                return ()  # refused anyway; a script may name its own temporary tables
+                return ()  # refused anyway
             raise
 
     def _note(self, what: str, node: Any) -> None:

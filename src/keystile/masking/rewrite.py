@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.scope import declared
+from keystile.analysis.script_parts import Part, Role
 from keystile.googlesql.task import TaskRunner
-from keystile.masking import writes
+from keystile.masking import script, writes
 from keystile.masking.derived import carried_down
 from keystile.masking.sql import HASH_INNER, HASH_OUTER
 from keystile.masking.task import MASK, MaskedColumn, MaskRequest
@@ -38,6 +40,14 @@ class Rewritten(msgspec.Struct, frozen=True):
     masked: tuple[ColumnRef, ...] = ()
 
 
+class _Masking(NamedTuple):
+    """How to mask a statement: the task, the parameters it adds, the columns it reads masked."""
+
+    request: MaskRequest
+    added: tuple[Parameter, ...]
+    masked: tuple[ColumnRef, ...]
+
+
 class Rewriter:
     """Puts masks into queries, with an engine to prove the result."""
 
@@ -59,32 +69,74 @@ class Rewriter:
                 f"{analysed.facts.opaque[0].what} is not understood",
                 hint=analysed.facts.opaque[0].hint or "leave it out",
             )
+        if analysed.parts:
+            return await self._script(analysed, masks)
+        masking = self._masking(analysed, masks, statement.parameters)
+        if masking is None:
+            return Rewritten(statement.sql, statement.parameters)
+        answer = await self._runner.run(MASK, masking.request)
+        return Rewritten(
+            sql=answer.sql,
+            parameters=(*statement.parameters, *masking.added),
+            hidden_parameters=tuple(parameter.name for parameter in masking.added),
+            masked=masking.masked,
+        )
+
+    async def _script(self, analysed: Analysed, masks: tuple[ColumnMask, ...]) -> Rewritten:
+        """Mask each part of a script that needs it, and put them in their places."""
+        given = analysed.statement.parameters
+        writes.check(analysed, _strongest(carried_down(masks, analysed), analysed))
+        maskings: dict[int, _Masking] = {}
+        for number, part in enumerate(analysed.parts):
+            masking = self._masking(part.analysed, masks, given)
+            if masking is not None:
+                _check_dynamic(part.part, masking)
+                maskings[number] = masking
+        if not maskings:
+            return Rewritten(analysed.statement.sql, given)
+        texts: list[str] = []
+        for some in script.together(tuple(masking.request for masking in maskings.values())):
+            texts += (await self._runner.run(script.MASK_TEXTS, some)).texts
+        sql, check = script.with_texts(analysed, dict(zip(maskings, texts, strict=True)))
+        await self._runner.run(script.CHECK, check)
+        hidden = {p.name: p for masking in maskings.values() for p in masking.added}
+        return Rewritten(
+            sql=sql,
+            parameters=(*given, *hidden.values()),
+            hidden_parameters=tuple(hidden),
+            masked=tuple(sorted({ref for masking in maskings.values() for ref in masking.masked})),
+        )
+
+    def _masking(
+        self,
+        analysed: Analysed,
+        masks: tuple[ColumnMask, ...],
+        given: tuple[Parameter, ...],
+    ) -> _Masking | None:
+        """Say how a statement is masked; None where nothing of it is.
+
+        `given` are all parameters of the query, of which a part of a script may have fewer.
+        """
         columns = _strongest(carried_down(masks, analysed), analysed)
         if not columns and not analysed.facts.metadata:
-            return Rewritten(statement.sql, statement.parameters)
+            return None
         writes.check(analysed, columns)
         if not analysed.resolved:
             _check_no_metadata(analysed)
-            return Rewritten(statement.sql, statement.parameters)
+            return None
         read = writes.read(analysed, columns)
-        added = self._hash_parameters(read, statement.parameters)
+        added = self._hash_parameters(read, given)
         request = MaskRequest(
             sql=analysed.sql,
             scope=msgspec.structs.replace(
-                analysed.scope, parameters=declared((*statement.parameters, *added))
+                analysed.scope, parameters=declared((*analysed.statement.parameters, *added))
             ),
             scans=analysed.scans,
             output=analysed.facts.output,
             written=writes.assigned(analysed),
             masks=columns,
         )
-        answer = await self._runner.run(MASK, request)
-        return Rewritten(
-            sql=answer.sql,
-            parameters=(*statement.parameters, *added),
-            hidden_parameters=tuple(parameter.name for parameter in added),
-            masked=tuple(ColumnRef(column.table, column.path) for column in read),
-        )
+        return _Masking(request, added, tuple(ColumnRef(c.table, c.path) for c in read))
 
     def _hash_parameters(
         self, columns: Iterable[MaskedColumn], given: tuple[Parameter, ...]
@@ -116,6 +168,14 @@ def _check_parameters(parameters: Iterable[Parameter]) -> None:
                 f"the parameter name `{parameter.name}` is reserved",
                 hint=f"choose one that does not begin with `{_RESERVED}`",
             )
+
+
+def _check_dynamic(part: Part, masking: _Masking) -> None:
+    if part.role is Role.DYNAMIC and masking.added:
+        raise RefusedError(
+            f"`{masking.masked[0]}` is masked by a keyed hash, whose key EXECUTE IMMEDIATE has not",
+            hint="write the statement out",
+        )
 
 
 def _check_no_metadata(analysed: Analysed) -> None:
