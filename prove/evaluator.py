@@ -1,7 +1,7 @@
 """Runs queries on the engine's reference evaluator, over tables held in memory.
 
 The evaluator finds content for tables of its root catalog only, so a table is registered under its
-full name as one identifier and its short one, and `runnable` turns spliced paths into that.
+full name as one identifier and its short one, and `runnable` turns full paths into that.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from google.protobuf.empty_pb2 import Empty
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 from zetasql.wasi._pb2.zetasql.public import value_pb2
 
@@ -16,11 +17,14 @@ from keystile.analysis.text import quoted
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import analyzer_options, builtin_catalog, sql_type, type_proto
 from keystile.model.errors import InvalidQueryError
-from keystile.model.schema import SqlType, Table
+from keystile.model.schema import SqlType, Table, TableId
 
 
 class Content(NamedTuple):
-    """A table and its rows, each a tuple in the order of the table's columns."""
+    """A table and its rows, each the values of the table's columns in their order.
+
+    A value is the engine's own or what `value_proto` takes.
+    """
 
     table: Table
     rows: list[tuple[Any, ...]]
@@ -41,38 +45,44 @@ class Answer(NamedTuple):
     rows: tuple[Any, ...] = ()
     error: str = ""
 
-    def same(self, other: Answer, *, ordered: bool) -> bool:
-        """Tell whether both say the same; the order of rows counts where the query gives one."""
+    def same(self, other: Answer) -> bool:
+        """Tell whether both say the same, to the order of rows.
+
+        The evaluator is deterministic, so even an order that the query leaves open is the same
+        where nothing differs.
+        """
         if (self.columns, self.error) != (other.columns, other.error):
             return False
         mine, theirs = (
             [row.SerializeToString(deterministic=True) for row in answer.rows]
             for answer in (self, other)
         )
-        return mine == theirs if ordered else sorted(mine) == sorted(theirs)
+        return mine == theirs
 
 
 class World:
     """Tables with content, on one engine."""
 
-    def __init__(self, engine: Engine, contents: Iterable[Content]) -> None:
-        """Register the tables with their rows."""
+    def __init__(
+        self, engine: Engine, contents: Iterable[Content], *, short_names: bool = True
+    ) -> None:
+        """Register the tables with their rows, under their short names too if wanted."""
         self._engine = engine
         catalog = builtin_catalog(engine)
         request = service.RegisterCatalogRequest()
         for content in contents:
-            for name in (content.table.id.table, str(content.table.id)):
+            short = (content.table.id.table,) if short_names else ()
+            for name in (*short, _engine_name(content.table.id)):
                 _add_table(catalog, name, content.table)
-                data = request.table_content[name].table_data
-                data.SetInParent()
-                types = [field.sql_type for field in content.table.fields]
-                for row in content.rows:
-                    cells = data.row.add()
-                    for value, type_ in zip(row, types, strict=True):
-                        cells.cell.append(value_proto(value, type_))
+                request.table_content[name].table_data.CopyFrom(_table_data(content))
         request.simple_catalog.CopyFrom(catalog)
         answer = engine.call("RegisterCatalog", request, service.RegisterResponse)
         self._id = answer.registered_id
+
+    def close(self) -> None:
+        """Let the engine forget the tables."""
+        request = service.UnregisterRequest(registered_id=self._id)
+        self._engine.call("UnregisterCatalog", request, Empty)
 
     def run(self, sql: str, parameters: Iterable[Given] = ()) -> Answer:
         """Run a query; an error of the query is an answer too."""
@@ -89,19 +99,38 @@ class World:
         return Answer(columns, tuple(answer.content.table_data.row))
 
 
+def literal_rows(
+    engine: Engine, table: Table, rows: Iterable[Iterable[str]]
+) -> list[tuple[Any, ...]]:
+    """Turn rows of SQL literals into values, by asking the engine."""
+    types = ", ".join(f"`{field.name}` {written(field.sql_type)}" for field in table.fields)
+    items = ", ".join(f"STRUCT<{types}>({', '.join(row)})" for row in rows)
+    # Every part was made by the proof itself.
+    sql = f"SELECT r.* FROM UNNEST([{items}]) AS r WITH OFFSET AS o ORDER BY o"  # noqa: S608
+    answer = World(engine, []).run(sql)
+    if answer.error:
+        raise ValueError(answer.error)
+    return [tuple(row.cell) for row in answer.rows]
+
+
 def runnable(sql: str, tables: Iterable[Table]) -> str:
-    """Spell the full paths that masking puts in as the one identifier that a world knows."""
+    """Spell full paths as the one identifier that a world knows."""
     for table in tables:
         parts = (table.id.project, table.id.dataset, table.id.table)
-        sql = sql.replace(".".join(quoted(part) for part in parts), quoted(str(table.id)))
+        name = quoted(_engine_name(table.id))
+        sql = sql.replace(".".join(quoted(part) for part in parts), name)
+        sql = sql.replace(quoted(str(table.id)), name)
     return sql
 
 
 def value_proto(value: Any, type_: SqlType) -> Any:
     """Turn a Python value into the engine's: a tuple is a STRUCT, a list an ARRAY, None NULL.
 
-    DATE is given as days since 1970. Types that no proof uses are a `KeyError`.
+    A value of the engine's own stays. DATE is given as days since 1970. Types that have no Python
+    form here are a `KeyError`.
     """
+    if isinstance(value, value_pb2.ValueProto):
+        return value
     proto = value_pb2.ValueProto()
     if value is None:
         return proto
@@ -132,3 +161,26 @@ def _add_table(catalog: Any, name: str, table: Table) -> None:
     added = catalog.table.add(name=name, full_name=name)
     for field in table.fields:
         added.column.add(name=field.name, type=type_proto(field.sql_type))
+
+
+def _table_data(content: Content) -> Any:
+    data = service.TableContent().table_data
+    types = [field.sql_type for field in content.table.fields]
+    for row in content.rows:
+        cells = data.row.add()
+        for value, type_ in zip(row, types, strict=True):
+            cells.cell.append(value_proto(value, type_))
+    return data
+
+
+def _engine_name(id_: TableId) -> str:
+    """Name a table for a catalog that ignores case: capitals are marked."""
+    return "".join(f"{letter}^" if letter.isupper() else letter for letter in str(id_))
+
+
+def written(type_: SqlType) -> str:
+    """Write a type with its field names in backticks."""
+    if type_.kind == "STRUCT":
+        inner = (f"{quoted(name)} {written(field)}" for name, field in type_.fields)
+        return f"STRUCT<{', '.join(inner)}>"
+    return f"{type_.kind}<{written(type_.element)}>" if type_.element else type_.kind

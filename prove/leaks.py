@@ -1,93 +1,92 @@
 """Proves that masked answers tell nothing: random queries in two worlds that differ in secrets.
 
-Prints progress, each leak with its query, and as the last line JSON.
+Prints progress, each leak with its query made small, refusals by reason, and as the last line JSON.
+Leaks are kept in tests/property/counter_examples.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
+import multiprocessing
+import os
+import secrets
 import sys
 import time
-from collections import Counter
-from random import Random
-from typing import NamedTuple
+from multiprocessing.queues import Queue
+from queue import Empty
 
-from keystile.googlesql import module
-from keystile.googlesql.engine import Engine
-from keystile.googlesql.inline import InlineRunner
-from prove.generate import PARAMETERS, Generator
-from prove.trial import Court, Outcome
+from prove.core import Search
+from prove.schemas import SCHEMAS
+from prove.tally import Tally
 
-
-class Tally(NamedTuple):
-    """What came of the cases. Benign ones show the same in both worlds without any mask."""
-
-    outcomes: Counter[Outcome]
-    leaks: list[str]
-    reasons: Counter[str]
-    benign: int
-    benign_refused: int
-    errors: int
-
-
-def new_court() -> Court:
-    """Make a court with engines of its own."""
-    return Court(InlineRunner(), Engine(module.load()))
-
-
-async def try_cases(
-    court: Court, cases: int, seed: int, *, judge: bool = False, talk: bool = False
-) -> Tally:
-    """Try so many queries of this seed; `judge` finds out of each whether it is benign."""
-    generator = Generator(Random(seed))
-    tally = Tally(Counter(), [], Counter(), 0, 0, 0)
-    for case in range(1, cases + 1):
-        sql = generator.query()
-        trial = await court.try_query(sql, PARAMETERS)
-        benign = judge and not court.reveals_unmasked(sql, PARAMETERS)
-        tally.outcomes[trial.outcome] += 1
-        if trial.outcome is Outcome.LEAK:
-            tally.leaks.append(sql)
-        if trial.outcome in {Outcome.REFUSED, Outcome.INVALID}:
-            tally.reasons[trial.why[:100]] += 1
-        tally = tally._replace(
-            benign=tally.benign + benign,
-            benign_refused=tally.benign_refused + (benign and trial.outcome is Outcome.REFUSED),
-            errors=tally.errors + any(answer.error for answer in trial.answers),
-        )
-        if talk and case % 100 == 0:
-            counts = {outcome.value: count for outcome, count in tally.outcomes.items()}
-            print(f"{case} of {cases}: {counts}", flush=True)
-    return tally
+_REASONS_SHOWN = 15
+_SHOW_EVERY = 10.0  # seconds
+_LOOK_EVERY = 5.0
 
 
 def main() -> int:
     """Run the proof; 0 where nothing leaked."""
+    options = _options()
+    print(f"seed {options.seed}, {options.cases} cases, {options.jobs} processes", flush=True)
+    started = time.monotonic()
+    tally = _through_core(options, started)
+    seconds = time.monotonic() - started
+    for kind, found in (("LEAK", tally.leaks), ("NOT BENIGN", tally.misjudged)):
+        for schema, sql in found:
+            print(f"{kind} in {schema}: {sql}")
+    for reason, count in tally.reasons.most_common(_REASONS_SHOWN):
+        print(f"{count} times: {reason}")
+    print(json.dumps(tally.summary(seconds)))
+    return 0 if tally.sound and tally.cases == options.cases else 1
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="prove leaks", description=__doc__)
     parser.add_argument("--cases", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32))
     parser.add_argument("--through", choices=["core"], default="core")
-    options = parser.parse_args()
-    started = time.monotonic()
-    tally = asyncio.run(try_cases(new_court(), options.cases, options.seed, judge=True, talk=True))
-    for sql in tally.leaks:
-        print(f"LEAK: {sql}")
-    for reason, count in tally.reasons.most_common(10):
-        print(f"{count} times: {reason}")
-    summary = {
-        "cases": options.cases,
-        "leaks": len(tally.leaks),
-        "refused": tally.outcomes[Outcome.REFUSED],
-        "invalid": tally.outcomes[Outcome.INVALID],
-        "query_errors": tally.errors,
-        "benign": tally.benign,
-        "benign_refused": tally.benign_refused,
-        "seconds": round(time.monotonic() - started, 1),
-    }
-    print(json.dumps(summary))
-    return 1 if tally.leaks else 0
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--schema", choices=[*SCHEMAS], default="", help="ask about this one only")
+    return parser.parse_args()
+
+
+def _through_core(options: argparse.Namespace, started: float) -> Tally:
+    context = multiprocessing.get_context("spawn")
+    tallies: Queue[Tally] = context.Queue()
+    jobs = min(options.jobs, options.cases)
+    shares = [options.cases // jobs + (job < options.cases % jobs) for job in range(jobs)]
+    processes = [
+        context.Process(
+            target=_search, args=(f"{options.seed} {job}", share, options.schema, tallies)
+        )
+        for job, share in enumerate(shares)
+    ]
+    for process in processes:
+        process.start()
+    whole, shown = Tally(), started
+    while whole.cases < options.cases:
+        try:
+            whole.add(tallies.get(timeout=_LOOK_EVERY))
+        except Empty:
+            if not any(process.is_alive() for process in processes):
+                break
+        if time.monotonic() - shown > _SHOW_EVERY:
+            shown = time.monotonic()
+            _show(whole, options.cases, shown - started)
+    for process in processes:
+        process.join()
+    return whole
+
+
+def _search(seed: str, cases: int, schema: str, tallies: Queue[Tally]) -> None:
+    Search(seed, only=schema).run(cases, tallies.put)
+
+
+def _show(tally: Tally, cases: int, seconds: float) -> None:
+    rate = tally.cases / seconds
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(tally.outcomes.items()))
+    print(f"{tally.cases} of {cases} at {rate:.1f}/s: {counts}", flush=True)
 
 
 if __name__ == "__main__":

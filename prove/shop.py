@@ -5,7 +5,6 @@ from __future__ import annotations
 from random import Random
 
 from keystile.model.decision import ColumnMask
-from keystile.model.errors import NotFoundError
 from keystile.model.masks import (
     ConstantMask,
     DefaultMask,
@@ -18,13 +17,12 @@ from keystile.model.schema import (
     ColumnRef,
     Field,
     Mode,
-    Routine,
-    RoutineId,
     Table,
     TableId,
     TableKind,
 )
 from prove.evaluator import Content
+from prove.worlds import SchemaSource
 
 PROJECT, DATASET = "acme-shop", "shop"
 
@@ -97,25 +95,12 @@ HASH = ColumnMask(ColumnRef(CUSTOMERS.id, ("ssn",)), "secret", KeyedHashMask())
 """A mask that keeps equality, for tests of hidden parameters."""
 
 
-class Shop:
+class Shop(SchemaSource):
     """The schemas of the shop, as an `ObjectSource`."""
 
-    async def table(self, id: TableId) -> Table:  # noqa: A002 - the port's own word
-        """Give a table of the shop."""
-        for table in TABLES:
-            if table.id == id:
-                return table
-        raise NotFoundError(
-            f"Not found: Table {id.project}:{id.dataset}.{id.table} was not found in location US"
-        )
-
-    async def routine(self, id: RoutineId) -> Routine:  # noqa: A002 - the port's own word
-        """Give a routine: the shop has none."""
-        raise NotFoundError(f"Not found: Routine {id.project}:{id.dataset}.{id.routine}")
-
-    async def tables_like(self, id: TableId) -> tuple[Table, ...]:  # noqa: A002 - as above
-        """Give the tables of a wildcard: the shop has none."""
-        raise NotFoundError(f"{id} does not match any table.")
+    def __init__(self) -> None:
+        """Give the shop's tables."""
+        super().__init__(TABLES)
 
 
 def world(secret: int, rows: int = 6) -> list[Content]:

@@ -15,8 +15,10 @@ from keystile.masking.rewrite import Rewriter
 from keystile.model.decision import ColumnMask
 from keystile.model.errors import KeystileError, RefusedError
 from keystile.model.schema import ColumnRef, Parameter
-from prove.evaluator import Answer, Given, World, runnable
-from prove.shop import DATASET, MASKS, PROJECT, TABLES, Shop, world
+from prove.evaluator import Answer, Content, Given, World, literal_rows, runnable
+from prove.schemas import SHOP
+from prove.shop import DATASET, PROJECT, world
+from prove.worlds import Schema, SchemaSource, rows
 
 
 class Outcome(Enum):
@@ -27,7 +29,7 @@ class Outcome(Enum):
     LEAK = "leak"
     """The answers differ, so the query tells something of protected values."""
     REFUSED = "refused"
-    """The gateway did not let it through."""
+    """The gateway did not let it through, though it may be a valid query."""
     INVALID = "invalid"
     """It is no valid query, so nothing was shown."""
 
@@ -42,13 +44,27 @@ class Trial(NamedTuple):
 
 
 class Court:
-    """Tries queries under the shop's fixed masks."""
+    """Tries queries about one schema under its fixed masks."""
 
-    def __init__(self, runner: InlineRunner, engine: Engine) -> None:
-        """`runner` is for the gateway's part, `engine` evaluates."""
+    def __init__(
+        self,
+        runner: InlineRunner,
+        engine: Engine,
+        schema: Schema = SHOP,
+        secrets: tuple[int, int] = (1, 2),
+        shape: int = 7,
+    ) -> None:
+        """`runner` is for the gateway's part, `engine` evaluates.
+
+        The two worlds have these `secrets`; all that is open in them follows from `shape`.
+        """
         self.analyst = Analyst(runner, 262_144)
         self.rewriter = Rewriter(runner, bytes(range(32)))
-        self.worlds = [World(engine, world(secret)) for secret in (1, 2)]
+        self.schema = schema
+        self._source = SchemaSource(schema.tables)
+        self.contents = [contents(engine, schema, secret, shape) for secret in secrets]
+        short = not schema.cased
+        self.worlds = [World(engine, content, short_names=short) for content in self.contents]
 
     async def try_query(self, sql: str, given: Iterable[Given] = ()) -> Trial:
         """Analyse, mask and run a query in both worlds."""
@@ -56,31 +72,51 @@ class Court:
         parameters = tuple(Parameter(one.name, one.type, {}) for one in given)
         try:
             statement = Statement(sql, PROJECT, DATASET, parameters)
-            analysed = await self.analyst.analyse(statement, Shop())
-            rewritten = await self.rewriter.rewrite(analysed, masks_for(analysed))
+            analysed = await self.analyst.analyse(statement, self._source)
+            rewritten = await self.rewriter.rewrite(analysed, masks_for(analysed, self.schema))
         except RefusedError as error:
             return Trial(Outcome.REFUSED, str(error))
         except KeystileError as error:
-            return Trial(Outcome.INVALID, str(error))
-        text = runnable(rewritten.sql, TABLES)
-        answers = tuple(one.run(text, given) for one in self.worlds)
-        same = answers[0].same(answers[1], ordered="order by" in sql.lower())
+            # What the gateway calls invalid and the evaluator runs was refused by mistake.
+            runs = not self._run(sql, given)[0].error
+            return Trial(Outcome.REFUSED if runs else Outcome.INVALID, str(error))
+        text = rewritten.sql
+        answers = self._run(text, given)
+        same = answers[0].same(answers[1])
         return Trial(Outcome.SAME if same else Outcome.LEAK, "", text, answers)
 
     def reveals_unmasked(self, sql: str, given: Iterable[Given] = ()) -> bool:
         """Tell whether the query as it stands tells the worlds apart: whether it is an attack."""
-        given = tuple(given)
-        answers = [one.run(sql, given) for one in self.worlds]
-        return not answers[0].same(answers[1], ordered="order by" in sql.lower())
+        answers = self._run(sql, tuple(given))
+        return not answers[0].same(answers[1])
+
+    def close(self) -> None:
+        """Let the engine forget the worlds."""
+        for one in self.worlds:
+            one.close()
+
+    def _run(self, sql: str, given: tuple[Given, ...]) -> tuple[Answer, ...]:
+        text = runnable(sql, self.schema.tables)
+        return tuple(one.run(text, given) for one in self.worlds)
 
 
-def masks_for(analysed: Analysed) -> tuple[ColumnMask, ...]:
+def contents(engine: Engine, schema: Schema, secret: int, shape: int) -> list[Content]:
+    """Give what the tables of a schema hold in the world of a secret."""
+    if schema.name == SHOP.name:
+        return world(secret)
+    return [
+        Content(table, literal_rows(engine, table, rows(schema, table, secret, shape)))
+        for table in schema.base_tables
+    ]
+
+
+def masks_for(analysed: Analysed, schema: Schema = SHOP) -> tuple[ColumnMask, ...]:
     """Decide as policy does: a column gets its mask where the facts say that the query touches it.
 
     So a use that the analysis misses shows as a leak.
     """
     used = [use.column for use in analysed.facts.columns]
-    return tuple(mask for mask in MASKS if any(_covers(mask.column, column) for column in used))
+    return tuple(mask for mask in schema.masks if any(_covers(mask.column, one) for one in used))
 
 
 def _covers(masked: ColumnRef, used: ColumnRef) -> bool:

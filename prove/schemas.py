@@ -1,0 +1,138 @@
+"""The schemas that the proof asks about: small ones, rich ones, and some with confusing names."""
+
+from __future__ import annotations
+
+from keystile.model.decision import ColumnMask
+from keystile.model.masks import (
+    ConstantMask,
+    DefaultMask,
+    EmailMask,
+    KeepLastMask,
+    Mask,
+    NullMask,
+    PatternMask,
+)
+from keystile.model.schema import ColumnRef, Field, Mode, Table, TableId, TableKind
+from prove.shop import DATASET, MASKS, PROJECT, TABLES
+from prove.worlds import Schema
+
+SCALARS = (
+    *("BIGNUMERIC", "BOOL", "BYTES", "DATE", "DATETIME", "FLOAT64", "INT64", "INTERVAL", "JSON"),
+    *("NUMERIC", "RANGE", "STRING", "TIME", "TIMESTAMP"),
+)
+
+
+def _table(name: str, *fields: Field) -> Table:
+    return Table(TableId(PROJECT, DATASET, name), TableKind.TABLE, fields, "1")
+
+
+def _masked(table: Table, path: str, mask: Mask) -> ColumnMask:
+    return ColumnMask(ColumnRef(table.id, tuple(path.split("."))), "secret", mask)
+
+
+def _of_type(name: str, type_: str) -> Field:
+    return Field(name, type_, range_element="DATE" if type_ == "RANGE" else "")
+
+
+_PEOPLE = _table("people", Field("id", "INT64"), Field("name", "STRING"), Field("ssn", "STRING"))
+_VISITS = _table("visits", Field("id", "INT64"), Field("place", "STRING"), Field("n", "INT64"))
+SMALL = Schema("small", (_PEOPLE, _VISITS), (_masked(_PEOPLE, "ssn", PatternMask("XXX")),))
+"""One protected text beside an open table."""
+
+_PAY = _table(
+    "pay", Field("k", "INT64"), Field("v", "INT64"), Field("tags", "STRING", Mode.REPEATED)
+)
+_KEYS = _table("keys", Field("k", "INT64"), Field("w", "STRING"))
+NUMBERS = Schema(
+    "numbers",
+    (_PAY, _KEYS),
+    (_masked(_PAY, "v", DefaultMask()), _masked(_KEYS, "w", NullMask())),
+)
+"""A protected number and a text of which nothing is left."""
+
+_PARTLY = _table("partly", Field("id", "INT64"), Field("mail", "STRING"), Field("card", "STRING"))
+PARTLY = Schema(
+    "partly",
+    (_PARTLY, _VISITS),
+    (_masked(_PARTLY, "mail", EmailMask()), _masked(_PARTLY, "card", KeepLastMask(2))),
+)
+"""Masks that show a part, which is the same in every world."""
+
+_X = _table(
+    "x",
+    Field("x", "STRUCT", fields=(Field("x", "STRING"), Field("Y", "STRING"))),
+    Field("Id", "INT64"),
+)
+_SSN = _table("ssn", Field("id", "INT64"), Field("ssn", "STRING"), Field("x", "STRING"))
+SHADOWS = Schema(
+    "shadows",
+    (_X, _SSN),
+    (_masked(_X, "x.Y", ConstantMask("y")), _masked(_SSN, "ssn", PatternMask("s"))),
+)
+"""Tables, columns and fields of one name."""
+
+_UPPER = _table("Clients", Field("id", "INT64"), Field("Name", "STRING"))
+_LOWER = _table("clients", Field("id", "INT64"), Field("Name", "STRING"))
+CASES = Schema("cases", (_UPPER, _LOWER), (_masked(_UPPER, "Name", PatternMask("N")),), cased=True)
+"""A protected table and an open one whose names differ by case only."""
+
+_HIDDEN = _table(
+    "hidden", Field("id", "INT64"), *(_of_type(f"c_{type_.lower()}", type_) for type_ in SCALARS)
+)
+_SHOWN = _table("shown", *(_of_type(f"o_{type_.lower()}", type_) for type_ in SCALARS))
+TYPES = Schema(
+    "types",
+    (_HIDDEN, _SHOWN),
+    tuple(
+        _masked(_HIDDEN, f"c_{type_.lower()}", NullMask() if index % 3 == 1 else DefaultMask())
+        for index, type_ in enumerate(SCALARS)
+    ),
+)
+"""Every scalar type, protected and open."""
+
+_DEEP = _table(
+    "deep",
+    Field("id", "INT64"),
+    Field(
+        "a",
+        "STRUCT",
+        Mode.REPEATED,
+        fields=(
+            Field("k", "STRING"),
+            Field(
+                "b",
+                "STRUCT",
+                Mode.REPEATED,
+                fields=(
+                    Field("s", "STRING"),
+                    Field("c", "STRUCT", fields=(Field("n", "INT64"), Field("o", "STRING"))),
+                ),
+            ),
+        ),
+    ),
+)
+DEEP = Schema(
+    "deep",
+    (_DEEP, _VISITS),
+    (_masked(_DEEP, "a.b.s", PatternMask("s")), _masked(_DEEP, "a.b.c.n", DefaultMask())),
+)
+"""Repeated fields in repeated fields."""
+
+SHOP = Schema("shop", TABLES, MASKS)
+"""The shop, with many masks in one table."""
+
+SCHEMAS = {
+    schema.name: schema for schema in (SMALL, NUMBERS, PARTLY, SHADOWS, CASES, TYPES, DEEP, SHOP)
+}
+
+WEIGHTS = {
+    "small": 30,
+    "numbers": 25,
+    "partly": 10,
+    "shadows": 12,
+    "cases": 8,
+    "types": 5,
+    "deep": 6,
+    "shop": 4,
+}
+"""How many of a hundred cases ask about each; a rich table costs some five times a small one."""

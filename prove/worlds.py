@@ -1,0 +1,183 @@
+"""Schemas with masks, and worlds: contents that differ in nothing but what the masks hide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import NamedTuple
+
+from keystile.masking.sql import null
+from keystile.model.decision import ColumnMask
+from keystile.model.errors import NotFoundError
+from keystile.model.masks import EmailMask, KeepLastMask, Mask
+from keystile.model.schema import (
+    Field,
+    Mode,
+    Routine,
+    RoutineId,
+    Table,
+    TableId,
+    TableKind,
+)
+from prove.evaluator import written
+
+Path = tuple[str, ...]
+Rows = list[list[str]]
+
+
+class Schema(NamedTuple):
+    """Tables and the masks of their columns.
+
+    `cased` tells of tables whose names differ by upper and lower case only: queries must spell them
+    in full, since the evaluator's catalog ignores case.
+    """
+
+    name: str
+    tables: tuple[Table, ...]
+    masks: tuple[ColumnMask, ...]
+    cased: bool = False
+
+    def mask(self, table: TableId, path: Path) -> Mask | None:
+        """Give the mask of a column or nested field: its own or that of what it lies in."""
+        for one in self.masks:
+            if one.column.table == table and one.column.path == path[: len(one.column.path)]:
+                return one.mask
+        return None
+
+    def hides(self, table: TableId, path: Path) -> bool:
+        """Tell whether anything at, above or beneath this place is masked."""
+        return any(
+            one.column.table == table and all(a == b for a, b in zip(one.column.path, path))  # noqa: B905 - the shorter counts
+            for one in self.masks
+        )
+
+    @property
+    def base_tables(self) -> tuple[Table, ...]:
+        """The tables that hold rows of their own."""
+        return tuple(table for table in self.tables if table.kind is TableKind.TABLE)
+
+
+class SchemaSource:
+    """The objects of a schema, as an `ObjectSource`."""
+
+    def __init__(self, tables: tuple[Table, ...]) -> None:
+        """Give these tables and no routines."""
+        self._tables = {table.id: table for table in tables}
+
+    async def table(self, id: TableId) -> Table:  # noqa: A002 - the port's own word
+        """Give a table of the schema."""
+        if id in self._tables:
+            return self._tables[id]
+        raise NotFoundError(
+            f"Not found: Table {id.project}:{id.dataset}.{id.table} was not found in location US"
+        )
+
+    async def routine(self, id: RoutineId) -> Routine:  # noqa: A002 - the port's own word
+        """Give a routine: there are none."""
+        raise NotFoundError(f"Not found: Routine {id.project}:{id.dataset}.{id.routine}")
+
+    async def tables_like(self, id: TableId) -> tuple[Table, ...]:  # noqa: A002 - as above
+        """Give the tables of a wildcard: there are none."""
+        raise NotFoundError(f"{id} does not match any table.")
+
+
+def rows(schema: Schema, table: Table, secret: int, shape: int = 7, count: int = 6) -> Rows:
+    """Give a table's rows as SQL literals.
+
+    Rows of the same `shape` differ between secrets in masked values alone: where a value is NULL
+    and how many elements an array has is open.
+    """
+    maker = _Maker(schema, table, Random(f"{shape} {table.id}"), Random(f"{secret} {table.id}"))
+    return [
+        [maker.value(field, (field.name,), str(number)) for field in table.fields]
+        for number in range(1, count + 1)
+    ]
+
+
+class _Maker:
+    """Draws the values of one table."""
+
+    def __init__(self, schema: Schema, table: Table, open_: Random, hidden: Random) -> None:
+        self._schema = schema
+        self._table = table.id
+        self._open = open_
+        self._hidden = hidden
+
+    def value(self, field: Field, path: Path, number: str = "") -> str:
+        """Give a column's or field's value; `number` is the row's, for columns that count."""
+        if field.mode is Mode.REPEATED:
+            items = [self._single(field, path) for _ in range(self._open.randrange(3))]
+            return f"CAST([{', '.join(items)}] AS {written(field.sql_type)})" if items else "[]"
+        if number and field.name in {"id", "k"} and field.type == "INT64":
+            return number
+        if self._open.random() < _NULLS:
+            return null(field.sql_type)
+        return self._single(field, path)
+
+    def _single(self, field: Field, path: Path) -> str:
+        if field.fields:
+            inner = [self.value(one, (*path, one.name)) for one in field.fields]
+            type_ = field.sql_type.element if field.mode is Mode.REPEATED else field.sql_type
+            return f"{written(type_ or field.sql_type)}({', '.join(inner)})"
+        mask = self._schema.mask(self._table, path)
+        open_, hidden = (_LITERALS[field.type](random) for random in (self._open, self._hidden))
+        if field.type == "RANGE":
+            open_, hidden = (f"RANGE<{field.range_element}> {one}" for one in (open_, hidden))
+        if isinstance(mask, KeepLastMask):
+            kept = "".join(self._open.choice("0123456789x") for _ in range(mask.count))
+            return f"'{self._hidden.randrange(1000, 9999)}{kept}'"
+        if isinstance(mask, EmailMask):
+            first, home = self._open.choice("abé"), self._open.choice(["x.com", "y.org"])
+            return f"'{first}{self._hidden.randrange(1000)}@{home}'"
+        return hidden if mask else open_
+
+
+_NULLS = 0.1
+
+
+def _text(random: Random) -> str:
+    word = random.choice(["", "é", "x", "Ada", "b-"])
+    return f"'{word}{random.randrange(10 ** random.choice([1, 3, 6]))}'"
+
+
+def _json(random: Random) -> str:
+    items = f'"a": {random.randrange(100)}, "b": ["{random.randrange(1000)}", null]'
+    return f"JSON '{{{items}}}'"
+
+
+def _day(random: Random) -> str:
+    return (
+        f"20{random.randrange(10, 30)}-{random.randrange(1, 13):02d}-{random.randrange(1, 29):02d}"
+    )
+
+
+def _clock(random: Random) -> str:
+    return f"{random.randrange(24):02d}:{random.randrange(60):02d}:{random.randrange(60):02d}"
+
+
+def _decimal(random: Random) -> str:
+    return f"'{random.randrange(-999, 9999)}.{random.randrange(100)}'"
+
+
+def _range(random: Random) -> str:
+    start = random.randrange(10, 20)
+    end = random.randrange(20, 30)
+    return f"'[20{start}-01-01, 20{end}-01-01)'"
+
+
+_LITERALS: dict[str, Callable[[Random], str]] = {
+    "BIGNUMERIC": lambda random: f"BIGNUMERIC {_decimal(random)}",
+    "BOOL": lambda random: random.choice(["TRUE", "FALSE"]),
+    "BYTES": lambda random: f"b'{random.randrange(10**4)}'",
+    "DATE": lambda random: f"DATE '{_day(random)}'",
+    "DATETIME": lambda random: f"DATETIME '{_day(random)} {_clock(random)}'",
+    "FLOAT64": lambda random: f"CAST({random.randrange(-400, 4000) / 4} AS FLOAT64)",
+    "INT64": lambda random: str(random.randrange(0, 100)),
+    "INTERVAL": lambda random: f"INTERVAL {random.randrange(100)} DAY",
+    "JSON": _json,
+    "NUMERIC": lambda random: f"NUMERIC {_decimal(random)}",
+    "RANGE": _range,
+    "STRING": _text,
+    "TIME": lambda random: f"TIME '{_clock(random)}'",
+    "TIMESTAMP": lambda random: f"TIMESTAMP '{_day(random)} {_clock(random)}+00'",
+}
