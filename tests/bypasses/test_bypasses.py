@@ -1,0 +1,464 @@
+# ruff: noqa: S608 - queries made of a test's own words
+"""Every known way round the gateway that is SQL. `docs/security/bypasses.md` lists them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prove.evaluator import Given
+
+from keystile.model.schema import SqlType
+
+HERE = Path(__file__)
+DOCS = HERE.parents[2] / "docs" / "security" / "bypasses.md"
+
+GUESS = Given("guess", SqlType("STRING"), "1%")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM customers ORDER BY id",
+        "SELECT s FROM (SELECT ssn AS s, id FROM customers) ORDER BY id",
+        "WITH c AS (SELECT * FROM customers) SELECT ssn FROM c ORDER BY id",
+        "SELECT ssn FROM customers UNION ALL SELECT email FROM customers",
+        "SELECT k.value FROM customers, UNNEST(contacts) AS k",
+        "SELECT * FROM (SELECT id, ssn, email FROM customers) UNPIVOT (x FOR y IN (ssn, email))",
+        "SELECT * FROM (SELECT name, age FROM customers) PIVOT (SUM(age) FOR name IN ('Ada'))",
+        "FROM customers |> WHERE age > 40 |> SELECT ssn",
+        "SELECT ssn FROM customers EXCEPT DISTINCT SELECT 'x'",
+    ],
+)
+async def test_line_01_every_shape_of_a_query_reads_masks(bench: Any, sql: str) -> None:
+    await bench.masked(sql)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "SUBSTR(ssn, 1, 1)",
+        "CONCAT(ssn, '')",
+        "REVERSE(ssn)",
+        "TO_JSON_STRING(c)",
+        "FORMAT('%T', c.address)",
+        "STRUCT(ssn, age)",
+        "TO_HEX(CAST(ssn AS BYTES))",
+        "TO_HEX(SHA256(ssn))",
+        "RANK() OVER (ORDER BY ssn)",
+        "LAG(email) OVER (ORDER BY id)",
+    ],
+)
+async def test_line_02_expressions_over_a_masked_column_see_the_mask(
+    bench: Any, value: str
+) -> None:
+    await bench.masked(f"SELECT id, {value} FROM customers AS c ORDER BY id")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["ARRAY_AGG(ssn ORDER BY id)", "MIN(email)", "MAX(ssn)", "AVG(age)"],
+)
+async def test_line_02_aggregates_over_a_masked_column_see_the_mask(bench: Any, value: str) -> None:
+    await bench.masked(f"SELECT {value} FROM customers")
+
+
+async def test_line_02_the_order_of_rows_tells_nothing_of_masked_values(bench: Any) -> None:
+    await bench.masked("SELECT id FROM customers ORDER BY ssn, id")
+    await bench.masked("SELECT STRING_AGG(name ORDER BY id) FROM customers GROUP BY age > 50")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "WHERE ssn LIKE '%1%'",
+        "WHERE ssn BETWEEN '3' AND '6'",
+        "WHERE age > 40",
+        "WHERE CASE WHEN ssn < '5' THEN TRUE ELSE FALSE END",
+        "JOIN orders AS o ON o.id * 8 > c.age",
+        "WHERE EXISTS (SELECT 1 FROM customers AS d WHERE d.age > c.age)",
+        "QUALIFY ROW_NUMBER() OVER (PARTITION BY age > 40 ORDER BY c.id) = 1",
+    ],
+)
+async def test_line_03_predicates_on_a_masked_column_choose_nothing(bench: Any, rest: str) -> None:
+    await bench.masked(f"SELECT c.id FROM customers AS c {rest}")
+
+
+async def test_line_04_row_counts_and_chosen_errors_tell_nothing(bench: Any) -> None:
+    await bench.masked("SELECT COUNT(*) FROM customers WHERE age > 50")
+    chosen = "ERROR(CAST(COUNTIF(age > 50) AS STRING))"
+    told = await bench.masked(f"SELECT {chosen} FROM customers")
+    assert told.answers[0].error.startswith("0")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "CAST(ssn AS FLOAT64)",
+        "PARSE_DATE('%F', email)",
+        "PARSE_NUMERIC(ssn)",
+        "ERROR(ssn)",
+        "CAST(email AS INT64)",
+    ],
+)
+async def test_line_05_errors_quote_masks_only(bench: Any, value: str) -> None:
+    told = await bench.masked(f"SELECT {value} FROM customers WHERE id = 1")
+    assert told.answers[0].error
+
+
+async def test_line_07_a_parameter_asks_for_nothing_that_is_masked(bench: Any) -> None:
+    guess = Given("guess", SqlType("INT64"), 50)
+    await bench.masked("SELECT COUNT(*) FROM customers WHERE age > @guess", [guess])
+
+
+@pytest.mark.parametrize("sql", ["SELECT 1 FROM @guess", "EXECUTE IMMEDIATE @guess"])
+async def test_line_07_a_parameter_names_no_table(bench: Any, sql: str) -> None:
+    told = await bench.ask(sql, [GUESS], who="writer")
+    assert told.refusal
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "EXECUTE IMMEDIATE CONCAT('SELECT ssn ', 'FROM customers')",
+        "DECLARE t STRING DEFAULT 'customers'; EXECUTE IMMEDIATE 'SELECT * FROM ' || t",
+        "BEGIN SELECT ERROR(ssn) FROM customers; EXCEPTION WHEN ERROR THEN CALL shop.p(); END",
+    ],
+)
+async def test_line_08_a_script_hides_no_statement(bench: Any, sql: str) -> None:
+    await bench.refused(sql, who="reader")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CALL shop.procedure()",
+        "SELECT shop.f(ssn) FROM customers",
+        "SELECT * FROM shop.tvf((SELECT ssn FROM customers))",
+        "CREATE FUNCTION shop.f(x STRING) RETURNS STRING LANGUAGE js AS 'return x'",
+        "CREATE PROCEDURE shop.p() BEGIN SELECT ssn FROM customers; END",
+    ],
+)
+async def test_line_09_routines_that_are_not_known_are_refused(bench: Any, sql: str) -> None:
+    await bench.refused(sql)
+
+
+async def test_line_10_a_view_is_masked_by_what_lies_beneath(bench: Any) -> None:
+    for view in ("people", "cached"):
+        await bench.reads_masked(f"SELECT * FROM {view}", who="reader")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM rich",
+        "SELECT * FROM APPENDS(TABLE customers)",
+        "SELECT * FROM CHANGES(TABLE customers, NULL, NULL)",
+        "SELECT * FROM VECTOR_SEARCH(TABLE customers, 'secret', TABLE customers)",
+        "SELECT SEARCH(c, '1') FROM customers AS c",
+    ],
+)
+async def test_line_10_what_reads_beneath_a_table_is_refused(bench: Any, sql: str) -> None:
+    await bench.refused(sql)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "`acme-shop.shop.customers`",
+        "`acme-shop.shop`.customers",
+        "`acme-shop`.shop.customers",
+        "acme-shop.shop.customers",
+        "`shop.customers`",
+        "shop.customers",
+        "customers",
+        "`Orders`",
+    ],
+)
+async def test_line_11_every_spelling_of_a_table_is_masked(bench: Any, table: str) -> None:
+    await bench.reads_masked(f"SELECT ssn FROM {table}", who="reader")
+
+
+async def test_line_11_a_wildcard_is_masked_as_any_of_its_tables(bench: Any) -> None:
+    told = await bench.ask("SELECT who, ssn FROM `shop.events_*`")
+    assert "XXX-XX-XXXX" in told.text, told
+    told = await bench.ask("SELECT ssn FROM `shop.events_*` WHERE _TABLE_SUFFIX = '2024'")
+    assert told.refusal or "XXX-XX-XXXX" in told.text
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "`shop.*`",
+        "`payroll.s*`",
+        "`customers$20240101`",
+        "`customers@-3600`",
+        "shop.__TABLES__",
+        "shop.__TABLES_SUMMARY__",
+        "CUSTOMERS",
+        "`example.com:acme.shop.customers`",
+        "_0a1b2c.anon",
+        "payroll.salaries",
+    ],
+)
+async def test_line_11_names_of_something_else_are_refused(bench: Any, table: str) -> None:
+    refusal = await bench.refused(f"SELECT * FROM {table}", who="reader")
+    assert "amount" not in refusal
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        "`region-us`.INFORMATION_SCHEMA.JOBS",
+        "`region-us`.INFORMATION_SCHEMA.JOBS_TIMELINE_BY_USER",
+        "`acme-shop.region-us.INFORMATION_SCHEMA.SESSIONS_BY_PROJECT`",
+        "INFORMATION_SCHEMA.OBJECT_PRIVILEGES",
+        "`region-us`.INFORMATION_SCHEMA.TABLE_STORAGE",
+        "`region-us`.INFORMATION_SCHEMA.TABLES",
+        "payroll.INFORMATION_SCHEMA.TABLES",
+    ],
+)
+async def test_line_12_metadata_of_others_is_refused(bench: Any, view: str) -> None:
+    await bench.refused(f"SELECT * FROM {view}", who="reader")
+
+
+async def test_line_12_metadata_tells_of_visible_tables_and_holds_no_texts(bench: Any) -> None:
+    told = await bench.ask("SELECT table_name, ddl FROM shop.INFORMATION_SCHEMA.TABLES")
+    assert "IN UNNEST(ARRAY<STRING>[" in told.text, told
+    assert "`ddl`" in told.text
+    assert "keystile_row.`ddl`" not in told.text
+    told = await bench.ask("SELECT schema_name FROM INFORMATION_SCHEMA.SCHEMATA")
+    assert "IN UNNEST(ARRAY<STRING>['shop'])" in told.text, told
+
+
+async def test_line_13_legacy_sql_is_refused(bench: Any) -> None:
+    await bench.refused("#legacySQL\nSELECT ssn FROM [shop.customers]")
+    assert "legacySQL" in await bench.refused("#legacySQL\nSELECT ssn FROM shop.customers")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE SNAPSHOT TABLE shop.s CLONE shop.customers",
+        "CREATE TABLE shop.s CLONE shop.customers",
+        "CREATE TABLE shop.s COPY shop.customers",
+        "UNDROP SCHEMA shop",
+    ],
+)
+async def test_line_14_copies_of_a_protected_table_are_refused(bench: Any, sql: str) -> None:
+    await bench.refused(sql)
+
+
+async def test_line_14_an_older_state_is_masked_or_refused(bench: Any) -> None:
+    sql = "SELECT ssn FROM customers FOR SYSTEM_TIME AS OF TIMESTAMP '2024-01-01 00:00:00+00'"
+    told = await bench.ask(sql)
+    assert told.refusal or "XXX-XX-XXXX" in told.text
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TABLE shop.mine AS SELECT ssn FROM customers",
+        "INSERT INTO log (text) SELECT ssn FROM customers",
+        "CREATE TABLE shop.mine AS SELECT number FROM people",
+    ],
+)
+async def test_line_15_what_is_written_to_another_table_is_masked(bench: Any, sql: str) -> None:
+    await bench.reads_masked(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "EXPORT DATA OPTIONS (uri='gs://x/*', format='CSV') AS SELECT ssn FROM customers",
+        "EXPORT MODEL shop.m OPTIONS (uri='gs://x')",
+        "LOAD DATA INTO log FROM FILES (format='CSV', uris=['gs://x/a.csv'])",
+        "CREATE EXTERNAL TABLE shop.e OPTIONS (format='CSV', uris=['gs://x/a.csv'])",
+        "SELECT * FROM EXTERNAL_QUERY('us.other', 'SELECT 1')",
+    ],
+)
+async def test_line_16_nothing_goes_out_or_comes_in_by_address(bench: Any, sql: str) -> None:
+    await bench.refused(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE MODEL shop.m OPTIONS (model_type='linear_reg') AS SELECT age FROM customers",
+        "SELECT * FROM ML.PREDICT(MODEL shop.m, TABLE customers)",
+        "SELECT * FROM AI.FORECAST(TABLE customers, data_col => 'age', timestamp_col => 'id')",
+        "SELECT AI.GENERATE(ssn) FROM customers",
+        "SELECT * FROM ML.FEATURE_INFO(MODEL shop.m)",
+    ],
+)
+async def test_line_17_models_see_nothing_of_a_protected_table(bench: Any, sql: str) -> None:
+    await bench.refused(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "GRANT `roles/bigquery.dataViewer` ON TABLE shop.customers TO 'user:x@example.com'",
+        "REVOKE `roles/bigquery.dataViewer` ON TABLE shop.customers FROM 'user:x@example.com'",
+        "CREATE ROW ACCESS POLICY p ON shop.customers FILTER USING (ssn = '1')",
+        "DROP ALL ROW ACCESS POLICIES ON shop.customers",
+        "ALTER PROJECT `acme-shop` SET OPTIONS (`region-us.default_time_zone` = 'UTC')",
+        "SET @@dataset_id = 'payroll'",
+    ],
+)
+async def test_line_18_rights_and_settings_are_not_changed(bench: Any, sql: str) -> None:
+    await bench.refused(sql)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["SESSION_USER()", "CURRENT_USER()", "KEYS.NEW_KEYSET('AEAD_AES_GCM_256')", "@@project_id"],
+)
+async def test_line_19_the_gateways_identity_and_keys_stay_hidden(bench: Any, value: str) -> None:
+    told = await bench.ask(f"SELECT {value}")
+    assert told.refusal
+
+
+async def test_line_22_two_rights_never_share_a_cached_result(bench: Any) -> None:
+    sql = "SELECT ssn FROM customers"
+    masked, plain = await bench.ask(sql), await bench.ask(sql, who="trusted")
+    assert plain.text == sql
+    assert masked.text != plain.text
+
+
+async def test_line_24_others_jobs_are_not_listed_by_sql(bench: Any) -> None:
+    for view in ("JOBS", "JOBS_BY_USER", "JOBS_BY_PROJECT", "JOBS_BY_ORGANIZATION"):
+        refusal = await bench.refused(f"SELECT * FROM `region-us`.INFORMATION_SCHEMA.{view}")
+        assert "what others do" in refusal
+
+
+async def test_line_35_what_a_decision_covers_changes_with_what_it_was_made_from(
+    bench: Any,
+) -> None:
+    first = await bench.ask("SELECT id FROM people")
+    second = await bench.ask("SELECT id FROM people")
+    assert first.decided.analysed.tables == second.decided.analysed.tables
+    assert {str(table.id) for table in first.decided.analysed.tables} >= {
+        "acme-shop.shop.customers"
+    }
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE customers SET name = 'x' WHERE ssn LIKE '1%'",
+        "DELETE FROM customers WHERE age > 50",
+        "MERGE customers AS c USING log AS l ON c.ssn = l.text WHEN MATCHED THEN DELETE",
+    ],
+)
+async def test_line_36_row_counts_of_writes_do_not_probe_masked_values(
+    bench: Any, sql: str
+) -> None:
+    await bench.refused(sql)
+
+
+async def test_line_37_a_text_without_end_is_refused(bench: Any) -> None:
+    assert "bytes" in await bench.refused(f"SELECT '{'x' * 300_000}'", who="reader")
+
+
+async def test_line_38_a_comment_says_nothing_of_what_is_read(bench: Any) -> None:
+    plain = await bench.ask("SELECT ssn FROM customers")
+    told = await bench.ask("/* reads only id */ SELECT ssn -- id\nFROM customers")
+    assert told.decided.analysed.facts == plain.decided.analysed.facts
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "drop table customers",
+        "DROP  TABLE customers",
+        "DROP/**/TABLE customers",
+        "-- SELECT\nDROP TABLE customers",
+        "DROP VIEW people",
+        "CREATE OR REPLACE TABLE customers (id INT64)",
+        "DELETE FROM customers WHERE true",
+        "EXECUTE IMMEDIATE 'DR' || 'OP TABLE customers'",
+        "LOAD DATA OVERWRITE customers FROM FILES (format='CSV', uris=['gs://x/a.csv'])",
+        "TRUNCATE TABLE customers",
+    ],
+)
+async def test_rival_01_a_write_is_one_however_it_is_spelled(bench: Any, sql: str) -> None:
+    await bench.refused(sql, who="reader")
+
+
+async def test_rival_01_a_word_in_a_literal_is_no_statement(bench: Any) -> None:
+    told = await bench.ask("SELECT 'DROP TABLE x'")
+    assert told.text == "SELECT 'DROP TABLE x'"
+
+
+async def test_rival_03_names_that_differ_by_case_are_two_tables(bench: Any) -> None:
+    told = await bench.ask("SELECT ssn FROM `Orders`")
+    assert told.decided.analysed.facts.reads[0].table == "Orders"
+    await bench.refused("SELECT * FROM orders JOIN `Orders` USING (id)", who="reader")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT (SELECT MAX(ssn) FROM customers) FROM orders",
+        "SELECT * FROM (SELECT * FROM customers) ORDER BY id",
+        "SELECT ssn FROM customers AS c JOIN customers AS d USING (ssn)",
+        "SELECT ssn, id FROM customers UNION ALL BY NAME SELECT id, email AS ssn FROM customers",
+        "SELECT n FROM customers, UNNEST(nicknames) AS n",
+    ],
+)
+async def test_rival_04_no_derived_table_loses_its_masks(bench: Any, sql: str) -> None:
+    await bench.masked(sql)
+
+
+async def test_rival_04_an_explain_prefix_is_refused(bench: Any) -> None:
+    await bench.refused("EXPLAIN SELECT ssn FROM customers")
+
+
+async def test_rival_07_a_mask_is_not_written_over_a_value(bench: Any) -> None:
+    await bench.refused("UPDATE customers SET ssn = CONCAT(ssn, '') WHERE id = 1")
+    await bench.refused("INSERT INTO customers (id, ssn) SELECT id, ssn FROM customers")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM rich",
+        "SELECT * FROM EXTERNAL_QUERY('us.other', 'SELECT * FROM t')",
+        "SELECT * FROM `region-us`.INFORMATION_SCHEMA.COLUMNS",
+    ],
+)
+async def test_rival_08_a_list_of_datasets_is_not_got_round(bench: Any, sql: str) -> None:
+    await bench.refused(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "",
+        ";",
+        "SELECT",
+        "\x00",
+        "SELECT '\ud800'",
+        "SELECT (" + "(" * 3000,
+        "/*",
+        "`",
+        "SELECT 1;;",
+    ],
+)
+async def test_rival_10_malformed_text_is_an_answer_not_a_fault(bench: Any, sql: str) -> None:
+    told = await bench.ask(sql)
+    assert "Traceback" not in told.refusal
+
+
+def test_every_way_in_the_documents_has_a_test_and_every_test_a_way() -> None:
+    rows = re.findall(r"^\| (\d\d|R\d\d) \|.*\|$", DOCS.read_text(), re.MULTILINE)
+    named = set(re.findall(r"`(test_\w+)`", DOCS.read_text()))
+    tests = set(re.findall(r"def (test_(?:line|rival)_\w+)", HERE.read_text()))
+    assert named == tests
+    of_tests = {re.sub(r"test_(?:line_|rival_)", "", t)[:2] for t in tests if "line" in t[:9]}
+    rivals = {f"R{re.sub('test_rival_', '', t)[:2]}" for t in tests if t.startswith("test_rival")}
+    assert set(rows) == of_tests | rivals
+    assert len(rows) == len(set(rows))
