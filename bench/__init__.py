@@ -1,0 +1,1 @@
+"""Programs that measure the product's speed. What each one prints: `bench/README.md`."""
