@@ -35,7 +35,8 @@ class Analysed(msgspec.Struct, frozen=True):
 
     Of a script, `sql` is the text as it came, `parts` are its texts, `skeleton` is the rest of it,
     and `scope` has every table that a part names. `schema` is given for a script that BigQuery
-    takes for a SELECT: temporary functions and a query.
+    takes for a SELECT: temporary functions and a query. `results` are the schemas of all parts that
+    may give the script's result.
     """
 
     statement: Statement
@@ -50,6 +51,7 @@ class Analysed(msgspec.Struct, frozen=True):
     resolved: bool = True
     parts: tuple[AnalysedPart, ...] = ()
     skeleton: tuple[str, ...] = ()
+    results: tuple[tuple[Field, ...], ...] = ()
 
     @property
     def tables(self) -> tuple[Table, ...]:

@@ -20,7 +20,7 @@ from keystile.analysis.statement import Statement
 from keystile.analysis.tasks import OUTLINE, RESOLVE
 from keystile.analysis.wildcard import is_wildcard, with_members
 from keystile.googlesql.task import TaskRunner
-from keystile.model.errors import RefusedError
+from keystile.model.errors import InvalidQueryError, RefusedError
 from keystile.model.facts import (
     ColumnUse,
     Opaque,
@@ -109,7 +109,10 @@ class Analyst:
         )
 
     def _check_size(self, sql: str) -> None:
-        size = len(sql.encode())
+        try:
+            size = len(sql.encode())
+        except UnicodeEncodeError as error:
+            raise InvalidQueryError("the query is no valid Unicode text") from error
         if size > self._max_sql_bytes:
             raise RefusedError(
                 f"the query is {size:,} bytes long, more than the {self._max_sql_bytes:,} allowed",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from keystile.analysis.calls import called
 from keystile.analysis.effects import UNKNOWN_URI, options, uris
 from keystile.analysis.functions import ALLOWED, DENIED
 from keystile.analysis.parsing import identifiers
@@ -20,8 +21,6 @@ _NODES = {
     "ASTWithConnectionClause": "connection",
     "ASTGraphTableQuery": "graph query",
     "ASTSequenceArg": "sequence",
-    "ASTSelectWith": "SELECT WITH modifier",
-    "ASTMatchRecognizeClause": "MATCH_RECOGNIZE",
     "ASTReturningClause": "THEN RETURN clause",
     "ASTOnConflictClause": "ON CONFLICT clause",
     "ASTLockMode": "lock",
@@ -101,6 +100,8 @@ def doubt(node: Any) -> str:
 
 
 def _table_function(node: Any) -> str:
+    if called(node):
+        return ""
     return f"table function `{'.'.join(identifiers(node.name))}`"
 
 
@@ -110,7 +111,7 @@ def _function(node: Any) -> str:
     bare = name.removeprefix("safe.")
     if bare in DENIED or bare == "current_user":
         return f"function `{bare.upper()}`"
-    if "." in bare and bare not in ALLOWED:
+    if "." in bare and bare not in ALLOWED and not called(node):
         return f"routine `{'.'.join(path)}`"
     return ""
 

@@ -16,6 +16,15 @@ $less_or_equal $like $like_all $like_any $make_array $multiply $not $not_equal $
 $not_like_any $or $safe_array_at_offset $safe_array_at_ordinal $safe_subscript_with_offset
 $safe_subscript_with_ordinal $subscript $subscript_with_offset $subscript_with_ordinal $subtract
 $unary_minus
+$differential_privacy_approx_count_distinct $differential_privacy_approx_quantiles
+$differential_privacy_avg $differential_privacy_count $differential_privacy_count_star
+$differential_privacy_extract_for_dp_approx_count_distinct
+$differential_privacy_init_for_dp_approx_count_distinct
+$differential_privacy_merge_partial_for_dp_approx_count_distinct
+$differential_privacy_percentile_cont $differential_privacy_stddev_pop $differential_privacy_sum
+$differential_privacy_var_pop $like_all_array $like_any_array $not_like_all_array
+$not_like_any_array
+classifier collate first is_first is_last last match_number match_row_number next prev
 abs acos acosh any_value approx_cosine_distance approx_count_distinct approx_dot_product
 approx_euclidean_distance approx_quantiles approx_top_count approx_top_sum array_agg array_avg
 array_concat array_concat_agg array_filter array_find_all array_first array_first_n array_includes
@@ -91,8 +100,8 @@ is_acyclic is_simple is_trail labels nodes path path_first path_last path_length
 property_names same source_node_id
 $proto_map_at_key $safe_proto_map_at_key $safe_subscript_with_key $subscript_with_key filter_fields
 flatten proto_map_contains_key proto_modify_map
-agg apply classifier first is_first is_last last match_number match_row_number new_uuid next prev
-to_seconds_interval zstd_compress zstd_decompress_to_bytes zstd_decompress_to_string
+agg apply new_uuid to_seconds_interval zstd_compress
+zstd_decompress_to_bytes zstd_decompress_to_string
 """.split()  # noqa: SIM905 - 480 names read better as a table
 )
 """What reveals the gateway's identity, handles keys, or is no part of BigQuery's queries."""

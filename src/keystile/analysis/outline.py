@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from keystile.analysis import names
+from keystile.analysis.calls import called, function, routine_id
 from keystile.analysis.doubts import doubt
 from keystile.analysis.effects import connections, copies, copies_rows, renamed, uris
 from keystile.analysis.kinds import KINDS, SCRIPT, UNKNOWN, Depth, Kind
@@ -28,7 +29,7 @@ from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import has, inherited, levels, unwrapped
 from keystile.model.errors import KeystileError
 from keystile.model.facts import Action, Opaque, WrittenColumn
-from keystile.model.schema import ColumnRef, TableId
+from keystile.model.schema import ColumnRef, RoutineId, TableId
 
 # BigQuery once took this first line for a switch to its old dialect.
 _LEGACY = re.compile(r"\s*#\s*legacysql", re.IGNORECASE)
@@ -75,14 +76,25 @@ class NamedTable(msgspec.Struct, frozen=True):
     column: int = 0
 
 
+class NamedRoutine(msgspec.Struct, frozen=True):
+    """A routine as the text spells it, as BigQuery knows it, and where it is first called."""
+
+    path: tuple[str, ...]
+    id: RoutineId
+    gives_table: bool = False
+    line: int = 0
+    column: int = 0
+
+
 class Outline(msgspec.Struct, frozen=True):
     """What the parse tree says.
 
     `sql` is the text with quoted paths split at their dots. `named` are all tables that the text
     names, except those that it makes or drops. `resolve` tells whether the engine should resolve
     it: not where it is opaque, or names things and computes nothing. `connections` are paths as
-    spelled; `renamed` are new names of columns; `replaces` tells of OR REPLACE; `copied`
-    whether rows are copied as they are.
+    spelled; `calls` are the routines of datasets that it calls, `functions` the names of all other
+    functions that it calls by name; `renamed` are new names of columns; `replaces` tells of OR
+    REPLACE; `copied` whether rows are copied as they are.
     """
 
     sql: str
@@ -97,6 +109,8 @@ class Outline(msgspec.Struct, frozen=True):
     renamed: tuple[WrittenColumn, ...] = ()
     replaces: bool = False
     copied: bool = False
+    calls: tuple[NamedRoutine, ...] = ()
+    functions: tuple[str, ...] = ()
 
     @property
     def unseen(self) -> tuple[TableId, ...]:
@@ -186,6 +200,8 @@ class _Look:
             ),
             replaces=_replaces(tree),
             copied=copies_rows(tree),
+            calls=self._calls(),
+            functions=tuple(sorted({name for node in self._nodes if (name := function(node))})),
         )
 
     def _look_for_legacy(self) -> None:
@@ -204,11 +220,21 @@ class _Look:
             return kind(tree).removeprefix("AST").removesuffix("Statement").upper()
         return self._kind.statement
 
+    def _calls(self) -> tuple[NamedRoutine, ...]:
+        found: dict[names.Path, NamedRoutine] = {}
+        for node in self._nodes:
+            if (path := called(node)) and path not in found:
+                id_ = routine_id(path, self._request.project)
+                place = self._line_and_column(node)
+                found[path] = NamedRoutine(path, id_, kind(node) == "ASTTVF", *place)
+        names.check_cases(found)
+        return tuple(found.values())
+
     def _named(self) -> tuple[NamedTable, ...]:
         plain = []
         for path in self._parsed.paths:
-            if not self._own(path) and (what := names.strange(path)):
-                self._note(what, self._where_named(path))
+            if not self._own(path) and (strange := names.strange(path)):
+                self._note(strange.what, self._where_named(path), strange.hint)
             else:
                 plain.append(path)
         if kind(self._parsed.tree) in _CHANGE_COLUMNS:
@@ -237,8 +263,8 @@ class _Look:
                 targets.append(temporary(path[-1]))
             elif "Schema" in kind(statement) or _dropped(statement) == "SCHEMA":
                 targets.append(TableId((self._request.project, *path)[-2], path[-1], ""))
-            elif not self._own(path) and (what := names.strange(path, written=True)):
-                self._note(what, node)
+            elif not self._own(path) and (strange := names.strange(path, written=True)):
+                self._note(strange.what, node, strange.hint)
             elif _dropped(statement) in {"", "TABLE", "VIEW", "EXTERNAL_TABLE"}:
                 targets.extend(self._resolved(path))
         return targets
@@ -260,8 +286,8 @@ class _Look:
                 return ()  # refused anyway
             raise
 
-    def _note(self, what: str, node: Any) -> None:
-        found = Opaque(what, *self._line_and_column(node))
+    def _note(self, what: str, node: Any, hint: str = "") -> None:
+        found = Opaque(what, *self._line_and_column(node), hint)
         if found not in self._opaque:
             self._opaque.append(found)
 

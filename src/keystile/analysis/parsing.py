@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
 from keystile.analysis.names import Path, split
+from keystile.analysis.table_paths import table_paths
 from keystile.analysis.text import Edit, quoted, splice
 from keystile.analysis.tree import edges, kind, span
 from keystile.analysis.words import in_bigquery_words
@@ -18,14 +20,16 @@ from keystile.model.errors import InvalidQueryError, RefusedError
 class Parsed(NamedTuple):
     """A parse tree; `sql` is what it was made from and `script` whether it is several statements.
 
-    `paths` are the tables that it names as spelled, names of common table expressions left out;
-    nothing for a script, whose statements are parsed one by one.
+    `paths` are the tables that it names as spelled, names of common table expressions left out, and
+    `splits` what brings the text into canonical spelling; nothing of either for a script, whose
+    statements are parsed one by one.
     """
 
     sql: str
     tree: Any
     script: bool
     paths: tuple[Path, ...]
+    splits: list[Edit]
 
 
 def parse(engine: Engine, sql: str) -> Parsed:
@@ -37,7 +41,7 @@ def parse(engine: Engine, sql: str) -> Parsed:
     first = _parse(engine, sql)
     if first.script:
         return first
-    canonical = splice(sql, _splits(first.tree))
+    canonical = splice(sql, first.splits)
     if canonical == sql:
         return first
     second = _parse(engine, canonical)
@@ -65,8 +69,12 @@ def _parse(engine: Engine, sql: str) -> Parsed:
         )
         with in_bigquery_words():
             tree = engine.call("Parse", request, service.ParseResponse).parsed_script
-        return Parsed(sql, tree, script=True, paths=())
-    return Parsed(sql, tree, script=False, paths=_paths(engine, sql))
+        return Parsed(sql, tree, script=True, paths=(), splits=[])
+    found = list(edges(tree))
+    paths = table_paths(tree, (node for _, node in found))
+    if paths is None:
+        paths = _paths(engine, sql)
+    return Parsed(sql, tree, script=False, paths=paths, splits=_splits(found))
 
 
 def _paths(engine: Engine, sql: str) -> tuple[Path, ...]:
@@ -108,12 +116,12 @@ _TABLE_FIELDS = frozenset(
 """The fields that hold the path of a table or a routine."""
 
 
-def _splits(tree: Any) -> list[Edit]:
-    found = []
-    for field, node in edges(tree):
+def _splits(found: Iterable[tuple[str, Any]]) -> list[Edit]:
+    edits = []
+    for field, node in found:
         if field not in _TABLE_FIELDS or kind(node) != "ASTPathExpression":
             continue
         path, place = identifiers(node), span(node)
         if place and any("." in part for part in path):
-            found.append(Edit(*place, ".".join(quoted(part) for part in split(path))))
-    return found
+            edits.append(Edit(*place, ".".join(quoted(part) for part in split(path))))
+    return edits

@@ -41,12 +41,13 @@ class Resolved(msgspec.Struct, frozen=True):
     functions: tuple[str, ...]
     opaque: tuple[Opaque, ...]
     scans: tuple[Scan, ...] = ()
+    called: tuple[str, ...] = ()
     written: tuple[WrittenColumn, ...] = ()
 
 
 def resolve(engine: Engine, request: ResolveRequest) -> Resolved:
     """Resolve the text and walk it. Raises `InvalidQueryError` where it does not resolve."""
-    walked = walk_statement(resolved_tree(engine, request), request.scope.tables_by_full_name())
+    walked = walk_statement(resolved_tree(engine, request), request.scope)
     walk = walked.walk
     order = list(Use)
     return Resolved(
@@ -61,6 +62,7 @@ def resolve(engine: Engine, request: ResolveRequest) -> Resolved:
             Scan(place.start, place.end, table.id) for place, table in sorted(walk.scans.items())
         ),
         written=walked.written,
+        called=tuple(sorted(walk.called)),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from keystile.analysis.lineage import NOTHING, Value, merged, of_column, union
+from keystile.analysis.liveness import dead_columns
 from keystile.analysis.tree import children, kind, span
 from keystile.analysis.walker import Expressions, enum_name, output_columns, shown
 from keystile.googlesql.protos import has, inherited, unwrapped
@@ -52,7 +53,7 @@ class Walk(Expressions):
                 if column.name not in pseudo:
                     self.doubt(f"pseudo column `{column.name}`", node)
             elif not written:
-                self._scanned.append(value)
+                self._scanned.append((column.column_id, value))
             self.bind(column, value or NOTHING)
         if (place := span(node)) is None:
             self.doubt(f"a reference to `{table.id}`", None)
@@ -112,19 +113,65 @@ class Walk(Expressions):
         for call in inherited(node, "grouping_call_list"):
             self.bind(call.output_column, NOTHING)
 
+    def _private_aggregate(self, node: Any) -> None:
+        """Walk an aggregation that withholds small groups or adds noise."""
+        self._aggregate(node)
+        for option in node.option_list:
+            self.used(option.value, Use.ARGUMENT)
+        if has(node, "group_selection_threshold_expr"):
+            self.used(node.group_selection_threshold_expr, Use.FILTER)
+
     def _analytic(self, node: Any) -> None:
         self.scan(node.input_scan)
         for group in node.function_group_list:
-            framing = []
-            if has(group, "partition_by"):
-                keys = group.partition_by.partition_by_list
-                framing += [self.used(key, Use.WINDOW) for key in keys]
-            if has(group, "order_by"):
-                items = group.order_by.order_by_item_list
-                framing += [self.order_item(item, Use.WINDOW) for item in items]
-            for column in group.analytic_function_list:
-                value = self.computed(column)
-                self.bind(unwrapped(column).column, value.with_sources(union(framing)))
+            self._window(group)
+
+    def _window(self, group: Any) -> Value:
+        """Walk the window functions over one window; give what frames it."""
+        framing = []
+        if has(group, "partition_by"):
+            keys = group.partition_by.partition_by_list
+            framing += [self.used(key, Use.WINDOW) for key in keys]
+        if has(group, "order_by"):
+            items = group.order_by.order_by_item_list
+            framing += [self.order_item(item, Use.WINDOW) for item in items]
+        for column in group.analytic_function_list:
+            value = self.computed(column)
+            self.bind(unwrapped(column).column, value.with_sources(union(framing)))
+        return Value(union(framing))
+
+    def _match_recognize(self, node: Any) -> None:
+        self.scan(node.input_scan)
+        decided = [self._window(group) for group in node.analytic_function_group_list]
+        variables = node.pattern_variable_definition_list
+        decided += [self.used(variable.predicate, Use.FILTER) for variable in variables]
+        for option in node.option_list:
+            self.used(option.value, Use.ARGUMENT)
+        # Which rows match depends on every predicate, and so does all that is told of a match.
+        matched = Value(union(decided))
+        for group in node.measure_group_list:
+            for measure in group.aggregate_list:
+                value = self.computed(measure)
+                self.bind(unwrapped(measure).column, value.with_sources(matched.sources))
+        for field in ("match_number_column", "match_row_number_column", "classifier_column"):
+            if has(node, field):
+                self.bind(getattr(node, field), matched)
+        self._bound_before(node)
+
+    def _table_function(self, node: Any) -> None:
+        """Walk the call of a routine that gives a table: each column may hold all it is given."""
+        name = node.tvf.name
+        if name not in self.routines:
+            self.doubt(f"table function `{name}`", node)
+        self.called.add(name)
+        given = [self._operand(argument) for argument in node.argument_list]
+        for column in inherited(node, "column_list"):
+            self.bind(column, Value(union([*given, self.routine(name)])))
+
+    def _bound_before(self, node: Any) -> None:
+        """Doubt a scan that puts out a column that nothing bound."""
+        for column in inherited(node, "column_list"):
+            self.column(column)
 
     def _set_operation(self, node: Any) -> None:
         rows = []
@@ -151,6 +198,7 @@ class Walk(Expressions):
                 self.used(getattr(node, field), Use.ARGUMENT)
 
     def _with_scan(self, node: Any) -> None:
+        self._dead |= dead_columns(node)
         for entry in node.with_entry_list:
             self.scan(entry.with_subquery)
             outputs = output_columns(entry.with_subquery)
@@ -164,10 +212,6 @@ class Walk(Expressions):
         self.scan(node.non_recursive_term.scan)
         first = node.non_recursive_term.output_column_list
         current = tuple(self.column(column) for column in first)
-        if has(node, "recursion_depth_modifier"):
-            modifier = node.recursion_depth_modifier
-            if has(modifier, "recursion_depth_column"):
-                self.bind(modifier.recursion_depth_column.column, NOTHING)
         # Sources only grow and there are finitely many leaves, so this ends.
         while True:
             self._recursive.append(current)
@@ -178,16 +222,34 @@ class Walk(Expressions):
             if grown == current:
                 break
             current = grown
-        self._bind_all(node, current)
+        self._bind_all(node, current, self._depth(node))
         if not enum_name(node, "op_type").endswith("_ALL"):
             for value in current:
                 self.use(value, Use.GROUP)
 
+    def _depth(self, node: Any) -> int | None:
+        """Bind the column that counts a recursion's steps; give its number."""
+        if not has(node, "recursion_depth_modifier"):
+            return None
+        modifier = node.recursion_depth_modifier
+        for field in ("lower_bound", "upper_bound"):
+            if has(modifier, field):
+                self.used(getattr(modifier, field), Use.ARGUMENT)
+        if not has(modifier, "recursion_depth_column"):
+            return None
+        column = modifier.recursion_depth_column.column
+        self.bind(column, NOTHING)
+        number: int = column.column_id
+        return number
+
     def _recursive_reference(self, node: Any) -> None:
         self._bind_all(node, self._recursive[-1] if self._recursive else None)
 
-    def _bind_all(self, node: Any, values: tuple[Value, ...] | None) -> None:
-        columns = inherited(node, "column_list")
+    def _bind_all(
+        self, node: Any, values: tuple[Value, ...] | None, apart: int | None = None
+    ) -> None:
+        """Bind the columns that a scan puts out, but for the one numbered `apart`."""
+        columns = [one for one in inherited(node, "column_list") if one.column_id != apart]
         if values is None or len(values) < len(columns):
             self.doubt("a reference to a common table expression", node)
             values = (NOTHING,) * len(columns)
@@ -240,7 +302,11 @@ class Walk(Expressions):
         "ResolvedJoinScan": _join,
         "ResolvedArrayScan": _array,
         "ResolvedAggregateScan": _aggregate,
+        "ResolvedAggregationThresholdAggregateScan": _private_aggregate,
+        "ResolvedDifferentialPrivacyAggregateScan": _private_aggregate,
         "ResolvedAnalyticScan": _analytic,
+        "ResolvedMatchRecognizeScan": _match_recognize,
+        "ResolvedTVFScan": _table_function,
         "ResolvedSetOperationScan": _set_operation,
         "ResolvedOrderByScan": _order_by,
         "ResolvedLimitOffsetScan": _limit,

@@ -18,7 +18,7 @@ from keystile.analysis.outline import Outline, OutlineRequest
 from keystile.analysis.resolve import ResolveRequest
 from keystile.analysis.schema import result_schema
 from keystile.analysis.scope import SYSTEM, Declared, Scope
-from keystile.analysis.script_facts import script_facts, script_scope
+from keystile.analysis.script_facts import script_facts, script_scope, shows_result
 from keystile.analysis.script_parts import READABLE_VARIABLES, Part, Role, Script, Variable
 from keystile.analysis.script_state import BEFORE
 from keystile.analysis.script_tables import ScriptTables
@@ -77,6 +77,7 @@ async def analyse_script(
         ),
         parts=parts,
         skeleton=script.skeleton,
+        results=tuple(dict.fromkeys(part.analysed.schema for part in parts if shows_result(part))),
     )
 
 

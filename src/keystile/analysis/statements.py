@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from keystile.analysis import dml
 from keystile.analysis.dml import StatementWalk, only
 from keystile.analysis.lineage import NOTHING, Value
 from keystile.analysis.scans import Walk
+from keystile.analysis.scope import Scope
 from keystile.analysis.tree import children, kind
 from keystile.googlesql.protos import has, inherited, sql_type
 from keystile.model.facts import OutputColumn, Use, WrittenColumn
-from keystile.model.schema import SqlType, Table
+from keystile.model.schema import SqlType
 
 
 class Walked(NamedTuple):
@@ -23,9 +24,10 @@ class Walked(NamedTuple):
     written: tuple[WrittenColumn, ...] = ()
 
 
-def walk_statement(statement: Any, tables: Mapping[str, Table]) -> Walked:
-    """Walk a resolved statement. `tables` are by the full name that the catalog gave them."""
-    walk = StatementWalk(tables)
+def walk_statement(statement: Any, scope: Scope) -> Walked:
+    """Walk a resolved statement, whose names mean what they do in this scope."""
+    walk = StatementWalk(scope.tables_by_full_name())
+    walk.routines = scope.routines_by_full_name()
     method = _STATEMENTS.get(kind(statement))
     if method is None:
         walk.doubt(f"`{kind(statement).removeprefix('Resolved')}`", statement)
@@ -154,7 +156,29 @@ _MODEL_FIELDS = frozenset(
     }
 )
 
+
+def _function(walk: Walk, node: Any) -> tuple[OutputColumn, ...]:
+    """Walk the definition of a function as a query of its only value."""
+    for column in node.aggregate_expression_list:
+        walk.computed(column)
+    if not has(node, "function_expression"):
+        walk.doubt("a function without a type", node)
+        return ()
+    value = walk.used(node.function_expression, Use.OUTPUT)
+    return _named([("", sql_type(node.return_type), value)])
+
+
+def _table_function(walk: Walk, node: Any) -> tuple[OutputColumn, ...]:
+    """Walk the definition of a table function as its query."""
+    if not has(node, "query"):
+        walk.doubt("a table function without a type", node)
+        return ()
+    return _query(walk, node)
+
+
 _STATEMENTS = {
+    "ResolvedCreateFunctionStmt": _function,
+    "ResolvedCreateTableFunctionStmt": _table_function,
     "ResolvedAssertStmt": _assert,
     "ResolvedCreateMaterializedViewStmt": _create_with_query,
     "ResolvedCreateModelStmt": _create_model,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from keystile.analysis.functions import ALLOWED
+from keystile.analysis.groups import ROUTINE_GROUPS
 from keystile.analysis.lineage import NOTHING, Value, merged, union
 from keystile.analysis.tree import Span, children, kind, span
 from keystile.googlesql.protos import has, inherited, unwrapped
@@ -26,9 +27,12 @@ class Expressions(ABC):
         """`tables` are by their full name, which the catalog gave the engine."""
         self._tables = tables
         self._columns: dict[int, Value] = {}
-        self._scanned: list[Value] = []
+        self._scanned: list[tuple[int, Value]] = []
+        self._dead: set[int] = set()
+        self.routines: Mapping[str, frozenset[ColumnRef]] = {}
         self.uses: dict[ColumnRef, set[Use]] = {}
         self.functions: set[str] = set()
+        self.called: set[str] = set()
         self.opaque: dict[str, Span | None] = {}
         self.scans: dict[Span, Table] = {}
 
@@ -54,9 +58,10 @@ class Expressions(ABC):
         self.opaque.setdefault(what, span(node) if node is not None else None)
 
     def finish(self) -> None:
-        """Count every scanned column whose use was not seen as used whole."""
-        for value in self._scanned:
-            if not any(source in self.uses for source in value.sources):
+        """Count every scanned column whose use was not seen as used whole, but for the dead."""
+        for number, value in self._scanned:
+            seen = any(source in self.uses for source in value.sources)
+            if not seen and number not in self._dead:
                 self.use(value, Use.ARGUMENT)
 
     def expression(self, node: Any) -> Value:
@@ -132,9 +137,12 @@ class Expressions(ABC):
     def _call(self, node: Any) -> Value:
         name = self._function(node)
         arguments: list[Value] = []
-        others: list[Value] = []
+        # An aggregate of groups (`SUM(MAX(x) GROUP BY y)`) names its groups in what comes first.
+        others = self._groups(node)
         for field, child in children(node):
-            if field == "argument_list":
+            if field in _GROUPED:
+                pass
+            elif field == "argument_list":
                 arguments.append(self.expression(child))
             elif field == "generic_argument_list":
                 arguments.append(self._argument(child, arguments))
@@ -146,10 +154,27 @@ class Expressions(ABC):
             return arguments[0].with_sources(union(arguments[1:]))
         for value in arguments:
             self.use(value, Use.ARGUMENT)
-        return Value(union([*arguments, *others]))
+        return Value(union([*arguments, *others, self.routine(name)]))
+
+    def routine(self, name: str) -> Value:
+        """Use all that a routine's own text reads; nothing of a function of GoogleSQL."""
+        value = Value(self.routines.get(name, frozenset()))
+        self.use(value, Use.ARGUMENT)
+        return value
+
+    def _groups(self, node: Any) -> list[Value]:
+        if kind(node) != "ResolvedAggregateFunctionCall":
+            return []
+        keys = [self.computed(column) for column in node.group_by_list]
+        for key in keys:
+            self.use(key, Use.GROUP)
+        return [*keys, *(self.computed(column) for column in node.group_by_aggregate_list)]
 
     def _function(self, node: Any) -> str:
-        group, _, spelled = inherited(node, "function").name.rpartition(":")
+        group, _, spelled = inherited(node, "function").name.partition(":")
+        if group in ROUTINE_GROUPS and spelled in self.routines:
+            self.called.add(spelled)
+            return str(spelled)
         name: str = spelled.lower()
         self.functions.add(name)
         if name not in ALLOWED or group != "ZetaSQL":
@@ -171,7 +196,7 @@ class Expressions(ABC):
 
     def _modifier(self, field: str, node: Any) -> Value:
         """Walk what an aggregate or a window function has beside its arguments."""
-        if field == "where_expr":
+        if field in {"where_expr", "having_expr"}:
             return self.used(node, Use.FILTER)
         if field == "order_by_item_list":
             return self.order_item(node, Use.ORDER)
@@ -215,6 +240,8 @@ class Expressions(ABC):
         "ResolvedConstant": _constant,
         "ResolvedSystemVariable": _constant,
         "ResolvedDMLDefault": _constant,
+        # In the text of a routine; what is given is counted where the routine is called.
+        "ResolvedArgumentRef": _constant,
         "ResolvedColumnRef": _column_ref,
         "ResolvedGetStructField": _struct_field,
         "ResolvedMakeStruct": _make_struct,
@@ -246,6 +273,8 @@ def shown(node: Any) -> str:
     words = kind(node).removeprefix("Resolved")
     return f"`{words}` in this query"
 
+
+_GROUPED = frozenset({"group_by_list", "group_by_aggregate_list", "group_by_hint_list"})
 
 _ELEMENT_OF = frozenset(
     {

@@ -256,7 +256,8 @@ class Pipeline:
             cancelled = status.error.reason == "stopped"
             await self.end(job, "cancelled" if cancelled else "failed", JobError.of(status.error))
             return
-        agree_at_the_end(job.plan.facts, job.plan.schema, status.schema)
+        plan = job.plan
+        agree_at_the_end(plan.facts, plan.schema, status.schema, plan.results)
         reference = JobRef(job.request.project, job.upstream_id, job.location)
         first = await first_page(self._bigquery, reference, FIRST_PAGE_ROWS)
         now = time.time()

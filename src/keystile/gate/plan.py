@@ -21,7 +21,8 @@ class Plan(msgspec.Struct, frozen=True):
     `sql` is the rewritten text; `masked` are the columns that it uses and reads masked. INVARIANT:
     holds no hidden parameter's value, so it may be stored, shown and recorded. `bytes_estimate`
     comes from BigQuery's dry run of `sql`. `labels` are those of the columns that the query uses,
-    by the column's full name.
+    by the column's full name. `results` are the schemas of all statements of a script that may give
+    its result.
     """
 
     facts: QueryFacts
@@ -32,6 +33,7 @@ class Plan(msgspec.Struct, frozen=True):
     bytes_estimate: int
     digest: str
     labels: dict[str, tuple[str, ...]] = {}
+    results: tuple[tuple[Field, ...], ...] = ()
 
 
 def digest_of(

@@ -108,6 +108,7 @@ class Planner:
             bytes_estimate=witness.bytes_processed,
             digest=digest_of(principal, request, rewritten.sql, decision, analysed.tables),
             labels=decided.labels,
+            results=analysed.results,
         )
         location = witness.location or request.location or "US"
         return Planned(plan, query, location)

@@ -61,11 +61,12 @@ class VisibleObjects:
         found.sort(key=lambda one: (-one.created, one.id))
         turns = asyncio.Semaphore(_TABLES_AT_ONCE)
 
-        async def table(one: ListedTable) -> Table:
+        async def in_turn(one: ListedTable) -> Table:
+            """Look one up, together with few others."""
             async with turns:
                 return await self.table(one.id)
 
-        return tuple(await asyncio.gather(*map(table, found)))
+        return tuple(await asyncio.gather(*map(in_turn, found)))
 
     async def _view(self, id_: TableId) -> Table:
         if not is_of_project(id_) and not self._sees_dataset(id_):

@@ -24,12 +24,21 @@ def agree(facts: QueryFacts, schema: tuple[Field, ...], witness: DryRun) -> None
         )
 
 
-def agree_at_the_end(facts: QueryFacts, planned: tuple[Field, ...], got: tuple[Field, ...]) -> None:
+def agree_at_the_end(
+    facts: QueryFacts,
+    planned: tuple[Field, ...],
+    got: tuple[Field, ...],
+    results: tuple[tuple[Field, ...], ...] = (),
+) -> None:
     """Compare the result's schema with the plan's, once the query has run.
 
-    Raises `RefusedError` when a table has changed in between: what it got since was not decided on.
+    Which statement of a script gives its result shows only then: `results` are the schemas of all
+    that may. A dry run tells none of them. Raises `RefusedError` when a table has changed in
+    between: what it got since was not decided on.
     """
-    if facts.statement == "SELECT" and _shape(planned) != _shape(got):
+    allowed = [_shape(fields) for fields in ((), *results)]
+    unplanned = facts.statement == "SCRIPT" and _shape(got) not in allowed
+    if unplanned or (facts.statement == "SELECT" and _shape(planned) != _shape(got)):
         raise RefusedError(
             "a table of this query got other columns while it ran, so its result is withheld",
             hint="run it again",

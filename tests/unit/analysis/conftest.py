@@ -10,7 +10,16 @@ from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
 from keystile.googlesql.inline import InlineRunner
 from keystile.model.errors import NotFoundError
-from keystile.model.schema import Field, Mode, Parameter, Table, TableId, TableKind
+from keystile.model.schema import (
+    Field,
+    Mode,
+    Parameter,
+    Routine,
+    RoutineId,
+    Table,
+    TableId,
+    TableKind,
+)
 
 STRING = "STRING"
 CUSTOMERS = Table(
@@ -45,6 +54,12 @@ class Source:
         for table in (CUSTOMERS, ORDERS, RECENT, SHEET):
             if table.id == id:
                 return table
+        raise NotFoundError(f"Not found: Table {id.project}:{id.dataset}.{id.table}")
+
+    async def routine(self, id: RoutineId) -> Routine:  # noqa: A002 - as above
+        raise NotFoundError(f"Not found: Routine {id.project}:{id.dataset}.{id.routine}")
+
+    async def tables_like(self, id: TableId) -> tuple[Table, ...]:  # noqa: A002 - as above
         raise NotFoundError(f"Not found: Table {id.project}:{id.dataset}.{id.table}")
 
 

@@ -61,7 +61,8 @@ def test_the_engines_own_kinds_keep_their_name() -> None:
 
 def test_options_are_the_callers_own(engine: Engine) -> None:
     language_options(engine).reserved_keywords.append("SPOILED")
-    assert list(language_options(engine).reserved_keywords) == ["QUALIFY"]
+    assert "SPOILED" not in language_options(engine).reserved_keywords
+    assert "QUALIFY" in language_options(engine).reserved_keywords
     assert list(language_options(engine).supported_statement_kinds) == []
 
 

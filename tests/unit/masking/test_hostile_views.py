@@ -8,13 +8,18 @@ import re
 import pytest
 from prove import trial
 from prove.evaluator import runnable
-from prove.shop import DATASET, PROJECT, TABLES, Shop
+from prove.schemas import SHOP
+from prove.shop import DATASET, PROJECT, TABLES
 from prove.trial import Court, Outcome
+from prove.worlds import SchemaSource
 
 from keystile.analysis.objects import Expansion, Objects
 from keystile.analysis.resolve import Resolved
 from keystile.analysis.scope import Scope
 from keystile.analysis.statement import Statement
+from keystile.googlesql import module
+from keystile.googlesql.engine import Engine
+from keystile.googlesql.inline import InlineRunner
 from keystile.model.schema import Field, Table, TableId, TableKind
 
 TEXTS = {
@@ -61,9 +66,7 @@ VIEWS = {
 }
 
 
-class ShopWithViews(Shop):
-    async def table(self, id: TableId) -> Table:  # noqa: A002 - the port's own word
-        return VIEWS.get(id) or await super().table(id)
+SHOP_WITH_VIEWS = SHOP._replace(tables=(*TABLES, *VIEWS.values()))
 
 
 ATTACKS = [
@@ -101,10 +104,14 @@ ATTACKS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def court() -> Court:
+    return Court(InlineRunner(), Engine(module.load()), SHOP_WITH_VIEWS)
+
+
 @pytest.fixture
 def with_views(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "Shop", ShopWithViews)
-    monkeypatch.setattr(trial, "runnable", lambda sql, tables: runnable(_as_bigquery(sql), tables))
+    monkeypatch.setattr(trial, "runnable", lambda sql, _: runnable(_as_bigquery(sql), TABLES))
 
 
 def _as_bigquery(sql: str) -> str:
@@ -121,7 +128,9 @@ def _as_bigquery(sql: str) -> str:
 @pytest.mark.usefixtures("with_views")
 @pytest.mark.parametrize("sql", ATTACKS)
 async def test_what_lies_beneath_a_view_is_masked(court: Court, sql: str) -> None:
-    analysed = await court.analyst.analyse(Statement(sql, PROJECT, DATASET), ShopWithViews())
+    analysed = await court.analyst.analyse(
+        Statement(sql, PROJECT, DATASET), SchemaSource(SHOP_WITH_VIEWS.tables)
+    )
     assert not analysed.facts.opaque
     raw = [world.run(runnable(analysed.sql, TABLES)) for world in court.worlds]
     assert raw[0] != raw[1], "this is no attack"

@@ -1,0 +1,47 @@
+"""Calls of persistent routines in a parse tree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keystile.analysis.names import Path
+from keystile.analysis.parsing import identifiers
+from keystile.analysis.tree import kind
+from keystile.model.schema import RoutineId
+
+_NODES = {"ASTFunctionCall": "function", "ASTTVF": "name"}
+"""The nodes that call something, and the field that names it."""
+
+_SHORTEST, _LONGEST = 2, 3
+
+# Google's own: what is not on the list of functions there is refused, not looked up in a dataset.
+_OWN = frozenset({"aead", "ai", "hll_count", "keys", "kll_quantiles", "ml", "net", "obj", "safe"})
+
+
+def called(node: Any) -> Path:
+    """Give the path of the routine that a node calls, as spelled; empty where it calls none.
+
+    A name without a dataset is a function of GoogleSQL, or a temporary one. `SAFE.` is no part of
+    the name.
+    """
+    field = _NODES.get(kind(node))
+    if field is None:
+        return ()
+    path = identifiers(getattr(node, field))
+    if path[0].lower() == "safe":
+        path = path[1:]
+    if not _SHORTEST <= len(path) <= _LONGEST or path[0].lower() in _OWN:
+        return ()
+    return path
+
+
+def routine_id(path: Path, project: str) -> RoutineId:
+    """Complete a path with the default project."""
+    return RoutineId(*(project, *path)[-_LONGEST:])
+
+
+def function(node: Any) -> str:
+    """Give the name of the function that a node calls, in lower case; empty where it calls none."""
+    if kind(node) != "ASTFunctionCall" or called(node):
+        return ""
+    return ".".join(identifiers(node.function)).lower().removeprefix("safe.")

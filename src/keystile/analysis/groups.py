@@ -1,0 +1,11 @@
+"""The groups under which the engine knows functions that are no part of GoogleSQL."""
+
+from __future__ import annotations
+
+ROUTINE = "routine"
+"""A routine whose types are known."""
+
+TEMPLATED = "Templated_SQL_Function"
+"""One with arguments of any type: the engine's own word, which makes it resolve the text anew."""
+
+ROUTINE_GROUPS = frozenset({ROUTINE, TEMPLATED})

@@ -1,0 +1,109 @@
+"""Routines as the texts that they stand for: what is looked at in place of a call."""
+
+from __future__ import annotations
+
+import msgspec
+
+from keystile.analysis.functions import ALLOWED
+from keystile.analysis.outline import Outline
+from keystile.analysis.resolve import Resolved
+from keystile.analysis.scope import SpelledRoutine
+from keystile.analysis.text import quoted, written
+from keystile.model.facts import Action
+from keystile.model.schema import Argument, Routine, RoutineId, RoutineKind, TableId
+
+SQL = "SQL"
+
+_BEFORE, _AFTER = "SELECT (\n", "\n)"
+_CALLED_IN_QUERIES = {
+    RoutineKind.SCALAR: "FUNCTION",
+    RoutineKind.AGGREGATE: "AGGREGATE FUNCTION",
+    RoutineKind.TABLE_VALUED: "TABLE FUNCTION",
+}
+
+
+class KnownRoutine(msgspec.Struct, frozen=True):
+    """A routine with its types, and what its text does.
+
+    `texts` say what its text says, views in it replaced step by step; `tables` are all that it
+    names and `calls` the routines that it calls. Nothing is known of the text of one in another
+    language than SQL: `action` then says what calling it is to policy.
+    """
+
+    routine: Routine
+    texts: tuple[Resolved, ...] = ()
+    tables: tuple[TableId, ...] = ()
+    calls: tuple[RoutineId, ...] = ()
+    action: Action | None = None
+
+    def spelled(self, path: tuple[str, ...], beneath: tuple[KnownRoutine, ...]) -> SpelledRoutine:
+        """Give it under a path, with all columns that it and the routines beneath it read."""
+        texts = (text for known in (self, *beneath) for text in known.texts)
+        reads = {use.column for text in texts for use in text.columns}
+        return SpelledRoutine(path, self.routine, tuple(sorted(reads)))
+
+
+def is_callable(routine: Routine) -> bool:
+    """Tell whether queries can call it: procedures are for CALL."""
+    return routine.kind in _CALLED_IN_QUERIES
+
+
+def of_another_language(routine: Routine) -> KnownRoutine | None:
+    """Give a routine whose text nobody here reads; None where its types are not declared.
+
+    JavaScript runs within BigQuery, without a way out. Whatever else there is may send its
+    arguments anywhere.
+    """
+    typed = routine.returns is not None and not is_templated(routine)
+    if not typed or routine.kind is RoutineKind.TABLE_VALUED:
+        return None
+    inside = routine.language == "JAVASCRIPT" and not routine.remote
+    return KnownRoutine(routine, action=Action.ROUTINE if inside else Action.EXTERNAL)
+
+
+def is_templated(routine: Routine) -> bool:
+    """Tell whether some argument may have any type."""
+    return any(argument.type is None for argument in routine.arguments)
+
+
+def question(routine: Routine) -> str:
+    """Give a query that names what the routine's text names."""
+    if routine.kind is RoutineKind.TABLE_VALUED:
+        return routine.body
+    return f"{_BEFORE}{routine.body}{_AFTER}"
+
+
+def body(routine: Routine, canonical: str) -> str:
+    """Give the routine's text in canonical spelling; `canonical` is that of its `question`."""
+    if routine.kind is RoutineKind.TABLE_VALUED:
+        return canonical
+    return canonical.removeprefix(_BEFORE).removesuffix(_AFTER)
+
+
+def definition(routine: Routine, text: str) -> str:
+    """Give the statement that would make the routine; the engine finds its types in it."""
+    kind = _CALLED_IN_QUERIES[routine.kind]
+    arguments = ", ".join(_declared(argument) for argument in routine.arguments)
+    head = f"CREATE TEMP {kind} `routine`({arguments})"
+    if routine.kind is RoutineKind.TABLE_VALUED:
+        return f"{head} AS\n{text}"
+    returns = f" RETURNS {written(routine.returns)}" if routine.returns else ""
+    return f"{head}{returns} AS (\n{text}\n)"
+
+
+def doubt_of_templated(routine: Routine, outline: Outline) -> str:
+    """Say what is not understood of a text whose types are those of each call.
+
+    The engine resolves it anew for each call and does not show what it made of it, so the text may
+    hold nothing but functions of its arguments.
+    """
+    if routine.kind is not RoutineKind.SCALAR:
+        return "an argument of any type"
+    if outline.named or outline.calls:
+        return "an argument of any type, and tables or routines"
+    unknown = sorted(set(outline.functions) - ALLOWED)
+    return f"function `{unknown[0].upper()}`" if unknown else ""
+
+
+def _declared(argument: Argument) -> str:
+    return f"{quoted(argument.name)} {written(argument.type) if argument.type else 'ANY TYPE'}"
