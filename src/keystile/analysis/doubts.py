@@ -13,9 +13,6 @@ from keystile.analysis.tree import children, descendants, kind
 from keystile.googlesql.protos import has, inherited, unwrapped
 
 _NODES = {
-    # The table as it was then may have columns that it no longer has, with labels that nobody knows
-    # any more; `TO_JSON_STRING(t)` would show them.
-    "ASTForSystemTime": "FOR SYSTEM_TIME",
     "ASTModelClause": "model",
     "ASTConnectionClause": "connection",
     "ASTWithConnectionClause": "connection",

@@ -26,11 +26,15 @@ class ResolveRequest(msgspec.Struct, frozen=True):
 
 
 class Scan(msgspec.Struct, frozen=True):
-    """A reference that reads a table, and the byte range of its path in the canonical text."""
+    """A reference that reads a table, and the byte range of its path in the canonical text.
+
+    `past` tells that it reads the table as it was (FOR SYSTEM_TIME).
+    """
 
     start: int
     end: int
     table: TableId
+    past: bool = False
 
 
 class Resolved(msgspec.Struct, frozen=True):
@@ -59,7 +63,8 @@ def resolve(engine: Engine, request: ResolveRequest) -> Resolved:
         functions=tuple(sorted(walk.functions)),
         opaque=_opaque(request.sql, walked),
         scans=tuple(
-            Scan(place.start, place.end, table.id) for place, table in sorted(walk.scans.items())
+            Scan(place.start, place.end, table.id, place in walk.past)
+            for place, table in sorted(walk.scans.items())
         ),
         written=walked.written,
         called=tuple(sorted(walk.called)),

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from keystile.analysis.fixed import is_fixed
 from keystile.analysis.lineage import NOTHING, Value, merged, of_column, union
 from keystile.analysis.liveness import dead_columns
-from keystile.analysis.tree import children, kind, span
+from keystile.analysis.temporary import is_temporary
+from keystile.analysis.tree import Span, children, kind, span
 from keystile.analysis.walker import Expressions, enum_name, output_columns, shown
 from keystile.googlesql.protos import has, inherited, unwrapped
 from keystile.model.facts import Use
@@ -42,8 +44,7 @@ class Walk(Expressions):
     def table(self, node: Any, *, written: bool = False) -> Table | None:
         """Bind the columns of a table; those of a written one need not be read."""
         table = self._tables.get(node.table.full_name)
-        odd = ("lock_mode", "for_system_time_expr")
-        if table is None or node.read_as_row_type or any(has(node, field) for field in odd):
+        if table is None or node.read_as_row_type or has(node, "lock_mode"):
             self.doubt(f"table `{node.table.full_name or node.table.name}`", node)
             return None
         pseudo = {field.name for field in table.pseudo_columns}
@@ -59,7 +60,18 @@ class Walk(Expressions):
             self.doubt(f"a reference to `{table.id}`", None)
         elif not written:
             self.scans[place] = table
+            if has(node, "for_system_time_expr"):
+                self._as_of(node.for_system_time_expr, place)
+                if is_temporary(table.id):
+                    self.doubt("FOR SYSTEM_TIME of a temporary table", node)
         return table
+
+    def _as_of(self, expression: Any, place: Span) -> None:
+        """Note that a table is read as it was; when, nothing that is read may say."""
+        self.past.add(place)
+        if not is_fixed(unwrapped(expression)):
+            self.doubt("a time in FOR SYSTEM_TIME that is not a constant", unwrapped(expression))
+        self.used(expression, Use.ARGUMENT)
 
     def _table_scan(self, node: Any) -> None:
         self.table(node)

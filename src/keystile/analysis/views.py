@@ -121,6 +121,7 @@ def _edit(node: Any, reference: ViewReference) -> Edit:
     odd = {
         "a hint": has(node, "hint"),
         "WITH OFFSET": has(node, "with_offset"),
+        "FOR SYSTEM_TIME": has(node, "for_system_time"),
         "TABLESAMPLE": any(
             kind(inner) == "ASTSampleClause"
             for operator in inherited(node, "postfix_operators")

@@ -35,6 +35,7 @@ class Expressions(ABC):
         self.called: set[str] = set()
         self.opaque: dict[str, Span | None] = {}
         self.scans: dict[Span, Table] = {}
+        self.past: set[Span] = set()
 
     def use(self, value: Value, use: Use) -> None:
         """Note that a value is used up."""

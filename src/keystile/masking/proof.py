@@ -13,8 +13,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from keystile.analysis.dml import target_path
+from keystile.analysis.fixed import is_fixed
 from keystile.analysis.tree import kind
-from keystile.googlesql.protos import inherited, unwrapped
+from keystile.analysis.walker import enum_name
+from keystile.googlesql.protos import has, inherited, unwrapped
 from keystile.model.errors import RefusedError
 
 Path = tuple[str, ...]
@@ -153,9 +155,7 @@ class _Found:
                 self.read_in_target.append(path)
 
     def _is_masked(self, projection: Any) -> bool:
-        scan = unwrapped(projection.input_scan)
-        if kind(scan) == "ResolvedFilterScan":  # some of the table's rows
-            scan = unwrapped(scan.input_scan)
+        projection, scan = _of_any_rows(projection)
         template = self._templates.get(scan.table.full_name) if _is_read(scan) else None
         if template is None or normal(projection) != template.projection:
             return False
@@ -173,6 +173,36 @@ _DML = frozenset(
         "ResolvedUpdateStmt",
     }
 )
+
+
+def _of_any_rows(projection: Any) -> tuple[Any, Any]:
+    """Give a projection without what says of when and how many its rows are, and what it reads.
+
+    INVARIANT: only what no value of any table can change is left out; the rest is compared.
+    """
+    copy = type(projection)()
+    copy.CopyFrom(projection)
+    above = unwrapped(copy.input_scan)
+    if kind(above) != "ResolvedFilterScan":  # some of the table's rows
+        above = copy
+    scan = unwrapped(above.input_scan)
+    if kind(scan) == "ResolvedSampleScan" and _is_plain(scan):
+        sampled = type(above.input_scan)()
+        sampled.CopyFrom(scan.input_scan)
+        above.input_scan.CopyFrom(sampled)
+        scan = unwrapped(above.input_scan)
+    is_past = _is_read(scan) and has(scan, "for_system_time_expr")
+    if is_past and is_fixed(unwrapped(scan.for_system_time_expr)):
+        scan.ClearField("for_system_time_expr")
+    return copy, scan
+
+
+def _is_plain(sample: Any) -> bool:
+    """Tell whether a sample is `TABLESAMPLE SYSTEM (n PERCENT)`, with a fixed n."""
+    fields = {field.name for field, _ in sample.ListFields()}
+    plain = fields <= {"parent", "input_scan", "method", "size", "unit"}
+    is_percent = sample.method == "system" and enum_name(sample, "unit") == "PERCENT"
+    return plain and is_percent and is_fixed(unwrapped(sample.size))
 
 
 def _is_read(scan: Any) -> bool:

@@ -118,7 +118,8 @@ class Rewriter:
         `given` are all parameters of the query, of which a part of a script may have fewer.
         """
         columns = _strongest(carried_down(masks, analysed), analysed)
-        if not columns and not analysed.facts.metadata:
+        past = any(scan.past for scan in analysed.scans)
+        if not columns and not analysed.facts.metadata and not past:
             return None
         writes.check(analysed, columns)
         if not analysed.resolved:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -12,12 +12,12 @@ from keystile.analysis.parsing import identifiers
 from keystile.analysis.resolve import Scan
 from keystile.analysis.text import Edit, quoted, splice
 from keystile.analysis.tree import Span, descendants, kind, span
-from keystile.googlesql.protos import has, inherited
+from keystile.googlesql.protos import has, inherited, unwrapped
 from keystile.masking.metadata import metadata_query
 from keystile.masking.sql import Masking, Path
 from keystile.model.errors import RefusedError
 from keystile.model.masks import Mask
-from keystile.model.schema import Field, Table
+from keystile.model.schema import Field, Table, TableKind
 
 
 class ProtectedTable(msgspec.Struct, frozen=True):
@@ -26,8 +26,11 @@ class ProtectedTable(msgspec.Struct, frozen=True):
     table: Table
     masks: dict[Path, Mask]
 
-    def subquery(self) -> str:
-        """Give the query that reads the table masked, in the table's own columns and types."""
+    def subquery(self, rows: str = "") -> str:
+        """Give the query that reads the table masked, in the table's own columns and types.
+
+        `rows` are clauses that say of when and how many the rows are.
+        """
         names = _fresh(self.table.fields)
         row = f"{names}_row"
         if view := view_of(self.table.id):
@@ -43,7 +46,7 @@ class ProtectedTable(msgspec.Struct, frozen=True):
         table = self.table.id
         path = ".".join(quoted(part) for part in (table.project, table.dataset, table.table))
         # Names stand in backticks and values are literals; the proof resolves the result anew.
-        return f"SELECT {', '.join(items)} FROM {path} AS {row}"  # noqa: S608
+        return f"SELECT {', '.join(items)} FROM {path} AS {row}{rows}"  # noqa: S608
 
     @property
     def columns(self) -> frozenset[str]:
@@ -61,13 +64,13 @@ def spliced(sql: str, tree: Any, scans: Iterable[Scan], protected: Iterable[Prot
     """
     by_id = {table.table.id: table for table in protected}
     wanted = {Span(s.start, s.end): by_id[s.table] for s in scans if s.table in by_id}
-    edits = []
+    edits: list[Edit] = []
     for node in descendants(tree):
         if kind(node) != "ASTTablePathExpression" or not has(node, "path_expr"):
             continue
         table = wanted.pop(span(node.path_expr) or Span(-1, -1), None)
         if table:
-            edits.append(_edit(node, table))
+            edits += _edits(sql, node, table)
     if wanted:
         missed = next(iter(wanted.values())).table.id
         raise RefusedError(
@@ -77,27 +80,45 @@ def spliced(sql: str, tree: Any, scans: Iterable[Scan], protected: Iterable[Prot
     return splice(sql, edits)
 
 
-def _edit(node: Any, table: ProtectedTable) -> Edit:
+def _edits(sql: str, node: Any, table: ProtectedTable) -> Iterator[Edit]:
+    """Put the subquery in, and move what says which rows are read into it."""
     _check_plain(node, table)
     alias = "" if has(node, "alias") else f" AS {quoted(identifiers(node.path_expr)[-1])}"
-    place = _place(node.path_expr)
-    return Edit(*place, f"({table.subquery()}){alias}")
+    data, rows = sql.encode(), ""
+    for clause in _row_clauses(node):
+        place = _place(clause)
+        rows += f" {data[place.start : place.end].decode()}"
+        yield Edit(*place, "")
+    yield Edit(*_place(node.path_expr), f"({table.subquery(rows)}){alias}")
+
+
+def _row_clauses(node: Any) -> Iterator[Any]:
+    """Give FOR SYSTEM_TIME and TABLESAMPLE, where they belong to the table itself."""
+    if has(node, "for_system_time"):
+        yield node.for_system_time
+    operators = [unwrapped(operator) for operator in inherited(node, "postfix_operators")]
+    if operators and kind(operators[0]) == "ASTSampleClause":
+        yield operators[0]
 
 
 def _check_plain(node: Any, table: ProtectedTable) -> None:
+    operators = inherited(node, "postfix_operators")
+    is_metadata = table.table.kind is TableKind.METADATA
     parts = {
         "a hint": has(node, "hint"),
         "WITH OFFSET": has(node, "with_offset"),
-        "TABLESAMPLE": any(
+        "FOR SYSTEM_TIME": is_metadata and has(node, "for_system_time"),
+        "TABLESAMPLE of a part of it": any(
             kind(inner) == "ASTSampleClause"
-            for operator in inherited(node, "postfix_operators")
+            for operator in (operators if is_metadata else operators[1:])
             for inner in descendants(operator)
         ),
     }
     for what, is_there in parts.items():
         if is_there:
             raise RefusedError(
-                f"`{table.table.id}` has masked columns and cannot be read with {what}",
+                f"`{table.table.id}` is read through a filter or masks and cannot be read with"
+                f" {what}",
                 hint="leave that out",
             )
 

@@ -79,6 +79,9 @@ def _protected(request: MaskRequest) -> list[ProtectedTable]:
     masks: dict[TableId, dict[tuple[str, ...], Mask]] = {
         id_: {} for id_, table in tables.items() if table.kind is TableKind.METADATA
     }
+    # INVARIANT: of a table as it was only columns that it has now are read. The labels of others
+    # nobody knows any more; `TO_JSON_STRING(t)` would show them.
+    masks |= {scan.table: {} for scan in request.scans if scan.past}
     for column in request.masks:
         masks.setdefault(column.table, {})[column.path] = column.mask
     return [ProtectedTable(tables[id_], of_table) for id_, of_table in masks.items()]

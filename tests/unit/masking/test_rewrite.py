@@ -6,7 +6,7 @@ import hmac
 from typing import Any
 
 import pytest
-from prove.shop import CUSTOMERS, DATASET, HASH, MASKS, PROJECT, Shop
+from prove.shop import CUSTOMERS, DATASET, HASH, MASKS, ORDERS, PROJECT, Shop
 from prove.trial import Court
 
 from keystile.analysis.statement import Statement
@@ -123,6 +123,30 @@ def test_every_column_is_read_by_name_so_that_a_later_one_is_not_read() -> None:
     assert GOOD.count(" AS `") == len(CUSTOMERS.fields)
 
 
+THEN = "FOR SYSTEM_TIME AS OF TIMESTAMP '2024-01-01 00:00:00+00'"
+
+
+async def test_a_table_as_it_was_is_read_by_the_columns_it_has_now(court: Court) -> None:
+    """A column dropped since, with its label, would be back in `TO_JSON_STRING(t)`."""
+    sql = f"SELECT TO_JSON_STRING(t) FROM orders AS t {THEN} TABLESAMPLE SYSTEM (9 PERCENT) LIMIT 1"
+
+    rewritten = (await rewrite(court, sql, ())).sql
+
+    columns = ", ".join(f"keystile_row.`{f.name}` AS `{f.name}`" for f in ORDERS.fields)
+    read = f"SELECT {columns} FROM `acme-shop`.`shop`.`orders` AS keystile_row {THEN}"
+    assert f"({read} TABLESAMPLE SYSTEM (9 PERCENT)) AS t" in rewritten
+    assert rewritten.count("SYSTEM_TIME") == 1
+
+
+async def test_a_raw_read_of_a_table_as_it_was_is_not_proved(
+    court: Court, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sql = f"SELECT TO_JSON_STRING(t) FROM orders AS t {THEN}"
+    monkeypatch.setattr(task, "spliced", lambda *_: sql)
+    with pytest.raises(RefusedError, match="proved"):
+        await rewrite(court, sql, ())
+
+
 def test_the_forgeries_below_begin_with_the_real_thing() -> None:
     assert GOOD.count("'x'") == 1
     assert GOOD.endswith(f" FROM {ROW} AS keystile_row")
@@ -144,6 +168,10 @@ def test_the_forgeries_below_begin_with_the_real_thing() -> None:
         "SELECT 'x' AS ssn",
         f"SELECT ssn AS other FROM ({GOOD})",
         f"SELECT ssn FROM ({GOOD}) WHERE SESSION_USER() = ''",
+        f"SELECT ssn FROM ({GOOD} TABLESAMPLE RESERVOIR (1 ROWS))",
+        f"SELECT ssn FROM ({GOOD} TABLESAMPLE SYSTEM (1 PERCENT) WHERE keystile_row.ssn > '4')",
+        f"SELECT ssn FROM ({GOOD.replace(chr(39) + 'x' + chr(39), 'keystile_row.ssn')} {THEN})",
+        f"SELECT ssn FROM ({GOOD} FOR SYSTEM_TIME AS OF (SELECT MAX(day) FROM orders))",
     ],
 )
 async def test_proof_refuses_forgeries(
