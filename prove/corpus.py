@@ -1,240 +1,148 @@
-"""Analyses GoogleSQL's own query tests and the TPC benchmarks; nothing of them is kept here.
+"""Measures how much of GoogleSQL's own query tests, and of benchmarks, the gateway understands.
 
-Prints what was refused and why, and as the last line JSON.
+Nothing of either is kept here. Prints progress, what is no query of BigQuery's, what was refused
+and why, and as the last line JSON.
 """
 
 from __future__ import annotations
 
-import asyncio
-import re
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from itertools import islice
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from threading import Timer
 from typing import NamedTuple
 
-from keystile.analysis.analysed import Analysed
-from keystile.analysis.analyst import Analyst
-from keystile.analysis.statement import Statement
-from keystile.googlesql import module
-from keystile.googlesql.engine import Engine, EngineDiedError
-from keystile.googlesql.inline import InlineRunner
-from keystile.model.errors import KeystileError, NotFoundError
-from keystile.model.schema import Parameter, Routine, RoutineId, Table, TableId
-from prove.goldens import Golden, goldens
-from prove.judge import Verdict, defined, field_of_query, judged, parameters_of
-from prove.samples import PARAMETERS, SAMPLE_CATALOG
-from prove.scramble import Contents, difference
+from prove.benchmarks import measured
+from prove.cases import of_googlesql
+from prove.coverage import Coverage, Trier
 
-PROJECT, DATASET = "golden", "tests"
-_DEADLINE = 5.0  # seconds for the bare engine and the evaluator
+_SHOW_EVERY = 10.0  # seconds
+_SHOWN = 40
+_CONTEXT = multiprocessing.get_context("spawn")
 
 
-class Case(NamedTuple):
-    """A statement with the tables and parameters that it may name."""
+class Job(NamedTuple):
+    """What one process does: every `step`th case after so many."""
 
-    golden: Golden
-    tables: tuple[Table, ...]
-    parameters: tuple[Parameter, ...]
-
-
-class Named:
-    """The tables of one file as an `ObjectSource`; their names' case does not matter."""
-
-    def __init__(self, tables: Iterable[Table]) -> None:
-        """Keep the tables."""
-        self._tables = {table.id.table.lower(): table for table in tables}
-
-    async def table(self, id: TableId) -> Table:  # noqa: A002 - the port's own word
-        """Give the table under the name that the test spells."""
-        found = self._tables.get(id.table.lower())
-        if found is None:
-            raise NotFoundError(f"Not found: Table {id}")
-        return Table(id, found.kind, found.fields, found.etag)
-
-    async def routine(self, id: RoutineId) -> Routine:  # noqa: A002 - as above
-        """There are none."""
-        raise NotFoundError(f"Not found: Routine {id}")
-
-    async def tables_like(self, _: TableId) -> tuple[Table, ...]:
-        """There are none."""
-        return ()
+    folder: Path
+    compare: bool
+    limit: int | None
+    step: int
 
 
-class Tally:
-    """What came of the cases."""
-
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self.cases = 0
-        self.classes: Counter[str] = Counter()
-        self.details: Counter[str] = Counter()
-        self.refused: Counter[str] = Counter()
-        self.analysed = 0
-        self.crashed: list[str] = []
-        self.misread: list[str] = []
-        self.compared = 0
-
-    def summary(self) -> dict[str, object]:
-        """Give the figures of the last line."""
-        accepted = self.analysed + sum(self.refused.values()) + len(self.crashed)
-        return {
-            "cases": self.cases,
-            **dict(sorted(self.classes.items())),
-            "accepted": accepted,
-            "analysed": self.analysed,
-            "refused": sum(self.refused.values()),
-            "crashed": len(self.crashed),
-            "misread": len(self.misread),
-            "worlds_compared": self.compared,
-            "percent": round(100 * self.analysed / accepted, 2) if accepted else 0.0,
-        }
+def main() -> int:
+    """Measure; 0 where nothing was misread, and every query of the benchmarks proved."""
+    options = _options()
+    started = time.monotonic()
+    figures: dict[str, object] = {}
+    sound = True
+    if options.googlesql:
+        job = Job(options.googlesql, options.compare, options.limit, options.jobs)
+        whole = _together(job, started)
+        _report(whole)
+        figures |= whole.summary()
+        sound = not whole.misread
+    for folder in options.benchmark:
+        benchmark = measured(folder)
+        for name, why in benchmark.refused.items():
+            print(f"{folder.name}/{name}: {why}")
+        figures[folder.name] = benchmark.summary()
+        sound = sound and not benchmark.refused
+    print(json.dumps({**figures, "seconds": round(time.monotonic() - started, 1)}))
+    return 0 if sound else 1
 
 
-class Corpus:
-    """Runs cases through the gateway's analysis, and through checks that do not trust it."""
-
-    def __init__(self, *, compare: bool) -> None:
-        """`compare` runs each analysed query on the reference evaluator in two worlds."""
-        self._analyst = Analyst(InlineRunner(), 262_144)
-        self._compare = compare
-        self._compiled = module.load()
-        self.engine = Engine(self._compiled)
-        self._contents = Contents(self.engine)
-        self.tally = Tally()
-
-    def try_case(self, case: Case) -> None:
-        """Judge, analyse and check one case."""
-        self.tally.cases += 1
-        verdict = self._verdict(case)
-        if verdict.refused:
-            self.tally.classes[verdict.refused] += 1
-            self.tally.details[f"{verdict.refused}: {_general(verdict.details)}"] += 1
-            return
-        where = f"{case.golden.file}:{case.golden.line}"
-        statement = Statement(case.golden.sql, PROJECT, DATASET, case.parameters)
-        try:
-            analysed = asyncio.run(self._analyst.analyse(statement, Named(case.tables)))
-        except KeystileError as error:
-            self.tally.refused[_general(error.message)] += 1
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
-            self.tally.crashed.append(f"{where}: {type(error).__name__}: {error}")
-            return
-        if analysed.facts.opaque:
-            self.tally.refused[_general(analysed.facts.opaque[0].what)] += 1
-            return
-        self.tally.analysed += 1
-        if wrong := self._misreading(case, verdict, analysed):
-            self.tally.misread.append(f"{where}: {wrong}")
-
-    def _verdict(self, case: Case) -> Verdict:
-        if not case.golden.sql:
-            return Verdict("empty")
-        if case.golden.expects_error:
-            return Verdict("the test expects an error")
-        try:
-            with self._deadline():
-                return judged(self.engine, case.golden.sql, case.tables, case.parameters)
-        except EngineDiedError:
-            self._renew()
-            return Verdict("the engine gives up")
-
-    @contextmanager
-    def _deadline(self) -> Iterator[None]:
-        self.engine.set_deadline(1)
-        timer = Timer(_DEADLINE, self._compiled.engine.increment_epoch)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()  # one that fires late would end the next case
-            self.engine.set_deadline(1 << 40)
-
-    def _renew(self) -> None:
-        self.engine = Engine(self._compiled)
-        self._contents = Contents(self.engine)
-
-    def _misreading(self, case: Case, verdict: Verdict, analysed: Analysed) -> str:
-        """Say what the facts miss; empty where they miss nothing."""
-        known = {
-            (use.column.table.table.lower(), use.column.path[0].lower())
-            for use in analysed.facts.columns
-        }
-        for table, column in verdict.columns:
-            if (table.lower(), column.lower()) not in known:
-                return f"`{table}.{column}` is scanned and not in the facts"
-        if not self._compare:
-            return ""
-        try:
-            with self._deadline():
-                return self._difference(case, analysed)
-        except EngineDiedError:
-            self._renew()
-            return ""
-
-    def _difference(self, case: Case, analysed: Analysed) -> str:
-        answer = difference(
-            self._contents, self.engine, case.golden.sql, case.tables, analysed.facts
-        )
-        if answer is None:
-            return ""
-        self.tally.compared += 1
-        return answer
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="prove corpus", description=__doc__)
+    parser.add_argument("--googlesql", type=Path, help="a checkout of GoogleSQL")
+    parser.add_argument("--compare", action="store_true", help="run each query in two worlds")
+    parser.add_argument("--limit", type=int, help="stop after so many cases of GoogleSQL's")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--benchmark",
+        type=Path,
+        action="append",
+        default=[],
+        help="a folder with schema.sql and queries in BigQuery's dialect, one to a file",
+    )
+    return parser.parse_args()
 
 
-def _general(message: str) -> str:
-    """Take names and places out of a message, so that like ones are counted together."""
-    text = re.sub(r" at \[\d+:\d+\].*", "", message, flags=re.DOTALL)
-    return text.split("\n")[0][:110]
+class Worker(NamedTuple):
+    """A process, the share of the cases that it tries, and where its results come from."""
+
+    share: int
+    process: BaseProcess
+    results: Connection
 
 
-def of_googlesql(folder: Path, engine: Engine) -> Iterator[Case]:
-    """Give the cases of a checkout of GoogleSQL."""
-    samples = tuple(defined(engine, SAMPLE_CATALOG, PROJECT, DATASET))
-    known = tuple(parameters_of(engine, PARAMETERS))
-    for golden in goldens(folder / "googlesql/analyzer/testdata"):
-        yield Case(golden, samples, known)
-    tables: dict[str, Table] = {}
-    file = ""
-    for golden in goldens(folder / "googlesql/compliance/testdata"):
-        if golden.file != file:
-            file, tables = golden.file, {}
-        if "prepare_database" in golden.options and (table := _prepared(engine, golden.sql)):
-            tables[table.id.table] = table
-        given = tuple(_given(engine, golden.options.get("parameters", "")))
-        yield Case(golden, tuple(tables.values()), given)
+def _together(job: Job, started: float) -> Coverage:
+    """Share the cases among processes; one that dies goes on behind the case that it died of."""
+    workers = [_started(job, share, 0) for share in range(job.step)]
+    tried = dict.fromkeys(range(job.step), 0)
+    whole, shown = Coverage(), started
+    while workers:
+        ready = wait([worker.results for worker in workers])
+        for worker in [worker for worker in workers if worker.results in ready]:
+            try:
+                found: Coverage = worker.results.recv()
+            except EOFError:
+                workers.remove(worker)
+                worker.process.join()
+                if not worker.process.exitcode:
+                    continue
+                found = Coverage(cases=1, refused=Counter({"the process died": 1}))
+                workers.append(_started(job, worker.share, tried[worker.share] + 1))
+            tried[worker.share] += found.cases
+            whole.add(found)
+        if time.monotonic() - shown > _SHOW_EVERY:
+            shown = time.monotonic()
+            _show(whole, shown - started)
+    return whole
 
 
-_CREATE = re.compile(r"CREATE\s+TABLE\s+(\w+)\s+AS\s+(.*)", re.IGNORECASE | re.DOTALL)
-_OTHER_TYPES = {r"\bU?INT(32|64)\b": "INT64", r"\b(FLOAT|DOUBLE)\b": "FLOAT64"}
+def _started(job: Job, share: int, after: int) -> Worker:
+    results, given = _CONTEXT.Pipe(duplex=False)
+    process = _CONTEXT.Process(target=_share, args=(job, share, after, given))
+    process.start()
+    given.close()
+    return Worker(share, process, results)
 
 
-def _prepared(engine: Engine, sql: str) -> Table | None:
-    """Give a table that a compliance test makes, in the nearest types that BigQuery has."""
-    found = _CREATE.match(sql)
-    if not found:
-        return None
-    query = found[2].strip().rstrip(";")
-    for other, type_ in _OTHER_TYPES.items():
-        query = re.sub(other, type_, query, flags=re.IGNORECASE)
-    try:
-        table = field_of_query(engine, query, TableId(PROJECT, DATASET, found[1]))
-    except KeystileError:
-        return None
-    names = [field.name.lower() for field in table.fields]
-    return table if all(names) and len({*names}) == len(names) else None
+def _share(job: Job, share: int, after: int, given: Connection) -> None:
+    trier = Trier(compare=job.compare)
+    cases = islice(of_googlesql(job.folder, trier.engine), job.limit)
+    for case in islice(cases, share + job.step * after, None, job.step):
+        given.send(trier.tried(case))
 
 
-def _given(engine: Engine, text: str) -> Iterator[Parameter]:
-    if not text:
-        return
-    try:
-        table = field_of_query(engine, f"SELECT {text}", TableId(PROJECT, DATASET, "p"))
-    except KeystileError:
-        return
-    for field in table.fields:
-        yield Parameter(field.name, field.sql_type, {})
+def _show(found: Coverage, seconds: float) -> None:
+    print(
+        f"{found.cases} cases at {found.cases / seconds:.1f}/s:"
+        f" {found.analysed} of {found.accepted} analysed, {len(found.misread)} misread",
+        flush=True,
+    )
+
+
+def _report(found: Coverage) -> None:
+    for what, reasons in (
+        ("excluded", found.details),
+        ("refused", found.refused),
+        ("cannot be masked", found.unmasked),
+    ):
+        print(f"{what}: {reasons.total()}")
+        for reason, count in reasons.most_common(_SHOWN):
+            print(f"  {count} times: {reason} ({found.first.get(reason, '?')})")
+    for wrong in found.misread:
+        print(f"MISREAD {wrong}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
