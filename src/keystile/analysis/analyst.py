@@ -12,12 +12,14 @@ from keystile.analysis.information_schema import view_of
 from keystile.analysis.kinds import SCRIPT
 from keystile.analysis.objects import Expansion, Objects
 from keystile.analysis.outline import Outline, OutlineRequest
+from keystile.analysis.places import Translation
 from keystile.analysis.resolve import Resolved, ResolveRequest
 from keystile.analysis.schema import result_schema
 from keystile.analysis.scope import Scope, SpelledTable, declared
 from keystile.analysis.script import Around, analyse_script
 from keystile.analysis.statement import Statement
 from keystile.analysis.tasks import OUTLINE, RESOLVE
+from keystile.analysis.text import unspliced
 from keystile.analysis.wildcard import is_wildcard, with_members
 from keystile.googlesql.task import TaskRunner
 from keystile.model.errors import InvalidQueryError, RefusedError
@@ -90,7 +92,7 @@ class Analyst:
         )
         found = Expansion(outline.sql, scope, _NO_FACTS)
         if outline.resolve and not unknown:
-            resolved = await runner.run(RESOLVE, ResolveRequest(outline.sql, scope))
+            resolved = await _resolved(statement, outline, scope, runner)
             found = Expansion(outline.sql, scope, resolved)
             if not resolved.opaque:
                 found = await objects.expanded(outline.sql, scope, resolved)
@@ -118,6 +120,20 @@ class Analyst:
                 f"the query is {size:,} bytes long, more than the {self._max_sql_bytes:,} allowed",
                 hint="pass long lists as an array parameter",
             )
+
+
+async def _resolved(
+    statement: Statement, outline: Outline, scope: Scope, runner: TaskRunner
+) -> Resolved:
+    """Resolve a statement; places are those of its own text, not of the canonical one."""
+    places = Translation(
+        outline.sql, statement.sql, lambda offset: unspliced(offset, outline.splits)
+    )
+    try:
+        resolved = await runner.run(RESOLVE, ResolveRequest(outline.sql, scope))
+    except InvalidQueryError as error:
+        raise InvalidQueryError(places.words(error.message), hint=error.hint) from error
+    return msgspec.structs.replace(resolved, opaque=places.opaque(resolved.opaque))
 
 
 def _facts(

@@ -17,6 +17,7 @@ from keystile.analysis.doubts import doubt
 from keystile.analysis.effects import connections, copies, copies_rows, renamed, uris
 from keystile.analysis.kinds import KINDS, SCRIPT, UNKNOWN, Depth, Kind
 from keystile.analysis.parsing import Parsed, identifiers, parse
+from keystile.analysis.places import line_and_column
 from keystile.analysis.temporary import (
     is_certain,
     is_temporary_table,
@@ -24,7 +25,8 @@ from keystile.analysis.temporary import (
     temporary,
     temporary_name,
 )
-from keystile.analysis.tree import descendants, kind, line_and_column, span
+from keystile.analysis.text import Edit, unspliced
+from keystile.analysis.tree import descendants, kind, span
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import has, inherited, levels, unwrapped
 from keystile.model.errors import KeystileError
@@ -89,7 +91,8 @@ class NamedRoutine(msgspec.Struct, frozen=True):
 class Outline(msgspec.Struct, frozen=True):
     """What the parse tree says.
 
-    `sql` is the text with quoted paths split at their dots. `named` are all tables that the text
+    `sql` is the text with quoted paths split at their dots, which `splits` did; places are those of
+    the text as it came. `named` are all tables that the text
     names, except those that it makes or drops. `resolve` tells whether the engine should resolve
     it: not where it is opaque, or names things and computes nothing. `connections` are paths as
     spelled; `calls` are the routines of datasets that it calls, `functions` the names of all other
@@ -111,6 +114,7 @@ class Outline(msgspec.Struct, frozen=True):
     copied: bool = False
     calls: tuple[NamedRoutine, ...] = ()
     functions: tuple[str, ...] = ()
+    splits: tuple[Edit, ...] = ()
 
     @property
     def unseen(self) -> tuple[TableId, ...]:
@@ -202,6 +206,7 @@ class _Look:
             copied=copies_rows(tree),
             calls=self._calls(),
             functions=tuple(sorted({name for node in self._nodes if (name := function(node))})),
+            splits=tuple(self._parsed.splits),
         )
 
     def _look_for_legacy(self) -> None:
@@ -293,7 +298,9 @@ class _Look:
 
     def _line_and_column(self, node: Any) -> tuple[int, int]:
         place = span(node) if node is not None else None
-        return line_and_column(self._parsed.sql, place.start) if place else (0, 0)
+        if place is None:
+            return 0, 0
+        return line_and_column(self._request.sql, unspliced(place.start, self._parsed.splits))
 
 
 def _kind(node: Any) -> Kind:

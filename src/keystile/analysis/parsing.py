@@ -21,8 +21,8 @@ class Parsed(NamedTuple):
     """A parse tree; `sql` is what it was made from and `script` whether it is several statements.
 
     `paths` are the tables that it names as spelled, names of common table expressions left out, and
-    `splits` what brings the text into canonical spelling; nothing of either for a script, whose
-    statements are parsed one by one.
+    `splits` what brings the text as it came into canonical spelling; nothing of either for a
+    script, whose statements are parsed one by one.
     """
 
     sql: str
@@ -46,7 +46,7 @@ def parse(engine: Engine, sql: str) -> Parsed:
         return first
     second = _parse(engine, canonical)
     _check_same_tables(first.paths, second.paths)
-    return second
+    return second._replace(splits=first.splits)
 
 
 def statement_tree(engine: Engine, sql: str) -> Any:

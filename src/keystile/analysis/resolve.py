@@ -8,9 +8,10 @@ import msgspec
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 from zetasql.wasi._pb2.zetasql.public import options_pb2 as public_options
 
+from keystile.analysis.places import line_and_column
 from keystile.analysis.scope import SYSTEM, Scope, catalog
 from keystile.analysis.statements import Walked, walk_statement
-from keystile.analysis.tree import Span, line_and_column
+from keystile.analysis.tree import Span
 from keystile.analysis.words import in_bigquery_words
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import analyzer_options, type_proto, unwrapped

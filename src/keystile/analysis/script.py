@@ -7,7 +7,6 @@ neither needs watching: it is a name with a type, and nothing more.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from keystile.analysis.analysed import Analysed, AnalysedPart
 from keystile.analysis.catalog import ObjectSource
 from keystile.analysis.outline import Outline, OutlineRequest
+from keystile.analysis.places import Translation
 from keystile.analysis.resolve import ResolveRequest
 from keystile.analysis.schema import result_schema
 from keystile.analysis.scope import SYSTEM, Declared, Scope
@@ -46,8 +46,6 @@ AnalysePart = Callable[[Statement, ObjectSource, Around, TaskRunner], Awaitable[
 """Analyses one statement of a script."""
 
 _SYSTEM = tuple(Declared(f"{SYSTEM}{name}", type_) for name, type_ in READABLE_VARIABLES.items())
-
-_PLACE = re.compile(r"\[(?:at )?(\d+):(\d+)\]")
 
 
 async def analyse_script(
@@ -124,6 +122,7 @@ class _Analysis:
 
     async def _one(self, number: int) -> Analysed:
         part = self._script.parts[number]
+        places = Translation(part.sql, self._statement.sql, part.moved)
         statement = msgspec.structs.replace(
             self._statement, sql=part.sql, parameters=self._parameters(part)
         )
@@ -140,8 +139,10 @@ class _Analysis:
                 return Analysed(statement, part.sql, Scope(), QueryFacts("", ()))
             if isinstance(error, RefusedError):
                 raise
-            raise InvalidQueryError(_moved(part, error.message), hint=error.hint) from error
-        return msgspec.structs.replace(analysed, facts=_placed(part, analysed.facts))
+            raise InvalidQueryError(places.words(error.message), hint=error.hint) from error
+        opaque = places.opaque(analysed.facts.opaque)
+        facts = msgspec.structs.replace(analysed.facts, opaque=opaque)
+        return msgspec.structs.replace(analysed, facts=facts)
 
     def _is_opaque(self) -> bool:
         done = self._done.values()
@@ -177,21 +178,3 @@ class _Analysis:
         if any(parameter.name for parameter in given):
             return given
         return given[part.first : part.first + part.count]
-
-
-def _placed(part: Part, facts: QueryFacts) -> QueryFacts:
-    """Give the facts with the places of the script."""
-    opaque = []
-    for one in facts.opaque:
-        line, column = part.place(one.line, one.column)
-        opaque.append(msgspec.structs.replace(one, line=line, column=column))
-    return msgspec.structs.replace(facts, opaque=tuple(opaque))
-
-
-def _moved(part: Part, words: str) -> str:
-    """Give the engine's words with the places of the script."""
-
-    def moved(place: re.Match[str]) -> str:
-        return "[{}:{}]".format(*part.place(int(place[1]), int(place[2])))
-
-    return _PLACE.sub(moved, words)

@@ -52,10 +52,9 @@ class Part(msgspec.Struct, frozen=True):
     """One text to analyse. `sql` is what is analysed: an expression stands in a SELECT there.
 
     `start` and `end` are the bytes of the script that it stands for, and `before` is how many
-    bytes of `sql` stand in front of those. `line` and `column` are where it begins. `variables` are
-    the numbers of the variables that it may name, `uses` of those whose names its text holds and
-    `sets` of those that get its value. `first` and `count` tell its positional parameters. `makes`
-    is the table that it gives columns.
+    bytes of `sql` stand in front of those. `variables` are the numbers of the variables that it may
+    name, `uses` of those whose names its text holds and `sets` of those that get its value. `first`
+    and `count` tell its positional parameters. `makes` is the table that it gives columns.
     """
 
     role: Role
@@ -63,8 +62,6 @@ class Part(msgspec.Struct, frozen=True):
     start: int
     end: int
     before: int
-    line: int
-    column: int
     variables: tuple[int, ...] = ()
     uses: tuple[int, ...] = ()
     sets: tuple[int, ...] = ()
@@ -81,13 +78,11 @@ class Part(msgspec.Struct, frozen=True):
         data = sql.encode()
         return data[self.before : len(data) - after].decode()
 
-    def place(self, line: int, column: int) -> tuple[int, int]:
-        """Say a place in `sql` as the place in the script; zeros are its beginning."""
-        if self.role is Role.DYNAMIC or not line:
-            return self.line, self.column
-        if line > 1:
-            return self.line + line - 1, column
-        return self.line, max(self.column, self.column + column - 1 - self.before)
+    def moved(self, offset: int) -> int:
+        """Give the byte of the script that a byte of `sql` comes from."""
+        if self.role is Role.DYNAMIC:
+            return self.start
+        return min(max(self.start, self.start + offset - self.before), self.end)
 
 
 class Variable(msgspec.Struct, frozen=True):

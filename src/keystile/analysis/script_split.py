@@ -216,8 +216,8 @@ class _Split(Texts):
         try:
             return statement_tree(self._engine, text)
         except InvalidQueryError as error:
-            place = "{}:{}".format(*self.place(node))
-            words = f"Invalid EXECUTE IMMEDIATE sql string at [{place}]: {error.message}"
+            place = self.in_engine_words(node)
+            words = f"Invalid EXECUTE IMMEDIATE sql string at {place}: {error.message}"
             raise InvalidQueryError(words, hint=error.hint) from error
 
     # What becomes of names
@@ -233,8 +233,8 @@ class _Split(Texts):
     def _variable(self, name: Any) -> int:
         number = self.visible.get(name.id_string.lower())
         if number is None:
-            place = "{}:{}".format(*self.place(name))
-            raise InvalidQueryError(f"Undeclared variable: {name.id_string} at [{place}]")
+            place = self.in_engine_words(name)
+            raise InvalidQueryError(f"Undeclared variable: {name.id_string} at {place}")
         return number
 
     def _gives(self, part: int, variables: Iterable[int]) -> None:

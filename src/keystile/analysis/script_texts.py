@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from keystile.analysis.parsing import identifiers
+from keystile.analysis.places import Place, in_engine_words, line_and_column
 from keystile.analysis.script_parts import Meaning, Part, Role
 from keystile.analysis.script_state import Flow, State, makers, united
-from keystile.analysis.tree import Span, children, descendants, kind, line_and_column, span
+from keystile.analysis.tree import Span, children, descendants, kind, span
 from keystile.model.errors import RefusedError
 from keystile.model.facts import Opaque
 
@@ -88,16 +89,19 @@ class Texts:
         """Note something that is not understood."""
         self.opaque[Opaque(what, *self.place(node))] = None
 
-    def place(self, node: Any) -> tuple[int, int]:
+    def place(self, node: Any) -> Place:
         """Give a node's line and column; zeros where they are not known."""
         where = span(node)
-        return line_and_column(self._sql, where.start) if where else (0, 0)
+        return line_and_column(self._sql, where.start) if where else Place(0, 0)
+
+    def in_engine_words(self, node: Any) -> str:
+        """Write a node's place as the engine does."""
+        return in_engine_words(self._sql, self._span(node).start)
 
     def _made(self, role: Role, node: Any, text: str | None, mentioned: frozenset[str]) -> Part:
         place = self._span(node)
         before, after = _AROUND.get(role, ("", ""))
         own = self._data[place.start : place.end].decode()
-        line, column = self.place(node)
         dynamic = role is Role.DYNAMIC
         marks = [] if dynamic else [n for n in map(_position, descendants(node)) if n]
         return Part(
@@ -106,8 +110,6 @@ class Texts:
             place.start,
             place.end,
             len(before),
-            line,
-            column,
             # INVARIANT: what EXECUTE IMMEDIATE runs sees no variable, only what USING hands in.
             variables=() if dynamic else tuple(sorted(self.visible.values())),
             uses=tuple(

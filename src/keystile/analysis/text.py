@@ -24,6 +24,20 @@ def splice(sql: str, edits: Iterable[Edit]) -> str:
     return data.decode()
 
 
+def unspliced(offset: int, edits: Iterable[Edit]) -> int:
+    """Give the byte of the text before `edits` that a byte of the text after them comes from.
+
+    What an edit has put in comes from the beginning of what it took out.
+    """
+    grown = 0
+    for start, end, text in sorted(edits):
+        size = len(text.encode())
+        if offset < start + grown + size:
+            return min(start, offset - grown)
+        grown += size - (end - start)
+    return offset - grown
+
+
 def quoted(name: str) -> str:
     """Write an identifier in backticks."""
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"

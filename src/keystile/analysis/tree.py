@@ -68,12 +68,6 @@ def span(node: Any) -> Span | None:
     return Span(place.start, place.end)
 
 
-def line_and_column(sql: str, offset: int) -> tuple[int, int]:
-    """Turn a byte offset into a 1-based line and a 1-based column in characters."""
-    before = sql.encode()[:offset].decode("utf-8", "replace")
-    return before.count("\n") + 1, len(before) - before.rfind("\n")
-
-
 _NO_NODES = frozenset({"ResolvedColumnProto", "ResolvedFunctionCallInfoProto"})
 
 
