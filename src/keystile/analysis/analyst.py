@@ -92,10 +92,15 @@ class Analyst:
         )
         found = Expansion(outline.sql, scope, _NO_FACTS)
         if outline.resolve and not unknown:
-            resolved = await _resolved(statement, outline, scope, runner)
+            places = _places(statement, outline)
+            try:
+                resolved = await runner.run(RESOLVE, ResolveRequest(outline.sql, scope))
+            except InvalidQueryError as error:
+                raise places.error(error) from error
+            resolved = msgspec.structs.replace(resolved, opaque=places.opaque(resolved.opaque))
             found = Expansion(outline.sql, scope, resolved)
             if not resolved.opaque:
-                found = await objects.expanded(outline.sql, scope, resolved)
+                found = await objects.expanded(found, places)
         facts = _facts(outline, objects, found, unknown)
         return Analysed(
             statement,
@@ -122,18 +127,9 @@ class Analyst:
             )
 
 
-async def _resolved(
-    statement: Statement, outline: Outline, scope: Scope, runner: TaskRunner
-) -> Resolved:
-    """Resolve a statement; places are those of its own text, not of the canonical one."""
-    places = Translation(
-        outline.sql, statement.sql, lambda offset: unspliced(offset, outline.splits)
-    )
-    try:
-        resolved = await runner.run(RESOLVE, ResolveRequest(outline.sql, scope))
-    except InvalidQueryError as error:
-        raise InvalidQueryError(places.words(error.message), hint=error.hint) from error
-    return msgspec.structs.replace(resolved, opaque=places.opaque(resolved.opaque))
+def _places(statement: Statement, outline: Outline) -> Translation:
+    """Say the places of the canonical text as those of the agent's own."""
+    return Translation(outline.sql, statement.sql, lambda at: unspliced(at, outline.splits))
 
 
 def _facts(
@@ -141,7 +137,6 @@ def _facts(
 ) -> QueryFacts:
     own = found.through[0] if found.through else found.resolved
     texts = (*found.through, found.resolved)
-    opaque = own.opaque or tuple(Opaque(one.what) for one in found.resolved.opaque)
     views = _views(objects, outline.reads)
     tables = {spelled.table.id: spelled.table for spelled in found.scope.tables}
     reads = {
@@ -160,7 +155,7 @@ def _facts(
         columns=_columns(texts),
         output=_output(texts),
         functions=found.resolved.functions,
-        opaque=tuple(dict.fromkeys((*outline.opaque, *unknown, *opaque))),
+        opaque=tuple(dict.fromkeys((*outline.opaque, *unknown, *own.opaque))),
         wildcards=tuple(sorted(id_ for id_ in reads if is_wildcard(id_))),
         metadata=tuple(sorted(metadata)),
         views=views,

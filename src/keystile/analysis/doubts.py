@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 from keystile.analysis.calls import called
 from keystile.analysis.effects import UNKNOWN_URI, options, uris
@@ -12,16 +13,26 @@ from keystile.analysis.script_parts import READABLE_VARIABLES
 from keystile.analysis.tree import children, descendants, kind
 from keystile.googlesql.protos import has, inherited, unwrapped
 
+
+class Doubt(NamedTuple):
+    """What is not understood, in the user's words, and what to write instead, where that is known.
+
+    `node` is where it stands, if not where it was found.
+    """
+
+    what: str
+    hint: str = ""
+    node: Any = None
+
+
 _NODES = {
-    "ASTModelClause": "model",
-    "ASTConnectionClause": "connection",
-    "ASTWithConnectionClause": "connection",
-    "ASTGraphTableQuery": "graph query",
-    "ASTSequenceArg": "sequence",
-    "ASTReturningClause": "THEN RETURN clause",
-    "ASTOnConflictClause": "ON CONFLICT clause",
-    "ASTLockMode": "lock",
-    "ASTMacroBody": "macro",
+    "ASTGraphTableQuery": Doubt("graph query", "write it with joins"),
+    "ASTSequenceArg": Doubt("sequence", "number rows with ROW_NUMBER"),
+    "ASTReturningClause": Doubt("THEN RETURN clause", "read the rows with a SELECT afterwards"),
+    "ASTOnConflictClause": Doubt("ON CONFLICT clause", "use MERGE"),
+    "ASTLockMode": Doubt("FOR UPDATE", "leave it out: BigQuery locks no rows"),
+    "ASTMacroBody": Doubt("macro", "write its text out"),
+    "ASTGeneratedColumnInfo": Doubt("generated column", "compute it in the query that fills it"),
 }
 
 # Columns that BigQuery adds to some tables and that neither a schema nor `Table.pseudo_columns`
@@ -87,78 +98,105 @@ tree_method user_col wals_alpha warm_start xgboost_version
 _PLAIN_DROPS = ("kTable", "kView", "kExternalTable", "kSchema")
 
 
-def doubt(node: Any) -> str:
-    """Name what makes the whole text opaque, in the user's words; empty where nothing does."""
+def doubt(node: Any) -> Doubt | None:
+    """Say what makes the whole text opaque, None where nothing does."""
     name = kind(node)
     if name in _NODES:
         return _NODES[name]
     check = _CHECKS.get(name)
-    return check(node) if check else ""
+    return check(node) if check else None
 
 
-def _table_function(node: Any) -> str:
+def _model(node: Any) -> Doubt:
+    path = ".".join(identifiers(node.model_path))
+    return Doubt(f"model `{path}`", "read a table of its predictions, or leave them out")
+
+
+def _connection(node: Any) -> Doubt:
+    clause = node.connection_clause if has(node, "connection_clause") else node
+    path = unwrapped(clause.connection_path) if has(clause, "connection_path") else None
+    name = ".".join(identifiers(path)) if kind(path) == "ASTPathExpression" else "DEFAULT"
+    return Doubt(f"connection `{name}`", "read what lies in BigQuery itself")
+
+
+def _table_function(node: Any) -> Doubt | None:
     if called(node):
-        return ""
-    return f"table function `{'.'.join(identifiers(node.name))}`"
+        return None
+    name = ".".join(identifiers(node.name))
+    return Doubt(f"table function `{name}`", "read tables in its place")
 
 
-def _function(node: Any) -> str:
+def _function(node: Any) -> Doubt | None:
     path = identifiers(node.function)
     name = ".".join(path).lower()
     bare = name.removeprefix("safe.")
-    if bare in DENIED or bare == "current_user":
-        return f"function `{bare.upper()}`"
+    if bare in {"current_user", "session_user"}:
+        return Doubt(f"function `{bare.upper()}`", "pass the name as a parameter")
+    if bare in DENIED:
+        return Doubt(f"function `{bare.upper()}`", "leave it out")
     if "." in bare and bare not in ALLOWED and not called(node):
-        return f"routine `{'.'.join(path)}`"
-    return ""
+        return Doubt(f"routine `{'.'.join(path)}`", "write what it computes out in the query")
+    return None
 
 
-def _system_variable(node: Any) -> str:
+def _system_variable(node: Any) -> Doubt | None:
     name = ".".join(identifiers(node.path))
-    return "" if name.lower() in READABLE_VARIABLES else f"system variable `@@{name}`"
+    if name.lower() in READABLE_VARIABLES:
+        return None
+    return Doubt(f"system variable `@@{name}`", "write its value out, or pass it as a parameter")
 
 
-def _parameter(node: Any) -> str:
+def _parameter(node: Any) -> Doubt | None:
     # INVARIANT: no text reads the gateway's own parameters, which hold the key of keyed hashes.
     name = node.name.id_string if has(node, "name") else ""
-    return f"reserved parameter `@{name}`" if name.lower().startswith("keystile_") else ""
+    if not name.lower().startswith("keystile_"):
+        return None
+    return Doubt(f"reserved parameter `@{name}`", "choose another name")
 
 
-def _pseudo_column(node: Any) -> str:
+def _pseudo_column(node: Any) -> Doubt | None:
     if node.id_string.upper() in _PSEUDO_COLUMNS:
-        return f"pseudo column `{node.id_string}`"
-    return ""
+        return Doubt(f"pseudo column `{node.id_string}`", "use the table's own columns")
+    return None
 
 
-def _alteration(node: Any) -> str:
+def _alteration(node: Any) -> Doubt | None:
     for _, action in children(node):
         if kind(action) not in _PLAIN_ALTERATIONS:
-            return "this kind of ALTER"
+            what = f"{_spelled(kind(action).removesuffix('Action'))} of ALTER"
+            return Doubt(what, "ask the table's owner to make this change", action)
         if any(
             kind(inner) in _COMPUTED or has(inner, "default_expression")
             for inner in descendants(action)
         ):
-            return "ALTER that computes values"
+            return Doubt("ALTER that computes values", "write the values out", action)
     return strange_option(node)
 
 
-def strange_option(statement: Any) -> str:
+def strange_option(statement: Any) -> Doubt | None:
     """Name an option of a statement that is on no list: it may open access or reach outside."""
     for entry in options(statement):
         if (name := entry.name.id_string.lower()) not in PLAIN_OPTIONS:
-            return f"option `{name}`"
-    return ""
+            return Doubt(f"option `{name}`", "leave this option out", entry)
+    return None
 
 
-def _drop(node: Any) -> str:
+def _drop(node: Any) -> Doubt | None:
     field = node.DESCRIPTOR.fields_by_name["schema_object_kind"]
-    if field.enum_type.values_by_number[node.schema_object_kind].name in _PLAIN_DROPS:
-        return ""
-    return "this kind of DROP"
+    name = field.enum_type.values_by_number[node.schema_object_kind].name
+    if name in _PLAIN_DROPS:
+        return None
+    return Doubt(f"DROP {_spelled(name.removeprefix('k'))}", "ask its owner to drop it")
 
 
-def _create_table(node: Any) -> str:
-    return strange_option(node)
+def _update(node: Any) -> Doubt | None:
+    if not has(node, "set_value"):
+        what = "DML on a nested field"
+    elif any(kind(inner) == "ASTArrayElement" for inner in descendants(node.set_value.path)):
+        what = "setting an element of an array"
+    else:
+        return None
+    return Doubt(what, "set the whole column, to an array made by a subquery over UNNEST")
 
 
 def _is_temporary(node: Any) -> bool:
@@ -166,48 +204,68 @@ def _is_temporary(node: Any) -> bool:
     return bool(inherited(node, "scope"))
 
 
-def _create_view(node: Any) -> str:
-    return "temporary view" if _is_temporary(node) else strange_option(node)
+def _create_view(node: Any) -> Doubt | None:
+    if _is_temporary(node):
+        return Doubt("temporary view", "use WITH, or CREATE TEMP TABLE")
+    return strange_option(node)
 
 
-def _create_model(node: Any) -> str:
+def _create_model(node: Any) -> Doubt | None:
     odd = ("input_output_clause", "with_connection_clause", "aliased_query_list")
     if node.is_remote or not has(node, "query") or any(has(node, field) for field in odd):
-        return "model that is remote, imported or made of several queries"
+        return Doubt(
+            "model that is remote, imported or made of several queries",
+            "make it of one query, AS SELECT",
+        )
     return strange_option(node)
 
 
-def _create_index(node: Any) -> str:
+def _create_index(node: Any) -> Doubt | None:
     odd = ("optional_index_unnest_expression_list", "spanner_interleave_clause")
     if not (node.is_search or node.is_vector) or any(has(node, field) for field in odd):
-        return "this kind of index"
+        return Doubt("this kind of index", "use CREATE SEARCH INDEX or CREATE VECTOR INDEX")
     return strange_option(node)
 
 
-def _copy_of(node: Any) -> str:
+def _copy_of(node: Any) -> Doubt | None:
     # The table as it was then may have columns with labels that nobody knows any more.
     odd = ("for_system_time", "where_clause")
     if any(has(node, field) for field in odd) or inherited(node, "postfix_operators"):
-        return "CLONE or COPY of an earlier state or a part of a table"
-    return ""
+        return Doubt(
+            "CLONE or COPY of an earlier state or a part of a table",
+            "copy all of it as it is now, or use CREATE TABLE AS SELECT",
+        )
+    return None
 
 
-def _export(node: Any) -> str:
+def _export(node: Any) -> Doubt | None:
     if UNKNOWN_URI in uris(node):
-        return "export to an address that is not written out"
+        return Doubt(
+            "export to an address that is not written out", "write `uri` as a text in quotes"
+        )
     for entry in options(node):
         if entry.name.id_string.lower() == "format":
             value = unwrapped(entry.value)
             if getattr(value, "string_value", "").upper() not in _FORMATS:
-                return "export in this format"
+                return Doubt("export in this format", f"use {', '.join(sorted(_FORMATS))}", entry)
     return strange_option(node)
 
 
-def _pipe_with_effect(_: Any) -> str:
-    return "pipe operator that writes or branches"
+def _pipe_with_effect(node: Any) -> Doubt:
+    name = _spelled(kind(node).removeprefix("ASTPipe"))
+    return Doubt(f"pipe operator {name}", "end the pipe before it")
+
+
+def _spelled(name: str) -> str:
+    """Give the words of SQL that a name in the parser stands for: `AddColumn` is ADD COLUMN."""
+    return " ".join(re.findall("[A-Z][a-z]*", name.removeprefix("AST"))).upper()
 
 
 _CHECKS = {
+    "ASTModelClause": _model,
+    "ASTConnectionClause": _connection,
+    "ASTWithConnectionClause": _connection,
+    "ASTUpdateItem": _update,
     "ASTTVF": _table_function,
     "ASTFunctionCall": _function,
     "ASTSystemVariableExpr": _system_variable,
@@ -222,7 +280,7 @@ _CHECKS = {
     "ASTCreateModelStatement": _create_model,
     "ASTCreateSchemaStatement": strange_option,
     "ASTCreateSnapshotTableStatement": strange_option,
-    "ASTCreateTableStatement": _create_table,
+    "ASTCreateTableStatement": strange_option,
     "ASTCreateViewStatement": _create_view,
     "ASTExportDataStatement": _export,
     "ASTPipeCreateTable": _pipe_with_effect,

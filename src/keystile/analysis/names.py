@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from keystile.analysis import information_schema
@@ -11,6 +11,10 @@ from keystile.model.errors import InvalidQueryError, RefusedError
 from keystile.model.schema import TableId
 
 Path = tuple[str, ...]
+
+# `t$2024`, `t$202401`, `t$20240131` and `t$2024013112`.
+_DECORATED = re.compile(r"([^$@]+)\$(\d{4})(?:([01]\d)(?:([0-3]\d)([0-2]\d)?)?)?", re.ASCII)
+_PARTITIONS = {1: "YEAR", 2: "MONTH", 3: "DAY", 4: "HOUR"}
 
 _MOST_PARTS = 3
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9.:\-]*", re.ASCII)
@@ -58,13 +62,30 @@ def _signs(path: Path, *, written: bool) -> Iterator[Strange]:
     if written and name.endswith("*"):
         yield Strange(f"writing to the wildcard `{shown}`", "name one table")
     if "$" in name or "@" in name:
-        hint = "filter by what partitions the table, such as `_PARTITIONTIME`"
-        yield Strange(f"partition or snapshot decorator in `{shown}`", hint)
+        yield Strange(f"partition or snapshot decorator in `{shown}`", _undecorated(shown))
     if len(path) > 1 and path[-2].startswith("_"):
         hint = "read the table that it was made from"
         yield Strange(f"hidden or temporary dataset in `{shown}`", hint)
     if len(path) > _MOST_PARTS:
         yield Strange(f"more than three parts in `{shown}`", "write `project.dataset.table`")
+
+
+def _undecorated(shown: str) -> str:
+    """Say how to read what a decorator stands for."""
+    decorated = _DECORATED.fullmatch(shown)
+    if decorated is None:
+        return (
+            "name the table without it, and filter by what partitions the table, or add"
+            " FOR SYSTEM_TIME AS OF"
+        )
+    table, *date = decorated.groups()
+    unit = _PARTITIONS[sum(part is not None for part in date)]
+    year, month, day, hour = date[0], date[1] or "01", date[2] or "01", date[3] or "00"
+    time = f"{year}-{month}-{day} {hour}:00:00"
+    return (
+        f"read `{table}` WHERE TIMESTAMP_TRUNC(_PARTITIONTIME, {unit}) = TIMESTAMP '{time}', or"
+        " filter by the column that partitions it"
+    )
 
 
 def resolve(path: Path, project: str, dataset: str) -> TableId:
@@ -91,8 +112,8 @@ def resolve(path: Path, project: str, dataset: str) -> TableId:
     return TableId(*full)
 
 
-def check_cases(paths: Iterable[Path]) -> None:
-    """Refuse paths that differ by upper and lower case only.
+def check_cases(paths: Iterable[Path], place: Callable[[Path], tuple[int, int]]) -> None:
+    """Refuse paths that differ by upper and lower case only; `place` tells where one stands.
 
     INVARIANT: the engine's catalog ignores case and BigQuery's does not, so two such tables would
     be taken for one.
@@ -103,5 +124,6 @@ def check_cases(paths: Iterable[Path]) -> None:
         if other != path:
             raise RefusedError(
                 f"`{'.'.join(other)}` and `{'.'.join(path)}` differ by upper and lower case only",
-                hint="spell each table in one way",
+                hint="spell the table in one way, or read the two tables in queries of their own",
+                place=max(place(other), place(path)),
             )

@@ -11,6 +11,7 @@ import msgspec
 from keystile.analysis import names
 from keystile.analysis.catalog import ObjectSource
 from keystile.analysis.outline import NamedTable, Outline, OutlineRequest
+from keystile.analysis.places import Translation
 from keystile.analysis.resolve import Resolved, ResolveRequest
 from keystile.analysis.scope import Scope, SpelledTable, fully_spelled
 from keystile.analysis.tasks import EXPAND, OUTLINE, RESOLVE, VIEW_TEXT
@@ -22,6 +23,9 @@ from keystile.model.facts import Opaque
 from keystile.model.schema import Table, TableId, TableKind
 
 VIEWS = frozenset({TableKind.VIEW, TableKind.MATERIALIZED_VIEW})
+
+_SPELLING = "check how its name is spelled: upper and lower case matter"
+_OTHER_VIEW = "read tables or other views, or ask the view's owner to write it in another way"
 
 _DEEPEST = 16  # BigQuery's own limit of views on views
 
@@ -68,6 +72,7 @@ class Objects:
         self._source = source
         self._views: dict[TableId, _Ready] = {}
         self._tables: dict[TableId, Table] = {}
+        self._outline: Outline | None = None
 
     async def find(self, outline: Outline) -> tuple[dict[TableId, Table], tuple[Opaque, ...]]:
         """Look up every named table, and note those that are not understood.
@@ -75,6 +80,7 @@ class Objects:
         In other statements than SELECT a missing one is noted, not raised: a statement that policy
         denies is denied whether its tables exist or not.
         """
+        self._outline = outline
         named = {table.id: table for table in outline.named}
         looking = (look_up(self._source, id_) for id_ in named)
         answers = await asyncio.gather(*looking, return_exceptions=True)
@@ -84,23 +90,29 @@ class Objects:
             if isinstance(answer, Table):
                 tables[table.id], doubt = await self._understood(answer, table, outline)
             elif isinstance(answer, NotFoundError) and outline.statement != "SELECT":
-                doubt = f"table `{table.id}`, which was not found"
+                doubt = Opaque(f"table `{table.id}`, which was not found", hint=_SPELLING)
+            elif isinstance(answer, NotFoundError | RefusedError):
+                raise answer.at((table.line, table.column))
             else:
                 raise answer
             if doubt:
-                unknown.append(Opaque(doubt, table.line, table.column))
+                placed = msgspec.structs.replace(doubt, line=table.line, column=table.column)
+                unknown.append(placed)
         return tables, tuple(unknown)
 
-    async def expanded(self, sql: str, scope: Scope, resolved: Resolved) -> Expansion:
+    async def expanded(self, statement: Expansion, places: Translation) -> Expansion:
         """Put the texts of views in the place of their names, until there are none.
 
-        Raises `RefusedError` where that changes what the statement reads.
+        `places` says those of the statement as the agent's own. Raises `RefusedError` where that
+        changes what the statement reads.
         """
-        expansion = Expansion(sql, scope, resolved)
+        expansion = statement
         while any(scan.table in self._views for scan in expansion.resolved.scans):
-            expansion = await self._one_level(expansion)
-        if _shape(expansion.resolved) != _shape(resolved):
-            raise _hidden_names()
+            expansion = await self._one_level(expansion, places)
+        if _shape(expansion.resolved) != _shape(statement.resolved):
+            raise self._hidden_names()
+        if expansion.resolved.opaque:
+            raise self._hidden_form()
         return expansion
 
     def beneath(self, table: TableId) -> tuple[TableId, ...]:
@@ -113,18 +125,22 @@ class Objects:
         view = self._views.get(table)
         return view.text if view else None
 
-    async def _one_level(self, before: Expansion) -> Expansion:
+    async def _one_level(self, before: Expansion, places: Translation) -> Expansion:
         references = tuple(
             ViewReference(scan, self._views[scan.table].text.sql)
             for scan in before.resolved.scans
             if scan.table in self._views
         )
-        text = await self._run(EXPAND, ExpandRequest(before.sql, references))
+        try:
+            text = await self._run(EXPAND, ExpandRequest(before.sql, references))
+        except RefusedError as error:
+            raise (self._hidden_form() if before.through else places.error(error)) from error
         if len(text.sql.encode()) > self._max_sql_bytes:
             raise RefusedError(
                 f"the query is longer than {self._max_sql_bytes:,} bytes with the texts of its"
                 " views",
                 hint="read fewer views at once",
+                place=self._first_view(),
             )
         expected = Counter(scan.table for scan in before.resolved.scans)
         for reference in references:
@@ -134,11 +150,11 @@ class Objects:
         try:
             resolved = await self._run(RESOLVE, ResolveRequest(text.sql, scope))
         except InvalidQueryError as error:
-            raise _hidden_names() from error
+            raise self._hidden_names() from error
         if Counter(scan.table for scan in resolved.scans) != +expected:
             # INVARIANT: a name of the query, such as an alias that is called like the project, has
             # not taken the place of a table of the view.
-            raise _hidden_names()
+            raise self._hidden_names()
         return Expansion(text.sql, scope, resolved, (*before.through, before.resolved))
 
     def _with_beneath(self, scope: Scope, references: Iterable[ViewReference]) -> Scope:
@@ -146,34 +162,45 @@ class Objects:
         more = tuple(fully_spelled(self._tables[id_]) for id_ in sorted(ids))
         tables = tuple({spelled.path: spelled for spelled in (*scope.tables, *more)}.values())
         # Two that differ by case alone the catalog takes for one, however each is spelled.
-        names.check_cases(
-            {
-                path
-                for spelled in tables
-                for path in (spelled.path, fully_spelled(spelled.table).path)
-            }
-        )
+        try:
+            names.check_cases(
+                {
+                    path
+                    for spelled in tables
+                    for path in (spelled.path, fully_spelled(spelled.table).path)
+                },
+                lambda _: self._first_view(),
+            )
+        except RefusedError as error:
+            raise RefusedError(
+                "the views of this query read tables whose names differ by upper and lower case"
+                " only, or differ so from those that it reads itself",
+                hint="read them in queries of their own",
+                place=error.place,
+            ) from None
         return msgspec.structs.replace(scope, tables=tables)
 
     async def _understood(
         self, table: Table, named: NamedTable, outline: Outline
-    ) -> tuple[Table, str]:
+    ) -> tuple[Table, Opaque | None]:
         """Give the table as it is read, and what of it is not understood."""
         if table.kind is TableKind.OTHER:
-            return table, f"external or special table `{table.id}`"
+            hint = "read a table whose rows lie in BigQuery"
+            return table, Opaque(f"external or special table `{table.id}`", hint=hint)
         if table.kind not in VIEWS or not outline.resolve:
-            return table, ""
+            return table, None
         if named.id in outline.writes:
-            return table, f"view `{table.id}` as a target"
+            return table, Opaque(f"view `{table.id}` as a target", hint="change a table")
         try:
-            return (await self._ready(table, ())).table, ""
+            return (await self._ready(table, ())).table, None
         except _NotReadyError as error:
             what = f" with {error}" if error.args[0] else ""
-            return table, f"view `{table.id}`{what}"
+            return table, Opaque(f"view `{table.id}`{what}", hint=_OTHER_VIEW)
         except NotFoundError as error:
             raise RefusedError(
                 f"the view `{table.id}` reads a table that you may not read, or that is gone",
                 hint="ask the view's owner, or for access to what it reads",
+                place=(named.line, named.column),
             ) from error
 
     async def _ready(self, view: Table, above: tuple[TableId, ...]) -> _Ready:
@@ -221,15 +248,29 @@ class Objects:
         except RefusedError as error:
             raise _NotReadyError("") from error
 
+    def _hidden_names(self) -> RefusedError:
+        return RefusedError(
+            "a name of this query takes the place of a name in the text of a view that it reads",
+            hint="choose other aliases, not the name of a project",
+            place=self._first_view(),
+        )
+
+    def _hidden_form(self) -> RefusedError:
+        return RefusedError(
+            "a view of this query reads another view in a form that is not understood",
+            hint=_OTHER_VIEW,
+            place=self._first_view(),
+        )
+
+    def _first_view(self) -> tuple[int, int]:
+        """Give the place where the agent's text names a view first."""
+        named = self._outline.named if self._outline else ()
+        return min(
+            ((one.line, one.column) for one in named if one.id in self._views), default=(0, 0)
+        )
+
     async def _run(self, task: Task[RequestT, AnswerT], request: RequestT) -> AnswerT:
         return await self._runner.run(task, request)
-
-
-def _hidden_names() -> RefusedError:
-    return RefusedError(
-        "a name of this query takes the place of a name in the text of a view that it reads",
-        hint="choose other aliases, not the name of a project",
-    )
 
 
 def _shape(resolved: Resolved) -> list[tuple[str, object]]:

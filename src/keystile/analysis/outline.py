@@ -36,6 +36,16 @@ from keystile.model.schema import ColumnRef, RoutineId, TableId
 # BigQuery once took this first line for a switch to its old dialect.
 _LEGACY = re.compile(r"\s*#\s*legacysql", re.IGNORECASE)
 
+_HINTS = {
+    "CALL": "run what the procedure does as statements of your own",
+    "CREATE FUNCTION": "write the expression out, or use CREATE TEMP FUNCTION",
+    "DESCRIBE": "read the dataset's `INFORMATION_SCHEMA.COLUMNS`",
+    "EXPLAIN": "make a dry run",
+    "RUN": "run what it does as statements of your own",
+    "SHOW": "read the dataset's `INFORMATION_SCHEMA.TABLES`",
+}
+"""What to do instead of statements that are not served."""
+
 _QUERIES = frozenset({"ASTQuery", "ASTExpressionSubquery"})
 
 _PLAIN_IN = {
@@ -167,7 +177,8 @@ class _Look:
         self._look_for_legacy()
         if self._kind.depth is Depth.OPAQUE:
             words = self._statement_type().replace("_", " ")
-            self._note(f"{words} statement", self._parsed.tree)
+            hint = _HINTS.get(words, "ask somebody with access of their own to run it")
+            self._note(f"{words} statement", self._parsed.tree, hint)
         actions = set(self._kind.actions)
         writes: set[TableId] = set()
         plain = _PLAIN_IN.get(kind(self._parsed.tree), frozenset[str]())
@@ -176,13 +187,13 @@ class _Look:
                 actions.update(_kind(node).actions)
                 writes.update(self._targets(node))
                 actions.update(_extra_actions(node))
-            if kind(node) not in plain and (what := doubt(node)):
-                self._note(what, node)
+            if kind(node) not in plain and (found := doubt(node)):
+                self._note(found.what, found.node or node, found.hint)
         if self._kind.depth is Depth.NAMED or copies(self._parsed.tree):
             # The engine does not look into it, so it must not compute anything.
             for node in self._nodes:
                 if kind(node) in _QUERIES:
-                    self._note("query in this statement", node)
+                    self._note("query in this statement", node, "write its value out")
         named = self._named()
         if {table.id for table in named} - writes:
             actions.add(Action.READ)
@@ -211,7 +222,12 @@ class _Look:
 
     def _look_for_legacy(self) -> None:
         if _LEGACY.match(self._parsed.sql):
-            self._note("`#legacySQL` directive", self._parsed.tree)
+            what, hint = "`#legacySQL` directive", "write GoogleSQL, and leave this line out"
+            self._opaque.append(Opaque(what, *self._first_word(), hint))
+
+    def _first_word(self) -> tuple[int, int]:
+        sql = self._request.sql
+        return line_and_column(sql, len(sql[: len(sql) - len(sql.lstrip())].encode()))
 
     def _statement_type(self) -> str:
         tree = self._parsed.tree
@@ -232,7 +248,7 @@ class _Look:
                 id_ = routine_id(path, self._request.project)
                 place = self._line_and_column(node)
                 found[path] = NamedRoutine(path, id_, kind(node) == "ASTTVF", *place)
-        names.check_cases(found)
+        names.check_cases(found, lambda path: (found[path].line, found[path].column))
         return tuple(found.values())
 
     def _named(self) -> tuple[NamedTable, ...]:
@@ -244,9 +260,9 @@ class _Look:
                 plain.append(path)
         if kind(self._parsed.tree) in _CHANGE_COLUMNS:
             plain += [names.split(identifiers(inherited(self._parsed.tree, "path")))]
-        names.check_cases(plain)
+        names.check_cases(plain, self._place_named)
         return tuple(
-            NamedTable(path, id_, *self._line_and_column(self._where_named(path)))
+            NamedTable(path, id_, *self._place_named(path))
             for path in plain
             for id_ in self._resolved(path)
         )
@@ -255,13 +271,17 @@ class _Look:
         paths = (node for node in self._nodes if kind(node) == "ASTPathExpression")
         return next((node for node in paths if identifiers(node) == path), None)
 
+    def _place_named(self, path: names.Path) -> tuple[int, int]:
+        return self._line_and_column(self._where_named(path))
+
     def _targets(self, statement: Any) -> list[TableId]:
         """Name what a statement changes; a dataset has an empty table name."""
         targets = []
         for field in _kind(statement).targets:
             node = unwrapped(inherited(statement, field)) if has(statement, field) else None
             if node is None or kind(node) != "ASTPathExpression":
-                self._note("DML on a nested field", statement)
+                hint = "set the whole column, to an array made by a subquery over UNNEST"
+                self._note("DML on a nested field", statement, hint)
                 continue
             path = names.split(identifiers(node))
             if is_temporary_table(statement):
@@ -286,10 +306,10 @@ class _Look:
             return (temporary(own),)
         try:
             return (names.resolve(path, self._request.project, self._request.dataset),)
-        except KeystileError:
+        except KeystileError as error:
             if self._kind.depth is Depth.OPAQUE:
                 return ()  # refused anyway
-            raise
+            raise error.at(self._place_named(path)) from None
 
     def _note(self, what: str, node: Any, hint: str = "") -> None:
         found = Opaque(what, *self._line_and_column(node), hint)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
 from keystile.analysis.names import Path, split
+from keystile.analysis.places import line_and_column
 from keystile.analysis.table_paths import table_paths
 from keystile.analysis.text import Edit, quoted, splice
 from keystile.analysis.tree import edges, kind, span
@@ -45,7 +46,7 @@ def parse(engine: Engine, sql: str) -> Parsed:
     if canonical == sql:
         return first
     second = _parse(engine, canonical)
-    _check_same_tables(first.paths, second.paths)
+    _check_same_tables(first, second)
     return second._replace(splits=first.splits)
 
 
@@ -90,14 +91,20 @@ def _paths(engine: Engine, sql: str) -> tuple[Path, ...]:
     return tuple(sorted(tuple(table.table_name_segment) for table in answer.table_name))
 
 
-def _check_same_tables(spelled: tuple[Path, ...], canonical: tuple[Path, ...]) -> None:
+def _check_same_tables(spelled: Parsed, canonical: Parsed) -> None:
     # To the engine a quoted `t.c` is one name; to BigQuery it may be a table or a column of an
     # alias `t`. Where splitting changes which tables are named, the two could disagree.
-    doubtful = {split(path) for path in spelled} ^ {split(path) for path in canonical}
+    doubtful = {split(path) for path in spelled.paths} ^ {split(path) for path in canonical.paths}
     if doubtful:
+        name = min(doubtful)
+        paths = (node for _, node in edges(spelled.tree) if kind(node) == "ASTPathExpression")
+        quoted_ones = (node for node in paths if identifiers(node) != name)
+        found = next((node for node in quoted_ones if split(identifiers(node)) == name), None)
+        place = span(found) if found is not None else None
         raise RefusedError(
-            f"`{'.'.join(min(doubtful))}` may name a table or a column",
+            f"`{'.'.join(name)}` may name a table or a column",
             hint="write each part in its own backticks",
+            place=line_and_column(spelled.sql, place.start) if place else (0, 0),
         )
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from keystile.model.errors import InvalidQueryError, KeystileError
 from keystile.model.facts import Opaque
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -28,6 +29,13 @@ class Translation:
         self._sql = sql
         self._original = original
         self._moved = moved
+
+    def error(self, error: KeystileError) -> KeystileError:
+        """Give the same error with its places translated, those in the engine's words too."""
+        if isinstance(error, InvalidQueryError):
+            error = InvalidQueryError(self.words(error.message), hint=error.hint, place=error.place)
+        line, column = error.place
+        return error.at(self._place(line, column, _PLAIN)) if line else error
 
     def opaque(self, found: Iterable[Opaque]) -> tuple[Opaque, ...]:
         """Translate the places of what is not understood; one without a place stays without."""

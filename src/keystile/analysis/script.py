@@ -27,7 +27,7 @@ from keystile.analysis.tasks import MADE_COLUMNS, SPLIT
 from keystile.analysis.temporary import is_temporary
 from keystile.googlesql.batched import BatchedRunner
 from keystile.googlesql.task import TaskRunner
-from keystile.model.errors import InvalidQueryError, RefusedError
+from keystile.model.errors import InvalidQueryError, NotFoundError, RefusedError
 from keystile.model.facts import QueryFacts
 from keystile.model.schema import Parameter, SqlType
 
@@ -133,13 +133,11 @@ class _Analysis:
                 request = ResolveRequest(analysed.sql, analysed.scope)
                 columns = await self._runner.run(MADE_COLUMNS, request)
                 self._tables.make(number, columns.fields)
-        except (InvalidQueryError, RefusedError) as error:
-            if self._is_opaque():
+        except (InvalidQueryError, NotFoundError, RefusedError) as error:
+            if self._is_opaque() and not isinstance(error, NotFoundError):
                 # Refused already; what follows may stand on what could not be understood.
                 return Analysed(statement, part.sql, Scope(), QueryFacts("", ()))
-            if isinstance(error, RefusedError):
-                raise
-            raise InvalidQueryError(places.words(error.message), hint=error.hint) from error
+            raise places.error(error) from error
         opaque = places.opaque(analysed.facts.opaque)
         facts = msgspec.structs.replace(analysed.facts, opaque=opaque)
         return msgspec.structs.replace(analysed, facts=facts)

@@ -163,7 +163,7 @@ class _Split(Texts):
         elif kind(node) == "ASTRollbackStatement":
             self.flow.roll_back()
         for _, child in children(node):
-            self.note("transaction mode", child)
+            self.note("transaction mode", child, "write BEGIN TRANSACTION alone")
 
     def _declaration(self, node: Any) -> None:
         part = -1
@@ -187,16 +187,18 @@ class _Split(Texts):
     def _setting(self, node: Any) -> None:
         self._actions.add(Action.SESSION)
         path = ".".join(identifiers(node.system_variable.path))
-        self.note(f"setting the system variable `@@{path}`", node)
+        hint = "leave it out, and name tables and time zones in full"
+        self.note(f"setting the system variable `@@{path}`", node, hint)
 
     def _parameter(self, node: Any) -> None:
-        self.note("setting a query parameter", node)
+        self.note("setting a query parameter", node, "use a variable, with DECLARE and SET")
 
     def _execute(self, node: Any) -> None:
         text = constant_text(unwrapped(node.sql))
         if text is None:
             self._actions.update((Action.READ, Action.WRITE))
-            self.note("EXECUTE IMMEDIATE of a text that is no constant", unwrapped(node.sql))
+            hint = "write the text as a literal, with values handed in by USING"
+            self.note("EXECUTE IMMEDIATE of a text that is no constant", unwrapped(node.sql), hint)
             return
         using = []
         if has(node, "using_clause"):

@@ -85,9 +85,9 @@ class Texts:
         """Say more of a text."""
         self._parts[number] = msgspec.structs.replace(self._parts[number], **fields)
 
-    def note(self, what: str, node: Any) -> None:
-        """Note something that is not understood."""
-        self.opaque[Opaque(what, *self.place(node))] = None
+    def note(self, what: str, node: Any, hint: str = "") -> None:
+        """Note something that is not understood, and what to write instead."""
+        self.opaque[Opaque(what, *self.place(node), hint)] = None
 
     def place(self, node: Any) -> Place:
         """Give a node's line and column; zeros where they are not known."""

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from keystile.analysis.parsing import identifiers, statement_tree
+from keystile.analysis.places import line_and_column
 from keystile.analysis.resolve import Resolved, ResolveRequest, Scan, resolve
 from keystile.analysis.schema import result_schema
 from keystile.analysis.scope import Scope
@@ -104,20 +105,21 @@ def expand(engine: Engine, request: ExpandRequest) -> ExpandedText:
     tree = statement_tree(engine, request.sql)
     wanted = {Span(r.scan.start, r.scan.end): r for r in request.references}
     edits = [
-        _edit(node, reference)
+        _edit(request.sql, node, reference)
         for node in _table_paths(tree)
         if (reference := wanted.pop(span(node.path_expr) or Span(-1, -1), None))
     ]
     if wanted:
-        view = next(iter(wanted.values())).scan.table
+        scan = next(iter(wanted.values())).scan
         raise RefusedError(
-            f"the view `{view}` is named in a form that is not understood",
+            f"the view `{scan.table}` is named in a form that is not understood",
             hint="name it in a FROM clause",
+            place=line_and_column(request.sql, scan.start),
         )
     return ExpandedText(splice(request.sql, edits))
 
 
-def _edit(node: Any, reference: ViewReference) -> Edit:
+def _edit(sql: str, node: Any, reference: ViewReference) -> Edit:
     odd = {
         "a hint": has(node, "hint"),
         "WITH OFFSET": has(node, "with_offset"),
@@ -133,6 +135,7 @@ def _edit(node: Any, reference: ViewReference) -> Edit:
             raise RefusedError(
                 f"the view `{reference.scan.table}` cannot be read with {what}",
                 hint="leave that out",
+                place=line_and_column(sql, reference.scan.start),
             )
     alias = "" if has(node, "alias") else f" AS {quoted(identifiers(node.path_expr)[-1])}"
     return Edit(reference.scan.start, reference.scan.end, f"({reference.sql}){alias}")

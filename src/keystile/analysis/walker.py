@@ -7,6 +7,7 @@ where a column is named; a column that is scanned and whose use was not seen cou
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 from keystile.analysis.functions import ALLOWED
 from keystile.analysis.groups import ROUTINE_GROUPS
 from keystile.analysis.lineage import NOTHING, Value, merged, union
-from keystile.analysis.tree import Span, children, kind, span
+from keystile.analysis.tree import Span, children, descendants, kind, span
 from keystile.googlesql.protos import has, inherited, unwrapped
 from keystile.model.facts import Use
 from keystile.model.schema import ColumnRef, Table
@@ -56,7 +57,7 @@ class Expressions(ABC):
 
     def doubt(self, what: str, node: Any) -> None:
         """Note something that is not understood."""
-        self.opaque.setdefault(what, span(node) if node is not None else None)
+        self.opaque.setdefault(what, _nearest(node) if node is not None else None)
 
     def finish(self) -> None:
         """Count every scanned column whose use was not seen as used whole, but for the dead."""
@@ -270,9 +271,14 @@ def enum_name(node: Any, field: str) -> str:
 
 
 def shown(node: Any) -> str:
-    """Name a node kind for a reader: `ResolvedTVFScan` is "TVF scan"."""
-    words = kind(node).removeprefix("Resolved")
-    return f"`{words}` in this query"
+    """Name a node kind for a reader: `ResolvedGetProtoField` is "get proto field"."""
+    words = re.findall("[A-Z]+(?![a-z])|[A-Z][a-z]*", kind(node).removeprefix("Resolved"))
+    return f"`{' '.join(words).lower()}` in this query"
+
+
+def _nearest(node: Any) -> Span | None:
+    """Give the place of a node, or of the first beneath it that has one."""
+    return next((place for inner in descendants(node) if (place := span(inner))), None)
 
 
 _GROUPED = frozenset({"group_by_list", "group_by_aggregate_list", "group_by_hint_list"})

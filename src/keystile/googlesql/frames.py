@@ -42,6 +42,7 @@ class Failed(msgspec.Struct, array_like=True, tag=True):
     message: str
     hint: str
     last: bool
+    place: tuple[int, int] = (0, 0)
 
 
 def framed(message: Any) -> bytes:
@@ -53,7 +54,7 @@ def framed(message: Any) -> bytes:
 def failed(error: errors.KeystileError, *, last: bool = False) -> Failed:
     """Describe an error by the nearest class of the one tree of errors."""
     name = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
-    return Failed(name, error.message, error.hint, last)
+    return Failed(name, error.message, error.hint, last, error.place)
 
 
 def error_of(failure: Failed) -> errors.KeystileError:
@@ -61,4 +62,4 @@ def error_of(failure: Failed) -> errors.KeystileError:
     kind = getattr(errors, failure.name, None)
     if not (isinstance(kind, type) and issubclass(kind, errors.KeystileError)):
         kind = errors.RefusedError
-    return kind(failure.message, hint=failure.hint)
+    return kind(failure.message, hint=failure.hint).at(failure.place)

@@ -6,28 +6,40 @@ protected value. `hint` says what to do next.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from copy import copy
+from typing import ClassVar, Self
 
 
 class KeystileError(Exception):
     """Root of every error that Keystile raises on purpose.
 
-    `http_status`, `reason` and `status` are the three words of BigQuery's error shape.
+    `http_status`, `reason` and `status` are the three words of BigQuery's error shape. `place` is
+    the line and column of the query's text that the error is about, counted from 1; zeros where
+    there is none, or where the message says it in BigQuery's own words.
     """
 
     http_status: ClassVar[int] = 500
     reason: ClassVar[str] = "internalError"
     status: ClassVar[str] = "INTERNAL"
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        """Keep the sentence and the hint apart; `str()` joins them for a reader."""
+    def __init__(self, message: str, *, hint: str = "", place: tuple[int, int] = (0, 0)) -> None:
+        """Keep sentence, hint and place apart; `str()` joins them for a reader."""
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.place = place
 
     def __str__(self) -> str:
-        """Give the text that a client shows: the sentence, then what to do next."""
-        return f"{self.message}; {self.hint}" if self.hint else self.message
+        """Give the text that a client shows: the sentence, where, then what to do next."""
+        line, column = self.place
+        placed = f"{self.message.rstrip('.')} at [{line}:{column}]" if line else self.message
+        return f"{placed}; {self.hint}" if self.hint else placed
+
+    def at(self, place: tuple[int, int]) -> Self:
+        """Give the same error about another place of the text."""
+        error = copy(self)
+        error.place = place
+        return error
 
 
 class InvalidRequestError(KeystileError):

@@ -118,19 +118,28 @@ class Policy:
         """Give the sentence for what is not understood, or an empty text."""
         if facts.opaque:
             what = facts.opaque[0]
-            place = f" at {what.line}:{what.column}" if what.line else ""
+            place = f" at [{what.line}:{what.column}]" if what.line else ""
             hint = what.hint or "write it without"
             return f"{what.what}{place} is not understood, so the query is refused; {hint}"
         if not facts.actions:
-            return f"what a `{facts.statement}` statement does is not known, so it is refused"
+            return (
+                f"what a `{facts.statement}` statement does is not known, so it is refused; write"
+                " it as statements of other kinds"
+            )
         known = {table.id: self._protection.of(table).covered for table in tables}
         tables_known = known.keys() | {member.id for table in tables for member in table.members}
         for table in (*facts.reads, *facts.writes):
             if table not in tables_known and (table in facts.reads or table not in facts.unseen):
-                return f"the schema of `{table}` is not known, so the query is refused"
+                return (
+                    f"the schema of `{table}` is not known, so the query is refused; read another"
+                    " table, or ask the gateway's operator"
+                )
         for column in _used_columns(facts):
             if column.path not in known.get(column.table, ()):
-                return f"column `{column}` is not in its table's schema, so the query is refused"
+                return (
+                    f"column `{column}` is not in its table's schema, so the query is refused;"
+                    " leave it out, or try again if the table has just changed"
+                )
         return ""
 
 

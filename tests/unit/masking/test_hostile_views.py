@@ -14,8 +14,7 @@ from prove.trial import Court, Outcome
 from prove.worlds import SchemaSource
 
 from keystile.analysis.objects import Expansion, Objects
-from keystile.analysis.resolve import Resolved
-from keystile.analysis.scope import Scope
+from keystile.analysis.places import Translation
 from keystile.analysis.statement import Statement
 from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
@@ -145,8 +144,8 @@ async def test_what_lies_beneath_a_view_is_masked(court: Court, sql: str) -> Non
 async def test_a_view_that_is_not_expanded_would_leak(
     court: Court, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def skipped(_: Objects, sql: str, scope: Scope, resolved: Resolved) -> Expansion:
-        return Expansion(sql, scope, resolved)
+    async def skipped(_: Objects, statement: Expansion, __: Translation) -> Expansion:
+        return statement
 
     monkeypatch.setattr(Objects, "expanded", skipped)
 

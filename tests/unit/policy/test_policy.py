@@ -239,7 +239,7 @@ def test_what_is_opaque_is_denied_whatever_policy_says(shop: Any) -> None:
     decision = decide(shop, policy("- {name: all, allow: [read]}"), facts, "g")
     assert decision.effect is Effect.DENY
     assert decision.reasons[0].rule == "not-understood"
-    assert "the view `v` at 1:15" in decision.reasons[0].message
+    assert "the view `v` at [1:15]" in decision.reasons[0].message
 
 
 @pytest.mark.parametrize(
