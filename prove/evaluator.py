@@ -21,7 +21,7 @@ from keystile.model.schema import SqlType, Table, TableId
 
 
 class Content(NamedTuple):
-    """A table and its rows, each the values of the table's columns in their order.
+    """A table and its rows, each the values of the table's columns in their order, pseudo last.
 
     A value is the engine's own or what `value_proto` takes.
     """
@@ -161,11 +161,15 @@ def _add_table(catalog: Any, name: str, table: Table) -> None:
     added = catalog.table.add(name=name, full_name=name)
     for field in table.fields:
         added.column.add(name=field.name, type=type_proto(field.sql_type))
+    for field in table.pseudo_columns:
+        type_ = type_proto(field.sql_type)
+        added.column.add(name=field.name, type=type_, is_pseudo_column=True)
 
 
 def _table_data(content: Content) -> Any:
     data = service.TableContent().table_data
-    types = [field.sql_type for field in content.table.fields]
+    fields = (*content.table.fields, *content.table.pseudo_columns)
+    types = [field.sql_type for field in fields]
     for row in content.rows:
         cells = data.row.add()
         for value, type_ in zip(row, types, strict=True):

@@ -184,8 +184,22 @@ async def test_line_11_every_spelling_of_a_table_is_masked(bench: Any, table: st
 async def test_line_11_a_wildcard_is_masked_as_any_of_its_tables(bench: Any) -> None:
     told = await bench.ask("SELECT who, ssn FROM `shop.events_*`")
     assert "XXX-XX-XXXX" in told.text, told
-    told = await bench.ask("SELECT ssn FROM `shop.events_*` WHERE _TABLE_SUFFIX = '2024'")
-    assert told.refusal or "XXX-XX-XXXX" in told.text
+    told = await bench.reads_masked(
+        "SELECT * FROM `shop.events_*` WHERE _TABLE_SUFFIX = '2024'", who="reader"
+    )
+    assert "XXX-XX-XXXX" in told.text
+
+
+async def test_line_11_a_pseudo_column_unmasks_nothing(bench: Any) -> None:
+    for sql in (
+        "SELECT ssn, _PARTITIONTIME AS t FROM visits",
+        "SELECT v.* FROM visits AS v WHERE v._PARTITIONDATE > '2024-01-01'",
+        "SELECT _TABLE_SUFFIX AS s, MAX(ssn) FROM `shop.events_*` GROUP BY _TABLE_SUFFIX",
+    ):
+        told = await bench.reads_masked(sql, who="reader")
+        assert "XXX-XX-XXXX" in told.text
+    sql = "SELECT TO_JSON_STRING(v) FROM visits AS v WHERE v._PARTITIONTIME IS NULL"
+    assert "in a subquery" in await bench.refused(sql)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def normal(node: Any) -> bytes:
     copy = type(node)()
     copy.CopyFrom(node)
     numbers: dict[int, int] = {}
-    for message in _messages(copy):
+    for message in messages(copy):
         fields = message.DESCRIPTOR.fields_by_name
         if message.DESCRIPTOR.name == "ResolvedColumnProto":
             message.column_id = numbers.setdefault(message.column_id, len(numbers) + 1)
@@ -155,10 +155,10 @@ class _Found:
                 self.read_in_target.append(path)
 
     def _is_masked(self, projection: Any) -> bool:
-        projection, scan = _of_any_rows(projection)
-        template = self._templates.get(scan.table.full_name) if _is_read(scan) else None
-        if template is None or normal(projection) != template.projection:
+        scan = masked_read(projection, self._templates)
+        if scan is None:
             return False
+        template = self._templates[scan.table.full_name]
         columns = inherited(scan, "column_list")
         self.raw |= {column.column_id for column in columns if template.holds(column.name)}
         return True
@@ -173,6 +173,13 @@ _DML = frozenset(
         "ResolvedUpdateStmt",
     }
 )
+
+
+def masked_read(projection: Any, templates: Mapping[str, Template]) -> Any | None:
+    """Give the scan of the table that a masking subquery reads; None where it is no such one."""
+    projection, scan = _of_any_rows(projection)
+    template = templates.get(scan.table.full_name) if _is_read(scan) else None
+    return scan if template and normal(projection) == template.projection else None
 
 
 def _of_any_rows(projection: Any) -> tuple[Any, Any]:
@@ -217,7 +224,8 @@ def _bottom(expression: Any) -> Any:
     return node.column
 
 
-def _messages(message: Any) -> Iterator[Any]:
+def messages(message: Any) -> Iterator[Any]:
+    """Give a message and every one beneath it."""
     stack = [message]
     while stack:
         yield (current := stack.pop())

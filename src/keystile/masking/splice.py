@@ -13,6 +13,7 @@ from keystile.analysis.resolve import Scan
 from keystile.analysis.text import Edit, quoted, splice
 from keystile.analysis.tree import Span, descendants, kind, span
 from keystile.googlesql.protos import has, inherited, unwrapped
+from keystile.masking import pseudo
 from keystile.masking.metadata import metadata_query
 from keystile.masking.sql import Masking, Path
 from keystile.model.errors import RefusedError
@@ -21,10 +22,14 @@ from keystile.model.schema import Field, Table, TableKind
 
 
 class ProtectedTable(msgspec.Struct, frozen=True):
-    """A table and the masks of its columns, by path; a path of a STRUCT stands for its leaves."""
+    """A table and the masks of its columns, by path; a path of a STRUCT stands for its leaves.
+
+    `renamed` are the names under which its pseudo columns are put out, which else they are not.
+    """
 
     table: Table
     masks: dict[Path, Mask]
+    renamed: dict[str, str] = {}
 
     def subquery(self, rows: str = "") -> str:
         """Give the query that reads the table masked, in the table's own columns and types.
@@ -43,6 +48,11 @@ class ProtectedTable(msgspec.Struct, frozen=True):
             # INVARIANT: each column by its name, never `*`: a column that the table gets after the
             # masks were chosen, and that may be protected, is not read.
             items.append(f"{masked or f'{row}.{name}'} AS {name}")
+        if self.renamed:
+            items += [
+                f"{row}.{field.name} AS {self.renamed[field.name.upper()]}"
+                for field in self.table.pseudo_columns
+            ]
         table = self.table.id
         path = ".".join(quoted(part) for part in (table.project, table.dataset, table.table))
         # Names stand in backticks and values are literals; the proof resolves the result anew.
@@ -65,18 +75,22 @@ def spliced(sql: str, tree: Any, scans: Iterable[Scan], protected: Iterable[Prot
     by_id = {table.table.id: table for table in protected}
     wanted = {Span(s.start, s.end): by_id[s.table] for s in scans if s.table in by_id}
     edits: list[Edit] = []
+    with_pseudo = []
     for node in descendants(tree):
         if kind(node) != "ASTTablePathExpression" or not has(node, "path_expr"):
             continue
         table = wanted.pop(span(node.path_expr) or Span(-1, -1), None)
         if table:
             edits += _edits(sql, node, table)
+            if table.renamed and table.table.pseudo_columns:
+                with_pseudo.append(pseudo.Reference(node, table.table))
     if wanted:
         missed = next(iter(wanted.values())).table.id
         raise RefusedError(
             f"`{missed}` has masked columns and is named in a form that cannot be masked",
             hint="name it in a FROM clause",
         )
+    edits += pseudo.edits(tree, next((t.renamed for t in by_id.values()), {}), with_pseudo)
     return splice(sql, edits)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -14,7 +15,9 @@ from keystile.analysis.statements import walk_statement
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import unwrapped
 from keystile.googlesql.task import Task
+from keystile.masking import pseudo
 from keystile.masking.proof import Template, normal, prove
+from keystile.masking.same import same_query
 from keystile.masking.splice import ProtectedTable, spliced
 from keystile.masking.sql import HASH_INNER, HASH_OUTER
 from keystile.model.errors import InvalidQueryError, RefusedError
@@ -56,12 +59,14 @@ def mask_query(engine: Engine, request: MaskRequest) -> MaskedQuery:
 
     Raises `RefusedError` where that cannot be done.
     """
-    protected = _protected(request)
     tree = statement_tree(engine, request.sql)
+    protected = _protected(request, tree)
     sql = spliced(request.sql, tree, request.scans, protected)
     try:
         _prove(engine, request, sql, protected)
     except InvalidQueryError as error:
+        if any(table.renamed for table in protected):
+            raise pseudo.not_served() from error
         raise RefusedError(
             f"the masked form of this query is not valid: {error.message}",
             hint="write it in a simpler way",
@@ -73,7 +78,7 @@ MASK = Task(mask_query, MaskRequest, MaskedQuery)
 """Put masks into a query and prove it."""
 
 
-def _protected(request: MaskRequest) -> list[ProtectedTable]:
+def _protected(request: MaskRequest, tree: Any) -> list[ProtectedTable]:
     tables = {spelled.table.id: spelled.table for spelled in request.scope.tables}
     # INVARIANT: of INFORMATION_SCHEMA nobody reads all rows, masks or not.
     masks: dict[TableId, dict[tuple[str, ...], Mask]] = {
@@ -84,7 +89,16 @@ def _protected(request: MaskRequest) -> list[ProtectedTable]:
     masks |= {scan.table: {} for scan in request.scans if scan.past}
     for column in request.masks:
         masks.setdefault(column.table, {})[column.path] = column.mask
-    return [ProtectedTable(tables[id_], of_table) for id_, of_table in masks.items()]
+    # A pseudo column has one name in all of the statement, so of those that have any all are read
+    # through a subquery where one is.
+    read = {scan.table for scan in request.scans}
+    with_pseudo = [tables[id_] for id_ in sorted(read) if tables[id_].pseudo_columns]
+    renamed: pseudo.Names = {}
+    if any(table.id in masks for table in with_pseudo):
+        renamed = pseudo.names(tree, with_pseudo)
+    if renamed:
+        masks |= {table.id: masks.get(table.id, {}) for table in with_pseudo}
+    return [ProtectedTable(tables[id_], of_table, dict(renamed)) for id_, of_table in masks.items()]
 
 
 def _prove(engine: Engine, request: MaskRequest, sql: str, protected: list[ProtectedTable]) -> None:
@@ -100,6 +114,10 @@ def _prove(engine: Engine, request: MaskRequest, sql: str, protected: list[Prote
     statement = resolved_tree(engine, ResolveRequest(sql, scope), prune=False)
     ids = {table.table.id for table in protected}
     prove(statement, templates, sum(scan.table in ids for scan in request.scans))
+    if any(table.renamed for table in protected):
+        original = resolved_tree(engine, ResolveRequest(request.sql, scope), prune=False)
+        if not same_query(original, statement, templates):
+            raise pseudo.not_served()
     walked = walk_statement(statement, scope)
     if (
         walked.walk.opaque
