@@ -33,7 +33,8 @@ class Scope(msgspec.Struct, frozen=True):
 class Question(msgspec.Struct, frozen=True):
     """SQL with what its names and parameters mean. `numbered` is a table whose rows are numbered.
 
-    The numbers stand in the pseudo column `ROW` of `modifying`.
+    The numbers stand in the pseudo column `ROW` of `modifying`. `using` are the values that EXECUTE
+    IMMEDIATE hands in, where there are no parameters.
     """
 
     sql: str
@@ -43,6 +44,14 @@ class Question(msgspec.Struct, frozen=True):
     parameters: tuple[Parameter, ...] = ()
     scope: Scope = Scope()
     numbered: TableId | None = None
+    using: tuple[Given, ...] = ()
+
+    @property
+    def given(self) -> tuple[Given, ...]:
+        """The names and types of its parameters."""
+        named = [(each.name, each.type) for each in self.parameters]
+        named += [(each.name, each.type) for each in self.using]
+        return tuple(Given(name, type_) for name, type_ in named)
 
     def of(self, sql: str, numbered: TableId | None = None) -> Question:
         """Give other SQL with the same meaning of names."""

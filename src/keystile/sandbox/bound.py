@@ -143,8 +143,8 @@ def _without_system(names: Names, question: Question) -> tuple[Names, tuple[Give
         if name.lower() not in known:
             raise unsupported(f"the system variable `@@{name}`")
         given = known[name.lower()]
-        short = f"_s{at}"
-        edits[start, end] = short.ljust(end - start)
+        short = f"${at}"  # a column of it gets no name by it
+        edits[start, end] = f"`{short}`".ljust(end - start)
         made.append(Given(short, given.type, given.value))
     sql = replaced(names.sql, edits)
     return msgspec.structs.replace(names, sql=sql), (*scope.variables, *made)

@@ -15,7 +15,7 @@ from keystile.sandbox.binding import dataset_id
 from keystile.sandbox.changes import with_rows
 from keystile.sandbox.data import Stored, partition_columns
 from keystile.sandbox.defining import DEFINE, IF_NOT_EXISTS, OR_REPLACE, Definition
-from keystile.sandbox.dialect import Given, Spelled, Statement
+from keystile.sandbox.dialect import Spelled, Statement
 from keystile.sandbox.drops import drop, drop_materialized, drop_routine
 from keystile.sandbox.effects import Effects
 from keystile.sandbox.errors import unsupported
@@ -52,10 +52,13 @@ async def _statement(catalog: Catalog, plan: Plan) -> Statement:
         stored = await catalog.look_up(id_)
         columns = tuple((each.name, each.sql_type) for each in stored.fields + stored.hidden)
         tables.append(Spelled(path, str(id_), columns, hidden=len(stored.hidden)))
-    given = tuple(Given(each.name, each.type) for each in plan.question.parameters)
-    names = bound.names
     return Statement(
-        names.sql, tuple(tables), given, bound.callees, bound.variables, names.connections
+        bound.names.sql,
+        tuple(tables),
+        plan.question.given,
+        bound.callees,
+        bound.variables,
+        bound.names.connections,
     )
 
 

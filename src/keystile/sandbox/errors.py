@@ -5,9 +5,13 @@ from __future__ import annotations
 from keystile.model.errors import InvalidQueryError, KeystileError
 
 
-def unsupported(what: str) -> InvalidQueryError:
+class UnsupportedError(InvalidQueryError):
+    """BigQuery can do this and the sandbox cannot. No script can handle it as an exception."""
+
+
+def unsupported(what: str) -> UnsupportedError:
     """Say honestly that BigQuery can do this and the sandbox cannot."""
-    return InvalidQueryError(f"not supported by the sandbox: {what}")
+    return UnsupportedError(f"not supported by the sandbox: {what}")
 
 
 class BadDataError(KeystileError):

@@ -19,6 +19,8 @@ from keystile.sandbox.errors import CostLimitError, unsupported
 from keystile.sandbox.plans import Answer, Plan
 from keystile.sandbox.queries import Catalog
 from keystile.sandbox.running import run
+from keystile.sandbox.script_context import Ran
+from keystile.sandbox.scripting import planned, run_script
 from keystile.sandbox.store import LOCATION
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError, JobView
@@ -87,9 +89,10 @@ class Jobs:
         """Find the job whose result is this anonymous table."""
         return self._by_table.get(table)
 
-    def newest_first(self, project: str) -> list[Job]:
-        """List a project's jobs."""
-        return [job for (owner, _), job in reversed(self._jobs.items()) if owner == project]
+    def newest_first(self, project: str, parent: str) -> list[Job]:
+        """List a project's jobs that are the statements of a script; with no `parent`, all else."""
+        found = [job for (owner, _), job in reversed(self._jobs.items()) if owner == project]
+        return [job for job in found if job.view.parent == parent]
 
     async def wait(self, job: Job, timeout_ms: int) -> None:
         """Wait until it is done or the time is over."""
@@ -109,15 +112,14 @@ class Jobs:
 
     async def _planned(self, request: QueryRequest) -> Plan:
         _check_location(request.location)
-        return await self._catalog.plan(
-            Question(
-                request.sql,
-                request.project,
-                request.default_project,
-                request.default_dataset,
-                request.parameters,
-            )
+        question = Question(
+            request.sql,
+            request.project,
+            request.default_project,
+            request.default_dataset,
+            request.parameters,
         )
+        return await planned(self._catalog, question)
 
     async def _run(self, job: Job, request: QueryRequest) -> None:
         job.view = msgspec.structs.replace(job.view, state="RUNNING", started=time.time())
@@ -149,19 +151,57 @@ class Jobs:
                 f"Query exceeded limit for bytes billed: {limit}. "
                 f"{plan.bytes_processed} or higher required."
             )
-        done = await run(self._catalog, plan)
-        if isinstance(done, Answer):
-            self._keep_result(job, done)
+        if plan.names.script:
+            await self._script(job, plan)
         else:
+            self._keep(job, plan, await run(self._catalog, plan))
+
+    async def _script(self, job: Job, plan: Plan) -> None:
+        """Run a script: its result is that of its last query."""
+
+        def told(ran: Ran) -> None:
+            if plan.statement == "SCRIPT":
+                self._add_child(job, ran)
+
+        last = await run_script(self._catalog, plan.question, told)
+        job.view = msgspec.structs.replace(job.view, schema=None)
+        if last and last.done:
+            self._keep(job, last.plan, last.done)
+
+    def _add_child(self, job: Job, ran: Ran) -> None:
+        """Add the job of one statement of a script."""
+        number, view = job.view.children, job.view
+        read = (view.bytes_processed or 0) + ran.plan.bytes_processed
+        job.view = msgspec.structs.replace(view, children=number + 1, bytes_processed=read)
+        view = msgspec.structs.replace(
+            _planned_view(view, ran.plan),
+            job_id=f"script_job_{hashlib.sha256(view.job_id.encode()).hexdigest()[:32]}_{number}",
+            sql=ran.plan.question.sql,
+            parameters=ran.plan.question.parameters,
+            state="DONE",
+            created=ran.started,
+            started=ran.started,
+            ended=time.time(),
+            error=JobError.of(ran.error) if ran.error else None,
+            parent=view.job_id,
+            children=0,
+        )
+        child = self._jobs[view.project, view.job_id] = Job(view)
+        child.failure = ran.error
+        if ran.done:
+            self._keep(child, ran.plan, ran.done)
+
+    def _keep(self, job: Job, plan: Plan, done: Answer | Effects) -> None:
+        """Keep what a statement gave."""
+        if not isinstance(done, Answer):
             job.effects = done
             job.view = msgspec.structs.replace(job.view, schema=None, destination=done.destination)
-
-    def _keep_result(self, job: Job, answer: Answer) -> None:
-        job.rows = answer.rows
+            return
+        job.rows = done.rows
         destination = _anonymous(job.view)
         self._by_table[destination] = job
         job.view = msgspec.structs.replace(
-            job.view, total_rows=len(answer.rows), destination=destination
+            job.view, schema=plan.fields, total_rows=len(done.rows), destination=destination
         )
 
     def _drop_oldest(self) -> None:
@@ -199,7 +239,7 @@ def _planned_view(view: JobView, plan: Plan) -> JobView:
     return msgspec.structs.replace(
         view,
         statement=plan.statement,
-        schema=plan.fields,
+        schema=None if plan.statement == "SCRIPT" else plan.fields,
         referenced=plan.tables,
         bytes_processed=plan.bytes_processed,
     )

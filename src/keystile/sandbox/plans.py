@@ -38,6 +38,10 @@ class Plan(msgspec.Struct, frozen=True):
     tables: tuple[TableId, ...] = ()
     bytes_processed: int = 0
 
+    def as_script(self, script: Plan) -> Plan:
+        """Say of a script, of which this is the plan of its only query, what is known of this."""
+        return msgspec.structs.replace(self, question=script.question, names=script.names)
+
 
 class Answer(msgspec.Struct, frozen=True):
     """A result: its rows with timestamps as microseconds."""

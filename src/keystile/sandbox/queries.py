@@ -81,13 +81,13 @@ class Catalog:
             _spelled(path, id_, await self.look_up(id_, depth), question)
             for path, id_ in bound.paths
         ]
-        given = tuple(Given(each.name, each.type) for each in question.parameters)
         statement = Statement(
             bound.names.sql,
             tuple(spelled),
-            given,
+            question.given,
             bound.callees,
-            bound.variables,
+            # Without their values, so that the engine may keep the catalog for the next round.
+            tuple(Given(each.name, each.type) for each in bound.variables),
             names.connections,
         )
         try:
@@ -147,7 +147,7 @@ class Catalog:
         return Statement(
             evaluating.evaluable(bound.names, described, versions),
             tuple(spelled.values()),
-            await self._parameters(question.parameters),
+            question.using or await self._parameters(question.parameters),
             bound.callees,
             bound.variables,
         )

@@ -113,13 +113,13 @@ class Sandbox:
         return resources.results_resource(job, _page(job, page))
 
     async def _list_jobs(self, call: Call, _body: bytes, _owner: str) -> Resource:
-        for name in ("parentJobId", "minCreationTime", "maxCreationTime"):
+        for name in ("minCreationTime", "maxCreationTime"):
             if call.parameters.get(name):
                 raise unsupported(f"`{name}` of jobs.list")
         state = call.parameters.get("stateFilter", "").upper()
         jobs = [
             job.view
-            for job in self._jobs.newest_first(call.project)
+            for job in self._jobs.newest_first(call.project, call.parameters.get("parentJobId", ""))
             if state in ("", job.view.state)
         ]
         listed, token = page_of_list(jobs, call)

@@ -69,6 +69,10 @@ class Store:
         found = self._routines
         return [found[at] for at in sorted(found) if (at.project, at.dataset) == id_]
 
+    def tables(self) -> Mapping[TableId, Stored]:
+        """Give all tables and views as they are now."""
+        return dict(self._tables)
+
     def has_table(self, id_: TableId) -> bool:
         """Tell whether there is a table or view."""
         return id_ in self._tables
@@ -115,6 +119,8 @@ class Store:
         self._routines = {
             at: it for at, it in self._routines.items() if (at.project, at.dataset) != id_
         }
+        for gone in [at for at in self._versions if (at.project, at.dataset) == id_]:
+            del self._versions[gone]
         self.changes += 1
 
     def put_table(self, stored: Stored, *, new: bool = False) -> None:

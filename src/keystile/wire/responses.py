@@ -36,7 +36,8 @@ class JobView(msgspec.Struct, frozen=True):
 
     `state` is `PENDING`, `RUNNING` or `DONE`. Times are seconds since 1970. `owner` stands where
     BigQuery gives `user_email`. `destination` is the anonymous table that holds the result, which
-    clients expect to find named. `query_id` is what `JOB_CREATION_OPTIONAL` asks for.
+    clients expect to find named. A script's statements are jobs of their own: it has so many
+    `children`, and each of these names its `parent`.
     """
 
     project: str
@@ -63,6 +64,8 @@ class JobView(msgspec.Struct, frozen=True):
     use_query_cache: bool = True
     maximum_bytes_billed: int | None = None
     destination: TableId | None = None
+    parent: str = ""
+    children: int = 0
 
     @property
     def done(self) -> bool:
@@ -202,6 +205,10 @@ def _statistics(job: JobView) -> Resource:
     if job.referenced:
         query["referencedTables"] = [table_reference(table) for table in job.referenced]
     statistics: Resource = {**_times(job), "query": query}
+    if job.parent:
+        statistics["parentJobId"] = job.parent
+    if job.children:
+        statistics["numChildJobs"] = str(job.children)
     if job.bytes_processed is not None:
         query["totalBytesProcessed"] = statistics["totalBytesProcessed"] = str(job.bytes_processed)
         query["totalBytesBilled"] = "0" if job.dry_run else str(job.bytes_processed)
