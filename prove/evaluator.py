@@ -17,7 +17,8 @@ from keystile.analysis.text import quoted
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import analyzer_options, builtin_catalog, sql_type, type_proto
 from keystile.model.errors import InvalidQueryError
-from keystile.model.schema import SqlType, Table, TableId
+from keystile.model.schema import Routine, SqlType, Table, TableId
+from prove.routines import add_routines
 
 
 class Content(NamedTuple):
@@ -64,7 +65,12 @@ class World:
     """Tables with content, on one engine."""
 
     def __init__(
-        self, engine: Engine, contents: Iterable[Content], *, short_names: bool = True
+        self,
+        engine: Engine,
+        contents: Iterable[Content],
+        *,
+        short_names: bool = True,
+        routines: Iterable[Routine] = (),
     ) -> None:
         """Register the tables with their rows, under their short names too if wanted."""
         self._engine = engine
@@ -75,6 +81,7 @@ class World:
             for name in (*short, _engine_name(content.table.id)):
                 _add_table(catalog, name, content.table)
                 request.table_content[name].table_data.CopyFrom(_table_data(content))
+        add_routines(catalog, routines)
         request.simple_catalog.CopyFrom(catalog)
         answer = engine.call("RegisterCatalog", request, service.RegisterResponse)
         self._id = answer.registered_id

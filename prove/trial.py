@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
+import msgspec
+
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
@@ -61,10 +63,16 @@ class Court:
         self.analyst = Analyst(runner, 262_144)
         self.rewriter = Rewriter(runner, bytes(range(32)))
         self.schema = schema
-        self._source = SchemaSource(schema.tables)
+        self._source = SchemaSource(schema.tables, schema.routines)
         self.contents = [contents(engine, schema, secret, shape) for secret in secrets]
         short = not schema.cased
-        self.worlds = [World(engine, content, short_names=short) for content in self.contents]
+        texts = [
+            msgspec.structs.replace(routine, body=runnable(routine.body, schema.tables))
+            for routine in schema.routines
+        ]
+        self.worlds = [
+            World(engine, content, short_names=short, routines=texts) for content in self.contents
+        ]
 
     async def try_query(self, sql: str, given: Iterable[Given] = ()) -> Trial:
         """Analyse, mask and run a query in both worlds."""

@@ -36,6 +36,7 @@ class Schema(NamedTuple):
     tables: tuple[Table, ...]
     masks: tuple[ColumnMask, ...]
     cased: bool = False
+    routines: tuple[Routine, ...] = ()
 
     def mask(self, table: TableId, path: Path) -> Mask | None:
         """Give the mask of a column or nested field: its own or that of what it lies in."""
@@ -60,9 +61,10 @@ class Schema(NamedTuple):
 class SchemaSource:
     """The objects of a schema, as an `ObjectSource`."""
 
-    def __init__(self, tables: tuple[Table, ...]) -> None:
-        """Give these tables and no routines."""
+    def __init__(self, tables: tuple[Table, ...], routines: tuple[Routine, ...] = ()) -> None:
+        """Give these tables and routines."""
         self._tables = {table.id: table for table in tables}
+        self._routines = {routine.id: routine for routine in routines}
 
     async def table(self, id: TableId) -> Table:  # noqa: A002 - the port's own word
         """Give a table of the schema."""
@@ -73,7 +75,9 @@ class SchemaSource:
         )
 
     async def routine(self, id: RoutineId) -> Routine:  # noqa: A002 - the port's own word
-        """Give a routine: there are none."""
+        """Give a routine of the schema."""
+        if id in self._routines:
+            return self._routines[id]
         raise NotFoundError(f"Not found: Routine {id.project}:{id.dataset}.{id.routine}")
 
     async def tables_like(self, id: TableId) -> tuple[Table, ...]:  # noqa: A002 - as above

@@ -9,7 +9,7 @@ from keystile.analysis.scope import Scope
 from keystile.analysis.script_parts import Part
 from keystile.analysis.statement import Statement
 from keystile.model.facts import QueryFacts
-from keystile.model.schema import ColumnRef, Field, Table, TableId
+from keystile.model.schema import ColumnRef, Field, Routine, Table, TableId
 
 
 class DerivedColumn(msgspec.Struct, frozen=True):
@@ -31,7 +31,8 @@ class Analysed(msgspec.Struct, frozen=True):
     SELECT that is not opaque. `scans` are the places in `sql` that read a table. `derived` are the
     columns of all views that were replaced. `made` are tables that take the place of one there may
     be, `copied` those whose rows are copied as they are. `resolved` tells whether the engine
-    resolved the text; else it names things only.
+    resolved the text; else it names things only. `routines` are those that it calls and that these
+    call in turn.
 
     Of a script, `sql` is the text as it came, `parts` are its texts, `skeleton` is the rest of it,
     and `scope` has every table that a part names. `schema` is given for a script that BigQuery
@@ -52,6 +53,7 @@ class Analysed(msgspec.Struct, frozen=True):
     parts: tuple[AnalysedPart, ...] = ()
     skeleton: tuple[str, ...] = ()
     results: tuple[tuple[Field, ...], ...] = ()
+    routines: tuple[Routine, ...] = ()
 
     @property
     def tables(self) -> tuple[Table, ...]:

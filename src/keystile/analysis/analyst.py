@@ -8,12 +8,14 @@ import msgspec
 
 from keystile.analysis.analysed import Analysed, DerivedColumn
 from keystile.analysis.catalog import ObjectSource
+from keystile.analysis.expansion import Expansion
 from keystile.analysis.information_schema import view_of
 from keystile.analysis.kinds import SCRIPT
-from keystile.analysis.objects import Expansion, Objects
+from keystile.analysis.objects import Objects
 from keystile.analysis.outline import Outline, OutlineRequest
 from keystile.analysis.places import Translation
 from keystile.analysis.resolve import Resolved, ResolveRequest
+from keystile.analysis.routines import KnownRoutine
 from keystile.analysis.schema import result_schema
 from keystile.analysis.scope import Scope, SpelledTable, declared
 from keystile.analysis.script import Around, analyse_script
@@ -24,6 +26,7 @@ from keystile.analysis.wildcard import is_wildcard, with_members
 from keystile.googlesql.task import TaskRunner
 from keystile.model.errors import InvalidQueryError, RefusedError
 from keystile.model.facts import (
+    Action,
     ColumnUse,
     Opaque,
     OutputColumn,
@@ -79,6 +82,7 @@ class Analyst:
     ) -> Analysed:
         objects = Objects(runner, source, self._max_sql_bytes)
         tables, unknown = await objects.find(outline)
+        unknown += await objects.routines.find(outline)
         names = tuple(
             SpelledTable(named.path, tables[named.id])
             for named in outline.named
@@ -86,6 +90,7 @@ class Analyst:
         )
         scope = Scope(
             names,
+            objects.routines.spelled(outline.calls),
             variables=around.variables,
             parameters=declared(statement.parameters),
             connections=outline.connections,
@@ -101,7 +106,9 @@ class Analyst:
             found = Expansion(outline.sql, scope, resolved)
             if not resolved.opaque:
                 found = await objects.expanded(found, places)
-        facts = _facts(outline, objects, found, unknown)
+        called = objects.routines.beneath(each.routine.id for each in found.scope.routines)
+        found = objects.with_tables_of(called, found)
+        facts = _facts(outline, objects, found, called, unknown)
         return Analysed(
             statement,
             found.sql,
@@ -113,6 +120,7 @@ class Analyst:
             made=tuple(_made(outline, facts)),
             copied=facts.reads if outline.copied else (),
             resolved=outline.resolve,
+            routines=tuple(known.routine for known in called),
         )
 
     def _check_size(self, sql: str) -> None:
@@ -133,14 +141,20 @@ def _places(statement: Statement, outline: Outline) -> Translation:
 
 
 def _facts(
-    outline: Outline, objects: Objects, found: Expansion, unknown: tuple[Opaque, ...]
+    outline: Outline,
+    objects: Objects,
+    found: Expansion,
+    called: tuple[KnownRoutine, ...],
+    unknown: tuple[Opaque, ...],
 ) -> QueryFacts:
     own = found.through[0] if found.through else found.resolved
-    texts = (*found.through, found.resolved)
-    views = _views(objects, outline.reads)
+    beneath = {table for known in called for table in known.tables}
+    views = _views(objects, {*outline.reads, *beneath})
+    by_itself = {*outline.reads, *(t for v in _views(objects, outline.reads) for t in v.reads)}
     tables = {spelled.table.id: spelled.table for spelled in found.scope.tables}
     reads = {
         *outline.reads,
+        *beneath,
         *(table for view in views for table in view.reads),
         # INVARIANT: a target is read as well where any value of it is used.
         *(use.column.table for use in own.columns),
@@ -149,11 +163,11 @@ def _facts(
     metadata = {id_ for id_ in reads if view_of(id_)}
     return QueryFacts(
         statement=outline.statement,
-        actions=outline.actions,
+        actions=_actions(outline, called),
         reads=with_members(reads - metadata, tables),
         writes=outline.writes,
-        columns=_columns(texts),
-        output=_output(texts),
+        columns=_columns((*found.texts, *(text for known in called for text in known.texts))),
+        output=_output(found.texts),
         functions=found.resolved.functions,
         opaque=tuple(dict.fromkeys((*outline.opaque, *unknown, *own.opaque))),
         wildcards=tuple(sorted(id_ for id_ in reads if is_wildcard(id_))),
@@ -162,8 +176,19 @@ def _facts(
         unseen=outline.unseen,
         written=(*outline.renamed, *found.resolved.written, *_filled(outline, found.resolved)),
         uris=outline.uris,
-        connections=tuple(".".join(path) for path in outline.connections),
+        connections=(
+            *(".".join(path) for path in outline.connections),
+            *dict.fromkeys(known.routine.remote for known in called if known.routine.remote),
+        ),
+        routines=tuple(known.routine.id for known in called),
+        through_routines=with_members(beneath - by_itself, tables),
     )
+
+
+def _actions(outline: Outline, called: tuple[KnownRoutine, ...]) -> tuple[Action, ...]:
+    """Add what calling routines is, where nobody here reads their texts."""
+    found = {*outline.actions, *(known.action for known in called)}
+    return tuple(action for action in Action if action in found)
 
 
 def _filled(outline: Outline, resolved: Resolved) -> Iterator[WrittenColumn]:

@@ -6,7 +6,9 @@ from typing import Any
 
 from keystile.analysis.names import Path
 from keystile.analysis.parsing import identifiers
-from keystile.analysis.tree import kind
+from keystile.analysis.text import Edit, quoted
+from keystile.analysis.tree import kind, span
+from keystile.model.errors import InvalidQueryError
 from keystile.model.schema import RoutineId
 
 _NODES = {"ASTFunctionCall": "function", "ASTTVF": "name"}
@@ -33,6 +35,16 @@ def called(node: Any) -> Path:
     if not _SHORTEST <= len(path) <= _LONGEST or path[0].lower() in _OWN:
         return ()
     return path
+
+
+def in_full(node: Any, id_: RoutineId) -> Edit:
+    """Name the routine that a node calls by its full name, whatever the defaults are there."""
+    path = getattr(node, _NODES[kind(node)])
+    place = span(path)
+    if place is None:
+        raise InvalidQueryError("a routine of the view is named in a form that is not understood")
+    safe = identifiers(path)[:1] if identifiers(path)[0].lower() == "safe" else ()
+    return Edit(*place, ".".join((*safe, *map(quoted, id_.path))))
 
 
 def routine_id(path: Path, project: str) -> RoutineId:

@@ -1,6 +1,9 @@
-"""The groups under which the engine knows functions that are no part of GoogleSQL."""
+"""The groups under which the engine knows functions."""
 
 from __future__ import annotations
+
+GOOGLESQL = "ZetaSQL"
+"""What is part of GoogleSQL: the engine's own word."""
 
 ROUTINE = "routine"
 """A routine whose types are known."""

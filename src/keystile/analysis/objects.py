@@ -9,10 +9,22 @@ from collections.abc import Iterable
 import msgspec
 
 from keystile.analysis import names
+from keystile.analysis.beneath import (
+    DEEPEST,
+    Above,
+    NotReadyError,
+    too_deep,
+    what_of,
+    within,
+    without_names,
+)
+from keystile.analysis.callees import Callees
 from keystile.analysis.catalog import ObjectSource
+from keystile.analysis.expansion import Expansion
 from keystile.analysis.outline import NamedTable, Outline, OutlineRequest
 from keystile.analysis.places import Translation
 from keystile.analysis.resolve import Resolved, ResolveRequest
+from keystile.analysis.routines import KnownRoutine
 from keystile.analysis.scope import Scope, SpelledTable, fully_spelled
 from keystile.analysis.tasks import EXPAND, OUTLINE, RESOLVE, VIEW_TEXT
 from keystile.analysis.views import ExpandRequest, ViewReference, ViewRequest, ViewText
@@ -20,39 +32,21 @@ from keystile.analysis.wildcard import look_up
 from keystile.googlesql.task import AnswerT, RequestT, Task, TaskRunner
 from keystile.model.errors import InvalidQueryError, NotFoundError, RefusedError
 from keystile.model.facts import Opaque
-from keystile.model.schema import Table, TableId, TableKind
+from keystile.model.schema import RoutineId, Table, TableId, TableKind
 
 VIEWS = frozenset({TableKind.VIEW, TableKind.MATERIALIZED_VIEW})
 
 _SPELLING = "check how its name is spelled: upper and lower case matter"
 _OTHER_VIEW = "read tables or other views, or ask the view's owner to write it in another way"
 
-_DEEPEST = 16  # BigQuery's own limit of views on views
-
-
-class Expansion(msgspec.Struct, frozen=True):
-    """A statement with its views' texts in place.
-
-    `resolved` is what this text says, and `through` what the texts said in which the views still
-    were tables: the agent's own first.
-    """
-
-    sql: str
-    scope: Scope
-    resolved: Resolved
-    through: tuple[Resolved, ...] = ()
-
 
 class _Ready(msgspec.Struct, frozen=True):
-    """A view made ready. `table` has the columns that its text gives now."""
+    """A view made ready. `table` has the columns that its text gives now, `calls` its routines."""
 
     table: Table
     text: ViewText
+    calls: tuple[RoutineId, ...]
     depth: int
-
-
-class _NotReadyError(Exception):
-    """A view is not understood; the text says what of it, and names no table."""
 
 
 class Objects:
@@ -73,6 +67,7 @@ class Objects:
         self._views: dict[TableId, _Ready] = {}
         self._tables: dict[TableId, Table] = {}
         self._outline: Outline | None = None
+        self.routines = Callees(source, self)
 
     async def find(self, outline: Outline) -> tuple[dict[TableId, Table], tuple[Opaque, ...]]:
         """Look up every named table, and note those that are not understood.
@@ -114,6 +109,14 @@ class Objects:
         if expansion.resolved.opaque:
             raise self._hidden_form()
         return expansion
+
+    def with_tables_of(self, called: Iterable[KnownRoutine], found: Expansion) -> Expansion:
+        """Give a statement with what the texts of routines read among its tables.
+
+        It is decided on like all that the statement reads itself.
+        """
+        ids = {id_ for known in called for id_ in known.tables}
+        return msgspec.structs.replace(found, scope=self._with_tables(found.scope, ids))
 
     def beneath(self, table: TableId) -> tuple[TableId, ...]:
         """Give what a view's text names, itself not among it; nothing for a table."""
@@ -157,8 +160,19 @@ class Objects:
             raise self._hidden_names()
         return Expansion(text.sql, scope, resolved, (*before.through, before.resolved))
 
-    def _with_beneath(self, scope: Scope, references: Iterable[ViewReference]) -> Scope:
+    def _with_beneath(self, scope: Scope, references: tuple[ViewReference, ...]) -> Scope:
         ids = {id_ for reference in references for id_ in self.beneath(reference.scan.table)}
+        scope = self._with_tables(scope, ids)
+        calls = {id_ for reference in references for id_ in self._views[reference.scan.table].calls}
+        called = (*scope.routines, *self.routines.in_full(sorted(calls)))
+        routines = tuple({spelled.path: spelled for spelled in called}.values())
+        names.check_cases(
+            {path for one in routines for path in (one.path, one.routine.id.path)},
+            lambda _: self._first_view(),
+        )
+        return msgspec.structs.replace(scope, routines=routines)
+
+    def _with_tables(self, scope: Scope, ids: Iterable[TableId]) -> Scope:
         more = tuple(fully_spelled(self._tables[id_]) for id_ in sorted(ids))
         tables = tuple({spelled.path: spelled for spelled in (*scope.tables, *more)}.values())
         # Two that differ by case alone the catalog takes for one, however each is spelled.
@@ -193,9 +207,8 @@ class Objects:
             return table, Opaque(f"view `{table.id}` as a target", hint="change a table")
         try:
             return (await self._ready(table, ())).table, None
-        except _NotReadyError as error:
-            what = f" with {error}" if error.args[0] else ""
-            return table, Opaque(f"view `{table.id}`{what}", hint=_OTHER_VIEW)
+        except NotReadyError as error:
+            return table, Opaque(f"view `{table.id}`{what_of(error)}", hint=_OTHER_VIEW)
         except NotFoundError as error:
             raise RefusedError(
                 f"the view `{table.id}` reads a table that you may not read, or that is gone",
@@ -203,50 +216,57 @@ class Objects:
                 place=(named.line, named.column),
             ) from error
 
-    async def _ready(self, view: Table, above: tuple[TableId, ...]) -> _Ready:
-        if view.id in above:
-            raise _NotReadyError("a text that reads the view itself")
-        if len(above) >= _DEEPEST:
-            raise _NotReadyError(f"more than {_DEEPEST} views on one another")
+    async def _ready(self, view: Table, above: Above) -> _Ready:
+        beneath = within(above, view.id)
         if view.id not in self._views:
-            self._views[view.id] = await self._made_ready(view, (*above, view.id))
+            self._views[view.id] = await self._made_ready(view, beneath)
         ready = self._views[view.id]
-        if len(above) + ready.depth > _DEEPEST:
-            raise _NotReadyError(f"more than {_DEEPEST} views on one another")
+        if len(above) + ready.depth > DEEPEST:
+            raise too_deep()
         return ready
 
-    async def _made_ready(self, view: Table, above: tuple[TableId, ...]) -> _Ready:
+    async def _made_ready(self, view: Table, above: Above) -> _Ready:
         request = OutlineRequest(view.view_query, view.id.project, "")
-        outline = await self._of_text(OUTLINE, request)
+        outline = await self.of_text(OUTLINE, request)
         if outline.opaque:
-            raise _NotReadyError(_without_names(outline.opaque[0].what))
+            raise NotReadyError(without_names(outline.opaque[0].what))
         if outline.statement != "SELECT" or outline.writes or not outline.resolve:
-            raise _NotReadyError("a text that is no query")
+            raise NotReadyError("a text that is no query")
+        scope, depth = await self.scope(outline, above)
+        text = await self.of_text(VIEW_TEXT, ViewRequest(outline.sql, scope, view.fields))
+        if text.doubt:
+            raise NotReadyError(without_names(text.doubt))
+        calls = tuple(call.id for call in outline.calls)
+        return _Ready(msgspec.structs.replace(view, fields=text.fields), text, calls, depth)
+
+    async def scope(self, outline: Outline, above: Above) -> tuple[Scope, int]:
+        """Give what the names in the text of a view or a routine mean, and how deep it goes.
+
+        All that lies beneath it is made ready. Raises `NotReadyError` and `NotFoundError`.
+        """
         depth = 1
         for named in outline.named:
             table = await look_up(self._source, named.id)
             if table.kind is TableKind.OTHER:
-                raise _NotReadyError("an external or special table")
+                raise NotReadyError("an external or special table")
             if table.kind in VIEWS:
                 ready = await self._ready(table, above)
                 table, depth = ready.table, max(depth, ready.depth + 1)
             self._tables[named.id] = table
-        scope = Scope(
-            tuple(SpelledTable(named.path, self._tables[named.id]) for named in outline.named)
-        )
-        text = await self._of_text(VIEW_TEXT, ViewRequest(outline.sql, scope, view.fields))
-        if text.doubt:
-            raise _NotReadyError(_without_names(text.doubt))
-        return _Ready(msgspec.structs.replace(view, fields=text.fields), text, depth)
+        for call in outline.calls:
+            await self.routines.known(call.id, above)
+        tables = (SpelledTable(named.path, self._tables[named.id]) for named in outline.named)
+        return Scope(tuple(tables), routines=self.routines.spelled(outline.calls)), depth
 
-    async def _of_text(self, task: Task[RequestT, AnswerT], request: RequestT) -> AnswerT:
+    async def of_text(self, task: Task[RequestT, AnswerT], request: RequestT) -> AnswerT:
+        """Run a task on the text of a view or a routine. Raises `NotReadyError`."""
         # The engine's words quote the view's text, which the agent may not know.
         try:
             return await self._run(task, request)
         except InvalidQueryError as error:
-            raise _NotReadyError("a text that is not valid, or no longer") from error
+            raise NotReadyError("a text that is not valid, or no longer") from error
         except RefusedError as error:
-            raise _NotReadyError("") from error
+            raise NotReadyError("") from error
 
     def _hidden_names(self) -> RefusedError:
         return RefusedError(
@@ -275,8 +295,3 @@ class Objects:
 
 def _shape(resolved: Resolved) -> list[tuple[str, object]]:
     return [(column.name, column.type) for column in resolved.output]
-
-
-def _without_names(what: str) -> str:
-    """Leave the names of tables and routines out; functions are everybody's."""
-    return what if what.startswith("function ") else what.partition("`")[0].strip()

@@ -106,4 +106,5 @@ def doubt_of_templated(routine: Routine, outline: Outline) -> str:
 
 
 def _declared(argument: Argument) -> str:
-    return f"{quoted(argument.name)} {written(argument.type) if argument.type else 'ANY TYPE'}"
+    type_ = written(argument.type) if argument.type else "ANY TYPE"
+    return f"{quoted(argument.name)} {type_}{'' if argument.aggregated else ' NOT AGGREGATE'}"

@@ -177,6 +177,8 @@ class Walk(Expressions):
             self.doubt(f"table function `{name}`", node)
         self.called.add(name)
         given = [self._operand(argument) for argument in node.argument_list]
+        for value in given:
+            self.use(value, Use.FILTER)
         for column in inherited(node, "column_list"):
             self.bind(column, Value(union([*given, self.routine(name)])))
 

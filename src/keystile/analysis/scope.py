@@ -61,11 +61,15 @@ class Scope(msgspec.Struct, frozen=True):
         """Give what each routine reads, by the full name that the catalog knows it under."""
         return {str(one.routine.id): frozenset(one.reads) for one in self.routines}
 
-    def with_tables_in_full(self) -> Scope:
-        """Give the same scope in which every table is known by its full path as well."""
+    def in_full(self) -> Scope:
+        """Give the same scope with every table and routine under its full path as well."""
         full = (fully_spelled(spelled.table) for spelled in self.tables)
-        tables = tuple({spelled.path: spelled for spelled in (*self.tables, *full)}.values())
-        return msgspec.structs.replace(self, tables=tables)
+        tables = {spelled.path: spelled for spelled in (*self.tables, *full)}
+        called = (msgspec.structs.replace(one, path=one.routine.id.path) for one in self.routines)
+        routines = {spelled.path: spelled for spelled in (*self.routines, *called)}
+        return msgspec.structs.replace(
+            self, tables=tuple(tables.values()), routines=tuple(routines.values())
+        )
 
 
 def declared(parameters: tuple[Parameter, ...]) -> tuple[Declared, ...]:

@@ -75,6 +75,7 @@ async def analyse_script(
         ),
         parts=parts,
         skeleton=script.skeleton,
+        routines=tuple(dict.fromkeys(r for part in parts for r in part.analysed.routines)),
         results=tuple(dict.fromkeys(part.analysed.schema for part in parts if shows_result(part))),
     )
 

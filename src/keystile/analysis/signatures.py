@@ -52,6 +52,7 @@ def _add_arguments(signature: Any, arguments: tuple[Argument, ...]) -> None:
         added = signature.argument.add()
         _set_type(added, argument.type)
         added.options.argument_name = argument.name
+        added.options.is_not_aggregate = not argument.aggregated
 
 
 def _set_type(added: Any, type_: SqlType | None) -> None:

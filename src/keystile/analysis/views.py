@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from keystile.analysis.calls import called, in_full
 from keystile.analysis.parsing import identifiers, statement_tree
 from keystile.analysis.places import line_and_column
 from keystile.analysis.resolve import Resolved, ResolveRequest, Scan, resolve
@@ -82,7 +83,7 @@ def view_text(engine: Engine, request: ViewRequest) -> ViewText:
     fields = _columns(given, request.fields)
     if fields is None:
         return ViewText(doubt="columns that are not those of its text")
-    inner = _in_full(request.sql, statement_tree(engine, request.sql), resolved.scans)
+    inner = _in_full(request, statement_tree(engine, request.sql), resolved.scans)
     ready = ViewText(
         sql=_naming(fields, given, inner),
         fields=fields,
@@ -141,12 +142,13 @@ def _edit(sql: str, node: Any, reference: ViewReference) -> Edit:
     return Edit(reference.scan.start, reference.scan.end, f"({reference.sql}){alias}")
 
 
-def _in_full(sql: str, tree: Any, scans: Iterable[Scan]) -> str:
-    """Give the query alone, without what stands around it, its tables spelled in full.
+def _in_full(request: ViewRequest, tree: Any, scans: Iterable[Scan]) -> str:
+    """Give the query alone, without what stands around it, tables and routines spelled in full.
 
     INVARIANT: a path of three parts is neither a common table expression nor, where the count of
     reads stays the same, a column of some range variable of the query around it.
     """
+    sql = request.sql
     tables = {Span(scan.start, scan.end): scan.table for scan in scans}
     whole = span(tree) or Span(0, len(sql.encode()))
     edits = [Edit(0, whole.start, ""), Edit(whole.end, len(sql.encode()), "")]
@@ -154,10 +156,12 @@ def _in_full(sql: str, tree: Any, scans: Iterable[Scan]) -> str:
         table = tables.pop(place := span(node.path_expr) or Span(-1, -1), None)
         # An alias that is not written is the path's last name, so that one must stay as it is.
         if table and identifiers(node.path_expr)[-1] == table.table:
-            path = (table.project, table.dataset, table.table)
-            edits.append(Edit(*place, ".".join(quoted(part) for part in path)))
+            full = (table.project, table.dataset, table.table)
+            edits.append(Edit(*place, ".".join(quoted(part) for part in full)))
         elif table:
             tables[place] = table
+    routines = {spelled.path: spelled.routine.id for spelled in request.scope.routines}
+    edits += [in_full(node, routines[path]) for node in descendants(tree) if (path := called(node))]
     if tables:
         raise InvalidQueryError("a table of the view is named in a form that is not understood")
     return splice(sql, edits)
@@ -213,7 +217,7 @@ def _naming(fields: tuple[Field, ...], given: tuple[Field, ...], inner: str) -> 
 
 
 def _says_the_same(engine: Engine, scope: Scope, ready: ViewText, resolved: Resolved) -> bool:
-    request = ResolveRequest(ready.sql, scope.with_tables_in_full())
+    request = ResolveRequest(ready.sql, scope.in_full())
     again = resolve(engine, request)
     return (
         not again.opaque

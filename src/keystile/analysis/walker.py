@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from keystile.analysis.functions import ALLOWED
-from keystile.analysis.groups import ROUTINE_GROUPS
+from keystile.analysis.groups import GOOGLESQL, ROUTINE_GROUPS
 from keystile.analysis.lineage import NOTHING, Value, merged, union
 from keystile.analysis.tree import Span, children, descendants, kind, span
 from keystile.googlesql.protos import has, inherited, unwrapped
@@ -156,6 +156,8 @@ class Expressions(ABC):
             return arguments[0].with_sources(union(arguments[1:]))
         for value in arguments:
             self.use(value, Use.ARGUMENT)
+            if self.routines.get(name):
+                self.use(value, Use.FILTER)  # a text that reads tables may choose rows by it
         return Value(union([*arguments, *others, self.routine(name)]))
 
     def routine(self, name: str) -> Value:
@@ -179,7 +181,7 @@ class Expressions(ABC):
             return str(spelled)
         name: str = spelled.lower()
         self.functions.add(name)
-        if name not in ALLOWED or group != "ZetaSQL":
+        if name not in ALLOWED or group != GOOGLESQL:
             self.doubt(f"function `{name.upper()}`", node)
         return name
 

@@ -9,7 +9,7 @@ import msgspec
 from keystile.model.decision import Decision
 from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
-from keystile.model.schema import ColumnRef, Field, Parameter, Table
+from keystile.model.schema import ColumnRef, Field, Parameter, Routine, Table
 from keystile.wire.requests import QueryRequest
 
 _BYTES_FLOOR = 100 << 20
@@ -41,14 +41,14 @@ def digest_of(
     request: QueryRequest,
     sql: str,
     decision: Decision,
-    tables: tuple[Table, ...],
+    objects: tuple[Table | Routine, ...],
 ) -> str:
     """Name exactly what an approval authorises, as a SHA-256.
 
     It covers the rewritten text, the parameters, the defaults, who asks with which claims, the
-    policy, and the schema of each table. Not its etag, which at BigQuery changes with the rows:
-    an approval of a table in use would never fit. The byte estimate has a ceiling of its own:
-    `bytes_ceiling`.
+    policy, the schema of each table and the text of each routine. Not their etags: a table's
+    changes at BigQuery with the rows, so that an approval of one in use would never fit. The byte
+    estimate has a ceiling of its own: `bytes_ceiling`.
     """
     covered = (
         sql,
@@ -57,14 +57,19 @@ def digest_of(
         (principal.key, principal.agent, sorted(principal.groups), principal.service_account),
         (sorted(principal.attributes.items()), principal.on_behalf_of),
         decision.policy_digest,
-        [_without_etag(table) for table in sorted(tables, key=lambda table: table.id)],
+        [
+            (type(each).__name__, _without_etag(each))
+            for each in sorted(objects, key=lambda each: (type(each).__name__, str(each.id)))
+        ],
     )
     return hashlib.sha256(msgspec.json.encode(covered, order="deterministic")).hexdigest()
 
 
-def _without_etag(table: Table) -> Table:
-    members = tuple(_without_etag(member) for member in table.members)
-    return msgspec.structs.replace(table, etag="", members=members)
+def _without_etag(each: Table | Routine) -> Table | Routine:
+    if isinstance(each, Routine):
+        return msgspec.structs.replace(each, etag="")
+    members = tuple(msgspec.structs.replace(member, etag="") for member in each.members)
+    return msgspec.structs.replace(each, etag="", members=members)
 
 
 def bytes_ceiling(estimate: int) -> int:

@@ -106,7 +106,13 @@ class Planner:
             masked=masked,
             schema=witness.schema,
             bytes_estimate=witness.bytes_processed,
-            digest=digest_of(principal, request, rewritten.sql, decision, analysed.tables),
+            digest=digest_of(
+                principal,
+                request,
+                rewritten.sql,
+                decision,
+                (*analysed.tables, *analysed.routines),
+            ),
             labels=decided.labels,
             results=analysed.results,
         )

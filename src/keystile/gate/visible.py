@@ -7,7 +7,7 @@ import asyncio
 from keystile.analysis.information_schema import is_of_project, view_of
 from keystile.analysis.wildcard import check_members, no_match, stands_for
 from keystile.gate.information import VisibleMetadata
-from keystile.model.errors import NotFoundError, RefusedError
+from keystile.model.errors import NotFoundError
 from keystile.model.principal import Principal
 from keystile.model.schema import Routine, RoutineId, Table, TableId
 from keystile.policy.context import Context
@@ -43,10 +43,13 @@ class VisibleObjects:
             raise not_found(id) from error
 
     async def routine(self, id: RoutineId) -> Routine:  # noqa: A002 - the word of the shared port
-        """Give a routine."""
-        raise RefusedError(
-            f"routine `{id}` is not understood", hint="write its text into the query"
-        )
+        """Give a routine of a dataset that is visible; else it is absent in the same words."""
+        if not self._sees_dataset(id):
+            raise _no_routine(id)
+        try:
+            return await self._bigquery.routine(id)
+        except NotFoundError as error:
+            raise _no_routine(id) from error
 
     async def tables_like(self, id: TableId) -> tuple[Table, ...]:  # noqa: A002 - as above
         """Give the tables of a wildcard, newest first.
@@ -85,7 +88,7 @@ class VisibleObjects:
         except NotFoundError:
             return ()
 
-    def _sees_dataset(self, table: TableId) -> bool:
+    def _sees_dataset(self, table: TableId | RoutineId) -> bool:
         home = (table.project, table.dataset)
         return self._policy.may_see_dataset(self._principal, *home, self._context)
 
@@ -98,4 +101,11 @@ def not_found(table: TableId) -> NotFoundError:
     return NotFoundError(
         f"Not found: Table {table.project}:{table.dataset}.{table.table} was not found",
         hint="check the name, or ask for access to it",
+    )
+
+
+def _no_routine(id_: RoutineId) -> NotFoundError:
+    return NotFoundError(
+        f"Not found: Routine {id_.project}:{id_.dataset}.{id_.routine} was not found",
+        hint="check the name, or ask for access to its dataset",
     )

@@ -52,8 +52,9 @@ def _differences(facts: QueryFacts, schema: tuple[Field, ...], witness: DryRun) 
     metadata = {(view.project, view_of(view)) for view in facts.metadata}
     there = {t for t in witness.referenced_tables if (t.project, view_of(t)) not in metadata}
     if odd := _odd_tables(facts, there) - _left_open(facts):
-        # What a view reads since it was looked at may be hidden from the agent.
-        shown = sorted(odd.intersection((*facts.reads, *facts.wildcards)) if facts.views else odd)
+        # What a view or a routine reads since it was looked at may be hidden from the agent.
+        has_texts = facts.views or facts.routines
+        shown = sorted(odd.intersection((*facts.reads, *facts.wildcards)) if has_texts else odd)
         yield f"the tables differ{' in ' * bool(shown)}{', '.join(f'`{each}`' for each in shown)}"
     if facts.statement == "SELECT" and _shape(schema) != _shape(witness.schema):
         yield "the result's columns differ"
@@ -66,11 +67,15 @@ _LISTS_ALL_READS = frozenset(
 
 
 def _left_open(facts: QueryFacts) -> set[TableId]:
-    """Give the tables that BigQuery may name and need not, such as a target that it reads."""
+    """Give the tables that BigQuery may name and need not, such as a target that it reads.
+
+    Whether it names what the texts of routines read is not documented.
+    """
     if facts.statement == "SELECT":
-        return set()
+        return set(facts.through_routines)
     every = (*facts.reads, *facts.wildcards, *(view.view for view in facts.views))
-    return {*facts.writes, *(() if facts.statement in _LISTS_ALL_READS else every)}
+    open_ = {*facts.writes, *facts.through_routines}
+    return {*open_, *(() if facts.statement in _LISTS_ALL_READS else every)}
 
 
 def _odd_tables(facts: QueryFacts, there: set[TableId]) -> set[TableId]:

@@ -3,7 +3,8 @@
 It does not trust the splicing. The rewritten text is resolved anew, and every mention of a
 protected table must stand directly under the very projection that masks it, equal to what the
 engine makes of that projection alone; no column that such a read gives raw may be named anywhere
-else in the statement. The one mention that is no read is the table that DML changes: of its masked
+else in the statement. No routine may be called whose own text reads a protected column: that text
+stays as it is. The one mention that is no read is the table that DML changes: of its masked
 columns none may be named but to be set.
 """
 
@@ -14,10 +15,12 @@ from typing import Any, NamedTuple
 
 from keystile.analysis.dml import target_path
 from keystile.analysis.fixed import is_fixed
+from keystile.analysis.groups import GOOGLESQL
 from keystile.analysis.tree import kind
 from keystile.analysis.walker import enum_name
 from keystile.googlesql.protos import has, inherited, unwrapped
 from keystile.model.errors import RefusedError
+from keystile.model.schema import ColumnRef
 
 Path = tuple[str, ...]
 
@@ -46,13 +49,19 @@ class Template(NamedTuple):
         return False
 
 
-def prove(statement: Any, templates: Mapping[str, Template], expected: int) -> None:
+def prove(
+    statement: Any,
+    templates: Mapping[str, Template],
+    expected: int,
+    routines: Mapping[str, frozenset[ColumnRef]],
+) -> None:
     """Prove a resolved statement (not pruned) safe, or raise `RefusedError`.
 
     `templates` are by the full names of the protected tables; `expected` is how many reads of them
-    there must be.
+    there must be. `routines` says of each routine, by its full name, what its text reads and those
+    of the routines that it calls; one that is not among them may read anything.
     """
-    found = _Found(templates)
+    found = _Found(templates, routines)
     found.look_at(statement)
     if found.read_in_target:
         column = ".".join(min(found.read_in_target))
@@ -61,6 +70,11 @@ def prove(statement: Any, templates: Mapping[str, Template], expected: int) -> N
             " masked",
             hint="choose rows by other columns, or read it in a subquery, which gives masked"
             " values",
+        )
+    if found.raw_calls:
+        raise RefusedError(
+            f"the routine `{min(found.raw_calls)}` reads columns that are masked for you",
+            hint="write what it does into the query",
         )
     if found.masked != expected or found.unmasked or found.raw & found.named:
         raise RefusedError(
@@ -88,12 +102,16 @@ def normal(node: Any) -> bytes:
 class _Found:
     """What one pass over every message of a statement finds."""
 
-    def __init__(self, templates: Mapping[str, Template]) -> None:
+    def __init__(
+        self, templates: Mapping[str, Template], routines: Mapping[str, frozenset[ColumnRef]]
+    ) -> None:
         self._templates = templates
+        self._routines = routines
         self._target: dict[int, str] = {}
         self._of_target = Template(b"", frozenset())
         self.masked = 0
         self.unmasked = 0
+        self.raw_calls: set[str] = set()
         self.raw: set[int] = set()
         self.named: set[int] = set()
         self.read_in_target: list[Path] = []
@@ -144,7 +162,23 @@ class _Found:
                 return
         elif name == "TableRefProto" and message.full_name in self._templates:
             self.unmasked += 1
+        elif name == "FunctionRefProto":
+            group, _, called = message.name.partition(":")
+            if group != GOOGLESQL:
+                self._call(called)
+        elif name == "TableValuedFunctionRefProto":
+            self._call(message.name)
         yield from _inner(message)
+
+    def _call(self, routine: str) -> None:
+        """Note that a routine is called, where its text may read a masked column."""
+        reads = self._routines.get(routine)
+        if reads is None or any(
+            template.covers(ref.path)
+            for ref in reads
+            if (template := self._templates.get(str(ref.table))) is not None
+        ):
+            self.raw_calls.add(routine)
 
     def _name(self, column: Any, path: Path) -> None:
         """Note that a column, or a field of it, is named."""

@@ -12,7 +12,7 @@ from keystile.analysis.analysed import Analysed
 from keystile.analysis.scope import declared
 from keystile.analysis.script_parts import Part, Role
 from keystile.googlesql.task import TaskRunner
-from keystile.masking import script, writes
+from keystile.masking import routines, script, writes
 from keystile.masking.derived import carried_down
 from keystile.masking.sql import HASH_INNER, HASH_OUTER
 from keystile.masking.task import MASK, MaskedColumn, MaskRequest
@@ -122,6 +122,7 @@ class Rewriter:
         if not columns and not analysed.facts.metadata and not past:
             return None
         writes.check(analysed, columns)
+        routines.check(analysed, columns)
         if not analysed.resolved:
             _check_no_metadata(analysed)
             return None

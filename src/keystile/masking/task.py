@@ -102,7 +102,7 @@ def _protected(request: MaskRequest, tree: Any) -> list[ProtectedTable]:
 
 
 def _prove(engine: Engine, request: MaskRequest, sql: str, protected: list[ProtectedTable]) -> None:
-    scope = request.scope.with_tables_in_full()
+    scope = request.scope.in_full()
     read = {scan.table for scan in request.scans}
     templates = {
         str(table.table.id): Template(
@@ -113,7 +113,8 @@ def _prove(engine: Engine, request: MaskRequest, sql: str, protected: list[Prote
     }
     statement = resolved_tree(engine, ResolveRequest(sql, scope), prune=False)
     ids = {table.table.id for table in protected}
-    prove(statement, templates, sum(scan.table in ids for scan in request.scans))
+    expected = sum(scan.table in ids for scan in request.scans)
+    prove(statement, templates, expected, scope.routines_by_full_name())
     if any(table.renamed for table in protected):
         original = resolved_tree(engine, ResolveRequest(request.sql, scope), prune=False)
         if not same_query(original, statement, templates):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from keystile.analysis.analysed import Analysed
+from keystile.masking.routines import touches
 from keystile.masking.task import MaskedColumn
 from keystile.model.errors import RefusedError
 from keystile.model.facts import WrittenColumn
@@ -81,11 +82,7 @@ def _check_copied(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None
 
 def _touches(ref: ColumnRef, masked: set[ColumnRef]) -> bool:
     """Tell whether a masked column lies at, above or beneath."""
-    for other in masked:
-        depth = min(len(other.path), len(ref.path))
-        if other.table == ref.table and other.path[:depth] == ref.path[:depth]:
-            return True
-    return False
+    return any(touches(ref, other) for other in masked)
 
 
 def _shown(column: MaskedColumn) -> str:

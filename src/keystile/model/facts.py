@@ -91,7 +91,8 @@ class QueryFacts(msgspec.Struct, frozen=True):
     `metadata` are views of INFORMATION_SCHEMA, which are not in `reads`: a reader sees no rows but
     those about what it may see anyway.
     `views` are all views that it reads, those beneath others too; what they read is in `reads`.
-    `routines` are those that it calls, those that others of them call too.
+    `routines` are those that it calls, those that others of them call too; `through_routines` are
+    those of `reads` that nothing but the texts of routines names.
     INVARIANT: where `opaque` is not empty the query is refused whatever policy says.
     """
 
@@ -111,3 +112,4 @@ class QueryFacts(msgspec.Struct, frozen=True):
     metadata: tuple[TableId, ...] = ()
     views: tuple[ViewReads, ...] = ()
     routines: tuple[RoutineId, ...] = ()
+    through_routines: tuple[TableId, ...] = ()

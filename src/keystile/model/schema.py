@@ -136,6 +136,11 @@ class RoutineId(msgspec.Struct, frozen=True, order=True):
         """Give `project.dataset.routine`."""
         return f"{self.project}.{self.dataset}.{self.routine}"
 
+    @property
+    def path(self) -> tuple[str, str, str]:
+        """The parts of the name."""
+        return self.project, self.dataset, self.routine
+
 
 class RoutineKind(StrEnum):
     """BigQuery's `Routine.routineType`; anything else reads as OTHER, which is refused."""
@@ -148,10 +153,15 @@ class RoutineKind(StrEnum):
 
 
 class Argument(msgspec.Struct, frozen=True):
-    """An argument of a routine; one without a `type` takes any type (`ANY TYPE`)."""
+    """An argument of a routine; one without a `type` takes any type (`ANY TYPE`).
+
+    One that is not `aggregated` has the same value for all rows that an aggregate function is given
+    (`NOT AGGREGATE`).
+    """
 
     name: str
     type: SqlType | None = None
+    aggregated: bool = True
 
 
 class Routine(msgspec.Struct, frozen=True):

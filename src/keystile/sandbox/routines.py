@@ -7,11 +7,10 @@ from typing import Any
 
 import msgspec
 
-from keystile.model.errors import InvalidRequestError
 from keystile.model.schema import SqlType, TableId
 from keystile.sandbox.dialect import Argument, Column
 from keystile.wire.responses import Resource, etag
-from keystile.wire.schema import SCALARS, standard_type
+from keystile.wire.standard_types import standard_type_from_json, standard_type_json
 
 SCALAR, TABLE, AGGREGATE, PROCEDURE = (
     "SCALAR_FUNCTION",
@@ -56,7 +55,7 @@ def routine_from_json(id_: TableId, given: Mapping[str, Any], modified: float) -
         kind=given.get("routineType", SCALAR),
         body=given.get("definitionBody", ""),
         arguments=tuple(_argument(item) for item in given.get("arguments", ())),
-        returns=type_from_json(returns) if returns else None,
+        returns=standard_type_from_json(returns) if returns else None,
         columns=_columns(table),
         language=given.get("language", SQL),
         created=modified,
@@ -68,42 +67,14 @@ def routine_from_json(id_: TableId, given: Mapping[str, Any], modified: float) -
 def _argument(item: Mapping[str, Any]) -> Argument:
     if item.get("argumentKind") == "ANY_TYPE":
         return Argument(item["name"])
-    return Argument(item["name"], type_from_json(item["dataType"]))
+    return Argument(item["name"], standard_type_from_json(item["dataType"]))
 
 
 def _columns(table: Mapping[str, Any]) -> tuple[Column, ...]:
     return tuple(
-        (column["name"], type_from_json(column["type"])) for column in table.get("columns", ())
+        (column["name"], standard_type_from_json(column["type"]))
+        for column in table.get("columns", ())
     )
-
-
-def type_from_json(item: Mapping[str, Any]) -> SqlType:
-    """Read a `StandardSqlDataType`. Raises `InvalidRequestError` and `KeyError`."""
-    kind = item["typeKind"]
-    if kind == "ARRAY":
-        return SqlType(kind, element=type_from_json(item["arrayElementType"]))
-    if kind == "RANGE":
-        return SqlType(kind, element=type_from_json(item["rangeElementType"]))
-    if kind == "STRUCT":
-        parts = item["structType"]["fields"]
-        return SqlType(
-            kind,
-            fields=tuple((part.get("name", ""), type_from_json(part["type"])) for part in parts),
-        )
-    if standard_type(kind, "a routine") not in SCALARS:
-        raise InvalidRequestError(f"the type `{kind}` of a routine is not understood")
-    return SqlType(kind)
-
-
-def type_json(type_: SqlType) -> Resource:
-    """Write a `StandardSqlDataType`."""
-    if type_.kind == "STRUCT":
-        parts = [{"name": name, "type": type_json(part)} for name, part in type_.fields]
-        return {"typeKind": "STRUCT", "structType": {"fields": parts}}
-    if type_.element is None:
-        return {"typeKind": type_.kind}
-    key = "arrayElementType" if type_.kind == "ARRAY" else "rangeElementType"
-    return {"typeKind": type_.kind, key: type_json(type_.element)}
 
 
 def routine_reference(id_: TableId) -> Resource:
@@ -117,9 +88,11 @@ def routine_resource(routine: Routine) -> Resource:
     if routine.arguments:
         resource["arguments"] = [_argument_json(argument) for argument in routine.arguments]
     if routine.returns:
-        resource["returnType"] = type_json(routine.returns)
+        resource["returnType"] = standard_type_json(routine.returns)
     if routine.columns:
-        columns = [{"name": name, "type": type_json(type_)} for name, type_ in routine.columns]
+        columns = [
+            {"name": name, "type": standard_type_json(type_)} for name, type_ in routine.columns
+        ]
         resource["returnTableType"] = {"columns": columns}
     return {**resource, "etag": etag(resource)}
 
@@ -139,9 +112,11 @@ def listed_routine(routine: Routine) -> Resource:
 
 def _argument_json(argument: Argument) -> Resource:
     if argument.table:
-        columns = [{"name": name, "type": type_json(type_)} for name, type_ in argument.table]
+        columns = [
+            {"name": name, "type": standard_type_json(type_)} for name, type_ in argument.table
+        ]
         table = {"columns": columns}
         return {"name": argument.name, "argumentKind": "FIXED_TABLE", "tableType": table}
     if argument.type is None:
         return {"name": argument.name, "argumentKind": "ANY_TYPE"}
-    return {"name": argument.name, "dataType": type_json(argument.type)}
+    return {"name": argument.name, "dataType": standard_type_json(argument.type)}

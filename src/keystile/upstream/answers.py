@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from keystile.model.schema import TableId
+from keystile.model.schema import RoutineId, TableId
 
 
 class Reference(msgspec.Struct, frozen=True, rename="camel"):
@@ -44,6 +44,32 @@ class TableAnswer(msgspec.Struct, frozen=True, rename="camel"):
     view: View = View()
     materialized_view: View = View()
     time_partitioning: TimePartitioning | None = None
+
+
+class RoutineReference(msgspec.Struct, frozen=True, rename="camel"):
+    """A routine's full name."""
+
+    project_id: str
+    dataset_id: str
+    routine_id: str
+
+    def id(self) -> RoutineId:
+        """Give the name as the model spells it."""
+        return RoutineId(self.project_id, self.dataset_id, self.routine_id)
+
+
+class RoutineAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """`routines.get`."""
+
+    routine_reference: RoutineReference
+    routine_type: str = ""
+    language: str = ""
+    arguments: tuple[dict[str, Any], ...] = ()
+    return_type: dict[str, Any] | None = None
+    return_table_type: dict[str, Any] | None = None
+    definition_body: str = ""
+    remote_function_options: dict[str, Any] | None = None
+    etag: str = ""
 
 
 class RangePartitioning(msgspec.Struct, frozen=True, rename="camel"):

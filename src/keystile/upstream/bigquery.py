@@ -5,22 +5,25 @@ from __future__ import annotations
 import base64
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import msgspec
 
 from keystile.model.errors import KeystileError, RefusedError
-from keystile.model.schema import Table, TableId
+from keystile.model.schema import Routine, RoutineId, Table, TableId
 from keystile.upstream.answers import (
     DatasetsAnswer,
     JobAnswer,
     ResultsAnswer,
+    RoutineAnswer,
     TableAnswer,
     TablesAnswer,
 )
 from keystile.upstream.credential import ServiceAccount
 from keystile.upstream.errors import from_job, from_response
+from keystile.upstream.routines import routine_of
 from keystile.upstream.tables import fields_of, listed, table_of
 from keystile.upstream.transport import Answer, Call, Transport
 from keystile.upstream.values import (
@@ -34,15 +37,21 @@ from keystile.upstream.values import (
 from keystile.wire.encode import QueryJob, query_job_body
 
 # How stale a schema may be. The dry run is the second witness against a change in between.
-_TABLE_SECONDS = 10.0
-_TABLES_KEPT = 4096
+_OBJECT_SECONDS = 10.0
+_OBJECTS_KEPT = 4096
 _A_PAGE = 1000
 _PAGES_LISTED = 50
 AnswerT = TypeVar("AnswerT")
 ListT = TypeVar("ListT", TablesAnswer, DatasetsAnswer)
+IdT = TypeVar("IdT", TableId, RoutineId)
+ObjectT = TypeVar("ObjectT", Table, Routine)
 
 _NOT_MODIFIED = 304
 _CONFLICT = 409
+
+
+class _Known(OrderedDict[IdT, tuple[float, ObjectT]]):
+    """What was asked for, with the time when; what was used last comes last."""
 
 
 class BigQuery:
@@ -58,7 +67,8 @@ class BigQuery:
         Raises `UnsafeConfigurationError` when the endpoint would expose the credential.
         """
         self._transport = Transport(endpoint, credential, timeout)
-        self._tables: OrderedDict[TableId, tuple[float, Table]] = OrderedDict()
+        self._tables = _Known[TableId, Table]()
+        self._routines = _Known[RoutineId, Routine]()
         self._secrets: set[str] = set()
 
     async def close(self) -> None:
@@ -67,19 +77,20 @@ class BigQuery:
 
     async def table(self, id: TableId) -> Table:  # noqa: A002  the word of the shared port
         """Give a table's schema, at most some seconds old. Raises `NotFoundError`."""
-        fetched, known = self._tables.get(id, (0.0, None))
-        if known and time.monotonic() - fetched < _TABLE_SECONDS:
-            return known
         path = ("projects", id.project, "datasets", id.dataset, "tables", id.table)
-        answer = await self._transport.send(Call("GET", path, etag=known.etag if known else ""))
-        if not (known and answer.status == _NOT_MODIFIED):
-            self._tables.pop(id, None)
-            known = table_of(id, self._decoded(answer, TableAnswer))
-        self._tables[id] = (time.monotonic(), known)
-        self._tables.move_to_end(id)
-        if len(self._tables) > _TABLES_KEPT:
-            self._tables.popitem(last=False)
-        return known
+        return await self._fresh(
+            self._tables, id, path, lambda answer: table_of(id, self._decoded(answer, TableAnswer))
+        )
+
+    async def routine(self, id: RoutineId) -> Routine:  # noqa: A002  the word of the shared port
+        """Give a routine with its text, at most some seconds old. Raises `NotFoundError`."""
+        path = ("projects", id.project, "datasets", id.dataset, "routines", id.routine)
+        return await self._fresh(
+            self._routines,
+            id,
+            path,
+            lambda answer: routine_of(id, self._decoded(answer, RoutineAnswer)),
+        )
 
     async def every_table(self, project: str, dataset: str) -> tuple[ListedTable, ...]:
         """Give all that a dataset holds. Raises `RefusedError` where that is too much to list."""
@@ -198,6 +209,27 @@ class BigQuery:
         """Give `tables.get` as BigQuery answers it; never cached."""
         path = ("projects", id.project, "datasets", id.dataset, "tables", id.table)
         return await self._json("GET", path)
+
+    async def _fresh(
+        self,
+        kept: _Known[IdT, ObjectT],
+        id_: IdT,
+        path: tuple[str, ...],
+        read: Callable[[Answer], ObjectT],
+    ) -> ObjectT:
+        """Give what is known where it is new enough, else ask whether it is still the same."""
+        fetched, known = kept.get(id_, (0.0, None))
+        if known and time.monotonic() - fetched < _OBJECT_SECONDS:
+            return known
+        answer = await self._transport.send(Call("GET", path, etag=known.etag if known else ""))
+        if not (known and answer.status == _NOT_MODIFIED):
+            kept.pop(id_, None)
+            known = read(answer)
+        kept[id_] = (time.monotonic(), known)
+        kept.move_to_end(id_)
+        if len(kept) > _OBJECTS_KEPT:
+            kept.popitem(last=False)
+        return known
 
     async def _insert(self, query: UpstreamQuery, job: str, *, dry_run: bool) -> Answer:
         self._secrets |= _hidden_texts(query)

@@ -8,13 +8,24 @@ import pytest
 from keystile.gate.plan import bytes_ceiling, digest_of
 from keystile.model.decision import Decision, Effect
 from keystile.model.principal import Principal
-from keystile.model.schema import Field, Parameter, SqlType, Table, TableId, TableKind
+from keystile.model.schema import (
+    Field,
+    Parameter,
+    Routine,
+    RoutineId,
+    RoutineKind,
+    SqlType,
+    Table,
+    TableId,
+    TableKind,
+)
 from keystile.wire.requests import QueryRequest
 
 WHO = Principal("https://issuer.example", "s", "demo-agent", "run-1", groups=("a", "b"))
 ASKED = QueryRequest("SELECT 1", "acme-shop", default_dataset="shop")
 DECISION = Decision(Effect.REQUIRE_APPROVAL, (), "p1")
 TABLE = Table(TableId("acme-shop", "shop", "customers"), TableKind.TABLE, (), "e1")
+ROUTINE = Routine(RoutineId("acme-shop", "fn", "f"), RoutineKind.SCALAR, "SQL", (), "1", etag="e1")
 SQL = "SELECT 1"
 
 
@@ -24,7 +35,7 @@ def digest(**changes: Any) -> str:
         "request": ASKED,
         "sql": SQL,
         "decision": DECISION,
-        "tables": (TABLE,),
+        "objects": (TABLE, ROUTINE),
     }
     return digest_of(**(values | changes))
 
@@ -48,9 +59,11 @@ CHANGES: dict[str, dict[str, Any]] = {
     "on whose behalf": {"principal": replaced(WHO, on_behalf_of="developer")},
     "the service account": {"principal": replaced(WHO, service_account="x@example.com")},
     "the policy": {"decision": replaced(DECISION, policy_digest="p2")},
-    "a table's columns": {"tables": (replaced(TABLE, fields=(Field("ssn", "STRING"),)),)},
-    "a table's kind": {"tables": (replaced(TABLE, kind=TableKind.VIEW),)},
-    "the tables": {"tables": ()},
+    "a table's columns": {"objects": (replaced(TABLE, fields=(Field("ssn", "STRING"),)), ROUTINE)},
+    "a table's kind": {"objects": (replaced(TABLE, kind=TableKind.VIEW), ROUTINE)},
+    "the tables": {"objects": (ROUTINE,)},
+    "a routine's text": {"objects": (TABLE, replaced(ROUTINE, body="SESSION_USER()"))},
+    "the routines": {"objects": (TABLE,)},
 }
 
 
@@ -67,11 +80,11 @@ def test_a_parameters_value_counts() -> None:
 
 def test_what_changes_nothing_keeps_the_approval() -> None:
     other = Table(TableId("acme-shop", "shop", "a"), TableKind.TABLE, (), "e9")
-    assert digest(tables=(TABLE, other)) == digest(tables=(other, TABLE))
+    assert digest(objects=(TABLE, other)) == digest(objects=(other, TABLE))
     assert digest(principal=replaced(WHO, groups=("b", "a"))) == digest()
     assert digest(principal=replaced(WHO, session="run-2")) == digest()
     # New rows change an etag too; an approval of a table in use would never hold.
-    assert digest(tables=(replaced(TABLE, etag="e2"),)) == digest()
+    assert digest(objects=(replaced(TABLE, etag="e2"), replaced(ROUTINE, etag="e2"))) == digest()
     assert digest(request=replaced(ASKED, job_id="j", timeout_ms=1)) == digest()
 
 

@@ -8,7 +8,7 @@ import pytest
 from keystile.gate.visible import VisibleObjects
 from keystile.model.errors import NotFoundError, RefusedError
 from keystile.model.principal import Principal
-from keystile.model.schema import Field, Table, TableId, TableKind
+from keystile.model.schema import Field, Routine, RoutineId, RoutineKind, Table, TableId, TableKind
 from keystile.policy.compile import compile_policy
 from keystile.policy.context import Context
 from keystile.upstream.values import ListedTable
@@ -27,7 +27,7 @@ LISTED = (("events_1", 10), ("events_3", 30), ("events_2", 20), ("orders", 5), (
 
 
 class FakeBigQuery:
-    """One dataset, whose tables have one column each."""
+    """One dataset, whose tables have one column each, with one routine."""
 
     def __init__(self) -> None:
         self.listed = [
@@ -45,6 +45,12 @@ class FakeBigQuery:
         self.asked.append(id.table)
         fields = (Field("a", "STRING"), Field("birthday", "DATE"), Field("day", "DATE"))
         return Table(id, TableKind.TABLE, fields, "1")
+
+    async def routine(self, id: RoutineId) -> Routine:  # noqa: A002 - the word of the port
+        self.asked.append(id.routine)
+        if id.routine != "f":
+            raise NotFoundError(f"Not found: Routine {id}, in words of BigQuery's own")
+        return Routine(id, RoutineKind.SCALAR, "SQL", (), "1")
 
     async def every_dataset(self, project: str) -> tuple[str, ...]:
         return ("_hidden", "d", "payroll") if project == "p" else ()
@@ -128,3 +134,19 @@ async def test_partitions_are_not_told_where_protected_values_name_them(
 async def test_routines_are_not_told_yet(objects: VisibleObjects) -> None:
     with pytest.raises(RefusedError, match="not served yet"):
         await objects.table(TableId("p", "d", "INFORMATION_SCHEMA.ROUTINES"))
+
+
+async def test_a_routine_of_a_visible_dataset_is_given(objects: VisibleObjects) -> None:
+    assert (await objects.routine(RoutineId("p", "d", "f"))).body == "1"
+
+
+async def test_a_routine_of_a_hidden_dataset_looks_absent(
+    objects: VisibleObjects, bigquery: FakeBigQuery
+) -> None:
+    said = []
+    for dataset, name in (("d", "g"), ("hidden", "f"), ("_anon", "f")):
+        with pytest.raises(NotFoundError) as error:
+            await objects.routine(RoutineId("p", dataset, name))
+        said.append(str(error.value).replace(f"{dataset}.{name}", "NAME"))
+    assert len(set(said)) == 1
+    assert bigquery.asked == ["g"]

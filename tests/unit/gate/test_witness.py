@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from keystile.gate.witness import agree, agree_at_the_end
 from keystile.model.errors import RefusedError
 from keystile.model.facts import Action, QueryFacts, ViewReads
-from keystile.model.schema import Field, Mode, TableId
+from keystile.model.schema import Field, Mode, RoutineId, TableId
 from keystile.upstream.values import DryRun
 
 TABLE, OTHER = TableId("p", "d", "t"), TableId("p", "d", "secret")
@@ -46,6 +47,25 @@ DISAGREEMENTS = {
     "another type": ({"schema": (Field("id", "STRING"), SCHEMA[1])}, "columns differ"),
     "no array": ({"schema": (SCHEMA[0], Field("tags", "STRING"))}, "columns differ"),
 }
+
+
+OF_ROUTINE = msgspec.structs.replace(
+    FACTS, reads=(TABLE, OTHER), routines=(RoutineId("p", "d", "f"),), through_routines=(OTHER,)
+)
+
+
+@pytest.mark.parametrize("named", [(TABLE,), (TABLE, OTHER)])
+def test_what_the_text_of_a_routine_reads_may_be_named(named: tuple[TableId, ...]) -> None:
+    agree(OF_ROUTINE, SCHEMA, said(referenced_tables=named))
+
+
+@pytest.mark.parametrize("named", [(OTHER,), (TABLE, THIRD), (TABLE, OTHER, THIRD)])
+def test_what_nobody_knows_of_a_routine_is_refused_and_not_named(
+    named: tuple[TableId, ...],
+) -> None:
+    with pytest.raises(RefusedError, match="tables differ") as error:
+        agree(OF_ROUTINE, SCHEMA, said(referenced_tables=named))
+    assert "third" not in str(error.value)
 
 
 EVENTS, DAY, NIGHT = (TableId("p", "d", name) for name in ("events_*", "events_1", "events_2"))

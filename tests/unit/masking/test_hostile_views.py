@@ -13,7 +13,8 @@ from prove.shop import DATASET, PROJECT, TABLES
 from prove.trial import Court, Outcome
 from prove.worlds import SchemaSource
 
-from keystile.analysis.objects import Expansion, Objects
+from keystile.analysis.expansion import Expansion
+from keystile.analysis.objects import Objects
 from keystile.analysis.places import Translation
 from keystile.analysis.statement import Statement
 from keystile.googlesql import module

@@ -58,7 +58,7 @@ async def test_a_table_is_asked_for_again_by_etag_when_it_is_old(
     first = await bigquery.table(CUSTOMERS)
     assert await bigquery.table(CUSTOMERS) is first
     assert len(stub.requests) == 1
-    monkeypatch.setattr(module, "_TABLE_SECONDS", -1.0)
+    monkeypatch.setattr(module, "_OBJECT_SECONDS", -1.0)
     assert await bigquery.table(CUSTOMERS) is first
     assert (await bigquery.table(CUSTOMERS)).kind is TableKind.VIEW
     sent = [request.headers.get("If-None-Match") for request in stub.requests]
@@ -71,7 +71,7 @@ async def test_a_dropped_table_is_forgotten(
     gone = error(404, "notFound", "Not found: Table acme-shop:shop.customers")
     stub.routes[TABLE_PATH] = [_table(), gone, _table(etag="e9")]
     await bigquery.table(CUSTOMERS)
-    monkeypatch.setattr(module, "_TABLE_SECONDS", -1.0)
+    monkeypatch.setattr(module, "_OBJECT_SECONDS", -1.0)
     with pytest.raises(NotFoundError, match="Not found: Table"):
         await bigquery.table(CUSTOMERS)
     assert (await bigquery.table(CUSTOMERS)).etag == "e9"

@@ -1,0 +1,34 @@
+"""Routines whose own text reads a protected column: that text stays as it is, so none is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from keystile.analysis.analysed import Analysed
+from keystile.masking.task import MaskedColumn
+from keystile.model.errors import RefusedError
+from keystile.model.schema import ColumnRef
+
+HAND_IN = (
+    "write what it does into the query, or call one that is handed the values as arguments, which"
+    " are masked"
+)
+"""What to do instead: where a query itself reads a table, it reads it masked."""
+
+
+def check(analysed: Analysed, columns: Iterable[MaskedColumn]) -> None:
+    """Raise `RefusedError` where a mask falls on a column that the text of a routine reads."""
+    masked = [ColumnRef(column.table, column.path) for column in columns]
+    for called in analysed.scope.routines:
+        for ref in called.reads:
+            if any(touches(ref, other) for other in masked):
+                raise RefusedError(
+                    f"the routine `{called.routine.id}` reads `{ref}`, which is masked for you",
+                    hint=HAND_IN,
+                )
+
+
+def touches(ref: ColumnRef, other: ColumnRef) -> bool:
+    """Tell whether one column lies at, above or beneath the other."""
+    depth = min(len(other.path), len(ref.path))
+    return other.table == ref.table and other.path[:depth] == ref.path[:depth]

@@ -1,0 +1,219 @@
+# ruff: noqa: E501, S608 - queries read best on one line, and are no injections here
+"""Attack shapes through routines: what they are handed is masked, what they read by themselves refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prove.schemas import SHOP
+from prove.shop import PROJECT, TABLES
+from prove.trial import Court, Outcome
+
+from keystile.analysis import walker
+from keystile.analysis.lineage import NOTHING
+from keystile.analysis.scope import Scope
+from keystile.googlesql import module
+from keystile.googlesql.engine import Engine
+from keystile.googlesql.inline import InlineRunner
+from keystile.masking import routines as masking_routines
+from keystile.model.schema import (
+    Argument,
+    Field,
+    Routine,
+    RoutineId,
+    RoutineKind,
+    SqlType,
+    Table,
+    TableId,
+    TableKind,
+)
+
+CUSTOMERS = f"`{PROJECT}`.`shop`.`customers`"
+
+
+def sql(name: str, body: str, *arguments: str, **more: Any) -> Routine:
+    given = (argument.split() for argument in arguments)
+    typed = tuple(
+        Argument(name, None if type_ == "ANY" else SqlType(type_), not rest)
+        for name, type_, *rest in given
+    )
+    more = {"kind": RoutineKind.SCALAR} | more
+    id_ = RoutineId(PROJECT, "fn", name)
+    return Routine(id_, language="SQL", arguments=typed, body=body, **more)
+
+
+def rows(name: str, body: str, columns: str, *arguments: str) -> Routine:
+    fields = tuple(Field(*column.split()) for column in columns.split(", "))
+    return sql(name, body, *arguments, kind=RoutineKind.TABLE_VALUED, columns=fields)
+
+
+ROUTINES = (
+    # What is handed values
+    sql("same", "x", "x STRING"),
+    sql("any_", "CONCAT(x, CAST(y AS STRING))", "x ANY", "y ANY"),
+    sql("twice", "fn.same(x) || fn.same(x)", "x STRING"),
+    sql("older", "age > n", "age INT64", "n INT64"),
+    sql("most", "MAX(x)", "x STRING", kind=RoutineKind.AGGREGATE),
+    sql(
+        "scaled",
+        "SUM(x) * f",
+        "x INT64",
+        "f INT64 not",
+        kind=RoutineKind.AGGREGATE,
+    ),
+    sql("called", f"(SELECT COUNT(*) FROM {CUSTOMERS} WHERE name = n)", "n STRING"),
+    rows(
+        "older_than",
+        f"SELECT id, name FROM {CUSTOMERS} WHERE id > n",
+        "id INT64, name STRING",
+        "n INT64",
+    ),
+    # What reads protected columns by itself
+    sql("top", f"(SELECT MAX(ssn) FROM {CUSTOMERS})"),
+    sql("count_old", f"(SELECT COUNT(*) FROM {CUSTOMERS} WHERE age > n)", "n INT64"),
+    sql("first", f"(SELECT name FROM {CUSTOMERS} ORDER BY ssn LIMIT 1 OFFSET 3)"),
+    sql("row_", f"(SELECT TO_JSON_STRING(c) FROM {CUSTOMERS} AS c WHERE id = n)", "n INT64"),
+    sql("inside", f"(SELECT ANY_VALUE(address.geo.zone HAVING MIN id) FROM {CUSTOMERS})"),
+    sql("through", "fn.top()"),
+    sql(
+        "agg",
+        f"MAX(x) || (SELECT MAX(ssn) FROM {CUSTOMERS})",
+        "x STRING",
+        kind=RoutineKind.AGGREGATE,
+    ),
+    sql("beneath", f"(SELECT MAX(number) FROM `{PROJECT}`.`v`.`people`)"),
+    rows("people", f"SELECT id, ssn FROM {CUSTOMERS}", "id INT64, ssn STRING"),
+    rows("ordered", f"SELECT id FROM {CUSTOMERS} ORDER BY ssn LIMIT n", "id INT64", "n INT64"),
+    rows("through_rows", "SELECT * FROM fn.people()", "id INT64, ssn STRING"),
+)
+VIEW = Table(
+    TableId(PROJECT, "v", "people"),
+    TableKind.VIEW,
+    (Field("id", "INT64"), Field("number", "STRING")),
+    "1",
+    "SELECT id, ssn AS number FROM shop.customers",
+)
+SHOP_WITH_ROUTINES = SHOP._replace(tables=(*TABLES, VIEW), routines=ROUTINES)
+
+MASKED = [
+    "SELECT fn.same(ssn) FROM customers ORDER BY id",
+    f"SELECT `{PROJECT}`.fn.same(ssn) FROM customers ORDER BY id",
+    "SELECT SAFE.fn.same(ssn) FROM customers ORDER BY id",
+    "SELECT fn.any_(ssn, age) FROM customers ORDER BY id",
+    "SELECT fn.twice(email) FROM customers ORDER BY id",
+    "SELECT id FROM customers WHERE fn.older(age, 50) ORDER BY id",
+    "SELECT fn.most(ssn) FROM customers",
+    "SELECT fn.scaled(age, 2) FROM customers",
+    "SELECT fn.called(ssn), fn.same(email) FROM customers ORDER BY id",
+    "SELECT c.id, r.id FROM customers AS c JOIN fn.older_than(2) AS r ON c.age > r.id * 10 AND r.name != 'x'",
+    "SELECT * FROM fn.older_than((SELECT COUNTIF(age > 70) FROM customers)) ORDER BY id",
+    "SELECT ARRAY(SELECT fn.same(k.value) FROM UNNEST(contacts) AS k) FROM customers ORDER BY id",
+]
+REFUSED = [
+    "SELECT fn.top()",
+    "SELECT IF(SUBSTR(fn.top(), 1, 1) > '8', 1, 0)",
+    "SELECT fn.count_old(50)",
+    "SELECT fn.first()",
+    "SELECT fn.row_(1)",
+    "SELECT fn.inside()",
+    "SELECT fn.through()",
+    "SELECT fn.agg(name) FROM customers",
+    "SELECT fn.beneath()",
+    "SELECT * FROM fn.people()",
+    "SELECT id FROM fn.people() WHERE ssn > '5'",
+    "SELECT id FROM fn.ordered(4)",
+    "SELECT * FROM fn.through_rows()",
+    "FROM fn.people() |> AGGREGATE MAX(ssn) AS m GROUP BY id",
+    "SELECT id FROM customers WHERE id = 1 AND fn.top() > '8'",
+    "WITH t AS (SELECT fn.top() AS x) SELECT x FROM t",
+]
+_IN_A_VIEW = {"SELECT fn.beneath()"}  # the evaluator knows no views
+
+
+@pytest.fixture(scope="module")
+def court() -> Court:
+    return Court(InlineRunner(), Engine(module.load()), SHOP_WITH_ROUTINES)
+
+
+@pytest.mark.parametrize("query", MASKED)
+async def test_what_a_routine_is_handed_is_masked(court: Court, query: str) -> None:
+    assert court.reveals_unmasked(query), "this is no attack"
+
+    tried = await court.try_query(query)
+
+    assert tried.outcome is Outcome.SAME, tried
+    assert not tried.answers[0].error
+
+
+@pytest.mark.parametrize("query", REFUSED)
+async def test_a_routine_that_reads_a_protected_column_is_refused(court: Court, query: str) -> None:
+    assert query in _IN_A_VIEW or court.reveals_unmasked(query), "this is no attack"
+
+    tried = await court.try_query(query)
+
+    assert tried.outcome is Outcome.REFUSED, tried
+    assert "is masked for you" in tried.why
+    assert "as arguments" in tried.why
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["SELECT fn.called('Ada')", "SELECT * FROM fn.older_than(3) ORDER BY id"],
+)
+async def test_a_routine_that_reads_open_columns_keeps_its_values(court: Court, query: str) -> None:
+    tried = await court.try_query(query)
+
+    assert tried.outcome is Outcome.SAME
+    assert tried.answers[0].rows == court.worlds[0].run(query).rows
+
+
+async def test_the_proof_refuses_it_by_itself(
+    court: Court, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masking_routines, "check", lambda *_: None)
+
+    for query in REFUSED:
+        tried = await court.try_query(query)
+        assert tried.outcome is Outcome.REFUSED, tried
+        assert "masked for you" in tried.why
+
+
+async def test_a_routine_whose_reads_are_forgotten_would_leak(
+    court: Court, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forgotten(self: Scope) -> dict[str, frozenset[Any]]:
+        return {str(one.routine.id): frozenset() for one in self.routines}
+
+    monkeypatch.setattr(masking_routines, "check", lambda *_: None)
+    monkeypatch.setattr(Scope, "routines_by_full_name", forgotten)
+
+    leaks = [(await court.try_query(query)).outcome is Outcome.LEAK for query in REFUSED]
+
+    assert sum(leaks) > len(REFUSED) / 3
+
+
+async def test_arguments_that_are_forgotten_would_leak(
+    court: Court, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a use that only an argument is does count: masks follow the facts here."""
+    call = walker.Expressions._call
+
+    def blind(self: Any, node: Any) -> Any:
+        before = {ref: set(uses) for ref, uses in self.uses.items()}
+        value = call(self, node)
+        if walker.inherited(node, "function").name.startswith("routine:"):
+            self.uses = before
+            return NOTHING
+        return value
+
+    methods = {
+        kind: blind if method is call else method
+        for kind, method in walker.Expressions._methods.items()
+    }
+    monkeypatch.setattr(walker.Expressions, "_methods", methods)
+    monkeypatch.setattr(walker.Expressions, "finish", lambda _: None)
+
+    leaks = [(await court.try_query(query)).outcome is Outcome.LEAK for query in MASKED]
+
+    assert any(leaks)
