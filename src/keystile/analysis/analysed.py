@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from keystile.analysis.mentions import Mention
 from keystile.analysis.resolve import Scan
 from keystile.analysis.scope import Scope
 from keystile.analysis.script_parts import Part
@@ -30,9 +31,9 @@ class Analysed(msgspec.Struct, frozen=True):
     the names of its views. `scope` is what the names of `sql` mean. `schema` is the result's, for a
     SELECT that is not opaque. `scans` are the places in `sql` that read a table. `derived` are the
     columns of all views that were replaced. `made` are tables that take the place of one there may
-    be, `copied` those whose rows are copied as they are. `resolved` tells whether the engine
-    resolved the text; else it names things only. `routines` are those that it calls and that these
-    call in turn.
+    be, `copied` those whose rows are copied as they are. `mentions` say how refusals name what is
+    read and written. `resolved` tells whether the engine resolved the text; else it names things
+    only. `routines` are those that it calls and that these call in turn.
 
     Of a script, `sql` is the text as it came, `parts` are its texts, `skeleton` is the rest of it,
     and `scope` has every table that a part names. `schema` is given for a script that BigQuery
@@ -50,6 +51,7 @@ class Analysed(msgspec.Struct, frozen=True):
     made: tuple[Table, ...] = ()
     copied: tuple[TableId, ...] = ()
     resolved: bool = True
+    mentions: tuple[Mention, ...] = ()
     parts: tuple[AnalysedPart, ...] = ()
     skeleton: tuple[str, ...] = ()
     results: tuple[tuple[Field, ...], ...] = ()

@@ -11,6 +11,7 @@ from keystile.analysis.catalog import ObjectSource
 from keystile.analysis.expansion import Expansion
 from keystile.analysis.information_schema import view_of
 from keystile.analysis.kinds import SCRIPT
+from keystile.analysis.mentions import mentions
 from keystile.analysis.objects import Objects
 from keystile.analysis.outline import Outline, OutlineRequest
 from keystile.analysis.places import Translation
@@ -121,6 +122,7 @@ class Analyst:
             copied=facts.reads if outline.copied else (),
             resolved=outline.resolve,
             routines=tuple(known.routine for known in called),
+            mentions=tuple(mentions(outline.mentions, facts.views)),
         )
 
     def _check_size(self, sql: str) -> None:

@@ -16,6 +16,7 @@ from keystile.analysis.calls import called, function, routine_id
 from keystile.analysis.doubts import doubt
 from keystile.analysis.effects import connections, copies, copies_rows, renamed, uris
 from keystile.analysis.kinds import KINDS, SCRIPT, UNKNOWN, Depth, Kind
+from keystile.analysis.mentions import Mention
 from keystile.analysis.parsing import Parsed, identifiers, parse
 from keystile.analysis.places import line_and_column
 from keystile.analysis.temporary import (
@@ -125,6 +126,11 @@ class Outline(msgspec.Struct, frozen=True):
     calls: tuple[NamedRoutine, ...] = ()
     functions: tuple[str, ...] = ()
     splits: tuple[Edit, ...] = ()
+
+    @property
+    def mentions(self) -> tuple[Mention, ...]:
+        """The named tables, and where they are named first."""
+        return tuple(Mention(one.id, one.id, one.line, one.column) for one in self.named)
 
     @property
     def unseen(self) -> tuple[TableId, ...]:

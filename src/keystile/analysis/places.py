@@ -34,17 +34,18 @@ class Translation:
         """Give the same error with its places translated, those in the engine's words too."""
         if isinstance(error, InvalidQueryError):
             error = InvalidQueryError(self.words(error.message), hint=error.hint, place=error.place)
-        line, column = error.place
-        return error.at(self._place(line, column, _PLAIN)) if line else error
+        return error.at(self.place(*error.place))
 
     def opaque(self, found: Iterable[Opaque]) -> tuple[Opaque, ...]:
         """Translate the places of what is not understood; one without a place stays without."""
         return tuple(
-            msgspec.structs.replace(one, **self._place(one.line, one.column, _PLAIN)._asdict())
-            if one.line
-            else one
+            msgspec.structs.replace(one, **self.place(one.line, one.column)._asdict())
             for one in found
         )
+
+    def place(self, line: int, column: int) -> Place:
+        """Translate a place; zeros stay zeros."""
+        return self._place(line, column, _PLAIN) if line else Place(0, 0)
 
     def words(self, words: str) -> str:
         """Translate the places that stand in the engine's words."""

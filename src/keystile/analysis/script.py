@@ -76,6 +76,7 @@ async def analyse_script(
         parts=parts,
         skeleton=script.skeleton,
         routines=tuple(dict.fromkeys(r for part in parts for r in part.analysed.routines)),
+        mentions=tuple(mention for part in parts for mention in part.analysed.mentions),
         results=tuple(dict.fromkeys(part.analysed.schema for part in parts if shows_result(part))),
     )
 
@@ -141,7 +142,11 @@ class _Analysis:
             raise places.error(error) from error
         opaque = places.opaque(analysed.facts.opaque)
         facts = msgspec.structs.replace(analysed.facts, opaque=opaque)
-        return msgspec.structs.replace(analysed, facts=facts)
+        mentions = tuple(
+            msgspec.structs.replace(one, **places.place(one.line, one.column)._asdict())
+            for one in analysed.mentions
+        )
+        return msgspec.structs.replace(analysed, facts=facts, mentions=mentions)
 
     def _is_opaque(self) -> bool:
         done = self._done.values()

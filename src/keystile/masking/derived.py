@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from keystile.analysis.analysed import Analysed
+from keystile.analysis.mentions import refused
 from keystile.model.decision import ColumnMask
-from keystile.model.errors import RefusedError
 from keystile.model.schema import ColumnRef
 
 
@@ -29,8 +29,10 @@ def carried_down(masks: Iterable[ColumnMask], analysed: Analysed) -> tuple[Colum
         mask = waiting.pop()
         beneath = sources.get(ColumnRef(mask.column.table, mask.column.path[:1]), ())
         if not beneath or any(ref.table in analysed.facts.wildcards for ref in beneath):
-            raise RefusedError(
-                f"`{mask.column}` is masked for you, and what it derives from cannot be masked",
+            raise refused(
+                analysed.mentions,
+                mask.column,
+                "{} is masked for you, and what it derives from cannot be masked",
                 hint="leave it out",
             )
         for ref in beneath:

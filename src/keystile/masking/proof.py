@@ -30,10 +30,12 @@ class Template(NamedTuple):
 
     `projection` is empty where the table may only be written. `masked` are the paths of columns and
     fields that must not be read raw; all of a top-level column counts where it is handed on.
+    `free` are columns of which nothing is masked.
     """
 
     projection: bytes
     masked: frozenset[Path]
+    free: tuple[str, ...] = ()
 
     def holds(self, column: str) -> bool:
         """Tell whether anything of a top-level column is masked."""
@@ -68,8 +70,8 @@ def prove(
         raise RefusedError(
             f"this statement reads `{column}` of the table that it changes, where it cannot be"
             " masked",
-            hint="choose rows by other columns, or read it in a subquery, which gives masked"
-            " values",
+            hint=f"choose rows by {found.free} instead, or read it in a subquery, which gives"
+            " masked values",
         )
     if found.raw_calls:
         raise RefusedError(
@@ -115,6 +117,13 @@ class _Found:
         self.raw: set[int] = set()
         self.named: set[int] = set()
         self.read_in_target: list[Path] = []
+
+    @property
+    def free(self) -> str:
+        """Name the columns of the changed table that have no mask, or some of them."""
+        names = [f"`{name}`" for name in self._of_target.free]
+        shown = ", ".join(names[:_MOST_NAMES]) or "other columns"
+        return f"{shown} and others" if len(names) > _MOST_NAMES else shown
 
     def look_at(self, statement: Any) -> None:
         """Look at every message; a list of those to come, not recursion: trees may be deep."""
@@ -197,6 +206,8 @@ class _Found:
         self.raw |= {column.column_id for column in columns if template.holds(column.name)}
         return True
 
+
+_MOST_NAMES = 5
 
 _DML = frozenset(
     {

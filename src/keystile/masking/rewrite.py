@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from keystile.analysis.analysed import Analysed
+from keystile.analysis.analysed import Analysed, AnalysedPart
+from keystile.analysis.mentions import refused
 from keystile.analysis.scope import declared
-from keystile.analysis.script_parts import Part, Role
+from keystile.analysis.script_parts import Role
 from keystile.googlesql.task import TaskRunner
 from keystile.masking import routines, script, writes
 from keystile.masking.derived import carried_down
@@ -65,9 +66,11 @@ class Rewriter:
         statement = analysed.statement
         _check_parameters(statement.parameters)
         if analysed.facts.opaque:
+            found = analysed.facts.opaque[0]
             raise OpaqueQueryError(
-                f"{analysed.facts.opaque[0].what} is not understood",
-                hint=analysed.facts.opaque[0].hint or "leave it out",
+                f"{found.what} is not understood",
+                hint=found.hint or "leave it out",
+                place=(found.line, found.column),
             )
         if analysed.parts:
             return await self._script(analysed, masks)
@@ -90,7 +93,7 @@ class Rewriter:
         for number, part in enumerate(analysed.parts):
             masking = self._masking(part.analysed, masks, given)
             if masking is not None:
-                _check_dynamic(part.part, masking)
+                _check_dynamic(part, masking)
                 maskings[number] = masking
         if not maskings:
             return Rewritten(analysed.statement.sql, given)
@@ -127,7 +130,7 @@ class Rewriter:
             _check_no_metadata(analysed)
             return None
         read = writes.read(analysed, columns)
-        added = self._hash_parameters(read, given)
+        added = self._hash_parameters(analysed, read, given)
         request = MaskRequest(
             sql=analysed.sql,
             scope=msgspec.structs.replace(
@@ -137,17 +140,21 @@ class Rewriter:
             output=analysed.facts.output,
             written=writes.assigned(analysed),
             masks=columns,
+            mentions=analysed.mentions,
         )
         return _Masking(request, added, tuple(ColumnRef(c.table, c.path) for c in read))
 
     def _hash_parameters(
-        self, columns: Iterable[MaskedColumn], given: tuple[Parameter, ...]
+        self, analysed: Analysed, read: tuple[MaskedColumn, ...], given: tuple[Parameter, ...]
     ) -> tuple[Parameter, ...]:
-        if not any(isinstance(column.mask, KeyedHashMask) for column in columns):
+        hashed = [column for column in read if isinstance(column.mask, KeyedHashMask)]
+        if not hashed:
             return ()
         if any(not parameter.name for parameter in given):
-            raise RefusedError(
-                "a column of this query is masked by a keyed hash, which needs named parameters",
+            raise refused(
+                analysed.mentions,
+                ColumnRef(hashed[0].table, hashed[0].path),
+                "{} is masked by a keyed hash, which needs named parameters",
                 hint="use `@name` instead of `?`",
             )
         return tuple(
@@ -172,18 +179,22 @@ def _check_parameters(parameters: Iterable[Parameter]) -> None:
             )
 
 
-def _check_dynamic(part: Part, masking: _Masking) -> None:
-    if part.role is Role.DYNAMIC and masking.added:
-        raise RefusedError(
-            f"`{masking.masked[0]}` is masked by a keyed hash, whose key EXECUTE IMMEDIATE has not",
+def _check_dynamic(part: AnalysedPart, masking: _Masking) -> None:
+    if part.part.role is Role.DYNAMIC and masking.added:
+        raise refused(
+            part.analysed.mentions,
+            masking.masked[0],
+            "{} is masked by a keyed hash, whose key EXECUTE IMMEDIATE has not",
             hint="write the statement out",
         )
 
 
 def _check_no_metadata(analysed: Analysed) -> None:
     for view in analysed.facts.metadata:
-        raise RefusedError(
-            f"`{view}` is named in a form that cannot be filtered",
+        raise refused(
+            analysed.mentions,
+            view,
+            "{} is named in a form that cannot be filtered",
             hint="name it in a FROM clause",
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from keystile.analysis.information_schema import view_of
+from keystile.analysis.mentions import Mention, refused
 from keystile.analysis.parsing import identifiers
 from keystile.analysis.resolve import Scan
 from keystile.analysis.text import Edit, quoted, splice
@@ -66,11 +67,18 @@ class ProtectedTable(msgspec.Struct, frozen=True):
         return frozenset(path[0] for path in self.masks)
 
 
-def spliced(sql: str, tree: Any, scans: Iterable[Scan], protected: Iterable[ProtectedTable]) -> str:
+def spliced(
+    sql: str,
+    tree: Any,
+    scans: Iterable[Scan],
+    protected: Iterable[ProtectedTable],
+    mentions: tuple[Mention, ...],
+) -> str:
     """Give the text with every reference to a protected table masked.
 
-    `tree` is the parse tree and `scans` are where the resolved tree reads tables. Raises
-    `RefusedError` where a reference stands in a form that cannot be replaced.
+    `tree` is the parse tree, `scans` are where the resolved tree reads tables, and `mentions` say
+    how a refusal names them. Raises `RefusedError` where a reference stands in a form that cannot
+    be replaced.
     """
     by_id = {table.table.id: table for table in protected}
     wanted = {Span(s.start, s.end): by_id[s.table] for s in scans if s.table in by_id}
@@ -81,13 +89,16 @@ def spliced(sql: str, tree: Any, scans: Iterable[Scan], protected: Iterable[Prot
             continue
         table = wanted.pop(span(node.path_expr) or Span(-1, -1), None)
         if table:
+            _check_plain(node, table, mentions)
             edits += _edits(sql, node, table)
             if table.renamed and table.table.pseudo_columns:
                 with_pseudo.append(pseudo.Reference(node, table.table))
     if wanted:
         missed = next(iter(wanted.values())).table.id
-        raise RefusedError(
-            f"`{missed}` has masked columns and is named in a form that cannot be masked",
+        raise refused(
+            mentions,
+            missed,
+            "{} has masked columns and is named in a form that cannot be masked",
             hint="name it in a FROM clause",
         )
     edits += pseudo.edits(tree, next((t.renamed for t in by_id.values()), {}), with_pseudo)
@@ -96,7 +107,6 @@ def spliced(sql: str, tree: Any, scans: Iterable[Scan], protected: Iterable[Prot
 
 def _edits(sql: str, node: Any, table: ProtectedTable) -> Iterator[Edit]:
     """Put the subquery in, and move what says which rows are read into it."""
-    _check_plain(node, table)
     alias = "" if has(node, "alias") else f" AS {quoted(identifiers(node.path_expr)[-1])}"
     data, rows = sql.encode(), ""
     for clause in _row_clauses(node):
@@ -115,7 +125,7 @@ def _row_clauses(node: Any) -> Iterator[Any]:
         yield operators[0]
 
 
-def _check_plain(node: Any, table: ProtectedTable) -> None:
+def _check_plain(node: Any, table: ProtectedTable, mentions: tuple[Mention, ...]) -> None:
     operators = inherited(node, "postfix_operators")
     is_metadata = table.table.kind is TableKind.METADATA
     parts = {
@@ -130,9 +140,10 @@ def _check_plain(node: Any, table: ProtectedTable) -> None:
     }
     for what, is_there in parts.items():
         if is_there:
-            raise RefusedError(
-                f"`{table.table.id}` is read through a filter or masks and cannot be read with"
-                f" {what}",
+            raise refused(
+                mentions,
+                table.table.id,
+                f"{{}} is read through a filter or masks and cannot be read with {what}",
                 hint="leave that out",
             )
 

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from keystile.analysis.mentions import Mention
 from keystile.analysis.parsing import statement_tree
 from keystile.analysis.resolve import ResolveRequest, Scan, resolved_tree
 from keystile.analysis.scope import Declared, Scope, fully_spelled
@@ -46,6 +47,7 @@ class MaskRequest(msgspec.Struct, frozen=True):
     output: tuple[OutputColumn, ...]
     masks: tuple[MaskedColumn, ...]
     written: tuple[WrittenColumn, ...] = ()
+    mentions: tuple[Mention, ...] = ()
 
 
 class MaskedQuery(msgspec.Struct, frozen=True):
@@ -61,15 +63,17 @@ def mask_query(engine: Engine, request: MaskRequest) -> MaskedQuery:
     """
     tree = statement_tree(engine, request.sql)
     protected = _protected(request, tree)
-    sql = spliced(request.sql, tree, request.scans, protected)
+    sql = spliced(request.sql, tree, request.scans, protected, request.mentions)
     try:
         _prove(engine, request, sql, protected)
     except InvalidQueryError as error:
         if any(table.renamed for table in protected):
-            raise pseudo.not_served() from error
+            raise pseudo.not_served().at(_first_place(request)) from error
         raise RefusedError(
-            f"the masked form of this query is not valid: {error.message}",
+            # Not why, in the engine's words: they are about a text that the agent has not written.
+            "the masked form of this query is not valid",
             hint="write it in a simpler way",
+            place=_first_place(request),
         ) from error
     return MaskedQuery(sql)
 
@@ -108,17 +112,21 @@ def _prove(engine: Engine, request: MaskRequest, sql: str, protected: list[Prote
         str(table.table.id): Template(
             _projection(engine, table, scope.parameters) if table.table.id in read else b"",
             frozenset(table.masks) or frozenset((name,) for name in table.columns),
+            tuple(f.name for f in table.table.fields if f.name not in table.columns),
         )
         for table in protected
     }
     statement = resolved_tree(engine, ResolveRequest(sql, scope), prune=False)
     ids = {table.table.id for table in protected}
     expected = sum(scan.table in ids for scan in request.scans)
-    prove(statement, templates, expected, scope.routines_by_full_name())
+    try:
+        prove(statement, templates, expected, scope.routines_by_full_name())
+    except RefusedError as error:
+        raise error.at(_first_place(request)) from None
     if any(table.renamed for table in protected):
         original = resolved_tree(engine, ResolveRequest(request.sql, scope), prune=False)
         if not same_query(original, statement, templates):
-            raise pseudo.not_served()
+            raise pseudo.not_served().at(_first_place(request))
     walked = walk_statement(statement, scope)
     if (
         walked.walk.opaque
@@ -128,7 +136,15 @@ def _prove(engine: Engine, request: MaskRequest, sql: str, protected: list[Prote
         raise RefusedError(
             "the masked form of this query has another result than the query itself",
             hint="write it in a simpler way",
+            place=_first_place(request),
         )
+
+
+def _first_place(request: MaskRequest) -> tuple[int, int]:
+    """Give the place where the agent's text first names a table that has masks."""
+    masked = {column.table for column in request.masks}
+    places = [(one.line, one.column) for one in request.mentions if one.table in masked]
+    return min(places, default=(0, 0))
 
 
 _templates: WeakKeyDictionary[Engine, OrderedDict[tuple[str, Table], bytes]] = WeakKeyDictionary()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from keystile.analysis.analysed import Analysed
+from keystile.analysis.mentions import refused
 from keystile.masking.routines import touches
 from keystile.masking.task import MaskedColumn
-from keystile.model.errors import RefusedError
 from keystile.model.facts import WrittenColumn
 from keystile.model.masks import KeyedHashMask
 from keystile.model.schema import ColumnRef
@@ -46,14 +46,17 @@ def _check_written(analysed: Analysed, masked: set[ColumnRef]) -> None:
         source = next((ref for ref in written.sources if _touches(ref, masked)), None)
         if analysed.facts.statement == "ALTER_TABLE":
             if any(ref.table == written.column.table for ref in masked):
-                raise RefusedError(
-                    f"`{written.column.table}` has masked columns, which are known by their names,"
-                    " so none may be renamed",
+                raise refused(
+                    analysed.mentions,
+                    written.column.table,
+                    "{} has masked columns, which are known by their names, so none may be renamed",
                     hint="ask whoever owns the table's labels to rename it",
                 )
         elif source is not None and _touches(written.column, masked):
-            raise RefusedError(
-                f"`{source}` is masked for you, and its mask would be written over the values of"
+            raise refused(
+                analysed.mentions,
+                source,
+                f"{{}} is masked for you, and its mask would be written over the values of"
                 f" `{written.column}`",
                 hint="write to a column that is not protected, or leave this one out",
             )
@@ -62,8 +65,10 @@ def _check_written(analysed: Analysed, masked: set[ColumnRef]) -> None:
 def _check_view(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None:
     for column in read(analysed, columns):
         if isinstance(column.mask, KeyedHashMask):
-            raise RefusedError(
-                f"`{_shown(column)}` is masked by a keyed hash, whose key no view may hold",
+            raise refused(
+                analysed.mentions,
+                ColumnRef(column.table, column.path),
+                "{} is masked by a keyed hash, whose key no view may hold",
                 hint="leave this column's table out, or make a table with CREATE TABLE AS SELECT",
             )
 
@@ -73,9 +78,10 @@ def _check_copied(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None
     if column is None:
         return
     words = analysed.facts.statement.replace("_", " ")
-    raise RefusedError(
-        f"`{words}` copies `{column.table}` as it is, with columns masked for you such as"
-        f" `{_shown(column)}`",
+    raise refused(
+        analysed.mentions,
+        ColumnRef(column.table, column.path),
+        f"`{words}` copies a table as it is, with columns masked for you such as {{}}",
         hint="use CREATE TABLE AS SELECT, which copies masked values",
     )
 
@@ -83,7 +89,3 @@ def _check_copied(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None
 def _touches(ref: ColumnRef, masked: set[ColumnRef]) -> bool:
     """Tell whether a masked column lies at, above or beneath."""
     return any(touches(ref, other) for other in masked)
-
-
-def _shown(column: MaskedColumn) -> str:
-    return f"{column.table}.{'.'.join(column.path)}"
