@@ -83,6 +83,21 @@ def of_query(sql: str, name: str, columns: list[Column]) -> Source:
     return Source(sql, given, [Row(name)], [], columns)
 
 
+def both(left: Source, right: Source, sql: str) -> Source:
+    """Give what two sources give together, under the text `sql`."""
+    names = [one.sql.lower() for one in (*left.top, *right.top)]
+    top = [*left.top, *right.top] if len({*names}) == len(names) else []
+    if not left.top or not right.top:
+        top = []
+    return Source(
+        sql,
+        left.columns + right.columns,
+        left.rows + right.rows,
+        left.arrays + right.arrays,
+        top,
+    )
+
+
 def _beneath(
     schema: Schema, table: Table, field: Field, holder: str, path: Path
 ) -> Iterator[Column]:
@@ -164,3 +179,22 @@ def ways(column_type: str, wanted: str) -> tuple[str, ...]:
         return ("{}",)
     kind = column_type.split("<", 1)[0]
     return _WAYS.get((kind, wanted)) or (_TO_TEXT if wanted == TEXT else _TO_NUMBER)
+
+
+MADE = {
+    "STRING": ("{t}",),
+    "INT64": ("{n}",),
+    "BOOL": ("({t} > '3')", "({n} > 40)"),
+    "BYTES": ("CAST({t} AS BYTES)", "SHA256({t})"),
+    "DATE": ("DATE_FROM_UNIX_DATE({n})", "DATE_ADD(DATE '2020-01-01', INTERVAL LENGTH({t}) DAY)"),
+    "DATETIME": ("DATETIME_ADD(DATETIME '2020-01-01 00:00:00', INTERVAL {n} HOUR)",),
+    "FLOAT64": ("CAST({n} AS FLOAT64)", "({n} / 3)"),
+    "INTERVAL": ("MAKE_INTERVAL(0, 0, {n})", "INTERVAL {n} HOUR"),
+    "JSON": ("TO_JSON({t})", "JSON_OBJECT('a', {t}, 'b', [{n}])", "TO_JSON({row})"),
+    "NUMERIC": ("CAST({n} AS NUMERIC)",),
+    "BIGNUMERIC": ("CAST({n} AS BIGNUMERIC)",),
+    "RANGE<DATE>": ("RANGE(DATE_FROM_UNIX_DATE({n}), NULL)",),
+    "TIME": ("TIME_ADD(TIME '00:00:00', INTERVAL {n} MINUTE)",),
+    "TIMESTAMP": ("TIMESTAMP_SECONDS({n})",),
+}
+"""Templates (see `filling`) that make a value of each type from texts and numbers."""

@@ -1,148 +1,85 @@
-"""Random SELECTs of every form."""
+"""Random queries of every form."""
 
 from __future__ import annotations
 
-from prove.queries.columns import NUMBER, TEXT, Source
-from prove.queries.expressions import DEEPEST
-from prove.queries.sources import Kinds, Sources
+from prove.queries.clauses import SELECTS, WHOLES
+from prove.queries.columns import NUMBER, TEXT, Column, Source
+from prove.queries.filling import Kinds, named
+from prove.queries.sources import Sources
+
+_SELECTS, _WHOLES = ([*each] for each in (SELECTS, WHOLES))
+_SELECT_WEIGHTS, _WHOLE_WEIGHTS = ([*each.values()] for each in (SELECTS, WHOLES))
 
 
 class Selects(Sources):
     """Makes whole queries."""
 
-    def select(self, kinds: Kinds, depth: int) -> str:
+    def select(self, kinds: Kinds) -> str:
         """Make a query with columns `c0`, `c1` … of these kinds."""
-        if depth < 3 and self.chance(0.1):
-            return self.set_operation(kinds, depth)
-        source = self.source(depth)
-        if self.chance(0.3):
-            return self.grouped(source, kinds, depth)
-        items = [self._item(source, kind, depth) for kind in kinds]
-        distinct = self.one("DISTINCT ", "") if self.chance(0.2) else ""
-        sql = f"SELECT {distinct}{listed(items)} FROM {source.sql}{self.where(source, depth)}"
-        if not distinct and self.chance(0.12):
-            sql += f" QUALIFY {self.window(source, NUMBER)} {self.one('= 1', '> 1', '< 3')}"
-        if depth and not distinct and self.chance(0.1):
-            sql += f" ORDER BY {self.any_column(source).sql}{self.direction()}, 1 LIMIT {self.random.randint(1, 4)}"
-        return sql
+        template = _SELECTS[0]
+        if self.grows(0.5):
+            template = self.random.choices(_SELECTS, _SELECT_WEIGHTS)[0]
+        return self.fill(template, kinds=kinds)
 
-    def set_operation(self, kinds: Kinds, depth: int) -> str:
-        """Combine two queries of the same kinds."""
-        first, second = (self.select(kinds, depth + 2) for _ in range(2))
-        operator = self.one("UNION ALL", "UNION DISTINCT", "INTERSECT DISTINCT", "EXCEPT DISTINCT")
-        if self.chance(0.2):
-            operator += self.one(" BY NAME", " CORRESPONDING")
-        return f"({first}) {operator} ({second})"
+    def whole(self) -> str:
+        """Make a query with columns of any type."""
+        return self.fill(self.random.choices(_WHOLES, _WHOLE_WEIGHTS)[0])
 
-    def where(self, source: Source, depth: int) -> str:
-        """Give a WHERE clause or nothing."""
-        return f" WHERE {self.condition(source, depth)}" if self.chance(0.45) else ""
+    def plain(self) -> str:
+        """Make a query with columns of known kinds, in an order or not."""
+        kinds = self.kinds()
+        sql = self.fill(self.random.choices(_SELECTS, _SELECT_WEIGHTS)[0], kinds=kinds)
+        if not self.chance(0.3) or " LIMIT " in sql:
+            return sql
+        limit = f" LIMIT {self.random.randint(1, 5)}" if self.chance(0.3) else ""
+        return f"SELECT * FROM ({sql}) ORDER BY {self.random.randint(1, len(kinds))}{limit}"
 
-    def direction(self) -> str:
-        """Give which way to order."""
-        return self.one("", "", " DESC", " DESC NULLS LAST", " NULLS LAST")
+    def star(self) -> str:
+        """Make a query whose columns are those of the table, as they are."""
+        source = self.source()
+        top = self.top(source)
+        if not top:
+            return self.fill("SELECT {raw} AS a, {raw} AS b FROM {from}")
+        form, dropped = self.random.random(), self.random.choice(top)
+        kept, star = top, "*"
+        if form < 0.4 and len(top) > 1:
+            kept = [one for one in top if one is not dropped]
+            star = f"* EXCEPT ({dropped.sql})"
+        elif form < 0.6 and dropped.type in {TEXT, NUMBER}:
+            star = f"* REPLACE ({self.value(source, dropped.type)} AS {dropped.sql})"
+        elif len(source.rows) == 1:
+            star = self.one("*", f"{source.rows[0].sql}.*")
+        for one in kept:
+            self.mark(one)
+        return f"SELECT {star} FROM {source.sql}{self.where(source)}"
 
-    def grouped(self, source: Source, kinds: Kinds, depth: int) -> str:
-        """Make a query that groups."""
-        items = [self.aggregate(source, kind, depth) for kind in kinds]
-        having = ""
-        if self.chance(0.4):
-            having = " HAVING " + self.one(
-                f"COUNT(*) > {self.random.randint(0, 2)}",
-                f"MAX({self.value(source, TEXT, depth + 1)}) > '4'",
-                f"COUNT(DISTINCT {self.column(source, TEXT)}) > 1",
-            )
-        where = self.where(source, depth)
-        return f"SELECT {listed(items)} FROM {source.sql}{where}{self._group_by(source)}{having}"
+    def with_names(self) -> str:
+        """Make a query with common table expressions."""
+        heads = []
+        for _ in range(1 if self._left <= 1 else 2):
+            kinds, name = self.kinds(), self._with_name()
+            heads.append(f"{name} AS ({self.select(kinds)})")
+            self.named = [one for one in self.named if one[0] != name]
+            self.named.append((name, named(kinds)))
+        return f"WITH {', '.join(heads)} {self.select(self.kinds())}"
 
-    def _group_by(self, source: Source) -> str:
-        key, other = self.any_column(source).sql, self.any_column(source).sql
-        if "1" in {key, other}:
-            return ""
-        form = self.random.random()
-        if form < 0.1:
-            return f" GROUP BY ROLLUP({key}, {other})"
-        if form < 0.2:
-            return f" GROUP BY CUBE({key}, {other})"
-        if form < 0.3:
-            return f" GROUP BY GROUPING SETS(({key}, {other}), {key}, ())"
-        return f" GROUP BY {key}, {other}" if form < 0.4 else f" GROUP BY {key}"
+    def recursive(self) -> str:
+        """Make a query that walks."""
+        source = self.base()
+        text = self.value(source, TEXT)
+        walk = Source("", [Column("q.n", NUMBER), Column("q.t", TEXT)], [], [], [])
+        step = f"SELECT q.n + 1, {self.value(walk, TEXT)} FROM q WHERE q.n < 3"
+        if self.grows(0.5):
+            step += f" AND {self.condition(walk)}"
+        operator = self.one("UNION ALL", "UNION ALL", "UNION DISTINCT")
+        head = f"SELECT 1 AS n, {text} AS t FROM {source.sql}{self.where(source)}"
+        self.named = [("q", [Column("n", NUMBER), Column("t", TEXT)])]
+        return f"WITH RECURSIVE q AS ({head} {operator} {step}) {self.select(self.kinds())}"
 
-    def aggregate(self, source: Source, kind: str, depth: int) -> str:
-        """Give an aggregate that is a text or a number."""
-        v, o = self.value(source, kind, depth + 1), self.aside(source, TEXT)
-        by = self.any_column(source).sql
-        if self._aside and self.chance(0.5):
-            last = f"ARRAY_AGG({v} IGNORE NULLS ORDER BY {by} LIMIT 1)[SAFE_OFFSET(0)]"
-            return self.one(f"ANY_VALUE({v} HAVING {self.one('MAX', 'MIN')} {o})", last)
-        if kind == NUMBER:
-            return self.one(
-                f"SUM({v})",
-                "COUNT(*)",
-                f"COUNT({v})",
-                f"COUNTIF({v} > 40)",
-                f"COUNT(DISTINCT {self.column(source, TEXT)})",
-                f"MAX({v})",
-                f"MIN({v})",
-                f"BIT_XOR({v})",
-                f"CAST(AVG(MOD({v}, 100)) AS INT64)",
-                f"ARRAY_LENGTH(ARRAY_AGG(DISTINCT {self.column(source, TEXT)} IGNORE NULLS))",
-                f"ANY_VALUE({v} HAVING MAX {o})",
-                f"CAST(LOGICAL_OR({self.condition(source, DEEPEST)}) AS INT64)",
-            )
-        choices = [
-            f"MAX({v})",
-            f"MIN({v})",
-            f"STRING_AGG({v} ORDER BY {by})",
-            f"STRING_AGG(DISTINCT {v}, '+')",
-            f"STRING_AGG({v}, '' ORDER BY {by} LIMIT 2)",
-            f"ANY_VALUE({v} HAVING MIN {o})",
-            f"ANY_VALUE({v})",
-            f"ARRAY_AGG({v} IGNORE NULLS ORDER BY {by} LIMIT 1)[SAFE_OFFSET(0)]",
-            f"TO_JSON_STRING(ARRAY_AGG(STRUCT({v} AS a) ORDER BY {by}))",
-            f"MAX(IF({self.condition(source, DEEPEST)}, {v}, NULL))",
-        ]
-        if row := self.row(source):
-            choices.append(f"TO_JSON_STRING(ARRAY_AGG({row} ORDER BY {by}))")
-            choices.append(f"TO_JSON_STRING(ANY_VALUE({row}))")
-        return self.one(*choices)
-
-    def window(self, source: Source, kind: str) -> str:
-        """Give a window function that is a text or a number."""
-        parts = [f"PARTITION BY {self.any_column(source).sql}"] if self.chance(0.5) else []
-        order = f"ORDER BY {self.any_column(source).sql}{self.direction()}"
-        v = self.value(source, kind, DEEPEST)
-        if self.chance(0.5):
-            over = f"OVER ({' '.join([*parts, order])})"
-            call = self.one(
-                f"RANK() {over}",
-                f"DENSE_RANK() {over}",
-                f"ROW_NUMBER() {over}",
-                f"NTILE(2) {over}",
-                f"CAST(CUME_DIST() {over} * 10 AS INT64)",
-                f"CAST(PERCENT_RANK() {over} * 10 AS INT64)",
-            )
-            return call if kind == NUMBER else f"CAST({call} AS STRING)"
-        if self.chance(0.4):
-            function = self.one(f"LAG({v})", f"LEAD({v}, 1)")
-            return f"{function} OVER ({' '.join([*parts, order])})"
-        frame = self.one(
-            "",
-            " ROWS BETWEEN 1 PRECEDING AND CURRENT ROW",
-            " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 FOLLOWING",
-            " RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
-        )
-        function = self.one(
-            f"MAX({v})", f"MIN({v})", f"FIRST_VALUE({v})", f"LAST_VALUE({v})", f"NTH_VALUE({v}, 2)"
-        )
-        return f"{function} OVER ({' '.join([*parts, order + frame])})"
-
-    def _item(self, source: Source, kind: str, depth: int) -> str:
-        if self.chance(0.12):
-            return self.window(source, kind)
-        return self.value(source, kind, depth)
-
-
-def listed(items: list[str]) -> str:
-    """Name items `c0`, `c1` …."""
-    return ", ".join(f"{item} AS c{index}" for index, item in enumerate(items))
+    def _with_name(self) -> str:
+        """Give a name, at times that of a table, which it then hides."""
+        taken = {name.lower() for name, _ in self.named}
+        names = ["w", "v"]
+        if not self.schema.cased:
+            names += [table.id.table for table in self.schema.tables]
+        return self.random.choice([name for name in names if name.lower() not in taken])

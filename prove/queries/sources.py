@@ -1,28 +1,29 @@
-"""Random FROM clauses: tables under every spelling, joins, arrays, subqueries, pivots."""
+"""Random FROM clauses: tables under every spelling, joins, arrays, subqueries, pivots, matches."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import re
 from random import Random
 
 from keystile.analysis.text import quoted
-from keystile.model.schema import Table
+from keystile.model.schema import Table, TableKind
+from prove.queries import clauses
 from prove.queries.columns import (
     NUMBER,
     TEXT,
+    Array,
     Column,
     Source,
+    both,
     of_array,
     of_query,
     of_table,
 )
-from prove.queries.expressions import Expressions
+from prove.queries.filling import Filling, Kinds, named
 from prove.worlds import Schema
 
-Kinds = list[str]
 
-
-class Sources(Expressions):
+class Sources(Filling):
     """Makes what stands after FROM."""
 
     def __init__(self, random: Random, schema: Schema) -> None:
@@ -31,10 +32,6 @@ class Sources(Expressions):
         self.named: list[tuple[str, list[Column]]] = []
         """Common table expressions in scope, the latest last."""
 
-    @abstractmethod
-    def select(self, kinds: Kinds, depth: int) -> str:
-        """Make a query with columns `c0`, `c1` … of these kinds."""
-
     def start(self, *, open_only: bool, aside: bool = False) -> None:
         """Begin a query without common table expressions."""
         super().start(open_only=open_only, aside=aside)
@@ -42,27 +39,21 @@ class Sources(Expressions):
 
     def kinds(self) -> Kinds:
         """Give the kinds of a result's columns."""
-        return [self.one(TEXT, NUMBER) for _ in range(self.random.randint(1, 3))]
+        most = 1 if self._left <= 1 else 3
+        return [self.one(TEXT, NUMBER) for _ in range(self.random.randint(1, most))]
 
-    def source(self, depth: int) -> Source:
-        """Make something to read from; at the greatest depth it is a table."""
-        pick = self.random.random()
-        if depth < 3 and pick < 0.3 * (1 - self.plainness):
-            return self._join(depth)
-        if depth < 3 and pick < 0.5 * (1 - self.plainness):
-            return self._derived(depth)
-        if depth < 2 and pick < 0.6 * (1 - self.plainness):
-            return self._pivoted(depth)
-        if self.named and pick < 0.65:
-            name, columns = self.random.choice(self.named)
-            alias = self.name()
-            return of_query(f"{self._recased(name)} AS {alias}", alias, columns)
-        base = self.base()
-        return self._with_array(base) if self.chance(0.2) else base
+    def source(self) -> Source:
+        """Make something to read from."""
+        if self.named and self.chance(0.6):
+            return self._reference()
+        if not self.grows(0.35):
+            return self.base()
+        makers = [self._join, self._derived, self.shaped, self._with_array]
+        return self.random.choices(makers, [4, 3, 3, 3])[0]()
 
     def base(self) -> Source:
         """Give a table."""
-        table = self.random.choice(self.tables)
+        table = self.table()
         return of_table(self.schema, table, self.name(), self.spelled(table))
 
     def spelled(self, table: Table) -> str:
@@ -73,42 +64,74 @@ class Sources(Expressions):
             return in_full
         parts = ".".join(quoted(part) for part in (id_.project, id_.dataset, id_.table))
         shadowed = {name.lower() for name, _ in self.named}
-        if id_.table.lower() in shadowed or self.chance(0.3):
+        if table.kind is TableKind.VIEW or id_.table.lower() in shadowed or self.chance(0.3):
             return self.one(in_full, parts)
         return self.one(id_.table, quoted(id_.table))
 
-    def _recased(self, name: str) -> str:
-        """Spell a common table expression's name, which ignores case."""
-        return name.upper() if self.chance(0.15) else name
+    def _reference(self) -> Source:
+        """Name a common table expression, whose name ignores case."""
+        name, columns = self.random.choice(self.named)
+        alias = self.name()
+        return of_query(f"{name.upper() if self.chance(0.15) else name} AS {alias}", alias, columns)
 
-    def _with_array(self, source: Source) -> Source:
+    def _with_array(self) -> Source:
+        source = self.base()
         array = self.array(source)
         if array is None:
-            return source
-        item = of_array(self.schema, array, self.name(), self.name())
-        if self.chance(0.2) and (inner := self.array(item)):
-            deeper = of_array(self.schema, inner, self.name(), self.name())
-            joined = item.sql + self.one(" CROSS JOIN ", ", ") + deeper.sql
-            item = _both(item, deeper, joined)
-        return _both(source, item, source.sql + self.one(" CROSS JOIN ", ", ") + item.sql)
+            return self._with_made_array(source)
+        item, place = self._item(array), self.chance(0.2)
+        beside = self.one(" CROSS JOIN ", ", ", " LEFT JOIN ")
+        if place and (inner := self.array(item)):
+            deeper = self._item(inner)
+            item = both(item, deeper, item.sql + self.one(" CROSS JOIN ", ", ") + deeper.sql)
+            beside = ", "
+        joined = both(source, item, "")
+        on = f" ON {self.condition(joined)}" if "LEFT" in beside else ""
+        return joined._replace(sql=f"{source.sql}{beside}{item.sql}{on}", top=[])
 
-    def _join(self, depth: int) -> Source:
-        left, right = self.source(depth + 2), self.source(depth + 2)
-        if self.chance(0.2) and (using := self._using()):
+    def _item(self, array: Array) -> Source:
+        item = of_array(self.schema, array, self.name(), self.name())
+        if self.chance(0.3):  # the array as a path beside its table, without UNNEST
+            path = item.sql.removeprefix("UNNEST(").replace(") AS ", " AS ", 1)
+            return item if "[" in path else item._replace(sql=path)
+        return item
+
+    def _with_made_array(self, source: Source) -> Source:
+        """Join an array that is made of the row."""
+        item, place = self.name(), self.name()
+        made = self.fill(self.one(*clauses.ARRAYS), source)
+        columns = [Column(item, TEXT), Column(place, NUMBER)]
+        sql = f"{source.sql}, UNNEST({made}) AS {item} WITH OFFSET AS {place}"
+        return source._replace(sql=sql, columns=source.columns + columns, top=[])
+
+    def _join(self) -> Source:
+        if self.chance(0.25) and (using := self._using()):
             return using
-        left, right = (one._replace(sql=_without_commas(one.sql)) for one in (left, right))
+        if self.chance(0.15):
+            return self._lateral()
+        left, right = (
+            one._replace(sql=_without_commas(one.sql)) for one in (self.source(), self.source())
+        )
+        inner = f"({right.sql})" if _joins(right.sql) else right.sql
         kind = self.one("JOIN", "INNER JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "CROSS JOIN")
-        inner = right.sql
-        if " JOIN " in inner:
-            inner = f"({inner})"
         if kind == "CROSS JOIN":
-            return _both(left, right, f"{left.sql} {kind} {inner}")
+            return both(left, right, f"{left.sql}{self.one(' CROSS JOIN ', ', ')}{inner}")
         wanted = self.one(NUMBER, NUMBER, TEXT)
-        equal = f"{self.column(left, wanted)} = {self.column(right, wanted)}"
-        if self.chance(0.1):
-            equal = f"{self.column(left, NUMBER)} < {self.column(right, NUMBER)}"
-            kind = "JOIN"
-        return _both(left, right, f"{left.sql} {kind} {inner} ON {equal}")
+        on = f"{self.column(left, wanted)} = {self.column(right, wanted)}"
+        if self.grows(0.3):
+            on += f" AND {self.condition(both(left, right, ''))}"
+        elif self.chance(0.15):
+            kind, on = "JOIN", f"{self.column(left, NUMBER)} < {self.column(right, NUMBER)}"
+        return both(left, right, f"{left.sql} {kind} {inner} ON {on}")
+
+    def _lateral(self) -> Source:
+        """Join a subquery that looks at the row beside it."""
+        left, name, kinds = self.base(), self.name(), self.kinds()
+        inner = self.fill("SELECT {items} FROM {from:i} WHERE {c:b}", left, kinds)
+        kind = self.one("CROSS JOIN", "LEFT JOIN")
+        right = of_query(f"LATERAL ({inner}) AS {name}", name, named(kinds))
+        on = " ON TRUE" if kind == "LEFT JOIN" else ""
+        return both(left, right, f"{left.sql} {kind} {right.sql}{on}")
 
     def _using(self) -> Source | None:
         """Join two tables by a column of one name, which may be a masked one.
@@ -118,48 +141,34 @@ class Sources(Expressions):
         left, right = self.base(), self.base()
         shared = [
             one
-            for one in self._allowed(left.top)
-            for other in self._allowed(right.top)
-            if (one.sql, one.type) == (other.sql, other.type) and one.type in {TEXT, NUMBER}
+            for one in self.allowed(left.top)
+            for same in self.allowed(right.top)
+            if (one.sql, one.type) == (same.sql, same.type) and one.type in {TEXT, NUMBER}
         ]
         if not shared:
             return None
         column = self.random.choice(shared)
         self.mark(column)
-        for other in right.top:
-            if other.sql == column.sql:
-                self.mark(other)
-        kind, name = self.one("JOIN", "LEFT JOIN", "FULL JOIN"), self.name()
-        joined = f"{left.sql} {kind} {right.sql} USING ({column.sql})"
-        other = self.column(_both(left, right, ""), TEXT)
+        for joined in right.top:
+            if joined.sql == column.sql:
+                self.mark(joined)
+        kind, name = self.one("JOIN", "LEFT JOIN", "FULL JOIN", "RIGHT JOIN"), self.name()
+        sql = f"{left.sql} {kind} {right.sql} USING ({column.sql})"
+        other = self.column(both(left, right, ""), TEXT)
         columns = [Column("u", column.type), Column("o", TEXT)]
-        return of_query(
-            f"(SELECT {column.sql} AS u, {other} AS o FROM {joined}) AS {name}", name, columns
-        )
+        inner = f"SELECT {column.sql} AS u, {other} AS o FROM {sql}"
+        return of_query(f"({inner}) AS {name}", name, columns)
 
-    def _derived(self, depth: int) -> Source:
+    def _derived(self) -> Source:
         kinds, name = self.kinds(), self.name()
-        columns = [Column(f"c{index}", kind) for index, kind in enumerate(kinds)]
-        return of_query(f"({self.select(kinds, depth + 1)}) AS {name}", name, columns)
+        return of_query(f"({self.select(kinds)}) AS {name}", name, named(kinds))
 
-    def _pivoted(self, depth: int) -> Source:
-        inner = self.source(depth + 2)
-        key, text = self.column(inner, NUMBER), self.value(inner, TEXT, depth + 1)
-        number, name = self.column(inner, NUMBER), self.name()
-        if self.chance(0.5):
-            rows = f"(SELECT {text} AS a, {number} AS b, {key} AS d FROM {inner.sql})"
-            values = self.one("'', 'Ada1', '5'", "'XXX', '1'", "'b-1', '2'")
-            listed = ", ".join(
-                f"{value} AS p{index}" for index, value in enumerate(values.split(", "))
-            )
-            pivot = f"PIVOT({self.one('COUNT(*)', 'MAX(b)', 'SUM(b)')} FOR a IN ({listed}))"
-            columns = [Column("d", NUMBER), Column("p0", NUMBER), Column("p1", NUMBER)]
-            return of_query(f"{rows} {pivot} AS {name}", name, columns)
-        other = f"CONCAT({self.column(inner, TEXT)}, '')"
-        rows = f"(SELECT {text} AS a, {other} AS b, {key} AS d FROM {inner.sql})"
-        nulls = self.one("", " INCLUDE NULLS", " EXCLUDE NULLS")
-        columns = [Column("d", NUMBER), Column("v", TEXT), Column("k", TEXT)]
-        return of_query(f"{rows} UNPIVOT{nulls}(v FOR k IN (a, b)) AS {name}", name, columns)
+    def shaped(self) -> Source:
+        """Turn rows and columns, or match rows."""
+        shape, name = self.random.choice(clauses.SHAPES), self.name()
+        inner = Source("", [Column("k", TEXT), Column("t", TEXT), Column("n", NUMBER)], [], [], [])
+        sql = f"{self.fill(clauses.SHAPED)} {self.fill(shape.template, inner)}"
+        return of_query(f"{sql} AS {name}", name, [Column(*one) for one in shape.columns])
 
 
 def _without_commas(sql: str) -> str:
@@ -167,15 +176,11 @@ def _without_commas(sql: str) -> str:
     return sql.replace(", UNNEST(", " CROSS JOIN UNNEST(")
 
 
-def _both(left: Source, right: Source, sql: str) -> Source:
-    names = [one.sql.lower() for one in (*left.top, *right.top)]
-    top = [*left.top, *right.top] if len({*names}) == len(names) else []
-    if not left.top or not right.top:
-        top = []
-    return Source(
-        sql,
-        left.columns + right.columns,
-        left.rows + right.rows,
-        left.arrays + right.arrays,
-        top,
-    )
+def _joins(sql: str) -> bool:
+    """Tell whether there is a join outside of all parentheses."""
+    while (bare := _INNERMOST.sub("", sql)) != sql:
+        sql = bare
+    return " JOIN " in sql
+
+
+_INNERMOST = re.compile(r"\([^()]*\)")

@@ -161,13 +161,13 @@ class Walk(Expressions):
             self.used(option.value, Use.ARGUMENT)
         # Which rows match depends on every predicate, and so does all that is told of a match.
         matched = Value(union(decided))
+        for field in ("match_number_column", "match_row_number_column", "classifier_column"):
+            if has(node, field):
+                self.bind(getattr(node, field), matched)
         for group in node.measure_group_list:
             for measure in group.aggregate_list:
                 value = self.computed(measure)
                 self.bind(unwrapped(measure).column, value.with_sources(matched.sources))
-        for field in ("match_number_column", "match_row_number_column", "classifier_column"):
-            if has(node, field):
-                self.bind(getattr(node, field), matched)
         self._bound_before(node)
 
     def _table_function(self, node: Any) -> None:

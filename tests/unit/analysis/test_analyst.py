@@ -92,6 +92,19 @@ def test_each_use_of_each_leaf(analyse: Analyse, sql: str, expected: dict[str, s
     assert uses(analysed) == expected
 
 
+def test_what_a_match_tells_of_itself_may_be_measured(analyse: Analyse) -> None:
+    analysed = analyse(
+        "SELECT * FROM orders MATCH_RECOGNIZE (ORDER BY id MEASURES MAX(CLASSIFIER()) AS m,"
+        " MAX(MATCH_ROW_NUMBER()) AS r PATTERN (A) DEFINE A AS amount > 3)"
+    )
+
+    assert not analysed.facts.opaque
+    assert uses(analysed) == {
+        "orders.id": {Use.OUTPUT, Use.ARGUMENT, Use.WINDOW},
+        "orders.amount": {Use.OUTPUT, Use.ARGUMENT, Use.FILTER},
+    }
+
+
 def test_output_derives_from_its_sources(analyse: Analyse) -> None:
     output = analyse(
         "SELECT UPPER(ssn) AS a, 1, (SELECT MAX(o.amount) FROM orders AS o WHERE o.id = c.id) AS m,"
