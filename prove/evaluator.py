@@ -80,7 +80,7 @@ class World:
             short = (content.table.id.table,) if short_names else ()
             for name in (*short, _engine_name(content.table.id)):
                 _add_table(catalog, name, content.table)
-                request.table_content[name].table_data.CopyFrom(_table_data(content))
+                request.table_content[name].table_data.CopyFrom(table_data(content))
         add_routines(catalog, routines)
         request.simple_catalog.CopyFrom(catalog)
         answer = engine.call("RegisterCatalog", request, service.RegisterResponse)
@@ -173,7 +173,8 @@ def _add_table(catalog: Any, name: str, table: Table) -> None:
         added.column.add(name=field.name, type=type_, is_pseudo_column=True)
 
 
-def _table_data(content: Content) -> Any:
+def table_data(content: Content) -> Any:
+    """Give the rows of a table, its pseudo columns last."""
     data = service.TableContent().table_data
     fields = (*content.table.fields, *content.table.pseudo_columns)
     types = [field.sql_type for field in fields]

@@ -63,7 +63,7 @@ class Court:
         self.analyst = Analyst(runner, 262_144)
         self.rewriter = Rewriter(runner, bytes(range(32)))
         self.schema = schema
-        self._source = SchemaSource(schema.tables, schema.routines)
+        self.source = SchemaSource(schema.tables, schema.routines)
         self.contents = [contents(engine, schema, secret, shape) for secret in secrets]
         short = not schema.cased
         texts = [
@@ -80,7 +80,7 @@ class Court:
         parameters = tuple(Parameter(one.name, one.type, {}) for one in given)
         try:
             statement = Statement(sql, PROJECT, DATASET, parameters)
-            analysed = await self.analyst.analyse(statement, self._source)
+            analysed = await self.analyst.analyse(statement, self.source)
             rewritten = await self.rewriter.rewrite(analysed, masks_for(analysed, self.schema))
         except RefusedError as error:
             return Trial(Outcome.REFUSED, str(error))

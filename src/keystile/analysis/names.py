@@ -104,6 +104,11 @@ def resolve(path: Path, project: str, dataset: str) -> TableId:
             )
         path = (*home, *path)
     full = (project, *path)[-_MOST_PARTS:]
+    if full[1].startswith("_"):
+        raise RefusedError(
+            f"`{full[1]}` is a hidden or temporary dataset",
+            hint="read the tables that its tables were made from",
+        )
     for part, allowed in zip(full, (_PROJECT, _DATASET, _TABLE), strict=True):
         if not allowed.fullmatch(part):
             raise RefusedError(

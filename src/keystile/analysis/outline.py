@@ -293,6 +293,8 @@ class _Look:
             if is_temporary_table(statement):
                 targets.append(temporary(path[-1]))
             elif "Schema" in kind(statement) or _dropped(statement) == "SCHEMA":
+                if path[-1].startswith("_"):
+                    self._note(f"changing the hidden or temporary dataset `{path[-1]}`", node)
                 targets.append(TableId((self._request.project, *path)[-2], path[-1], ""))
             elif not self._own(path) and (strange := names.strange(path, written=True)):
                 self._note(strange.what, node, strange.hint)

@@ -60,6 +60,7 @@ class _Split(Texts):
         statements = self._tree.statement_list_node.statement_list
         kinds = [kind(unwrapped(statement)) for statement in statements]
         parts = self.parts()
+        self.check_cases()
         return Script(
             parts=parts,
             variables=tuple(self._variables),
@@ -207,6 +208,9 @@ class _Split(Texts):
                 alias = argument.alias.identifier.id_string if has(argument, "alias") else ""
                 using.append(Using(alias, value))
         inner = self._parsed(text, unwrapped(node.sql))
+        if kind(inner) in _TRANSACTIONS:
+            # It would change what names mean without being seen to.
+            self.note("a transaction in EXECUTE IMMEDIATE", node, "write it out")
         number = self.part(Role.DYNAMIC, unwrapped(node.sql), text, inner)
         self.change(number, using=tuple(using))
         if has(node, "into_clause"):
@@ -306,6 +310,9 @@ class _Split(Texts):
         "ASTParameterAssignment": _parameter,
         "ASTExecuteImmediateStatement": _execute,
     }
+
+
+_TRANSACTIONS = frozenset({"ASTBeginStatement", "ASTCommitStatement", "ASTRollbackStatement"})
 
 
 def _label(node: Any) -> str:

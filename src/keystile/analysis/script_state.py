@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from keystile.analysis.temporary import is_temporary
 from keystile.model.schema import TableId
 
 BEFORE = -1
@@ -61,6 +62,8 @@ class Flow:
         now = frozenset({by}) | (before if only_if_missing else frozenset())
         if only_if_missing and BEFORE not in before:
             now = before
+        elif is_temporary(table) and by != BEFORE:
+            now -= _UNTOUCHED  # it is there now, whoever made it
         self._go({**self._here, table: now})
 
     def begin_transaction(self) -> None:
@@ -103,13 +106,14 @@ class Flow:
         """
         entry = self._here
         while True:
+            begun = self._begun
             loop = self._enter(label, repeats=True)
             self._here = entry
             yield
             self._loops.pop()
             self._unite(loop.continued)
             grown = united(entry, self._here)
-            if grown == entry:
+            if grown == entry and self._begun == begun:
                 break
             entry = grown
         if not ends:
@@ -128,6 +132,9 @@ class Flow:
         """Go on in the handler of a block."""
         self._here = None
         self._unite(seen)
+        if self._here is not None:
+            # INVARIANT: an error may have rolled back the transaction that it happened in.
+            self._here = united(self._here, self._begun)
 
     def now(self) -> State | None:
         """Give the state to go on from later; None where no way leads here."""

@@ -111,7 +111,7 @@ class _Seen:
             # reads the table of this name in the default dataset, unmasked.
             raise RefusedError(
                 f"{_named(id_)} is a temporary table on some ways through this script only",
-                hint="make it before the branch, or drop it in none",
+                hint="make it before the branch or the transaction, or drop it in none",
             )
         return self._tables.made(id_, by)
 

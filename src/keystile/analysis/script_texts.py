@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
+from keystile.analysis.kinds import KINDS
+from keystile.analysis.names import split
 from keystile.analysis.parsing import identifiers
 from keystile.analysis.places import Place, in_engine_words, line_and_column
 from keystile.analysis.script_parts import Meaning, Part, Role
 from keystile.analysis.script_state import Flow, State, makers, united
+from keystile.analysis.temporary import is_temporary, temporary_name
 from keystile.analysis.tree import Span, children, descendants, kind, span
+from keystile.googlesql.protos import has, inherited, unwrapped
 from keystile.model.errors import RefusedError
 from keystile.model.facts import Opaque
 
@@ -39,6 +43,7 @@ class Texts:
         self._mentioned: list[frozenset[str]] = []
         self._states: list[State | None] = []
         self.flow = Flow()
+        self._spelled: dict[str, dict[str, Place]] = {}
         self.visible: dict[str, int] = {}
         self.opaque: dict[Opaque, None] = {}
 
@@ -70,6 +75,8 @@ class Texts:
                 )
             self._numbers[key] = len(self._parts)
             mentioned = _mentioned(node if inner is None else inner)
+            for name in _tables_of(node if inner is None else inner):
+                self._spelled.setdefault(name.lower(), {}).setdefault(name, self.place(node))
             self._parts.append(self._made(role, node, text, mentioned))
             self._mentioned.append(mentioned)
             self._states.append(None)
@@ -80,6 +87,23 @@ class Texts:
             known = {table: by for table, by in here.items() if table.table.lower() in mentioned}
             self._states[number] = united(self._states[number], known)
         return number
+
+    def check_cases(self) -> None:
+        """Refuse names that differ from that of a temporary table by case alone.
+
+        INVARIANT: a name is taken for a temporary table where BigQuery takes it for one; whether
+        case counts there is not documented.
+        """
+        for part in self._parts:
+            name = part.makes.table if part.makes and is_temporary(part.makes) else ""
+            for other, place in self._spelled.get(name.lower(), {}).items():
+                if other != name:
+                    raise RefusedError(
+                        f"`{other}` and the temporary table `{name}` differ by upper and lower case"
+                        " only",
+                        hint="give the temporary table another name",
+                        place=place,
+                    )
 
     def change(self, number: int, **fields: Any) -> None:
         """Say more of a text."""
@@ -147,6 +171,19 @@ def skeleton(tree: Any, parts: Iterable[Part]) -> tuple[str, ...]:
 def _position(node: Any) -> int:
     """Give the number of a positional parameter, counted from 1; 0 for anything else."""
     return node.position if kind(node) == "ASTParameterExpr" else 0
+
+
+_TABLES = {"ASTTablePathExpression": ("path_expr",), "ASTTableClause": ("table_path",)}
+
+
+def _tables_of(node: Any) -> Iterator[str]:
+    """Give each name that may be a temporary table's, as spelled."""
+    for inner in descendants(node):
+        known = KINDS.get(kind(inner))
+        for field in known.targets if known else _TABLES.get(kind(inner), ()):
+            path = unwrapped(inherited(inner, field)) if has(inner, field) else None
+            if path is not None and kind(path) == "ASTPathExpression":
+                yield temporary_name(split(identifiers(path)))
 
 
 def _mentioned(node: Any) -> frozenset[str]:

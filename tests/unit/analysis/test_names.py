@@ -35,6 +35,12 @@ def test_a_table_without_a_dataset_is_told_in_bigquerys_words() -> None:
         resolve(("t",), "p", "")
 
 
+def test_a_hidden_default_dataset_gives_no_results_of_others() -> None:
+    for dataset in ("_0123456789abcdef", "q._0123456789abcdef", "_SESSION"):
+        with pytest.raises(RefusedError, match="hidden"):
+            resolve(("anon0123",), "p", dataset)
+
+
 @pytest.mark.parametrize("path", [("p", "d", "a/../b"), ("p", "d-e", "t"), ("P?", "d", "t")])
 def test_characters_that_no_name_has_are_refused(path: tuple[str, ...]) -> None:
     with pytest.raises(RefusedError):
