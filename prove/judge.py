@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
 from keystile.analysis.tree import kind
+from keystile.analysis.walker import enum_name
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import (
     analyzer_options,
     builtin_catalog,
+    has,
     inherited,
     sql_type,
     type_proto,
@@ -125,15 +127,23 @@ def _references(statement: Any) -> Iterator[Any]:
 def _foreign(message: Any) -> str:
     """Name what BigQuery's reference does not have; empty for what it has."""
     name = message.DESCRIPTOR.name.removesuffix("Proto")
-    if name == "Type" and not hasattr(message, "type_kind"):
-        return ""
-    if name == "Type":
+    if name == "Type" and hasattr(message, "type_kind"):
         shown = sql_type(message).kind
         return f"type {shown}" if shown in _FOREIGN_TYPES else ""
     if name == "FunctionRef":
         function = message.name.rpartition(":")[2].lower()
         return f"function {function}" if function in _FOREIGN_FUNCTIONS else ""
+    if name == "ResolvedSampleScan":
+        return "" if _is_plain_sample(message) else "TABLESAMPLE other than SYSTEM (n PERCENT)"
+    if name.startswith("ResolvedGraph"):
+        return "graph query"
     return _FOREIGN_NODES.get(name, "")
+
+
+def _is_plain_sample(scan: Any) -> bool:
+    odd = any(has(scan, field) for field in ("repeatable_argument", "weight_column"))
+    unit = enum_name(scan, "unit")
+    return scan.method == "system" and unit == "PERCENT" and not odd and not scan.partition_by_list
 
 
 _FOREIGN_TYPES = frozenset(
@@ -142,10 +152,36 @@ _FOREIGN_TYPES = frozenset(
         *("GRAPH_ELEMENT", "GRAPH_PATH", "MEASURE", "EXTENDED"),
     ]
 )
+"""Types of GoogleSQL that BigQuery's list of data types does not have."""
 
-_FOREIGN_FUNCTIONS: frozenset[str] = frozenset()
+_FOREIGN_FUNCTIONS = frozenset(
+    """
+aead.envelope_decrypt_bytes aead.envelope_decrypt_string aead.envelope_encrypt agg apply
+filter_fields flatten new_uuid proto_map_contains_key proto_modify_map to_seconds_interval
+zstd_compress zstd_decompress_to_bytes zstd_decompress_to_string
+""".split()  # noqa: SIM905 - names read better as a table
+)
+"""Functions of GoogleSQL on none of BigQuery's lists of functions.
 
-_FOREIGN_NODES: dict[str, str] = {}
+Not named here, and so among the queries to be understood, are those that BigQuery may come to have,
+such as functions with lambdas.
+"""
+
+_FOREIGN_NODES = {
+    "ResolvedAnonymizedAggregateScan": "SELECT WITH ANONYMIZATION",
+    "ResolvedDescribeScan": "pipe operator DESCRIBE",
+    "ResolvedFlatten": "fields of the elements of an array",
+    "ResolvedFlattenedArg": "fields of the elements of an array",
+    "ResolvedGeneralizedQueryStmt": "pipe operator FORK, TEE, EXPORT DATA, CREATE TABLE or INSERT",
+    "ResolvedGetProtoField": "protocol buffer",
+    "ResolvedGroupRowsScan": "GROUP_ROWS",
+    "ResolvedLockMode": "FOR UPDATE",
+    "ResolvedLogScan": "pipe operator LOG",
+    "ResolvedMakeProto": "protocol buffer",
+    "ResolvedPipeIfScan": "pipe operator IF",
+    "ResolvedStaticDescribeScan": "pipe operator STATIC_DESCRIBE",
+}
+"""Statement parts of GoogleSQL that BigQuery's reference of queries and pipe syntax lacks."""
 
 
 def field_of_query(engine: Engine, query: str, id_: TableId) -> Table:

@@ -11,6 +11,7 @@ from zetasql.wasi._pb2.zetasql.public import options_pb2 as public_options
 from keystile.analysis.places import line_and_column
 from keystile.analysis.scope import SYSTEM, Scope, catalog
 from keystile.analysis.statements import Walked, walk_statement
+from keystile.analysis.table_places import path_places
 from keystile.analysis.tree import Span
 from keystile.analysis.words import in_bigquery_words
 from keystile.googlesql.engine import Engine
@@ -55,6 +56,7 @@ def resolve(engine: Engine, request: ResolveRequest) -> Resolved:
     walked = walk_statement(resolved_tree(engine, request), request.scope)
     walk = walked.walk
     order = list(Use)
+    places = path_places(engine, request.sql, walk.scans)
     return Resolved(
         columns=tuple(
             ColumnUse(ref, tuple(sorted(uses, key=order.index)))
@@ -64,7 +66,7 @@ def resolve(engine: Engine, request: ResolveRequest) -> Resolved:
         functions=tuple(sorted(walk.functions)),
         opaque=_opaque(request.sql, walked),
         scans=tuple(
-            Scan(place.start, place.end, table.id, place in walk.past)
+            Scan(*places[place], table.id, place in walk.past)
             for place, table in sorted(walk.scans.items())
         ),
         written=walked.written,

@@ -155,20 +155,28 @@ class Walk(Expressions):
     def _match_recognize(self, node: Any) -> None:
         self.scan(node.input_scan)
         decided = [self._window(group) for group in node.analytic_function_group_list]
+        self._bind_match(node, Value(union(decided)))
         variables = node.pattern_variable_definition_list
         decided += [self.used(variable.predicate, Use.FILTER) for variable in variables]
         for option in node.option_list:
             self.used(option.value, Use.ARGUMENT)
         # Which rows match depends on every predicate, and so does all that is told of a match.
         matched = Value(union(decided))
-        for field in ("match_number_column", "match_row_number_column", "classifier_column"):
-            if has(node, field):
-                self.bind(getattr(node, field), matched)
+        self._bind_match(node, matched)
         for group in node.measure_group_list:
             for measure in group.aggregate_list:
                 value = self.computed(measure)
                 self.bind(unwrapped(measure).column, value.with_sources(matched.sources))
         self._bound_before(node)
+
+    def _bind_match(self, node: Any, value: Value) -> None:
+        """Bind what tells of a match: its number, that of a row in it, and what the row stands for.
+
+        Predicates and measures may name these.
+        """
+        for field in ("match_number_column", "match_row_number_column", "classifier_column"):
+            if has(node, field):
+                self.bind(getattr(node, field), value)
 
     def _table_function(self, node: Any) -> None:
         """Walk the call of a routine that gives a table: each column may hold all it is given."""
