@@ -39,6 +39,7 @@ from keystile.googlesql.pool import EnginePool
 from keystile.googlesql.task import TaskRunner
 from keystile.identity import wiring
 from keystile.identity.gateway_tokens import GatewayTokens
+from keystile.masking.filters import PROBLEMS, Predicates
 from keystile.masking.rewrite import Rewriter
 from keystile.model.errors import (
     KeystileError,
@@ -70,15 +71,36 @@ class PolicySource:
     A change that does not compile is logged and the policy before it stays in force.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Compile the policy in `folder`. Raises `UnsafeConfigurationError`."""
+    def __init__(self, folder: Path, runner: TaskRunner) -> None:
+        """Compile the policy in `folder`; `runner` is for `check`.
+
+        Raises `UnsafeConfigurationError`.
+        """
         self._folder = folder
+        self._runner = runner
         self._documents = read_policy(folder)
         self._policy = compile_policy(self._documents)
 
     def current(self) -> Policy:
         """Give the policy that holds now."""
         return self._policy
+
+    async def check(self) -> None:
+        """Check what it takes an engine to read. Raises `UnsafeConfigurationError`."""
+        await self._check(self._policy)
+
+    async def _check(self, policy: Policy) -> None:
+        filters = policy.row_filters.all
+        if not filters:
+            return
+        request = Predicates(tuple(one.where for one in filters))
+        answer = await self._runner.run(PROBLEMS, request)
+        for one, problem in zip(filters, answer.found, strict=True):
+            if problem:
+                raise UnsafeConfigurationError(
+                    f"{one.place}: row filter `{one.name}`: {problem}",
+                    hint="see docs/reference/policy.md",
+                )
 
     async def follow(self) -> None:
         """Look for changes for ever."""
@@ -93,7 +115,9 @@ class PolicySource:
         documents = await asyncio.to_thread(read_policy, self._folder)
         if documents != self._documents:
             self._documents = documents
-            self._policy = await asyncio.to_thread(compile_policy, documents)
+            policy = await asyncio.to_thread(compile_policy, documents)
+            await self._check(policy)
+            self._policy = policy
             _log.info("policy_replaced", digest=self._policy.digest)
 
 
@@ -111,7 +135,8 @@ async def planning(
     settings: Settings, runner: TaskRunner, metrics: Metrics
 ) -> AsyncIterator[Planning]:
     """Wire analysis, policy, masking and BigQuery together."""
-    policy = PolicySource(settings.path(settings.policy))
+    policy = PolicySource(settings.path(settings.policy), runner)
+    await policy.check()
     credential = ServiceAccount(SecretFile(settings.path(settings.upstream.service_account_file)))
     bigquery = BigQuery(settings.upstream.endpoint, credential, settings.upstream.timeout)
     analyst = Analyst(runner, settings.engine.max_sql_bytes)

@@ -363,6 +363,33 @@ async def test_line_22_two_rights_never_share_a_cached_result(bench: Any) -> Non
     assert masked.text != plain.text
 
 
+async def test_line_22_row_filters_make_another_text(bench: Any) -> None:
+    sql = "SELECT COUNT(*) FROM customers WHERE name > 'A'"
+    texts = {(await bench.ask(sql, who=who)).text for who in ("some-rows", "reader", "trusted")}
+    assert len(texts) == 3
+
+
+async def test_line_04_rows_that_are_filtered_out_are_not_counted(bench: Any) -> None:
+    for sql in (
+        "SELECT COUNT(*) FROM customers",
+        "SELECT IF(name = 'Ada', ERROR('there'), 1) FROM customers",
+        "SELECT COUNT(*) FROM people",
+    ):
+        told = await bench.ask(sql, who="some-rows")
+        assert "own-rows" in {reason.rule for reason in told.decided.decision.reasons}
+        reading = told.text.partition("AS keystile_row")[2]
+        assert reading.startswith(" WHERE (name = 'some-rows'))"), told.text
+
+
+async def test_line_36_changed_rows_do_not_count_filtered_ones(bench: Any) -> None:
+    for sql in (
+        "DELETE FROM customers WHERE id > 1",
+        "UPDATE customers SET name = 'x' WHERE TRUE",
+        "TRUNCATE TABLE customers",
+    ):
+        assert "might change others" in await bench.refused(sql, who="some-rows")
+
+
 async def test_line_24_others_jobs_are_not_listed_by_sql(bench: Any) -> None:
     for view in ("JOBS", "JOBS_BY_USER", "JOBS_BY_PROJECT", "JOBS_BY_ORGANIZATION"):
         refusal = await bench.refused(f"SELECT * FROM `region-us`.INFORMATION_SCHEMA.{view}")

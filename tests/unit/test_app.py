@@ -12,11 +12,13 @@ from keystile import app
 from keystile.app import PolicySource, masking_key
 from keystile.config.load import load
 from keystile.config.settings import Listener, Settings
+from keystile.googlesql.inline import InlineRunner
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.recording.events import Event, EventKind
 from keystile.recording.log import RecordingLog
 from keystile.recording.verify import verify
 
+FILTER = "row_filters:\n- {{name: f, tables: [p.d.t], where: '{}'}}\n"
 RULES = "rules:\n- {name: a, allow: [read]}\n"
 
 
@@ -60,12 +62,16 @@ async def test_a_changed_policy_takes_its_place_and_a_broken_one_does_not(
     monkeypatch.setattr(app, "_POLICY_SECONDS", 0.01)
     file = tmp_path / "rules.yaml"
     file.write_text(RULES, encoding="utf-8")
-    source = PolicySource(tmp_path)
+    source = PolicySource(tmp_path, InlineRunner())
+    await source.check()
     first = source.current().digest
     following = asyncio.ensure_future(source.follow())
     try:
         file.write_text("rules: [nonsense", encoding="utf-8")
         await asyncio.sleep(0.1)
+        assert source.current().digest == first
+        file.write_text(f"{RULES}{FILTER.format('a) OR (b')}", encoding="utf-8")
+        await asyncio.sleep(0.2)
         assert source.current().digest == first
         file.write_text(RULES.replace("read", "write"), encoding="utf-8")
         async with asyncio.timeout(5):
@@ -74,6 +80,14 @@ async def test_a_changed_policy_takes_its_place_and_a_broken_one_does_not(
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_a_row_filter_that_is_no_condition_stops_the_gateway(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(FILTER.format("a) OR (b"), encoding="utf-8")
+    with pytest.raises(
+        UnsafeConfigurationError, match=r"`rules.yaml` line \d: row filter `f`: it is no single"
+    ):
+        await PolicySource(tmp_path, InlineRunner()).check()
 
 
 async def test_old_recordings_go_to_the_archive_by_themselves(tmp_path: Path) -> None:

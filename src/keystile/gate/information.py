@@ -48,7 +48,9 @@ class VisibleMetadata:
             if self._sees(one)
         ]
         if view.about is About.PARTITIONS:
-            tables = await self._with_open_partitions(tables, table)
+            # Partitions tell how many rows there are.
+            whole = [one for one in tables if not self._is_filtered(one)]
+            tables = await self._with_open_partitions(whole, table)
         return view_table(id_, tuple(sorted(one.id.table for one in tables)))
 
     async def _datasets(self, project: str) -> tuple[str, ...]:
@@ -77,6 +79,9 @@ class VisibleMetadata:
     ) -> bool:
         labelled = self._policy.labels(await table(one.id))
         return all(path[0].lower() != one.partitioned_by.lower() for path in labelled)
+
+    def _is_filtered(self, one: ListedTable) -> bool:
+        return self._policy.row_filters.are_on(self._principal, one.id)
 
     def _sees(self, one: ListedTable) -> bool:
         return self._policy.may_see_table(self._principal, one.id, self._context)

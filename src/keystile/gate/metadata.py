@@ -78,15 +78,23 @@ class Metadata:
     async def table(self, principal: Principal, project: str, dataset: str, table: str) -> Resource:
         """Give tables.get. Raises `NotFoundError`."""
         id_ = TableId(project, dataset, table)
-        if not self._policy().may_see_table(principal, id_, _context(project)):
+        policy = self._policy()
+        if not policy.may_see_table(principal, id_, _context(project)):
             raise not_found(id_)
         try:
-            return visible_table(await self._bigquery.get_table(id_))
+            found = visible_table(await self._bigquery.get_table(id_))
         except NotFoundError as error:
             raise not_found(id_) from error
+        if policy.row_filters.are_on(principal, id_):
+            return {word: value for word, value in found.items() if word not in _OF_ALL_ROWS}
+        return found
 
     def _sees_dataset(self, principal: Principal, project: str, dataset: str) -> bool:
         return self._policy().may_see_dataset(principal, project, dataset, _context(project))
+
+
+_OF_ALL_ROWS = frozenset({"lastModifiedTime", "numBytes", "numRows"})
+"""What tells of rows that are filtered out as well."""
 
 
 def _context(project: str) -> Context:

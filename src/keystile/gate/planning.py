@@ -82,7 +82,9 @@ class Planner:
         """Mask at read, and prove that nothing protected is left."""
         with self._metrics.query_seconds.labels(Phase.REWRITE).time():
             async with self._shares.turn(decided.principal.key):
-                return await self._rewriter.rewrite(decided.analysed, decided.decision.masks)
+                return await self._rewriter.rewrite(
+                    decided.analysed, decided.decision.masks, decided.decision.row_filters
+                )
 
     async def plan(self, principal: Principal, request: QueryRequest, decided: Decided) -> Planned:
         """Make the plan of a query that policy did not deny.

@@ -13,11 +13,12 @@ from keystile.analysis.mentions import refused
 from keystile.analysis.scope import declared
 from keystile.analysis.script_parts import Role
 from keystile.googlesql.task import TaskRunner
+from keystile.masking import filters as row_filters
 from keystile.masking import routines, script, writes
 from keystile.masking.derived import carried_down
 from keystile.masking.sql import HASH_INNER, HASH_OUTER
 from keystile.masking.task import MASK, MaskedColumn, MaskRequest
-from keystile.model.decision import ColumnMask
+from keystile.model.decision import ColumnMask, RowFilter
 from keystile.model.errors import OpaqueQueryError, RefusedError
 from keystile.model.masks import KeyedHashMask, Mask
 from keystile.model.schema import ColumnRef, Parameter, SqlType
@@ -57,11 +58,17 @@ class Rewriter:
         self._runner = runner
         self._pads = _pads(key)
 
-    async def rewrite(self, analysed: Analysed, masks: tuple[ColumnMask, ...]) -> Rewritten:
-        """Give the text that reads every column of `masks` masked; without any, the text itself.
+    async def rewrite(
+        self,
+        analysed: Analysed,
+        masks: tuple[ColumnMask, ...],
+        filters: tuple[RowFilter, ...] = (),
+    ) -> Rewritten:
+        """Give the text that reads every column of `masks` masked, and no rows but by `filters`.
 
-        Raises `RefusedError` where that cannot be done and proved, where a mask would be written
-        over values, and where rows would be copied as they are.
+        Without any it is the text itself. Raises `RefusedError` where that cannot be done and
+        proved, where a mask would be written over values, and where rows would be copied as they
+        are or changed unseen.
         """
         statement = analysed.statement
         _check_parameters(statement.parameters)
@@ -73,8 +80,8 @@ class Rewriter:
                 place=(found.line, found.column),
             )
         if analysed.parts:
-            return await self._script(analysed, masks)
-        masking = self._masking(analysed, masks, statement.parameters)
+            return await self._script(analysed, masks, filters)
+        masking = self._masking(analysed, masks, filters, statement.parameters)
         if masking is None:
             return Rewritten(statement.sql, statement.parameters)
         answer = await self._runner.run(MASK, masking.request)
@@ -85,13 +92,18 @@ class Rewriter:
             masked=masking.masked,
         )
 
-    async def _script(self, analysed: Analysed, masks: tuple[ColumnMask, ...]) -> Rewritten:
+    async def _script(
+        self,
+        analysed: Analysed,
+        masks: tuple[ColumnMask, ...],
+        filters: tuple[RowFilter, ...],
+    ) -> Rewritten:
         """Mask each part of a script that needs it, and put them in their places."""
         given = analysed.statement.parameters
         writes.check(analysed, _strongest(carried_down(masks, analysed), analysed))
         maskings: dict[int, _Masking] = {}
         for number, part in enumerate(analysed.parts):
-            masking = self._masking(part.analysed, masks, given)
+            masking = self._masking(part.analysed, masks, filters, given)
             if masking is not None:
                 _check_dynamic(part, masking)
                 maskings[number] = masking
@@ -114,6 +126,7 @@ class Rewriter:
         self,
         analysed: Analysed,
         masks: tuple[ColumnMask, ...],
+        filters: tuple[RowFilter, ...],
         given: tuple[Parameter, ...],
     ) -> _Masking | None:
         """Say how a statement is masked; None where nothing of it is.
@@ -121,11 +134,14 @@ class Rewriter:
         `given` are all parameters of the query, of which a part of a script may have fewer.
         """
         columns = _strongest(carried_down(masks, analysed), analysed)
+        known = {table.id for table in analysed.tables}
+        filters = tuple(one for one in filters if one.table in known)
         past = any(scan.past for scan in analysed.scans)
-        if not columns and not analysed.facts.metadata and not past:
+        if not columns and not analysed.facts.metadata and not past and not filters:
             return None
         writes.check(analysed, columns)
         routines.check(analysed, columns)
+        row_filters.check(analysed, filters)
         if not analysed.resolved:
             _check_no_metadata(analysed)
             return None
@@ -141,6 +157,7 @@ class Rewriter:
             written=writes.assigned(analysed),
             masks=columns,
             mentions=analysed.mentions,
+            filters=filters,
         )
         return _Masking(request, added, tuple(ColumnRef(c.table, c.path) for c in read))
 

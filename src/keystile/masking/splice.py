@@ -26,42 +26,57 @@ class ProtectedTable(msgspec.Struct, frozen=True):
     """A table and the masks of its columns, by path; a path of a STRUCT stands for its leaves.
 
     `renamed` are the names under which its pseudo columns are put out, which else they are not.
+    `where` is the condition under which a row is read, empty for all rows; in it the row is `row`.
     """
 
     table: Table
     masks: dict[Path, Mask]
     renamed: dict[str, str] = {}
+    where: str = ""
+
+    @property
+    def row(self) -> str:
+        """What the subquery calls a row of the table."""
+        return f"{_fresh(self.table.fields)}_row"
 
     def subquery(self, rows: str = "") -> str:
         """Give the query that reads the table masked, in the table's own columns and types.
 
         `rows` are clauses that say of when and how many the rows are.
         """
-        names = _fresh(self.table.fields)
-        row = f"{names}_row"
+        row = self.row
         if view := view_of(self.table.id):
             return metadata_query(self.table, view, row)
-        masking = Masking(self.masks, names)
+        masking = Masking(self.masks, row.removesuffix("_row"))
         items = []
         for field in self.table.fields:
             name = quoted(field.name)
             masked = masking.of(field.sql_type, (field.name,), f"{row}.{name}")
             # INVARIANT: each column by its name, never `*`: a column that the table gets after the
             # masks were chosen, and that may be protected, is not read.
-            items.append(f"{masked or f'{row}.{name}'} AS {name}")
+            items.append(f"{self._seen(masked or f'{row}.{name}')} AS {name}")
         if self.renamed:
             items += [
-                f"{row}.{field.name} AS {self.renamed[field.name.upper()]}"
+                f"{self._seen(f'{row}.{field.name}')} AS {self.renamed[field.name.upper()]}"
                 for field in self.table.pseudo_columns
             ]
         table = self.table.id
         path = ".".join(quoted(part) for part in (table.project, table.dataset, table.table))
         # Names stand in backticks and values are literals; the proof resolves the result anew.
-        return f"SELECT {', '.join(items)} FROM {path} AS {row}{rows}"  # noqa: S608
+        some = f" WHERE {self.where}" if self.where else ""
+        return f"SELECT {', '.join(items)} FROM {path} AS {row}{rows}{some}"  # noqa: S608
+
+    def _seen(self, value: str) -> str:
+        # INVARIANT: of a row that is filtered out no value is handed on. BigQuery may look at a
+        # condition of the query before it looks at this one, and an error would tell what it saw.
+        return f"IF({self.where}, {value}, NULL)" if self.where else value
 
     @property
     def columns(self) -> frozenset[str]:
-        """The top-level columns of which anything is masked."""
+        """The top-level columns of which anything is masked, or none is shown for some rows."""
+        if self.where:
+            fields = (*self.table.fields, *self.table.pseudo_columns)
+            return frozenset(field.name for field in fields)
         if view := view_of(self.table.id):
             return view.withheld
         return frozenset(path[0] for path in self.masks)

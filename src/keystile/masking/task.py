@@ -17,10 +17,12 @@ from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import unwrapped
 from keystile.googlesql.task import Task
 from keystile.masking import pseudo
+from keystile.masking.filters import predicate
 from keystile.masking.proof import Template, normal, prove
 from keystile.masking.same import same_query
 from keystile.masking.splice import ProtectedTable, spliced
 from keystile.masking.sql import HASH_INNER, HASH_OUTER
+from keystile.model.decision import RowFilter
 from keystile.model.errors import InvalidQueryError, RefusedError
 from keystile.model.facts import OutputColumn, WrittenColumn
 from keystile.model.masks import Mask
@@ -48,6 +50,7 @@ class MaskRequest(msgspec.Struct, frozen=True):
     masks: tuple[MaskedColumn, ...]
     written: tuple[WrittenColumn, ...] = ()
     mentions: tuple[Mention, ...] = ()
+    filters: tuple[RowFilter, ...] = ()
 
 
 class MaskedQuery(msgspec.Struct, frozen=True):
@@ -62,7 +65,7 @@ def mask_query(engine: Engine, request: MaskRequest) -> MaskedQuery:
     Raises `RefusedError` where that cannot be done.
     """
     tree = statement_tree(engine, request.sql)
-    protected = _protected(request, tree)
+    protected = [_filtered(engine, table, request) for table in _protected(request, tree)]
     sql = spliced(request.sql, tree, request.scans, protected, request.mentions)
     try:
         _prove(engine, request, sql, protected)
@@ -91,6 +94,7 @@ def _protected(request: MaskRequest, tree: Any) -> list[ProtectedTable]:
     # INVARIANT: of a table as it was only columns that it has now are read. The labels of others
     # nobody knows any more; `TO_JSON_STRING(t)` would show them.
     masks |= {scan.table: {} for scan in request.scans if scan.past}
+    masks |= {one.table: {} for one in request.filters}
     for column in request.masks:
         masks.setdefault(column.table, {})[column.path] = column.mask
     # A pseudo column has one name in all of the statement, so of those that have any all are read
@@ -105,13 +109,21 @@ def _protected(request: MaskRequest, tree: Any) -> list[ProtectedTable]:
     return [ProtectedTable(tables[id_], of_table, dict(renamed)) for id_, of_table in masks.items()]
 
 
+def _filtered(engine: Engine, table: ProtectedTable, request: MaskRequest) -> ProtectedTable:
+    filters = tuple(one for one in request.filters if one.table == table.table.id)
+    where = filters and predicate(engine, table.table, filters, table.row)
+    return msgspec.structs.replace(table, where=where or "")
+
+
 def _prove(engine: Engine, request: MaskRequest, sql: str, protected: list[ProtectedTable]) -> None:
     scope = request.scope.in_full()
     read = {scan.table for scan in request.scans}
     templates = {
         str(table.table.id): Template(
             _projection(engine, table, scope.parameters) if table.table.id in read else b"",
-            frozenset(table.masks) or frozenset((name,) for name in table.columns),
+            frozenset((name,) for name in table.columns)
+            if table.where or not table.masks
+            else frozenset(table.masks),
             tuple(f.name for f in table.table.fields if f.name not in table.columns),
         )
         for table in protected

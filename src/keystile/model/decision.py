@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from keystile.model.masks import Mask
-from keystile.model.schema import ColumnRef
+from keystile.model.schema import ColumnRef, TableId
 
 
 class Effect(StrEnum):
@@ -34,6 +34,19 @@ class ColumnMask(msgspec.Struct, frozen=True):
     mask: Mask
 
 
+class RowFilter(msgspec.Struct, frozen=True):
+    """Of a table only those rows are read for which a predicate holds.
+
+    `where` is SQL over the table's columns, as the policy has it. `agent` says what the words that
+    begin with `agent.` stand for in it: `("attributes.region", "eu")`; for groups, several texts.
+    """
+
+    table: TableId
+    rule: str
+    where: str
+    agent: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
+
+
 class ApprovalDemand(msgspec.Struct, frozen=True):
     """Who must approve and for how long the request waits.
 
@@ -52,7 +65,8 @@ class Decision(msgspec.Struct, frozen=True):
     """The answer to (principal, facts, context, policy snapshot). Never a bare bool.
 
     `masks` are those that hold when the query runs: for `REQUIRE_APPROVAL`, once approved. All
-    demands in `approvals` must be met. `policy_digest` names the exact policy.
+    demands in `approvals` must be met. `policy_digest` names the exact policy. Of `row_filters`
+    with the same table all must hold.
     """
 
     effect: Effect
@@ -60,3 +74,4 @@ class Decision(msgspec.Struct, frozen=True):
     policy_digest: str
     masks: tuple[ColumnMask, ...] = ()
     approvals: tuple[ApprovalDemand, ...] = ()
+    row_filters: tuple[RowFilter, ...] = ()

@@ -13,7 +13,8 @@ from keystile.model.errors import UnsafeConfigurationError
 from keystile.model.facts import Action
 from keystile.model.masks import ConstantMask, KeepLastMask, Mask, PatternMask
 from keystile.policy.conditions import Condition, Conditions, UnknownLabelError
-from keystile.policy.document import Document, Rule, seconds
+from keystile.policy.document import Document, Resources, RowFiltering, Rule, seconds
+from keystile.policy.filters import CompiledFilter, RowFilters, words
 from keystile.policy.labels import Labeller, ancestors
 from keystile.policy.parse import Parsed, parse, suggestion
 from keystile.policy.policy import DEFAULT_DENY, NOT_UNDERSTOOD, Policy
@@ -44,11 +45,44 @@ def compile_policy(documents: Mapping[str, str]) -> Policy:
                     f"{at}.name", f"rule name `{rule.name}` is taken", "choose another"
                 )
             rules[rule.name] = _RuleCompiler(file, at, known, conditions).compile(rule)
+    filters: dict[str, CompiledFilter] = {}
+    for file in files:
+        for number, entry in enumerate(file.document.row_filters):
+            at = f"$.row_filters[{number}]"
+            if entry.name in filters or entry.name in rules:
+                raise file.error(
+                    f"{at}.name", f"rule name `{entry.name}` is taken", "choose another"
+                )
+            filters[entry.name] = _row_filter(file, at, entry)
     return Policy(
         _digest(file.document for file in files),
         [rules[name] for name in sorted(rules)],
         conditions,
         Protection(labeller, masks),
+        RowFilters([filters[name] for name in sorted(filters)]),
+    )
+
+
+def _row_filter(file: Parsed, at: str, entry: RowFiltering) -> CompiledFilter:
+    if entry.agents is not None and not any(msgspec.structs.astuple(entry.agents)):
+        raise file.error(f"{at}.agents", "`agents` names nothing", "leave it out to mean all")
+    try:
+        # INVARIANT: what protects ignores case, as datasets may.
+        scope = compile_scope(Resources(tables=entry.tables), ignore_case=True)
+    except ValueError as error:
+        raise file.error(f"{at}.tables", str(error), "use `*` for any") from error
+    assert scope is not None  # noqa: S101 - only where no resources are given
+    try:
+        used = words(entry.where)
+    except ValueError as error:
+        raise file.error(f"{at}.where", f"`where` is not understood: {error}") from error
+    return CompiledFilter(
+        name=entry.name,
+        agents=compile_agents(entry.agents),
+        scope=scope,
+        where=entry.where,
+        words=used,
+        place=file.place(f"{at}.where"),
     )
 
 
@@ -183,7 +217,7 @@ def _digest(documents: Iterable[Document]) -> str:
         sorted(
             msgspec.json.encode([word, entry], order="deterministic")
             for document in documents
-            for word in ("labels", "masks", "rules")
+            for word in ("labels", "masks", "rules", "row_filters")
             for entry in getattr(document, word)
         )
     ]

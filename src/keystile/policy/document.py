@@ -98,12 +98,27 @@ class Rule(Section, frozen=True, kw_only=True):
     message: str = ""
 
 
+class RowFiltering(Section, frozen=True, kw_only=True):
+    """Of `tables` the `agents` see only rows for which `where` holds.
+
+    `where` is an SQL predicate over the table's own columns. In it `agent.attributes.NAME`,
+    `agent.name`, `agent.subject`, `agent.issuer`, `agent.service_account` and
+    `agent.on_behalf_of` are texts, and `agent.groups` is an array of texts.
+    """
+
+    name: RuleName
+    agents: Agents | None = None
+    tables: Texts
+    where: Text
+
+
 class Document(Section, frozen=True, kw_only=True):
     """One YAML file. A policy is the union of its files; their order means nothing."""
 
     labels: tuple[Labelling, ...] = ()
     masks: tuple[Masking, ...] = ()
     rules: tuple[Rule, ...] = ()
+    row_filters: tuple[RowFiltering, ...] = ()
 
 
 def seconds(duration: str) -> int:

@@ -46,6 +46,10 @@ def explanation(facts: QueryFacts, decision: Decision) -> dict[str, Any]:
             {"column": str(mask.column), "label": mask.label, "mask": _mask(mask.mask)}
             for mask in decision.masks
         ],
+        "row_filters": [
+            {"table": str(one.table), "rule": one.rule, "where": one.where}
+            for one in decision.row_filters
+        ],
         "not_understood": msgspec.to_builtins(facts.opaque),
     }
 

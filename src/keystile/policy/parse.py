@@ -36,6 +36,10 @@ class Parsed(msgspec.Struct, frozen=True):
         """Make the error for the part at `path`."""
         return _error(self.file, _line(self.lines, path), message, hint)
 
+    def place(self, path: str) -> str:
+        """Say where the part at `path` stands."""
+        return _place(self.file, _line(self.lines, path))
+
 
 def parse(file: str, text: str) -> Parsed:
     """Read one document. Raises `UnsafeConfigurationError`."""
@@ -108,8 +112,11 @@ def _refusal(file: str, problem: str, lines: dict[str, int]) -> UnsafeConfigurat
 
 
 def _error(file: str, line: int, message: str, hint: str = _HINT) -> UnsafeConfigurationError:
-    place = f"`{file}` line {line}" if line else f"`{file}`"
-    return UnsafeConfigurationError(f"{place}: {message}", hint=hint)
+    return UnsafeConfigurationError(f"{_place(file, line)}: {message}", hint=hint)
+
+
+def _place(file: str, line: int) -> str:
+    return f"`{file}` line {line}" if line else f"`{file}`"
 
 
 def _line(lines: dict[str, int], path: str) -> int:

@@ -11,12 +11,20 @@ from functools import cached_property
 
 import msgspec
 
-from keystile.model.decision import ApprovalDemand, ColumnMask, Decision, Effect, Reason
+from keystile.model.decision import (
+    ApprovalDemand,
+    ColumnMask,
+    Decision,
+    Effect,
+    Reason,
+    RowFilter,
+)
 from keystile.model.facts import Action, QueryFacts, Use
 from keystile.model.principal import Principal
 from keystile.model.schema import ColumnRef, Table, TableId
 from keystile.policy.conditions import Activation, Conditions, TouchedLabels
 from keystile.policy.context import Context
+from keystile.policy.filters import FilterError, RowFilters
 from keystile.policy.labels import Path
 from keystile.policy.protection import Protection
 from keystile.policy.rules import CompiledRule, RuleIndex
@@ -42,8 +50,10 @@ class Policy:
         rules: Sequence[CompiledRule],
         conditions: Conditions,
         protection: Protection,
+        row_filters: RowFilters,
     ) -> None:
         """Take rules sorted by name; `digest` is the SHA-256 of what the documents say, in hex."""
+        self.row_filters = row_filters
         self.digest = digest
         self._index = RuleIndex(rules)
         self._conditions = conditions
@@ -75,14 +85,20 @@ class Policy:
         allowing = question.allowing(asked)
         if gaps := tuple(question.gaps(allowing)):
             return Decision(Effect.DENY, gaps, self.digest)
+        try:
+            filters = self.row_filters.of(principal, tables)
+        except FilterError as error:
+            denial = Reason(error.rule, Effect.DENY, str(error))
+            return Decision(Effect.DENY, (denial,), self.digest)
         demanding = list(question.demanding(asked))
         reasons = tuple(_demand_reason(rule) for rule, _ in demanding)
         return Decision(
             Effect.REQUIRE_APPROVAL if demanding else Effect.ALLOW,
-            (*reasons, *(_allow_reason(rule) for rule in allowing)),
+            (*reasons, *(_allow_reason(rule) for rule in allowing), *_filter_reasons(filters)),
             self.digest,
             masks=question.masks(allowing, demanding),
             approvals=tuple(demand for _, demand in demanding),
+            row_filters=filters,
         )
 
     def may_see_table(self, principal: Principal, table: TableId, context: Context) -> bool:
@@ -302,6 +318,11 @@ def _say(pairs: Iterable[Pair]) -> str:
 def _allow_reason(rule: CompiledRule) -> Reason:
     allowed = ", ".join(f"`{action}`" for action in sorted(rule.actions))
     return Reason(rule.name, Effect.ALLOW, rule.message or f"rule `{rule.name}` allows {allowed}")
+
+
+def _filter_reasons(filters: Iterable[RowFilter]) -> Iterator[Reason]:
+    for one in filters:
+        yield Reason(one.rule, Effect.ALLOW, f"row filter `{one.rule}`: some rows of `{one.table}`")
 
 
 def _demand_reason(rule: CompiledRule) -> Reason:

@@ -51,7 +51,8 @@ class FakeBigQuery:
     @staticmethod
     def _table(dataset: str, name: str) -> dict[str, Any]:
         reference = {"projectId": P, "datasetId": dataset, "tableId": name}
-        return {"tableReference": reference, "type": "VIEW", "view": {"query": "SELECT secret"}}
+        view = {"query": "SELECT secret"}
+        return {"tableReference": reference, "type": "VIEW", "view": view, "numRows": "7"}
 
 
 @pytest.fixture
@@ -114,3 +115,14 @@ async def test_what_is_seen_tells_no_rights_and_no_view_text(metadata: Metadata)
     assert "boss@example.com" not in str(await metadata.datasets(CODING, P, PAGE))
     assert "secret" not in str(await metadata.table(CODING, P, "shop", "customers"))
     assert "secret" not in str(await metadata.tables(CODING, P, "shop", PAGE))
+
+
+async def test_the_size_of_a_table_tells_nothing_of_filtered_rows(bigquery: Any) -> None:
+    text = """
+rules: [{name: read, allow: [read]}]
+row_filters: [{name: f, agents: {groups: [analytics]}, tables: [acme-shop.shop.orders], where: x}]
+"""
+    metadata = Metadata(bigquery, lambda: compile_policy({"p.yaml": text}))
+    assert "numRows" in await metadata.table(CODING, P, "shop", "orders")
+    assert "numRows" in await metadata.table(ANALYTICS, P, "shop", "customers")
+    assert "numRows" not in await metadata.table(ANALYTICS, P, "shop", "orders")

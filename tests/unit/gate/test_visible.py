@@ -131,6 +131,14 @@ async def test_partitions_are_not_told_where_protected_values_name_them(
     assert table.rows_about == ("events_1", "events_2", "events_3", "events_day", "orders")
 
 
+async def test_partitions_do_not_count_rows_that_are_filtered_out(bigquery: Any) -> None:
+    text = f"{POLICY}row_filters: [{{name: f, tables: ['p.d.events_*'], where: a = 'x'}}]"
+    policy = compile_policy({"policy.yaml": text})
+    objects = VisibleObjects(bigquery, policy, READER, Context("p", datetime.now(UTC)))
+    table = await objects.table(TableId("p", "d", "INFORMATION_SCHEMA.PARTITIONS"))
+    assert table.rows_about == ("orders",)
+
+
 async def test_routines_are_not_told_yet(objects: VisibleObjects) -> None:
     with pytest.raises(RefusedError, match="not served yet"):
         await objects.table(TableId("p", "d", "INFORMATION_SCHEMA.ROUTINES"))
