@@ -21,9 +21,10 @@ from keystile.analysis.schema import result_schema
 from keystile.analysis.scope import Scope, SpelledTable, declared
 from keystile.analysis.script import Around, analyse_script
 from keystile.analysis.statement import Statement
-from keystile.analysis.tasks import OUTLINE, RESOLVE
+from keystile.analysis.tasks import OUTLINE, RESOLVE, WITHOUT
 from keystile.analysis.text import unspliced
 from keystile.analysis.wildcard import is_wildcard, with_members
+from keystile.analysis.without import WithoutRequest
 from keystile.googlesql.task import TaskRunner
 from keystile.model.errors import InvalidQueryError, RefusedError
 from keystile.model.facts import (
@@ -62,6 +63,13 @@ class Analyst:
         if outline.statement == SCRIPT.statement:
             return await analyse_script(statement, outline, source, self._runner, self._part)
         return await self._analysed(statement, outline, source, Around(), self._runner)
+
+    async def without(self, sql: str, names: tuple[str, ...]) -> str:
+        """Give the query without the result columns that name one of these columns.
+
+        Empty where that cannot be said simply. Raises as `analyse` does.
+        """
+        return (await self._runner.run(WITHOUT, WithoutRequest(sql, names))).sql
 
     async def _part(
         self, statement: Statement, source: ObjectSource, around: Around, runner: TaskRunner

@@ -15,6 +15,7 @@ from keystile.analysis.views import (
     expand,
     view_text,
 )
+from keystile.analysis.without import WithoutRequest, WithoutText, without
 from keystile.googlesql.task import Task
 
 OUTLINE = Task(outline, OutlineRequest, Outline)
@@ -31,6 +32,9 @@ EXPAND = Task(expand, ExpandRequest, ExpandedText)
 
 SPLIT = Task(split, OutlineRequest, Script)
 """Take a script apart."""
+
+WITHOUT = Task(without, WithoutRequest, WithoutText)
+"""Leave columns out of a query."""
 
 MADE_COLUMNS = Task(made_columns, ResolveRequest, MadeColumns)
 """Find the columns that CREATE TABLE gives a table."""

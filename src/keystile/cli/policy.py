@@ -84,6 +84,7 @@ async def _explain(settings: Settings, agent: str, request: QueryRequest) -> dic
     async with planning(settings, InlineRunner(settings.engine), Metrics()) as plans:
         decided = await plans.planner.decide(principal, request)
         found = explanation(decided.analysed.facts, decided.decision)
+        found["instead"] = decided.instead or None
         found["rewritten_sql"] = None
         if decided.decision.effect is not Effect.DENY:
             try:
@@ -110,6 +111,9 @@ def _show(found: dict[str, Any]) -> None:
             mask = column["mask"]["kind"] if column["mask"] else ""
             grid.add_row(column["column"], ", ".join(column["uses"]), column["label"] or "", mask)
         out.print(grid)
+    if found["instead"]:
+        out.print("This would be allowed:")
+        out.print(found["instead"], markup=False, soft_wrap=True)
     if found["rewritten_sql"]:
         out.print("BigQuery would get:")
         out.print(found["rewritten_sql"], markup=False, soft_wrap=True)

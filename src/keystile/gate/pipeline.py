@@ -190,7 +190,7 @@ class Pipeline:
         decided: Decided | None = None
         try:
             decided = await self._planner.decide(principal, request)
-            refuse_denied(decided.decision)
+            refuse_denied(decided.decision, decided.instead)
             return await self._planner.plan(principal, request, decided)
         except _PASSING:
             raise

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+import msgspec
+
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
@@ -15,7 +17,7 @@ from keystile.gate.visible import VisibleObjects
 from keystile.gate.witness import agree
 from keystile.masking.rewrite import Rewriter, Rewritten
 from keystile.model.decision import Decision, Effect
-from keystile.model.errors import RefusedError
+from keystile.model.errors import KeystileError, RefusedError
 from keystile.model.principal import Principal
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
@@ -24,14 +26,20 @@ from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.values import UpstreamQuery
 from keystile.wire.requests import QueryRequest
 
+_LONGEST_SUGGESTION = 2_000  # characters
+
 
 class Decided(NamedTuple):
-    """A query with its facts and the decision on it."""
+    """A query with its facts and the decision on it.
+
+    `instead` is a query that would be allowed, where one was found for a query that is not.
+    """
 
     principal: Principal
     analysed: Analysed
     decision: Decision
     labels: dict[str, tuple[str, ...]]
+    instead: str = ""
 
 
 class Planned(NamedTuple):
@@ -68,6 +76,15 @@ class Planner:
     async def decide(self, principal: Principal, request: QueryRequest) -> Decided:
         """Find out what the query does and what policy says of it. Nothing is sent to BigQuery."""
         policy = self._policy()
+        decided = await self._decided(principal, request, policy)
+        self._metrics.decisions.labels(decided.decision.effect).inc()
+        if decided.decision.effect is Effect.ALLOW:
+            return decided
+        return decided._replace(instead=await self._instead(request, decided, policy))
+
+    async def _decided(
+        self, principal: Principal, request: QueryRequest, policy: Policy
+    ) -> Decided:
         context = Context(request.project, datetime.now(UTC), request.dry_run)
         objects = VisibleObjects(self._bigquery, policy, principal, context)
         with self._metrics.query_seconds.labels(Phase.ANALYSE).time():
@@ -75,8 +92,35 @@ class Planner:
                 analysed = await self._analyst.analyse(_statement(request), objects)
         with self._metrics.query_seconds.labels(Phase.DECIDE).time():
             decision = policy.decide(principal, analysed.facts, analysed.tables, context)
-        self._metrics.decisions.labels(decision.effect).inc()
         return Decided(principal, analysed, decision, _labels(policy, analysed))
+
+    async def _instead(self, request: QueryRequest, decided: Decided, policy: Policy) -> str:
+        """Give the query without its labelled columns, if that would be allowed; or nothing.
+
+        INVARIANT: what is suggested was analysed, decided on and masked like any query.
+        """
+        facts = decided.analysed.facts
+        named = {mention.named for mention in decided.analysed.mentions}
+        labelled = {
+            use.column.path[0]
+            for use in facts.columns
+            if use.column.table in named and decided.labels.get(str(use.column))
+        }
+        if facts.statement != "SELECT" or facts.opaque or not labelled:
+            return ""
+        try:
+            sql = await self._analyst.without(request.sql, tuple(sorted(labelled)))
+            if not sql or len(sql) > _LONGEST_SUGGESTION:
+                return ""
+            other = await self._decided(
+                decided.principal, msgspec.structs.replace(request, sql=sql), policy
+            )
+            if other.decision.effect is Effect.ALLOW:
+                await self.rewrite(other)
+                return sql
+        except KeystileError:
+            pass  # no suggestion; the query itself is refused for its own reasons
+        return ""
 
     async def rewrite(self, decided: Decided) -> Rewritten:
         """Mask at read, and prove that nothing protected is left."""
@@ -122,14 +166,18 @@ class Planner:
         return Planned(plan, query, location)
 
 
-def refuse_denied(decision: Decision) -> None:
-    """Raise `RefusedError` with every reason and its rule when the decision is a denial."""
+def refuse_denied(decision: Decision, instead: str = "") -> None:
+    """Raise `RefusedError` with every reason and its rule when the decision is a denial.
+
+    `instead` is a query that would be allowed.
+    """
     if decision.effect is not Effect.DENY:
         return
     reasons = "; ".join(
         f"{reason.message.rstrip('.')} (rule `{reason.rule}`)" for reason in decision.reasons
     )
-    raise RefusedError(f"refused by policy: {reasons}")
+    hint = f"this would be allowed: {instead}" if instead else ""
+    raise RefusedError(f"refused by policy: {reasons}", hint=hint)
 
 
 def _labels(policy: Policy, analysed: Analysed) -> dict[str, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from keystile.model.errors import KeystileError
+from keystile.model.errors import InvalidQueryError, KeystileError
 from keystile.model.schema import Field, Parameter, TableId
 from keystile.wire.schema import parameter_json, schema_json
 
@@ -89,6 +89,9 @@ def to_bytes(resource: Resource) -> bytes:
 def error_resource(error: KeystileError) -> Resource:
     """Give an error as every Google client reads it."""
     detail = {"message": str(error), "domain": "global", "reason": error.reason}
+    if isinstance(error, InvalidQueryError) or error.place != (0, 0):
+        # What BigQuery says of every error that is about the text of a query.
+        detail |= {"location": "q", "locationType": "parameter"}
     return {
         "error": {
             "code": error.http_status,

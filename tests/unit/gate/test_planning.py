@@ -170,3 +170,45 @@ def test_a_denial_tells_every_reason_with_its_rule() -> None:
     with pytest.raises(RefusedError, match=words):
         refuse_denied(Decision(Effect.DENY, reasons, "p1"))
     refuse_denied(Decision(Effect.ALLOW, reasons, "p1"))
+
+
+NO_SSN = {
+    "rules.yaml": (
+        "labels:\n- {label: pii.ssn, columns: [ssn]}\n"
+        "masks:\n- {label: pii.ssn, mask: {kind: pattern, pattern: XXX}}\nrules:\n"
+        "- {name: read, allow: [read]}\n"
+        "- {name: no-ssn, EFFECT, when: \"query.touches('pii.ssn')\"}\n"
+    )
+}
+
+
+@pytest.mark.parametrize("effect", ["deny: [read]", "require_approval: {from: [leads]}"])
+@pytest.mark.parametrize(
+    ("sql", "instead"),
+    [
+        ("SELECT id, ssn FROM shop.customers", "SELECT id FROM shop.customers"),
+        ("SELECT * FROM shop.customers", "SELECT * EXCEPT (ssn) FROM shop.customers"),
+        ("SELECT id FROM shop.customers WHERE ssn = '1'", ""),
+        ("SELECT ssn FROM shop.customers", ""),
+        ("SELECT c.*, 1 AS one FROM shop.customers AS c JOIN shop.customers USING (ssn)", ""),
+    ],
+)
+async def test_a_query_that_would_be_allowed_is_named(
+    runner: InlineRunner, bigquery: Any, effect: str, sql: str, instead: str
+) -> None:
+    policy = compile_policy({name: text.replace("EFFECT", effect) for name, text in NO_SSN.items()})
+    rewriter = Rewriter(runner, bytes(range(32)))
+    planner = Planner(
+        Analyst(runner, 262_144), lambda: policy, rewriter, bigquery, Shares(2, 2), Metrics()
+    )
+
+    decided = await planner.decide(READER, asked(sql))
+
+    assert decided.decision.effect is not Effect.ALLOW
+    assert decided.instead == instead
+    if instead:
+        assert (await planner.decide(READER, asked(instead))).decision.effect is Effect.ALLOW
+    if decided.decision.effect is Effect.DENY:
+        with pytest.raises(RefusedError) as caught:
+            refuse_denied(decided.decision, decided.instead)
+        assert (f"this would be allowed: {instead}" in str(caught.value)) is bool(instead)

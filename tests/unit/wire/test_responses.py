@@ -3,8 +3,14 @@ from __future__ import annotations
 import json
 
 import msgspec
+import pytest
 
-from keystile.model.errors import DuplicateError, RefusedError
+from keystile.model.errors import (
+    DuplicateError,
+    InvalidQueryError,
+    KeystileError,
+    RefusedError,
+)
 from keystile.model.schema import Field, TableId
 from keystile.wire.responses import (
     JobError,
@@ -113,3 +119,18 @@ def test_who_has_access_and_what_a_view_says_stay_behind() -> None:
     ]
     table = {"id": "p:d.t", "view": {"query": "select secret"}, "encryptionConfiguration": {}}
     assert visible_table(table) == {"id": "p:d.t"}
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (InvalidQueryError("Unrecognized name: x at [1:8]"), "Unrecognized name: x at [1:8]"),
+        (RefusedError("no `x`", hint="do y", place=(2, 3)), "no `x` at [2:3]; do y"),
+    ],
+)
+def test_an_error_about_a_querys_text_says_so_as_bigquery_does(
+    error: KeystileError, message: str
+) -> None:
+    detail = json.loads(error_body(error))["error"]["errors"][0]
+    assert detail["message"] == message
+    assert (detail["location"], detail["locationType"]) == ("q", "parameter")
