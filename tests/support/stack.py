@@ -344,8 +344,13 @@ class Stack:
                 "unmask": ["pii.ssn"],
             },
         }
-        text = yaml.safe_dump({"rules": [hurried]})
-        (self.folder / "policy" / "hurry.yaml").write_text(text)
+        scripts = {
+            "name": "coding-agents-run-scripts",
+            "agents": {"groups": ["coding-agents"]},
+            "allow": ["script", "session"],
+        }
+        text = yaml.safe_dump({"rules": [hurried, scripts]})
+        (self.folder / "policy" / "tests.yaml").write_text(text)
 
     async def _register(self, database: Database) -> None:
         agents = Agents(database)

@@ -198,9 +198,11 @@ def _check_parameters(parameters: Iterable[Parameter]) -> None:
 
 def _check_dynamic(part: AnalysedPart, masking: _Masking) -> None:
     if part.part.role is Role.DYNAMIC and masking.added:
+        masks = masking.request.masks
+        hashed = (ColumnRef(m.table, m.path) for m in masks if isinstance(m.mask, KeyedHashMask))
         raise refused(
             part.analysed.mentions,
-            masking.masked[0],
+            next(hashed, masking.masked[0]),
             "{} is masked by a keyed hash, whose key EXECUTE IMMEDIATE has not",
             hint="write the statement out",
         )
