@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from keystile.analysis.calls import called
+from keystile.analysis.calls import called, function
 from keystile.analysis.effects import UNKNOWN_URI, options, uris
 from keystile.analysis.functions import ALLOWED, DENIED
 from keystile.analysis.parsing import identifiers
@@ -50,24 +50,27 @@ _PSEUDO_COLUMNS = frozenset(
 _PLAIN_ALTERATIONS = frozenset(
     {
         "ASTAddColumnAction",
+        "ASTAddConstraintAction",
         "ASTDropColumnAction",
+        "ASTDropConstraintAction",
+        "ASTDropPrimaryKeyAction",
         "ASTRenameColumnAction",
         "ASTAlterColumnOptionsAction",
         "ASTAlterColumnTypeAction",
         "ASTAlterColumnDropDefaultAction",
         "ASTAlterColumnDropNotNullAction",
+        "ASTAlterColumnSetDefaultAction",
         "ASTSetOptionsAction",
     }
 )
 
-# What an ALTER would have to resolve: the engine does not look into it.
-_COMPUTED = frozenset(
-    {
-        "ASTExpressionSubquery",
-        "ASTFunctionCall",
-        "ASTGeneratedColumnInfo",
-    }
-)
+# What an ALTER would have to resolve, or another table: the engine does not look into it.
+_COMPUTED = {
+    "ASTCheckConstraint": ("CHECK constraint", "leave it out"),
+    "ASTExpressionSubquery": ("subquery in ALTER", "write its value out"),
+    "ASTForeignKeyReference": ("FOREIGN KEY in ALTER", "name it when the table is made"),
+    "ASTGeneratedColumnInfo": ("generated column", "compute it in the query that fills it"),
+}
 
 _FORMATS = frozenset({"AVRO", "CSV", "JSON", "PARQUET"})
 
@@ -165,11 +168,12 @@ def _alteration(node: Any) -> Doubt | None:
         if kind(action) not in _PLAIN_ALTERATIONS:
             what = f"{_spelled(kind(action).removesuffix('Action'))} of ALTER"
             return Doubt(what, "ask the table's owner to make this change", action)
-        if any(
-            kind(inner) in _COMPUTED or has(inner, "default_expression")
-            for inner in descendants(action)
-        ):
-            return Doubt("ALTER that computes values", "write the values out", action)
+        for inner in descendants(action):
+            if kind(inner) in _COMPUTED:
+                return Doubt(*_COMPUTED[kind(inner)], inner)
+            # A default may call functions of GoogleSQL, and those alone.
+            if (name := ".".join(called(inner)) or function(inner)) and name not in ALLOWED:
+                return Doubt(f"function `{name}` in ALTER", "write its value out", inner)
     return strange_option(node)
 
 

@@ -151,6 +151,20 @@ def test_schema_is_bigquerys(analyse: Analyse) -> None:
         ("DROP VIEW nothing", "DROP_VIEW", {SCHEMA}, ["nothing"]),
         ("DROP SCHEMA shop", "DROP_SCHEMA", {SCHEMA}, [""]),
         ("ALTER TABLE orders ADD COLUMN a INT64", "ALTER_TABLE", {SCHEMA}, ["orders"]),
+        (
+            "ALTER TABLE orders ADD COLUMN a DATE DEFAULT DATE_ADD(CURRENT_DATE(), INTERVAL 1 DAY)",
+            "ALTER_TABLE",
+            {SCHEMA},
+            ["orders"],
+        ),
+        ("ALTER TABLE orders ALTER COLUMN id SET DEFAULT 1", "ALTER_TABLE", {SCHEMA}, ["orders"]),
+        ("ALTER TABLE orders DROP PRIMARY KEY", "ALTER_TABLE", {SCHEMA}, ["orders"]),
+        (
+            "ALTER TABLE orders ADD CONSTRAINT c PRIMARY KEY (id) NOT ENFORCED, DROP CONSTRAINT b",
+            "ALTER_TABLE",
+            {SCHEMA},
+            ["orders"],
+        ),
         ("EXPORT DATA OPTIONS (uri = 'x') AS SELECT 1", "EXPORT_DATA", {READ, EXPORT}, []),
         (
             "CREATE MODEL m OPTIONS (model_type = 'pca') AS SELECT 1 AS a",
