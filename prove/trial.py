@@ -62,6 +62,7 @@ class Court:
         """
         self.analyst = Analyst(runner, 262_144)
         self.rewriter = Rewriter(runner, bytes(range(32)))
+        self.engine = engine
         self.schema = schema
         self.source = SchemaSource(schema.tables, schema.routines)
         self.contents = [contents(engine, schema, secret, shape) for secret in secrets]

@@ -27,10 +27,13 @@ from keystile.masking.splice import ProtectedTable
 from keystile.model.errors import KeystileError, NotFoundError
 from keystile.model.principal import Principal
 from keystile.model.schema import (
+    Argument,
     Field,
     Parameter,
     Routine,
     RoutineId,
+    RoutineKind,
+    SqlType,
     Table,
     TableId,
     TableKind,
@@ -80,11 +83,40 @@ OTHERS = (
 )
 
 
+def _routine(name: str, body: str, *arguments: str, **more: Any) -> Routine:
+    given = tuple(Argument(argument, SqlType("STRING")) for argument in arguments)
+    values = {"kind": RoutineKind.SCALAR, "language": "SQL"} | more
+    return Routine(RoutineId(PROJECT, DATASET, name), arguments=given, body=body, **values)
+
+
+_CUSTOMERS = "`acme-shop`.`shop`.`customers`"
+_TEXT = SqlType("STRING")
+ROUTINES = (
+    _routine("same", "x", "x"),
+    _routine("top", f"(SELECT MAX(ssn) FROM {_CUSTOMERS})"),  # noqa: S608 - a text of this file's own
+    _routine("through", "shop.same(shop.top())"),
+    _routine(
+        "numbers",
+        f"SELECT id, ssn FROM {_CUSTOMERS}",  # noqa: S608 - as above
+        kind=RoutineKind.TABLE_VALUED,
+        columns=(Field("id", "INT64"), Field("ssn", "STRING")),
+    ),
+    _routine("rich", "(SELECT MAX(amount) FROM payroll.salaries)"),
+)
+FOREIGN = (
+    _routine("script", "return x", "x", language="JAVASCRIPT", returns=_TEXT),
+    _routine("python", "return x", "x", language="PYTHON", returns=_TEXT),
+    _routine("sent", "", "x", language="", returns=_TEXT, remote="acme-shop.us.other"),
+    _routine("outer", "shop.sent(x)", "x"),
+)
+
+
 class FakeBigQuery:
-    """Knows tables, and remembers what it is asked to plan."""
+    """Knows tables and routines, and remembers what it is asked to plan."""
 
     def __init__(self) -> None:
         self.tables = {table.id: table for table in (CUSTOMERS, ORDERS, *OTHERS)}
+        self.routines = {routine.id: routine for routine in (*ROUTINES, *FOREIGN)}
         self.planned: list[UpstreamQuery] = []
         self.says = DryRun("SELECT", (), (), 1)
 
@@ -94,7 +126,9 @@ class FakeBigQuery:
         return self.tables[id]
 
     async def routine(self, id: RoutineId) -> Routine:  # noqa: A002 - the word of the port
-        raise NotFoundError(f"Not found: Routine {id}")
+        if id not in self.routines:
+            raise NotFoundError(f"Not found: Routine {id}")
+        return self.routines[id]
 
     async def every_table(self, project: str, dataset: str) -> tuple[ListedTable, ...]:
         found = [
@@ -135,7 +169,9 @@ class Bench:
             Shares(2, 2),
             Metrics(),
         )
-        self._worlds = [World(engine, world(secret)) for secret in (1, 2)]
+        tables = (CUSTOMERS, ORDERS)
+        texts = [msgspec.structs.replace(r, body=runnable(r.body, tables)) for r in ROUTINES[:-1]]
+        self._worlds = [World(engine, world(secret), routines=texts) for secret in (1, 2)]
 
     async def ask(self, sql: str, given: Iterable[Given] = (), *, who: str = "reader") -> Told:
         """Decide and rewrite; run nothing."""

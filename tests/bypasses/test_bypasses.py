@@ -134,15 +134,80 @@ async def test_line_08_a_script_hides_no_statement(bench: Any, sql: str) -> None
 @pytest.mark.parametrize(
     "sql",
     [
-        "CALL shop.procedure()",
-        "SELECT shop.f(ssn) FROM customers",
-        "SELECT * FROM shop.tvf((SELECT ssn FROM customers))",
+        "SELECT shop.same(ssn) FROM customers ORDER BY id",
+        "SELECT id FROM customers WHERE shop.same(ssn) > '5' ORDER BY id",
+        "SELECT `acme-shop`.shop.same(ssn) FROM customers ORDER BY id",
+        "SELECT SAFE.shop.same(email) FROM customers ORDER BY id",
+    ],
+)
+async def test_line_09_what_a_routine_is_handed_is_masked(bench: Any, sql: str) -> None:
+    await bench.masked(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT shop.top()",
+        "SELECT shop.through()",
+        "SELECT * FROM shop.numbers()",
+        "SELECT id FROM customers WHERE id = 1 AND shop.top() > '8'",
+    ],
+)
+async def test_line_09_a_routine_that_reads_protected_columns_is_refused(
+    bench: Any, sql: str
+) -> None:
+    assert bench.reveals(sql)
+    for text in (sql, f"CREATE TABLE shop.mine AS SELECT 1 AS a; {sql}"):
+        refusal = await bench.refused(text)
+        assert "reads a column that is masked for you" in refusal
+        assert "ssn" not in refusal
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TEMP FUNCTION f(x STRING) AS (x); SELECT f(ssn) FROM customers",
+        "CREATE TEMP FUNCTION f() AS ((SELECT MAX(ssn) FROM customers)); SELECT f()",
+        "CREATE FUNCTION shop.f() AS ((SELECT MAX(ssn) FROM customers))",
+        "CREATE TABLE FUNCTION shop.t() AS SELECT ssn FROM customers",
+    ],
+)
+async def test_line_09_functions_are_made_of_masked_reads(bench: Any, sql: str) -> None:
+    await bench.reads_masked(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
         "CREATE FUNCTION shop.f(x STRING) RETURNS STRING LANGUAGE js AS 'return x'",
+        (
+            "CREATE TEMP FUNCTION f(x STRING) RETURNS STRING LANGUAGE js AS 'return x';"
+            " SELECT f(ssn) FROM customers"
+        ),
+        "SELECT shop.script(ssn) FROM customers",
+        "DROP FUNCTION shop.same",
+    ],
+)
+async def test_line_09_texts_that_nobody_reads_need_a_rule(bench: Any, sql: str) -> None:
+    for who in ("reader", "trusted"):
+        assert "`routine`" in await bench.refused(sql, who=who)
+    await bench.reads_masked(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CALL shop.procedure()",
+        "SELECT shop.unknown(ssn) FROM customers",
+        "SELECT shop.rich()",
+        "SELECT * FROM shop.tvf((SELECT ssn FROM customers))",
         "CREATE PROCEDURE shop.p() BEGIN SELECT ssn FROM customers; END",
+        "CREATE FUNCTION shop.f(x STRING) RETURNS STRING LANGUAGE python AS 'return x'",
+        "CREATE OR REPLACE FUNCTION shop.same(x STRING) AS (x); SELECT shop.same('a')",
     ],
 )
 async def test_line_09_routines_that_are_not_known_are_refused(bench: Any, sql: str) -> None:
-    await bench.refused(sql)
+    assert "salaries" not in await bench.refused(sql)
 
 
 async def test_line_10_a_view_is_masked_by_what_lies_beneath(bench: Any) -> None:
@@ -316,6 +381,16 @@ async def test_line_15_what_is_written_to_another_table_is_masked(bench: Any, sq
 )
 async def test_line_16_nothing_goes_out_or_comes_in_by_address(bench: Any, sql: str) -> None:
     await bench.refused(sql)
+
+
+@pytest.mark.parametrize("call", ["shop.sent(ssn)", "shop.outer(ssn)", "shop.python(ssn)"])
+async def test_line_16_a_function_sends_nothing_without_a_rule_and_then_masks(
+    bench: Any, call: str
+) -> None:
+    sql = f"SELECT {call} FROM customers"
+    for who in ("reader", "writer", "trusted"):
+        assert "`external`" in await bench.refused(sql, who=who)
+    await bench.reads_masked(sql, who="sender")
 
 
 @pytest.mark.parametrize(

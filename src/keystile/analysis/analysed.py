@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from keystile.analysis.mentions import Mention
+from keystile.analysis.outline import NamedRoutine
 from keystile.analysis.resolve import Scan
 from keystile.analysis.scope import Scope
 from keystile.analysis.script_parts import Part
@@ -33,7 +34,8 @@ class Analysed(msgspec.Struct, frozen=True):
     columns of all views that were replaced. `made` are tables that take the place of one there may
     be, `copied` those whose rows are copied as they are. `mentions` say how refusals name what is
     read and written. `resolved` tells whether the engine resolved the text; else it names things
-    only. `routines` are those that it calls and that these call in turn.
+    only. `routines` are those that it calls and that these call in turn, `calls` the
+    places where it does.
 
     Of a script, `sql` is the text as it came, `parts` are its texts, `skeleton` is the rest of it,
     and `scope` has every table that a part names. `schema` is given for a script that BigQuery
@@ -56,6 +58,7 @@ class Analysed(msgspec.Struct, frozen=True):
     skeleton: tuple[str, ...] = ()
     results: tuple[tuple[Field, ...], ...] = ()
     routines: tuple[Routine, ...] = ()
+    calls: tuple[NamedRoutine, ...] = ()
 
     @property
     def tables(self) -> tuple[Table, ...]:

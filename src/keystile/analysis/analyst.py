@@ -99,7 +99,7 @@ class Analyst:
         )
         scope = Scope(
             names,
-            objects.routines.spelled(outline.calls),
+            (*around.routines, *objects.routines.spelled(outline.calls)),
             variables=around.variables,
             parameters=declared(statement.parameters),
             connections=outline.connections,
@@ -115,7 +115,9 @@ class Analyst:
             found = Expansion(outline.sql, scope, resolved)
             if not resolved.opaque:
                 found = await objects.expanded(found, places)
-        called = objects.routines.beneath(each.routine.id for each in found.scope.routines)
+        called = objects.routines.beneath(
+            each.routine.id for each in found.scope.routines if not each.masked
+        )
         found = objects.with_tables_of(called, found)
         facts = _facts(outline, objects, found, called, unknown)
         return Analysed(
@@ -130,6 +132,7 @@ class Analyst:
             copied=facts.reads if outline.copied else (),
             resolved=outline.resolve,
             routines=tuple(known.routine for known in called),
+            calls=outline.calls,
             mentions=tuple(mentions(outline.mentions, facts.views)),
         )
 

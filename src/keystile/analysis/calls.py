@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
-from keystile.analysis.names import Path
+from keystile.analysis.functions import ALIASES, ALLOWED
+from keystile.analysis.names import Path, split
 from keystile.analysis.parsing import identifiers
 from keystile.analysis.text import Edit, quoted
 from keystile.analysis.tree import kind, span
@@ -47,9 +49,32 @@ def in_full(node: Any, id_: RoutineId) -> Edit:
     return Edit(*place, ".".join((*safe, *map(quoted, id_.path))))
 
 
-def routine_id(path: Path, project: str) -> RoutineId:
-    """Complete a path with the default project."""
+def routine_id(path: Path, project: str, dataset: str = "") -> RoutineId:
+    """Complete a path with the default project and, where it names none, the default dataset.
+
+    Raises `InvalidQueryError` where there is none, in BigQuery's words.
+    """
+    if len(path) == 1:
+        home = split((dataset,)) if dataset else ()
+        if not home:
+            raise InvalidQueryError(
+                f'Routine name "{path[0]}" missing dataset while no default dataset is set in the'
+                " request."
+            )
+        path = (*home, *path)
     return RoutineId(*(project, *path)[-_LONGEST:])
+
+
+def doubt_of_any_type(named: Collection[object], functions: Iterable[str]) -> str:
+    """Say what is not understood of a text whose types are those of each call.
+
+    The engine resolves it anew for each call and does not show what it made of it, so the text may
+    hold nothing but functions of its arguments. `named` are the tables and routines in it.
+    """
+    if named:
+        return "an argument of any type, and tables or routines"
+    unknown = sorted(set(functions) - ALLOWED - ALIASES)
+    return f"function `{unknown[0].upper()}`" if unknown else ""
 
 
 def function(node: Any) -> str:

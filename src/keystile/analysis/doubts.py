@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from keystile.analysis.calls import called, function
 from keystile.analysis.effects import UNKNOWN_URI, options, uris
 from keystile.analysis.functions import ALLOWED, DENIED
+from keystile.analysis.made_routines import JAVASCRIPT, language
 from keystile.analysis.parsing import identifiers
 from keystile.analysis.script_parts import READABLE_VARIABLES
 from keystile.analysis.tree import children, descendants, kind
@@ -98,7 +99,7 @@ tree_method user_col wals_alpha warm_start xgboost_version
 )
 """Options that neither open access nor reach outside BigQuery, of all statements together."""
 
-_PLAIN_DROPS = ("kTable", "kView", "kExternalTable", "kSchema")
+_PLAIN_DROPS = ("kTable", "kView", "kExternalTable", "kSchema", "kProcedure")
 
 
 def doubt(node: Any) -> Doubt | None:
@@ -214,6 +215,25 @@ def _create_view(node: Any) -> Doubt | None:
     return strange_option(node)
 
 
+def _create_function(node: Any) -> Doubt | None:
+    spelled = language(node)
+    if inherited(node, "is_remote") or has(node, "with_connection_clause"):
+        return Doubt("remote function", "write the function in SQL")
+    if spelled not in {"SQL", JAVASCRIPT}:
+        return Doubt(f"function in {spelled}", "write it in SQL or JavaScript")
+    if spelled == "SQL" and not has(node, "sql_function_body"):
+        return Doubt("function without a text", "write AS (…)")
+    return strange_option(node)
+
+
+def _create_table_function(node: Any) -> Doubt | None:
+    if _is_temporary(node):
+        return Doubt("temporary table function", "use WITH, or CREATE TEMP TABLE")
+    if language(node) != "SQL" or not has(node, "query"):
+        return Doubt("table function without a query", "write AS SELECT …")
+    return strange_option(node)
+
+
 def _create_model(node: Any) -> Doubt | None:
     odd = ("input_output_clause", "with_connection_clause", "aliased_query_list")
     if node.is_remote or not has(node, "query") or any(has(node, field) for field in odd):
@@ -279,6 +299,8 @@ _CHECKS = {
     "ASTDropStatement": _drop,
     "ASTCloneDataSource": _copy_of,
     "ASTCopyDataSource": _copy_of,
+    "ASTCreateFunctionStatement": _create_function,
+    "ASTCreateTableFunctionStatement": _create_table_function,
     "ASTCreateIndexStatement": _create_index,
     "ASTCreateMaterializedViewStatement": _create_view,
     "ASTCreateModelStatement": _create_model,

@@ -86,6 +86,21 @@ unix_seconds upper var_pop var_samp zeroifnull
 )
 """Pure functions of their arguments (or of the clock or chance), and aggregates of them."""
 
+ALIASES = frozenset(
+    {
+        "ceiling",
+        "character_length",
+        "octet_length",
+        "power",
+        "regexp_substr",
+        "st_npoints",
+        "stddev",
+        "substring",
+        "variance",
+    }
+)
+"""Second names of functions that are allowed, which the engine turns into the first ones."""
+
 DENIED = frozenset(
     """
 session_user

@@ -119,8 +119,8 @@ KINDS: dict[str, Kind] = {
     # Models and routines
     "ASTCreateModelStatement": Kind("CREATE_MODEL", (*_MODEL, Action.READ), Depth.RESOLVED, _NAME),
     "ASTAlterModelStatement": Kind("ALTER_MODEL", _MODEL),
-    "ASTCreateFunctionStatement": Kind("CREATE_FUNCTION", _ROUTINE),
-    "ASTCreateTableFunctionStatement": Kind("CREATE_TABLE_FUNCTION", _ROUTINE),
+    "ASTCreateFunctionStatement": Kind("CREATE_FUNCTION", _ROUTINE, Depth.RESOLVED),
+    "ASTCreateTableFunctionStatement": Kind("CREATE_TABLE_FUNCTION", _ROUTINE, Depth.RESOLVED),
     "ASTCreateProcedureStatement": Kind("CREATE_PROCEDURE", _ROUTINE),
     "ASTCreateConstantStatement": Kind("CREATE_CONSTANT", _ROUTINE),
     "ASTDropFunctionStatement": Kind("DROP_FUNCTION", _ROUTINE, Depth.NAMED),

@@ -12,10 +12,16 @@ from typing import Any
 import msgspec
 
 from keystile.analysis import names
-from keystile.analysis.calls import called, function, routine_id
+from keystile.analysis.calls import called, doubt_of_any_type, function, routine_id
 from keystile.analysis.doubts import doubt
 from keystile.analysis.effects import connections, copies, copies_rows, renamed, uris
 from keystile.analysis.kinds import KINDS, SCRIPT, UNKNOWN, Depth, Kind
+from keystile.analysis.made_routines import (
+    changed,
+    is_foreign,
+    takes_any_type,
+    temporary_function,
+)
 from keystile.analysis.mentions import Mention
 from keystile.analysis.parsing import Parsed, identifiers, parse
 from keystile.analysis.places import line_and_column
@@ -39,7 +45,7 @@ _LEGACY = re.compile(r"\s*#\s*legacysql", re.IGNORECASE)
 
 _HINTS = {
     "CALL": "run what the procedure does as statements of your own",
-    "CREATE FUNCTION": "write the expression out, or use CREATE TEMP FUNCTION",
+    "CREATE PROCEDURE": "run its statements as a script",
     "DESCRIBE": "read the dataset's `INFORMATION_SCHEMA.COLUMNS`",
     "EXPLAIN": "make a dry run",
     "RUN": "run what it does as statements of your own",
@@ -181,6 +187,7 @@ class _Look:
 
     def outline(self) -> Outline:
         self._look_for_legacy()
+        tree = self._parsed.tree
         if self._kind.depth is Depth.OPAQUE:
             words = self._statement_type().replace("_", " ")
             hint = _HINTS.get(words, "ask somebody with access of their own to run it")
@@ -201,9 +208,11 @@ class _Look:
                 if kind(node) in _QUERIES:
                     self._note("query in this statement", node, "write its value out")
         named = self._named()
+        calls, functions = self._calls(), self._functions()
+        self._look_at_any_type((*named, *calls), functions)
+        actions -= _own_business(tree)
         if {table.id for table in named} - writes:
             actions.add(Action.READ)
-        tree = self._parsed.tree
         return Outline(
             sql=self._parsed.sql,
             statement=self._statement_type(),
@@ -221,8 +230,8 @@ class _Look:
             ),
             replaces=_replaces(tree),
             copied=copies_rows(tree),
-            calls=self._calls(),
-            functions=tuple(sorted({name for node in self._nodes if (name := function(node))})),
+            calls=calls,
+            functions=functions,
             splits=tuple(self._parsed.splits),
         )
 
@@ -246,6 +255,14 @@ class _Look:
         if self._kind is UNKNOWN:
             return kind(tree).removeprefix("AST").removesuffix("Statement").upper()
         return self._kind.statement
+
+    def _functions(self) -> tuple[str, ...]:
+        return tuple(sorted({name for node in self._nodes if (name := function(node))}))
+
+    def _look_at_any_type(self, named: tuple[object, ...], functions: tuple[str, ...]) -> None:
+        tree = self._parsed.tree
+        if takes_any_type(tree) and (what := doubt_of_any_type(named, functions)):
+            self._note(f"function with {what}", tree, "declare the types of its arguments")
 
     def _calls(self) -> tuple[NamedRoutine, ...]:
         found: dict[names.Path, NamedRoutine] = {}
@@ -283,6 +300,11 @@ class _Look:
     def _targets(self, statement: Any) -> list[TableId]:
         """Name what a statement changes; a dataset has an empty table name."""
         targets = []
+        if path := changed(statement):
+            id_ = routine_id(path, self._request.project, self._request.dataset)
+            if id_.dataset.startswith("_"):
+                self._note(f"hidden dataset in `{id_}`", statement, "name a dataset of yours")
+            targets.append(TableId(id_.project, id_.dataset, ""))
         for field in _kind(statement).targets:
             node = unwrapped(inherited(statement, field)) if has(statement, field) else None
             if node is None or kind(node) != "ASTPathExpression":
@@ -349,6 +371,14 @@ def _extra_actions(statement: Any) -> set[Action]:
     ):
         return {Action.READ, Action.WRITE}
     return _DROP_ACTIONS.get(_dropped(statement), set())
+
+
+def _own_business(statement: Any) -> set[Action]:
+    """Give what a statement of its kind does, and this one does within its script only."""
+    if not temporary_function(statement):
+        return set()
+    # Of a text that is not SQL nobody knows what it does.
+    return {Action.SCHEMA_CHANGE, *(() if is_foreign(statement) else (Action.ROUTINE,))}
 
 
 def _dropped(statement: Any) -> str:

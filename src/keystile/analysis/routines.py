@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from keystile.analysis.functions import ALLOWED
+from keystile.analysis.calls import doubt_of_any_type
 from keystile.analysis.outline import Outline
 from keystile.analysis.resolve import Resolved
 from keystile.analysis.scope import SpelledRoutine
@@ -92,17 +92,10 @@ def definition(routine: Routine, text: str) -> str:
 
 
 def doubt_of_templated(routine: Routine, outline: Outline) -> str:
-    """Say what is not understood of a text whose types are those of each call.
-
-    The engine resolves it anew for each call and does not show what it made of it, so the text may
-    hold nothing but functions of its arguments.
-    """
+    """Say what is not understood of a text whose types are those of each call."""
     if routine.kind is not RoutineKind.SCALAR:
         return "an argument of any type"
-    if outline.named or outline.calls:
-        return "an argument of any type, and tables or routines"
-    unknown = sorted(set(outline.functions) - ALLOWED)
-    return f"function `{unknown[0].upper()}`" if unknown else ""
+    return doubt_of_any_type((*outline.named, *outline.calls), outline.functions)
 
 
 def _declared(argument: Argument) -> str:

@@ -25,12 +25,14 @@ class SpelledTable(msgspec.Struct, frozen=True):
 class SpelledRoutine(msgspec.Struct, frozen=True):
     """A routine under the path that a text spells; `reads` are all columns that its text reads.
 
-    One of SQL without a result type is resolved anew for each call, and may read nothing.
+    `masked` tells of one that the script around the text makes: its text is masked there. One of
+    SQL without a result type is resolved anew for each call, and may read nothing.
     """
 
     path: tuple[str, ...]
     routine: Routine
     reads: tuple[ColumnRef, ...] = ()
+    masked: bool = False
 
 
 class Declared(msgspec.Struct, frozen=True):
@@ -60,6 +62,13 @@ class Scope(msgspec.Struct, frozen=True):
     def routines_by_full_name(self) -> dict[str, frozenset[ColumnRef]]:
         """Give what each routine reads, by the full name that the catalog knows it under."""
         return {str(one.routine.id): frozenset(one.reads) for one in self.routines}
+
+    def raw_reads(self) -> dict[str, frozenset[ColumnRef]]:
+        """Give what each routine reads that stays as it is, whatever is masked in this text."""
+        return {
+            str(one.routine.id): frozenset() if one.masked else frozenset(one.reads)
+            for one in self.routines
+        }
 
     def in_full(self) -> Scope:
         """Give the same scope with every table and routine under its full path as well."""

@@ -17,13 +17,13 @@ from keystile.analysis.outline import Outline, OutlineRequest
 from keystile.analysis.places import Translation
 from keystile.analysis.resolve import ResolveRequest
 from keystile.analysis.schema import result_schema
-from keystile.analysis.scope import SYSTEM, Declared, Scope
+from keystile.analysis.scope import SYSTEM, Declared, Scope, SpelledRoutine
 from keystile.analysis.script_facts import script_facts, script_scope, shows_result
 from keystile.analysis.script_parts import READABLE_VARIABLES, Part, Role, Script, Variable
 from keystile.analysis.script_state import BEFORE
 from keystile.analysis.script_tables import ScriptTables
 from keystile.analysis.statement import Statement
-from keystile.analysis.tasks import MADE_COLUMNS, SPLIT
+from keystile.analysis.tasks import MADE_COLUMNS, MADE_ROUTINE, SPLIT
 from keystile.analysis.temporary import is_temporary
 from keystile.googlesql.batched import BatchedRunner
 from keystile.googlesql.task import TaskRunner
@@ -35,10 +35,11 @@ from keystile.model.schema import Parameter, SqlType
 class Around(msgspec.Struct, frozen=True):
     """What the script around a statement gives it to name.
 
-    `temporary` are the names of temporary tables.
+    `temporary` are the names of temporary tables, `routines` temporary functions.
     """
 
     temporary: tuple[str, ...] = ()
+    routines: tuple[SpelledRoutine, ...] = ()
     variables: tuple[Declared, ...] = ()
 
 
@@ -98,6 +99,7 @@ class _Analysis:
         self._runner = runner
         self._analyse = analyse
         self._done: dict[int, Analysed] = {}
+        self._functions: dict[int, SpelledRoutine] = {}
 
     async def parts(self) -> tuple[AnalysedPart, ...]:
         waiting = dict(enumerate(self._script.parts))
@@ -120,7 +122,7 @@ class _Analysis:
         types = {self._script.variables[variable].part for variable in part.variables}
         made = {by for meaning in part.meanings for by in meaning.by}
         given = {using.part for using in part.using}
-        return {need for need in types | made | given if BEFORE < need < number}
+        return {need for need in {*types, *made, *given, *part.calls} if BEFORE < need < number}
 
     async def _one(self, number: int) -> Analysed:
         part = self._script.parts[number]
@@ -135,6 +137,8 @@ class _Analysis:
                 request = ResolveRequest(analysed.sql, analysed.scope)
                 columns = await self._runner.run(MADE_COLUMNS, request)
                 self._tables.make(number, columns.fields)
+            if part.function and not analysed.facts.opaque:
+                await self._make(number, analysed)
         except (InvalidQueryError, NotFoundError, RefusedError) as error:
             if self._is_opaque() and not isinstance(error, NotFoundError):
                 # Refused already; what follows may stand on what could not be understood.
@@ -142,11 +146,23 @@ class _Analysis:
             raise places.error(error) from error
         opaque = places.opaque(analysed.facts.opaque)
         facts = msgspec.structs.replace(analysed.facts, opaque=opaque)
-        mentions = tuple(
-            msgspec.structs.replace(one, **places.place(one.line, one.column)._asdict())
-            for one in analysed.mentions
+        mentions, calls = (
+            tuple(
+                msgspec.structs.replace(one, **places.place(one.line, one.column)._asdict())
+                for one in found
+            )
+            for found in (analysed.mentions, analysed.calls)
         )
-        return msgspec.structs.replace(analysed, facts=facts, mentions=mentions)
+        return msgspec.structs.replace(analysed, facts=facts, mentions=mentions, calls=calls)
+
+    async def _make(self, number: int, analysed: Analysed) -> None:
+        """Note the function that a part makes, for those that call it."""
+        request = ResolveRequest(analysed.sql, analysed.scope)
+        made = await self._runner.run(MADE_ROUTINE, request)
+        reads = tuple(use.column for use in analysed.facts.columns)
+        self._functions[number] = SpelledRoutine(
+            (self._script.parts[number].function,), made.routine, reads, masked=True
+        )
 
     def _is_opaque(self) -> bool:
         done = self._done.values()
@@ -160,6 +176,7 @@ class _Analysis:
                 for meaning in part.meanings
                 if is_temporary(meaning.table) and meaning.by != (BEFORE,)
             ),
+            tuple(self._functions[number] for number in part.calls if number in self._functions),
             (*map(self._declared, variables), *_SYSTEM),
         )
 

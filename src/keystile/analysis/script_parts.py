@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from keystile.model.facts import Action, Opaque
-from keystile.model.schema import SqlType, TableId
+from keystile.model.schema import RoutineId, SqlType, TableId
 
 READABLE_VARIABLES = {"error.message": SqlType("STRING"), "row_count": SqlType("INT64")}
 """The system variables that scripts may read: what they tell comes from masked reads.
@@ -54,7 +54,9 @@ class Part(msgspec.Struct, frozen=True):
     `start` and `end` are the bytes of the script that it stands for, and `before` is how many
     bytes of `sql` stand in front of those. `variables` are the numbers of the variables that it may
     name, `uses` of those whose names its text holds and `sets` of those that get its value. `first`
-    and `count` tell its positional parameters. `makes` is the table that it gives columns.
+    and `count` tell its positional parameters. `makes` is the table that it gives columns,
+    `function` the temporary function that it makes, `calls` are the numbers of the parts that made
+    what it may call, and `changes` is the routine of a dataset that it makes or drops.
     """
 
     role: Role
@@ -70,6 +72,9 @@ class Part(msgspec.Struct, frozen=True):
     count: int = 0
     using: tuple[Using, ...] = ()
     makes: TableId | None = None
+    function: str = ""
+    calls: tuple[int, ...] = ()
+    changes: RoutineId | None = None
     only_if_missing: bool = False
 
     def own(self, sql: str) -> str:

@@ -8,7 +8,10 @@ from typing import Any, ClassVar
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
 from keystile.analysis import names
+from keystile.analysis.calls import routine_id
+from keystile.analysis.functions import ALIASES, ALLOWED, DENIED
 from keystile.analysis.kinds import KINDS
+from keystile.analysis.made_routines import changed, temporary_function
 from keystile.analysis.outline import OutlineRequest
 from keystile.analysis.parsing import identifiers, statement_tree
 from keystile.analysis.script_constant import constant_text
@@ -23,6 +26,9 @@ from keystile.googlesql.protos import has, inherited, language_options, unwrappe
 from keystile.model.errors import InvalidQueryError, KeystileError
 from keystile.model.facts import Action
 from keystile.model.schema import TableId
+
+_TAKEN = ALLOWED | ALIASES | DENIED
+"""What a temporary function cannot be called: the engine stops where a name has two meanings."""
 
 
 def split(engine: Engine, request: OutlineRequest) -> Script:
@@ -57,8 +63,7 @@ class _Split(Texts):
 
     def script(self) -> Script:
         self._statements(self._tree.statement_list_node)
-        statements = self._tree.statement_list_node.statement_list
-        kinds = [kind(unwrapped(statement)) for statement in statements]
+        statements = [unwrapped(one) for one in self._tree.statement_list_node.statement_list]
         parts = self.parts()
         self.check_cases()
         return Script(
@@ -67,8 +72,9 @@ class _Split(Texts):
             actions=tuple(action for action in Action if action in self._actions),
             opaque=tuple(self.opaque),
             skeleton=skeleton(self._tree, parts),
-            plain=kinds[-1:] == ["ASTQueryStatement"]
-            and set(kinds[:-1]) == {"ASTCreateFunctionStatement"},
+            plain=len(statements) > 1
+            and kind(statements[-1]) == "ASTQueryStatement"
+            and all(temporary_function(statement) for statement in statements[:-1]),
         )
 
     # What the statements of scripts do
@@ -81,6 +87,25 @@ class _Split(Texts):
 
     def _plain(self, node: Any) -> None:
         self._apply(node, self.part(Role.STATEMENT, node))
+
+    def _function(self, node: Any) -> None:
+        number = self.part(Role.STATEMENT, node)
+        self._apply(node, number)
+        name = temporary_function(node)
+        if not name:
+            return
+        known = name.lower()
+        if all(node is not unwrapped(one) for one in self._tree.statement_list_node.statement_list):
+            # INVARIANT: what a temporary function is does not depend on the way through the script.
+            self.note("temporary function in a block", node, "make it before the block")
+        elif self.functions.get(known, number) != number:
+            hint = "give each function a name of its own"
+            self.note(f"second temporary function `{name}`", node, hint)
+        elif "." in name or known in _TAKEN:
+            self.note(f"temporary function `{name}`", node, "give it a plain name of its own")
+        else:
+            self.functions[known] = number
+            self.change(number, function=name)
 
     def _block(self, node: Any) -> None:
         around = dict(self.visible)
@@ -217,6 +242,8 @@ class _Split(Texts):
             into = node.into_clause.identifiers.identifier_list
             self._gives(number, map(self._variable, into))
         self._apply(inner, number)
+        if temporary_function(inner):
+            self.note("temporary function in EXECUTE IMMEDIATE", node, "write the statement out")
 
     def _parsed(self, text: str, node: Any) -> Any:
         try:
@@ -247,7 +274,10 @@ class _Split(Texts):
         self.change(part, sets=tuple(variables))
 
     def _apply(self, node: Any, number: int) -> None:
-        """Note what a statement makes of tables."""
+        """Note what a statement makes of tables and routines."""
+        if routine := changed(node):
+            home = (self._request.project, self._request.dataset)
+            self.change(number, changes=routine_id(routine, *home))
         known = KINDS.get(kind(node))
         if known is None or Action.SCHEMA_CHANGE not in known.actions:
             return
@@ -291,6 +321,7 @@ class _Split(Texts):
 
     _methods: ClassVar[dict[str, Callable[[_Split, Any], None]]] = {
         "ASTBeginEndBlock": _block,
+        "ASTCreateFunctionStatement": _function,
         "ASTIfStatement": _if,
         "ASTCaseStatement": _case,
         "ASTWhileStatement": _while,

@@ -116,6 +116,8 @@ class _Seen:
         return self._tables.made(id_, by)
 
     async def routine(self, id: RoutineId) -> Routine:  # noqa: A002 - the word of the shared port
+        if any(part.changes == id for part in self._tables.parts):
+            raise RefusedError(f"`{id}` is changed in this script and called", hint=_HINT)
         return await self._tables.source.routine(id)
 
     async def tables_like(self, id: TableId) -> tuple[Table, ...]:  # noqa: A002 - as above

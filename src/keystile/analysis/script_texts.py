@@ -45,6 +45,7 @@ class Texts:
         self.flow = Flow()
         self._spelled: dict[str, dict[str, Place]] = {}
         self.visible: dict[str, int] = {}
+        self.functions: dict[str, int] = {}
         self.opaque: dict[Opaque, None] = {}
 
     def parts(self) -> tuple[Part, ...]:
@@ -139,6 +140,9 @@ class Texts:
             uses=tuple(
                 number for name, number in self.visible.items() if name in mentioned and not dynamic
             ),
+            calls=()
+            if dynamic
+            else tuple(number for name, number in self.functions.items() if name in mentioned),
             first=min(marks, default=1) - 1,
             count=len(marks),
         )

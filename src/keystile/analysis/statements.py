@@ -161,9 +161,12 @@ def _function(walk: Walk, node: Any) -> tuple[OutputColumn, ...]:
     """Walk the definition of a function as a query of its only value."""
     for column in node.aggregate_expression_list:
         walk.computed(column)
+    only(walk, node, {"aggregate_expression_list", "function_expression", "option_list"})
+    for option in node.option_list:
+        walk.used(option.value, Use.ARGUMENT)
     if not has(node, "function_expression"):
-        walk.doubt("a function without a type", node)
-        return ()
+        # JavaScript, or arguments of any type: then the outline vouches for the text.
+        return _named([("", sql_type(node.return_type), NOTHING)])
     value = walk.used(node.function_expression, Use.OUTPUT)
     return _named([("", sql_type(node.return_type), value)])
 
@@ -173,6 +176,9 @@ def _table_function(walk: Walk, node: Any) -> tuple[OutputColumn, ...]:
     if not has(node, "query"):
         walk.doubt("a table function without a type", node)
         return ()
+    only(walk, node, {"option_list", "output_column_list", "query"})
+    for option in node.option_list:
+        walk.used(option.value, Use.ARGUMENT)
     return _query(walk, node)
 
 

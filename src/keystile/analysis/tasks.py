@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keystile.analysis.made_routines import MadeRoutine, made_routine
 from keystile.analysis.outline import Outline, OutlineRequest, outline
 from keystile.analysis.resolve import Resolved, ResolveRequest, resolve
 from keystile.analysis.script_columns import MadeColumns, made_columns
@@ -35,6 +36,9 @@ SPLIT = Task(split, OutlineRequest, Script)
 
 WITHOUT = Task(without, WithoutRequest, WithoutText)
 """Leave columns out of a query."""
+
+MADE_ROUTINE = Task(made_routine, ResolveRequest, MadeRoutine)
+"""Find the types of what CREATE TEMP FUNCTION makes."""
 
 MADE_COLUMNS = Task(made_columns, ResolveRequest, MadeColumns)
 """Find the columns that CREATE TABLE gives a table."""

@@ -9,7 +9,7 @@ from keystile.analysis.names import Path
 from keystile.analysis.tree import kind
 from keystile.googlesql.protos import inherited
 from keystile.model.facts import Action
-from keystile.model.schema import TableId
+from keystile.model.schema import RoutineId, TableId
 
 _PROJECT = "temporary"
 _DATASET = "_SESSION"
@@ -19,6 +19,11 @@ _MOST_PARTS = 2
 def temporary(name: str) -> TableId:
     """Name a temporary table. No text can spell this name: the dataset begins with `_`."""
     return TableId(_PROJECT, _DATASET, name)
+
+
+def temporary_routine(name: str) -> RoutineId:
+    """Name a temporary function, as no text can spell it either."""
+    return RoutineId(_PROJECT, _DATASET, name)
 
 
 def is_temporary(table: TableId) -> bool:

@@ -75,7 +75,7 @@ def prove(
         )
     if found.raw_calls:
         raise RefusedError(
-            f"the routine `{min(found.raw_calls)}` reads columns that are masked for you",
+            f"the routine `{min(found.raw_calls)}` reads a column that is masked for you",
             hint="write what it does into the query",
         )
     if found.masked != expected or found.unmasked or found.raw & found.named:

@@ -139,8 +139,8 @@ class Rewriter:
         past = any(scan.past for scan in analysed.scans)
         if not columns and not analysed.facts.metadata and not past and not filters:
             return None
-        writes.check(analysed, columns)
         routines.check(analysed, columns)
+        writes.check(analysed, columns)
         row_filters.check(analysed, filters)
         if not analysed.resolved:
             _check_no_metadata(analysed)

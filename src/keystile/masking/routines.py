@@ -19,14 +19,16 @@ HAND_IN = (
 def check(analysed: Analysed, columns: Iterable[MaskedColumn]) -> None:
     """Raise `RefusedError` where a mask falls on a column that the text of a routine reads."""
     masked = [ColumnRef(column.table, column.path) for column in columns]
+    places = {call.id: (call.line, call.column) for call in analysed.calls}
     for called in analysed.scope.routines:
-        for ref in called.reads:
-            if any(touches(ref, other) for other in masked):
-                raise RefusedError(
-                    # Which column it is stands in a text that the agent may not know.
-                    f"the routine `{called.routine.id}` reads a column that is masked for you",
-                    hint=HAND_IN,
-                )
+        reads = () if called.masked else called.reads
+        if any(touches(ref, other) for ref in reads for other in masked):
+            # Which column it is stands in a text that the agent may not know.
+            raise RefusedError(
+                f"the routine `{called.routine.id}` reads a column that is masked for you",
+                hint=HAND_IN,
+                place=places.get(called.routine.id, (0, 0)),
+            )
 
 
 def touches(ref: ColumnRef, other: ColumnRef) -> bool:

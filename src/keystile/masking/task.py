@@ -132,7 +132,7 @@ def _prove(engine: Engine, request: MaskRequest, sql: str, protected: list[Prote
     ids = {table.table.id for table in protected}
     expected = sum(scan.table in ids for scan in request.scans)
     try:
-        prove(statement, templates, expected, scope.routines_by_full_name())
+        prove(statement, templates, expected, scope.raw_reads())
     except RefusedError as error:
         raise error.at(_first_place(request)) from None
     if any(table.renamed for table in protected):

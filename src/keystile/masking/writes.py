@@ -12,7 +12,12 @@ from keystile.model.facts import WrittenColumn
 from keystile.model.masks import KeyedHashMask
 from keystile.model.schema import ColumnRef
 
-_VIEWS = frozenset({"CREATE_MATERIALIZED_VIEW", "CREATE_VIEW"})
+_KEPT_TEXTS = {
+    "CREATE_FUNCTION": "function",
+    "CREATE_MATERIALIZED_VIEW": "view",
+    "CREATE_TABLE_FUNCTION": "function",
+    "CREATE_VIEW": "view",
+}
 
 
 def check(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None:
@@ -20,8 +25,8 @@ def check(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None:
     masked = {ColumnRef(column.table, column.path) for column in columns}
     statement = analysed.facts.statement
     _check_written(analysed, masked)
-    if statement in _VIEWS:
-        _check_view(analysed, columns)
+    if statement in _KEPT_TEXTS:
+        _check_kept_text(analysed, columns)
     _check_copied(analysed, columns)
 
 
@@ -62,13 +67,14 @@ def _check_written(analysed: Analysed, masked: set[ColumnRef]) -> None:
             )
 
 
-def _check_view(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None:
+def _check_kept_text(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None:
     for column in read(analysed, columns):
         if isinstance(column.mask, KeyedHashMask):
             raise refused(
                 analysed.mentions,
                 ColumnRef(column.table, column.path),
-                "{} is masked by a keyed hash, whose key no view may hold",
+                "{} is masked by a keyed hash, whose key no "
+                f"{_KEPT_TEXTS[analysed.facts.statement]} may hold",
                 hint="leave this column's table out, or make a table with CREATE TABLE AS SELECT",
             )
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 from zetasql.wasi._pb2.zetasql.proto import options_pb2
 
-from keystile.analysis.functions import ALLOWED, DENIED
+from keystile.analysis.functions import ALIASES, ALLOWED, DENIED
 from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import language_options
@@ -15,8 +15,10 @@ def test_lists_are_exactly_the_engines_functions() -> None:
     options.language_options.CopyFrom(language_options(engine))
     answer = engine.call("GetBuiltinFunctions", options, service.GetBuiltinFunctionsResponse)
     known = {".".join(function.name_path).lower() for function in answer.function}
+    aliases = {function.options.alias_name for function in answer.function} - {""}
 
     assert not ALLOWED & DENIED
+    assert aliases - ALLOWED - DENIED == ALIASES
     assert known - ALLOWED - DENIED == set(), "new functions: put each on one of the lists"
     assert (ALLOWED | DENIED) - known == set(), "names that the engine does not know"
 

@@ -3,20 +3,26 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import msgspec
 import pytest
+from prove.evaluator import Answer, World, runnable
 from prove.schemas import SHOP
-from prove.shop import PROJECT, TABLES
-from prove.trial import Court, Outcome
+from prove.shop import DATASET, HASH, PROJECT, TABLES
+from prove.trial import Court, Outcome, masks_for
+from prove.worlds import SchemaSource
 
 from keystile.analysis import walker
 from keystile.analysis.lineage import NOTHING
 from keystile.analysis.scope import Scope
+from keystile.analysis.statement import Statement
 from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
 from keystile.masking import routines as masking_routines
+from keystile.model.errors import RefusedError
 from keystile.model.schema import (
     Argument,
     Field,
@@ -153,7 +159,7 @@ async def test_a_routine_that_reads_a_protected_column_is_refused(court: Court, 
     tried = await court.try_query(query)
 
     assert tried.outcome is Outcome.REFUSED, tried
-    assert "is masked for you" in tried.why
+    assert "a column that is masked for you" in tried.why
     assert "as arguments" in tried.why
 
 
@@ -187,6 +193,7 @@ async def test_a_routine_whose_reads_are_forgotten_would_leak(
 
     monkeypatch.setattr(masking_routines, "check", lambda *_: None)
     monkeypatch.setattr(Scope, "routines_by_full_name", forgotten)
+    monkeypatch.setattr(Scope, "raw_reads", forgotten)
 
     leaks = [(await court.try_query(query)).outcome is Outcome.LEAK for query in REFUSED]
 
@@ -217,3 +224,91 @@ async def test_arguments_that_are_forgotten_would_leak(
     leaks = [(await court.try_query(query)).outcome is Outcome.LEAK for query in MASKED]
 
     assert any(leaks)
+
+
+SCRIPTS = [
+    "CREATE TEMP FUNCTION f_same(x STRING) AS (x);\nSELECT f_same(ssn) FROM customers ORDER BY id",
+    "CREATE TEMP FUNCTION f_any(x ANY TYPE) AS (x);\nSELECT f_any(age) FROM customers ORDER BY id",
+    "CREATE TEMP FUNCTION f_top() AS ((SELECT MAX(ssn) FROM `acme-shop`.`shop`.`customers`));\nSELECT f_top()",
+    (
+        "CREATE TEMP FUNCTION f_over(n INT64) AS ((SELECT COUNT(*) FROM `acme-shop`.`shop`.`customers` WHERE age > n));\n"
+        "SELECT id FROM customers WHERE f_over(50) > id ORDER BY id"
+    ),
+    (
+        "CREATE TEMP FUNCTION f_one(x STRING) AS (fn.same(x));\n"
+        "CREATE TEMP FUNCTION f_two(x STRING) AS (f_one(x) || f_one(x));\nSELECT f_two(email) FROM customers ORDER BY id"
+    ),
+    (
+        "CREATE TEMP FUNCTION f_row(n INT64) AS ((SELECT TO_JSON_STRING(c) FROM `acme-shop`.`shop`.`customers` AS c WHERE c.id = n));\n"
+        "SELECT f_row(id) FROM customers ORDER BY id"
+    ),
+]
+_DEFINED = re.compile(r"CREATE TEMP FUNCTION (\w+)\((.*?)\) AS \((.*)\)", re.DOTALL)
+
+
+def run_script(court: Court, text: str) -> list[Answer]:
+    """Run temporary functions and a query in both worlds: the evaluator knows no scripts."""
+    text = runnable(re.sub(r"\bf_(\w+)\(", r"fn.f_\1(", text), SHOP_WITH_ROUTINES.tables)
+    *functions, query = text.split(";\n")
+    made = []
+    for function in functions:
+        found = _DEFINED.fullmatch(function.replace("FUNCTION fn.", "FUNCTION "))
+        assert found
+        arguments = [argument.replace(" TYPE", "") for argument in found[2].split(", ") if argument]
+        made.append(sql(found[1], found[3], *arguments))
+    texts = [msgspec.structs.replace(r, body=runnable(r.body, TABLES)) for r in ROUTINES]
+    worlds = [World(court.engine, content, routines=(*texts, *made)) for content in court.contents]
+    answers = [world.run(query) for world in worlds]
+    for world in worlds:
+        world.close()
+    return answers
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+async def test_what_a_temporary_function_is_handed_and_reads_is_masked(
+    court: Court, script: str
+) -> None:
+    first, second = run_script(court, script)
+    assert not first.error
+    assert not first.same(second), "this is no attack"
+
+    source = SchemaSource(SHOP_WITH_ROUTINES.tables, ROUTINES)
+    analysed = await court.analyst.analyse(Statement(script, PROJECT, DATASET), source)
+    masks = masks_for(analysed, SHOP_WITH_ROUTINES)
+    rewritten = await court.rewriter.rewrite(analysed, masks)
+
+    first, second = run_script(court, rewritten.sql)
+    assert not first.error
+    assert first.same(second), rewritten.sql
+
+
+async def test_a_temporary_function_that_calls_what_reads_is_refused(court: Court) -> None:
+    for body in ("fn.top()", "fn.same(fn.top())"):
+        tried = await court.try_query(f"CREATE TEMP FUNCTION f() AS ({body}); SELECT f()")
+        assert tried.outcome is Outcome.REFUSED
+        assert "masked for you" in tried.why
+
+
+async def test_a_function_that_is_kept_reads_masked(court: Court) -> None:
+    source = SchemaSource(SHOP_WITH_ROUTINES.tables, ROUTINES)
+    for text in (
+        "CREATE FUNCTION fn.new() AS ((SELECT MAX(ssn) FROM shop.customers))",
+        "CREATE OR REPLACE TABLE FUNCTION fn.new(n INT64) AS SELECT ssn FROM shop.customers WHERE id = n",
+        "CREATE AGGREGATE FUNCTION fn.new(x STRING) AS (MAX(x) || (SELECT MAX(ssn) FROM shop.customers))",
+    ):
+        analysed = await court.analyst.analyse(Statement(text, PROJECT, DATASET), source)
+        assert not analysed.facts.opaque
+        sent = (await court.rewriter.rewrite(analysed, SHOP.masks)).sql
+        assert sent.count("`shop`.`customers` AS keystile_row)") == 1
+        assert "shop.customers" not in sent
+
+
+async def test_no_function_may_hold_the_key_of_a_hash(court: Court) -> None:
+    source = SchemaSource(SHOP_WITH_ROUTINES.tables, ROUTINES)
+    for text in (
+        "CREATE FUNCTION fn.new() AS ((SELECT MAX(ssn) FROM shop.customers))",
+        "CREATE TEMP FUNCTION f() AS ((SELECT MAX(ssn) FROM shop.customers)); SELECT f()",
+    ):
+        analysed = await court.analyst.analyse(Statement(text, PROJECT, DATASET), source)
+        with pytest.raises(RefusedError, match="whose key no function may hold"):
+            await court.rewriter.rewrite(analysed, (HASH,))
