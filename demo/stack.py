@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 PROJECT = "acme-shop"
 HERE = Path(__file__).resolve().parent
 POLICY = HERE.parent / "examples" / "policy"
+PROGRAM = (sys.executable, "-m", "keystile")
 _START_SECONDS = 120
 _PREFERRED = {"gateway": 8420, "console": 8421, "sandbox": 8422}
 
@@ -55,9 +56,8 @@ class Stack(NamedTuple):
 
     def command(self, *arguments: str) -> list[str]:
         """Give the command line of a `keystile` command against this gateway."""
-        words = [sys.executable, "-m", "keystile", *arguments]
-        at = words.index("--") if "--" in words else len(words)
-        return [*words[:at], "--config", str(self.config), *words[at:]]
+        at = arguments.index("--") if "--" in arguments else len(arguments)
+        return [*PROGRAM, *arguments[:at], "--config", str(self.config), *arguments[at:]]
 
     def exchange(self, subject_token: str, audience: str) -> dict[str, Any]:
         """Ask the token endpoint for a gateway token, as Google's clients do (RFC 8693)."""
@@ -96,17 +96,30 @@ class Stack(NamedTuple):
 
 
 @contextmanager
-def running(folder: Path, *, preferred_ports: bool = False) -> Iterator[Stack]:
-    """Start everything in `folder`; stop it at the end."""
+def running(
+    folder: Path,
+    *,
+    preferred_ports: bool = False,
+    policy: Path = POLICY,
+    settings: Mapping[str, Any] | None = None,
+    gateway: Sequence[str] = PROGRAM,
+) -> Iterator[Stack]:
+    """Start everything in `folder`; stop it at the end.
+
+    The sandbox serves `folder/bigquery`, and fills it with the sample shop where it is not there.
+    `settings` are further ones of the gateway's, `gateway` the command that stands for `keystile`
+    when the gateway is started.
+    """
     ports = {name: _port(_PREFERRED[name] if preferred_ports else 0) for name in _PREFERRED}
     stack = Stack(folder, *(f"http://127.0.0.1:{ports[name]}" for name in _PREFERRED))
     _write_key(folder)
-    _write_config(stack, ports)
-    sandbox = ("sandbox", "--data", str(folder / "bigquery"), "--sample")
+    _write_config(stack, ports, {"policy": str(policy), **(settings or {})})
+    data = folder / "bigquery"
+    sandbox = ("sandbox", "--data", str(data), *(() if data.exists() else ("--sample",)))
     served = (*sandbox, "--public-key", str(folder / "public.pem"), "--port", str(ports["sandbox"]))
     processes = [
-        _start(folder / "sandbox.log", [sys.executable, "-m", "keystile", *served]),
-        _start(folder / "gateway.log", stack.command("serve")),
+        _start(folder / "sandbox.log", [*PROGRAM, *served]),
+        _start(folder / "gateway.log", [*gateway, *stack.command("serve")[len(PROGRAM) :]]),
     ]
     try:
         _wait(f"{stack.gateway}/readyz", folder, processes)
@@ -145,13 +158,13 @@ def _write_key(folder: Path) -> None:
     (folder / "public.pem").write_bytes(public)
 
 
-def _write_config(stack: Stack, ports: dict[str, int]) -> None:
+def _write_config(stack: Stack, ports: dict[str, int], settings: Mapping[str, Any]) -> None:
     # JSON is YAML, and quotes every path rightly.
     config = {
         "gateway": {"port": ports["gateway"]},
         "console": {"port": ports["console"]},
-        "policy": str(POLICY),
         "upstream": {"endpoint": stack.sandbox, "service_account_file": "service-account.json"},
+        **settings,
     }
     stack.config.write_text(json.dumps(config, indent=2), encoding="utf-8")
 

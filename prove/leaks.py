@@ -17,6 +17,7 @@ from multiprocessing.queues import Queue
 from queue import Empty
 
 from prove.core import Search
+from prove.http import HttpSearch
 from prove.schemas import SCHEMAS
 from prove.tally import Tally
 
@@ -30,7 +31,8 @@ def main() -> int:
     options = _options()
     print(f"seed {options.seed}, {options.cases} cases, {options.jobs} processes", flush=True)
     started = time.monotonic()
-    tally = _through_core(options, started)
+    through = _through_http if options.through == "http" else _through_core
+    tally = through(options, started)
     seconds = time.monotonic() - started
     for kind, found in (("LEAK", tally.leaks), ("NOT BENIGN", tally.misjudged)):
         for schema, sql in found:
@@ -45,7 +47,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="prove leaks", description=__doc__)
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32))
-    parser.add_argument("--through", choices=["core"], default="core")
+    parser.add_argument("--through", choices=["core", "http"], default="core")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--schema", choices=[*SCHEMAS], default="", help="ask about this one only")
     return parser.parse_args()
@@ -76,6 +78,20 @@ def _through_core(options: argparse.Namespace, started: float) -> Tally:
             _show(whole, options.cases, shown - started)
     for process in processes:
         process.join()
+    return whole
+
+
+def _through_http(options: argparse.Namespace, started: float) -> Tally:
+    whole, shown = Tally(), started
+
+    def report(tally: Tally) -> None:
+        nonlocal shown
+        whole.add(tally)
+        if time.monotonic() - shown > _SHOW_EVERY:
+            shown = time.monotonic()
+            _show(whole, options.cases, shown - started)
+
+    HttpSearch(str(options.seed), only=options.schema).run(options.cases, report)
     return whole
 
 

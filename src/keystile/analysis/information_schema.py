@@ -1,7 +1,8 @@
 """BigQuery's INFORMATION_SCHEMA, as far as it is served: its views, columns and what they tell.
 
 A view is read through a subquery that leaves only rows about what the reader may see (`rows_about`)
-and gives columns that hold SQL texts, options or other names than the row's own as NULL.
+and gives columns that hold SQL texts, options or other names than the row's own as NULL; sizes in
+bytes too, which tell how long masked values are.
 """
 
 from __future__ import annotations
@@ -163,7 +164,7 @@ _VIEWS: dict[str, View] = {
         About.PARTITIONS,
         "table_name",
         """table_catalog table_schema table_name partition_id total_rows:INT64
-        total_logical_bytes:INT64 last_modified_time:TIMESTAMP storage_tier""",
+        total_logical_bytes:INT64! last_modified_time:TIMESTAMP storage_tier""",
     ),
     "VIEWS": _view(
         About.TABLES,

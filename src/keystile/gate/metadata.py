@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from keystile.gate.visible import not_found
-from keystile.model.errors import NotFoundError
+from keystile.model.errors import NotFoundError, RefusedError
 from keystile.model.principal import Principal
-from keystile.model.schema import TableId
+from keystile.model.schema import Table, TableId, TableKind
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
 from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.tables import fields_of
 from keystile.wire.requests import PageRequest
 from keystile.wire.responses import (
     Resource,
@@ -21,6 +22,8 @@ from keystile.wire.responses import (
     visible_dataset,
     visible_table,
 )
+
+_SIZES = frozenset({"numBytes", "numRows"})
 
 
 class Metadata:
@@ -82,12 +85,26 @@ class Metadata:
         if not policy.may_see_table(principal, id_, _context(project)):
             raise not_found(id_)
         try:
-            found = visible_table(await self._bigquery.get_table(id_))
+            resource = await self._bigquery.get_table(id_)
         except NotFoundError as error:
             raise not_found(id_) from error
         if policy.row_filters.are_on(principal, id_):
-            return {word: value for word, value in found.items() if word not in _OF_ALL_ROWS}
-        return found
+            return visible_table(resource, _OF_ALL_ROWS)
+        return visible_table(resource, self._telling(id_, resource))
+
+    def _telling(self, id_: TableId, resource: dict[str, Any]) -> frozenset[str]:
+        """Name what tells of masked values: how long those of a labelled column are, all together.
+
+        What is no plain table may hold rows that were chosen by such values: a materialized view.
+        """
+        try:
+            fields = fields_of(resource.get("schema", {}))
+        except RefusedError:
+            return _SIZES
+        if resource.get("type") != TableKind.TABLE.value:
+            return _SIZES
+        labelled = self._policy().labels(Table(id_, TableKind.TABLE, fields, ""))
+        return frozenset({"numBytes"}) if labelled else frozenset()
 
     def _sees_dataset(self, principal: Principal, project: str, dataset: str) -> bool:
         return self._policy().may_see_dataset(principal, project, dataset, _context(project))

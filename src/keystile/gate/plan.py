@@ -35,6 +35,11 @@ class Plan(msgspec.Struct, frozen=True):
     labels: dict[str, tuple[str, ...]] = {}
     results: tuple[tuple[Field, ...], ...] = ()
 
+    @property
+    def hides_bytes(self) -> bool:
+        """Whether counts of bytes stay with the gateway (`hides_bytes`)."""
+        return hides_bytes(self.decision)
+
 
 def digest_of(
     principal: Principal,
@@ -63,6 +68,16 @@ def digest_of(
         ],
     )
     return hashlib.sha256(msgspec.json.encode(covered, order="deterministic")).hexdigest()
+
+
+def hides_bytes(decision: Decision) -> bool:
+    """Tell whether bytes of masked columns, or of rows that are filtered out, are in the counts.
+
+    INVARIANT: exact or rounded, such counts are not shown. The sum over a column tells how long its
+    values are, and an agent that reads columns of its own beside it moves the sum to wherever a
+    rounded one jumps. Which columns BigQuery leaves out of the count is not relied on.
+    """
+    return bool(decision.masks or decision.row_filters)
 
 
 def _without_etag(each: Table | Routine) -> Table | Routine:

@@ -11,7 +11,7 @@ import msgspec
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
-from keystile.gate.plan import Plan, digest_of
+from keystile.gate.plan import Plan, digest_of, hides_bytes
 from keystile.gate.shares import Shares
 from keystile.gate.visible import VisibleObjects
 from keystile.gate.witness import agree
@@ -136,6 +136,7 @@ class Planner:
         Raises `RefusedError` when it cannot be masked or the second witness disagrees, and
         BigQuery's own error when it does not accept the query.
         """
+        refuse_to_measure(request, decided.decision)
         rewritten = await self.rewrite(decided)
         query = _query(principal, request, rewritten)
         with self._metrics.query_seconds.labels(Phase.DRY_RUN).time():
@@ -178,6 +179,20 @@ def refuse_denied(decision: Decision, instead: str = "") -> None:
     )
     hint = f"this would be allowed: {instead}" if instead else ""
     raise RefusedError(f"refused by policy: {reasons}", hint=hint)
+
+
+def refuse_to_measure(request: QueryRequest, decision: Decision) -> None:
+    """Raise `RefusedError` for a limit on bytes that are not shown: halving it finds their number."""
+    if request.maximum_bytes_billed is None or not hides_bytes(decision):
+        return
+    tables = (
+        *(mask.column.table for mask in decision.masks),
+        *(f.table for f in decision.row_filters),
+    )
+    raise RefusedError(
+        f"`maximumBytesBilled` would tell how much of `{tables[0]}` is hidden from you",
+        hint="leave it out",
+    )
 
 
 def _labels(policy: Policy, analysed: Analysed) -> dict[str, tuple[str, ...]]:

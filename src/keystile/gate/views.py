@@ -23,7 +23,8 @@ def view_of(job: Job) -> JobView:
     dry_run = request.dry_run
     return JobView(
         project=request.project,
-        job_id=job.job_id,
+        # A dry run makes no job that could be asked for later.
+        job_id=request.job_id if dry_run else job.job_id,
         location=job.location,
         owner=job.principal.agent,
         state=_STATES[job.state],
@@ -34,7 +35,7 @@ def view_of(job: Job) -> JobView:
         error=job.error,
         statement=job.plan.facts.statement,
         dry_run=dry_run,
-        bytes_processed=job.plan.bytes_estimate if dry_run else _bytes(job),
+        bytes_processed=_bytes(job),
         total_rows=outcome.total_rows if outcome else None,
         schema=_schema(job),
         cache_hit=bool(outcome and outcome.cache_hit),
@@ -49,6 +50,10 @@ def view_of(job: Job) -> JobView:
 
 
 def _bytes(job: Job) -> int | None:
+    if job.plan.hides_bytes:
+        return None
+    if job.request.dry_run:
+        return job.plan.bytes_estimate
     return job.outcome.bytes_processed if job.outcome else None
 
 

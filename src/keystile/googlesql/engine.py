@@ -12,8 +12,10 @@ import ctypes
 import hashlib
 import re
 from collections import OrderedDict
+from collections.abc import Mapping
 from enum import StrEnum
 from importlib.resources import files
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import wasmtime
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 ResponseT = TypeVar("ResponseT", bound="Message")
 
 _CATALOGS_KEPT = 32
+_NO_CONTENTS: Mapping[str, bytes] = MappingProxyType({})
 
 # Without this, 24 terms of `a || b || …` nest deeper than the protobuf runtime reads.
 _message.SetAllowOversizeProtos(True)  # noqa: FBT003 -- takes no keyword
@@ -105,17 +108,24 @@ class Engine:
             raise EngineDiedError(str(error)) from error
         return response.FromString(answer)
 
-    def registered(self, catalog: SimpleCatalogProto) -> int:
-        """Register a catalog once and give its id; the least used ones are dropped."""
-        key = hashlib.sha256(catalog.SerializeToString(deterministic=True)).digest()
+    def registered(
+        self, catalog: SimpleCatalogProto, contents: Mapping[str, bytes] = _NO_CONTENTS
+    ) -> int:
+        """Register a catalog once and give its id; the least used ones are dropped.
+
+        `contents` are rows of its tables, by name, each a serialized `TableContent`. To register is
+        to make all of GoogleSQL's functions anew, so what is asked of again should not be in it.
+        """
+        request = service.RegisterCatalogRequest(simple_catalog=catalog)
+        for name, content in contents.items():
+            rows = request.table_content[name]
+            rows.table_data.SetInParent()  # a table with no rows has content too
+            rows.MergeFromString(content)
+        key = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
         if key in self._catalogs:
             self._catalogs.move_to_end(key)
             return self._catalogs[key]
-        answer = self.call(
-            "RegisterCatalog",
-            service.RegisterCatalogRequest(simple_catalog=catalog),
-            service.RegisterResponse,
-        )
+        answer = self.call("RegisterCatalog", request, service.RegisterResponse)
         self._catalogs[key] = answer.registered_id
         if len(self._catalogs) > _CATALOGS_KEPT:
             _, oldest = self._catalogs.popitem(last=False)

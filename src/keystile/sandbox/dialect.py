@@ -191,12 +191,21 @@ def _set_type(declared: Any, type_: SqlType | None) -> None:
 
 def nodes(message: Any, kind: str) -> Iterator[Any]:
     """Walk a tree for the nodes of one kind, such as `ASTTablePathExpressionProto`."""
-    if message.DESCRIPTOR.name == kind:
-        yield message
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            for child in value if field.is_repeated else (value,):
-                yield from nodes(child, kind)
+    return (node for node in every_node(message) if node.DESCRIPTOR.name == kind)
+
+
+def every_node(message: Any) -> list[Any]:
+    """Give all messages of a tree, each before those in it."""
+    found, left = [], [message]
+    while left:
+        node = left.pop()
+        found.append(node)
+        inner: list[Any] = []
+        for field, value in node.ListFields():
+            if field.message_type is not None:
+                inner += value if field.is_repeated else (value,)
+        left += reversed(inner)
+    return found
 
 
 def kind_of(node: Any, prefix: str, suffix: str) -> str:

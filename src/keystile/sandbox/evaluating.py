@@ -17,7 +17,7 @@ from keystile.model.errors import InvalidQueryError
 from keystile.model.schema import SqlType
 from keystile.sandbox import casts, cells, dialect
 from keystile.sandbox.describing import Described
-from keystile.sandbox.dialect import Column, Spelled, Statement, replaced
+from keystile.sandbox.dialect import Column, Given, Spelled, Statement, replaced
 from keystile.sandbox.errors import unsupported
 from keystile.sandbox.names import Names
 
@@ -28,6 +28,10 @@ _MISSING = re.compile(
     r"|vector_search|external_query)\b)",
     re.IGNORECASE,
 )
+
+
+# An engine keeps this much of a few statements' tables, so as not to make them anew for the next.
+_KEPT_BYTES = 1 << 18
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -43,6 +47,13 @@ class Raw(msgspec.Struct, frozen=True):
 
     types: tuple[SqlType, ...]
     rows: bytes
+
+
+class Texts(msgspec.Struct, frozen=True):
+    """Serialized values with text leaves, each to become one of its type."""
+
+    types: tuple[SqlType, ...]
+    values: tuple[bytes, ...]
 
 
 class Recast(msgspec.Struct, frozen=True):
@@ -89,16 +100,15 @@ def evaluate(engine: Engine, statement: Statement) -> Rows:
     options = dialect.options(engine, parameters)
     # The evaluator of table functions wants all columns that the body gives.
     options.prune_unused_columns = not any(callee.is_table for callee in statement.callees)
-    request = service.EvaluateQueryRequest(
-        sql=statement.sql,
-        options=options,
-        simple_catalog=dialect.catalog(engine, statement, by_full_name=True),
-    )
-    for table in statement.tables:
-        content = request.table_content[table.name]
-        content.Clear()
-        content.table_data.SetInParent()  # a table with no rows has content too
-        content.MergeFromString(table.content)
+    request = service.EvaluateQueryRequest(sql=statement.sql, options=options)
+    catalog = dialect.catalog(engine, statement, by_full_name=True)
+    contents = {table.name: table.content for table in statement.tables}
+    if sum(map(len, contents.values())) <= _KEPT_BYTES:
+        request.registered_catalog_id = engine.registered(catalog, contents)
+    else:
+        request.simple_catalog.CopyFrom(catalog)
+        for name, rows in contents.items():
+            request.table_content[name].MergeFromString(rows)
     for given in parameters:
         request.params.add(name=given.name).value.MergeFromString(given.value)
     try:
@@ -146,6 +156,19 @@ def convert(engine: Engine, raw: Raw) -> bytes:
     return evaluate(engine, Statement(sql, (table,))).content if written else b""
 
 
+def convert_values(engine: Engine, texts: Texts) -> bytes:
+    """Turn single values alike; gives a serialized `TableContent` of one row.
+
+    They are parameters and no table's rows: the engine then needs no new catalog for them.
+    """
+    given = tuple(
+        Given(f"c{at}", casts.text_type(type_), value)
+        for at, (type_, value) in enumerate(zip(texts.types, texts.values, strict=True))
+    )
+    written = [casts.cast_sql(f"@c{at}", type_) for at, type_ in enumerate(texts.types)]
+    return evaluate(engine, Statement(f"SELECT {', '.join(written)}", parameters=given)).content
+
+
 def recast(engine: Engine, asked: Recast) -> bytes:
     """Turn values of some types into values of others, as an assignment does."""
     if asked.types == asked.wanted:
@@ -166,4 +189,5 @@ def recast(engine: Engine, asked: Recast) -> bytes:
 _INT64 = SqlType("INT64")
 EVALUATE = Task(evaluate, Statement, Rows)
 CONVERT = Task(convert, Raw, bytes)
+CONVERT_VALUES = Task(convert_values, Texts, bytes)
 RECAST = Task(recast, Recast, bytes)

@@ -12,7 +12,7 @@ from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 from keystile.googlesql import protos
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.task import Task
-from keystile.sandbox.dialect import kind_of, nodes, place, replaced
+from keystile.sandbox.dialect import every_node, kind_of, place, replaced
 
 _PLACE = re.compile(r"\[(\d+):(\d+)\]")
 
@@ -27,9 +27,10 @@ _OBJECT_PATHS = frozenset(
         "function",
         "procedure_name",
         "connection_path",
+        "name",
+        "path",
     )
 )
-_DEFINED_PATHS = frozenset(("name", "path"))
 _TARGETS = ("target_path", "name", "path")
 
 Path = tuple[str, ...]
@@ -106,24 +107,38 @@ def find_names(engine: Engine, sql: str) -> Names:
     kind = kind_of(wrapped, "AST", "StatementProto")
     if kind == "ExecuteImmediate":
         return Names(sql, sql, kind, script=True)
+    nodes = _Nodes(statement)
     return Names(
         sql=split,
         original=sql,
         kind=kind,
         paths=_table_paths(engine, split),
         target=_target(statement),
-        calls=tuple(dict.fromkeys(_calls(statement))),
-        places=tuple(_places(statement, split.encode())),
+        calls=tuple(dict.fromkeys(_calls(nodes))),
+        places=tuple(_places(nodes, split.encode())),
         system=tuple(
             (*place(node), ".".join(path_of(node.path)))
-            for node in nodes(statement, "ASTSystemVariableExprProto")
+            for node in nodes.of("ASTSystemVariableExprProto")
         ),
         connections=tuple(
             path_of(node.connection_path)
-            for node in nodes(statement, "ASTConnectionClauseProto")
+            for node in nodes.of("ASTConnectionClauseProto")
             if node.HasField("connection_path")
         ),
     )
+
+
+class _Nodes:
+    """The nodes of a tree by their kind; a walk costs more than all that is done with them."""
+
+    def __init__(self, statement: Any) -> None:
+        self._by_kind: dict[str, list[Any]] = {}
+        for node in every_node(statement):
+            self._by_kind.setdefault(node.DESCRIPTOR.name, []).append(node)
+
+    def of(self, kind: str) -> list[Any]:
+        """Give those of a kind, such as `ASTFunctionCallProto`."""
+        return self._by_kind.get(kind, [])
 
 
 def parse(engine: Engine, sql: str) -> Any:
@@ -153,16 +168,14 @@ def _table_paths(engine: Engine, sql: str) -> tuple[Path, ...]:
 
 def _object_paths(message: Any) -> Iterator[Any]:
     """Walk the paths of tables and routines."""
-    columns = message.DESCRIPTOR.name == "ASTUpdateSetValueProto"
-    for field, value in message.ListFields():
-        if field.message_type is None:
-            continue
-        if field.name in _OBJECT_PATHS | _DEFINED_PATHS and not columns:
-            path = protos.unwrapped(value)
-            if path is not None and path.DESCRIPTOR.name == "ASTPathExpressionProto":
-                yield path
-        for child in value if field.is_repeated else (value,):
-            yield from _object_paths(child)
+    for node in every_node(message):
+        if node.DESCRIPTOR.name == "ASTUpdateSetValueProto":
+            continue  # its paths are of columns
+        for field, value in node.ListFields():
+            if field.name in _OBJECT_PATHS and field.message_type is not None:
+                path = protos.unwrapped(value)
+                if path is not None and path.DESCRIPTOR.name == "ASTPathExpressionProto":
+                    yield path
 
 
 def _target(statement: Any) -> Path:
@@ -174,17 +187,17 @@ def _target(statement: Any) -> Path:
     return ()
 
 
-def _calls(statement: Any) -> Iterator[Path]:
-    for call in nodes(statement, "ASTFunctionCallProto"):
+def _calls(nodes: _Nodes) -> Iterator[Path]:
+    for call in nodes.of("ASTFunctionCallProto"):
         yield path_of(call.function)
-    for call in nodes(statement, "ASTTVFProto"):
+    for call in nodes.of("ASTTVFProto"):
         yield path_of(call.name)
-    for call in nodes(statement, "ASTCallStatementProto"):
+    for call in nodes.of("ASTCallStatementProto"):
         yield path_of(call.procedure_name)
 
 
-def _places(statement: Any, data: bytes) -> Iterator[TablePlace]:
-    for table in nodes(statement, "ASTTablePathExpressionProto"):
+def _places(nodes: _Nodes, data: bytes) -> Iterator[TablePlace]:
+    for table in nodes.of("ASTTablePathExpressionProto"):
         if not table.HasField("path_expr"):
             continue  # UNNEST
         start, end = place(table.path_expr)
@@ -196,7 +209,7 @@ def _places(statement: Any, data: bytes) -> Iterator[TablePlace]:
             time, time_sql = (0, 0), ""
         named = table.HasField("alias")
         yield TablePlace(start, end, path_of(table.path_expr), named, time, time_sql)
-    for clause in nodes(statement, "ASTTableClauseProto"):
+    for clause in nodes.of("ASTTableClauseProto"):
         if clause.HasField("table_path"):
             yield TablePlace(*place(clause.table_path), path_of(clause.table_path), named=True)
 

@@ -38,6 +38,7 @@ class JobView(msgspec.Struct, frozen=True):
     BigQuery gives `user_email`. `destination` is the anonymous table that holds the result, which
     clients expect to find named. A script's statements are jobs of their own: it has so many
     `children`, and each of these names its `parent`.
+    `bytes_processed` is None where it is not known or not shown.
     """
 
     project: str
@@ -215,6 +216,11 @@ def _statistics(job: JobView) -> Resource:
     if job.bytes_processed is not None:
         query["totalBytesProcessed"] = statistics["totalBytesProcessed"] = str(job.bytes_processed)
         query["totalBytesBilled"] = "0" if job.dry_run else str(job.bytes_processed)
+    elif job.dry_run:
+        # Clients print the estimate of every dry run, so there is one: no more is promised.
+        query["totalBytesProcessed"] = statistics["totalBytesProcessed"] = "0"
+        query["totalBytesProcessedAccuracy"] = "LOWER_BOUND"
+        query["totalBytesBilled"] = "0"
     return statistics
 
 
@@ -235,8 +241,8 @@ def _results(results: ResultsView, kind: str) -> Resource:
     resource["cacheHit"] = job.cache_hit
     if job.schema is not None:
         resource["schema"] = schema_json(job.schema)
-    if job.bytes_processed is not None:
-        resource["totalBytesProcessed"] = str(job.bytes_processed)
+    if job.bytes_processed is not None or job.dry_run:
+        resource["totalBytesProcessed"] = str(job.bytes_processed or 0)
     if job.dry_run:
         return resource
     resource["totalRows"] = str(job.total_rows or 0)
@@ -273,12 +279,14 @@ def visible_dataset(resource: Mapping[str, object]) -> Resource:
     return _only(resource, _DATASET)
 
 
-def visible_table(resource: Mapping[str, object]) -> Resource:
+def visible_table(
+    resource: Mapping[str, object], withheld: frozenset[str] = frozenset()
+) -> Resource:
     """Keep what an agent may see of a `Table`.
 
-    Texts of views, sources of external tables, keys and access rules stay behind.
+    Texts of views, sources of external tables, keys and access rules stay behind, and `withheld`.
     """
-    return _only(resource, _TABLE)
+    return _only(resource, _TABLE - withheld)
 
 
 def _only(resource: Mapping[str, object], names: frozenset[str]) -> Resource:

@@ -111,7 +111,9 @@ async def test_a_query_that_outgrew_what_was_approved_does_not_run(bench: Any, o
     bench.planner.bytes = 200 << 20
     await one.watch()
     assert bench.bigquery.started == []
-    assert "would read 209,715,200 bytes by now" in (await bench.job(view)).error.message
+    message = (await bench.job(view)).error.message
+    assert "would read far more bytes by now than were approved" in message
+    assert not any(digit in message for digit in "0123456789")
 
 
 async def test_one_job_that_cannot_be_attended_keeps_no_other_waiting(

@@ -51,8 +51,8 @@ class FakeBigQuery:
     @staticmethod
     def _table(dataset: str, name: str) -> dict[str, Any]:
         reference = {"projectId": P, "datasetId": dataset, "tableId": name}
-        view = {"query": "SELECT secret"}
-        return {"tableReference": reference, "type": "VIEW", "view": view, "numRows": "7"}
+        resource = {"tableReference": reference, "numBytes": "77", "numRows": "7"}
+        return {**resource, "type": "TABLE", "view": {"query": "SELECT secret"}}
 
 
 @pytest.fixture
@@ -126,3 +126,29 @@ row_filters: [{name: f, agents: {groups: [analytics]}, tables: [acme-shop.shop.o
     assert "numRows" in await metadata.table(CODING, P, "shop", "orders")
     assert "numRows" in await metadata.table(ANALYTICS, P, "shop", "customers")
     assert "numRows" not in await metadata.table(ANALYTICS, P, "shop", "orders")
+
+
+@pytest.mark.parametrize(
+    ("type_", "column", "seen"),
+    [
+        ("TABLE", {"name": "id", "type": "INTEGER"}, {"numBytes", "numRows"}),
+        ("TABLE", {"name": "ssn", "type": "STRING"}, {"numRows"}),
+        ("TABLE", {"name": "id", "type": "OF_TOMORROW"}, set()),
+        ("MATERIALIZED_VIEW", {"name": "id", "type": "INTEGER"}, set()),
+    ],
+)
+async def test_the_size_of_a_table_does_not_tell_how_long_its_labelled_values_are(
+    metadata: Metadata,
+    monkeypatch: pytest.MonkeyPatch,
+    type_: str,
+    column: dict[str, str],
+    seen: set[str],
+) -> None:
+    table = FakeBigQuery._table
+
+    def as_asked(dataset: str, name: str) -> dict[str, Any]:
+        return {**table(dataset, name), "type": type_, "schema": {"fields": [column]}}
+
+    monkeypatch.setattr(FakeBigQuery, "_table", staticmethod(as_asked))
+    told = await metadata.table(CODING, P, "shop", "orders")
+    assert {"numBytes", "numRows"} & told.keys() == seen

@@ -98,6 +98,15 @@ async def test_masked_columns_that_a_query_does_not_use_are_not_counted(
     assert plan.masked == ()
 
 
+async def test_a_limit_on_bytes_does_not_measure_masked_values(
+    planner: Planner, bigquery: FakeBigQuery
+) -> None:
+    for sql in ("SELECT ssn FROM shop.customers", "SELECT id FROM shop.customers"):
+        with pytest.raises(RefusedError, match=r"`maximumBytesBilled` would tell .*; leave it out"):
+            await planned(planner, asked(sql, maximum_bytes_billed=10))
+    assert bigquery.dry_runs == []
+
+
 async def test_the_same_request_makes_the_same_plan(planner: Planner) -> None:
     request = asked("SELECT ssn FROM shop.customers")
     first, second = [await planned(planner, request) for _ in range(2)]

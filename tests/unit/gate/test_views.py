@@ -7,7 +7,10 @@ import pytest
 
 from keystile.gate.jobs import JobOutcome, JobState
 from keystile.gate.views import view_of
+from keystile.model.decision import ColumnMask, RowFilter
 from keystile.model.errors import RefusedError
+from keystile.model.masks import PatternMask
+from keystile.model.schema import ColumnRef, TableId
 from keystile.wire.responses import JobError, ResultsView, job_resource, query_resource, to_bytes
 
 STATES = {
@@ -44,6 +47,32 @@ def test_a_dry_run_tells_its_estimate_and_schema(bench: Any) -> None:
     view = view_of(job)
     assert (view.bytes_processed, view.schema) == (1000, job.plan.schema)
     assert view.ended == job.created_at
+
+
+def hiding(job: Any, **what: Any) -> Any:
+    decision = msgspec.structs.replace(job.plan.decision, **what)
+    plan = msgspec.structs.replace(job.plan, decision=decision)
+    return msgspec.structs.replace(job, plan=plan)
+
+
+def test_bytes_that_hidden_values_are_counted_in_are_not_shown(bench: Any) -> None:
+    table = TableId("p", "d", "t")
+    mask = ColumnMask(ColumnRef(table, ("ssn",)), "pii.ssn", PatternMask("XXX"))
+    outcome = JobOutcome((), 3, 10, cache_hit=True, recorded_rows=3)
+    done = bench.a_job(state=JobState.DONE, outcome=outcome)
+    dry = bench.a_job(state=JobState.DONE, request=bench.request(dry_run=True))
+    for job in (done, dry):
+        assert view_of(job).bytes_processed
+        assert view_of(hiding(job, masks=(mask,))).bytes_processed is None
+        filters = (RowFilter(table, "own-rows", "x"),)
+        assert view_of(hiding(job, row_filters=filters)).bytes_processed is None
+
+
+def test_a_dry_run_names_no_job_that_could_be_asked_for(bench: Any) -> None:
+    request = bench.request(dry_run=True)
+    assert view_of(bench.a_job(request=request)).job_id == ""
+    named = msgspec.structs.replace(request, job_id="mine")
+    assert view_of(bench.a_job(request=named)).job_id == "mine"
 
 
 def test_an_error_is_shown(bench: Any) -> None:

@@ -128,6 +128,18 @@ def test_too_many_names_are_refused() -> None:
         metadata_query(table, view, "r")
 
 
+def test_sizes_in_bytes_are_withheld_since_they_tell_how_long_masked_values_are() -> None:
+    view = view_of(TableId("p", "d", "INFORMATION_SCHEMA.PARTITIONS"))
+    assert view
+    assert "total_logical_bytes" in view.withheld
+    assert not any(
+        "bytes" in field.name
+        for name in ("TABLES", "PARTITIONS", "COLUMNS", "TABLE_OPTIONS")
+        for field in (view_of(TableId("p", "d", f"INFORMATION_SCHEMA.{name}")) or view).fields
+        if field.name not in view.withheld
+    )
+
+
 def test_the_columns_of_every_view_have_a_key_and_types_of_bigquery() -> None:
     for name in ("TABLES", "COLUMNS", "PARTITIONS", "ROUTINES", "PARAMETERS", "VIEWS"):
         view = view_of(TableId("p", "d", f"INFORMATION_SCHEMA.{name}"))

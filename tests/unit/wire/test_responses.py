@@ -73,6 +73,17 @@ def test_a_finished_job_says_what_it_did() -> None:
     assert job["configuration"]["query"]["useLegacySql"] is False
 
 
+def test_bytes_that_are_not_shown_are_absent_and_of_a_dry_run_no_more_than_a_lower_bound() -> None:
+    hidden = msgspec.structs.replace(_JOB, bytes_processed=None)
+    for resource in (job_resource(hidden), query_resource(ResultsView(hidden))):
+        assert b"Bytes" not in to_bytes(resource)
+    dry = msgspec.structs.replace(hidden, dry_run=True)
+    statistics = json.loads(to_bytes(job_resource(dry)))["statistics"]
+    assert statistics["totalBytesProcessed"] == "0"
+    assert statistics["query"]["totalBytesProcessedAccuracy"] == "LOWER_BOUND"
+    assert json.loads(to_bytes(query_resource(ResultsView(dry))))["totalBytesProcessed"] == "0"
+
+
 def test_a_failed_job_says_why() -> None:
     failed = msgspec.structs.replace(_JOB, error=JobError.of(DuplicateError("already there")))
     status = job_resource(failed)["status"]
