@@ -36,7 +36,7 @@ def _rows(generator: Generator) -> str:
 
 def _query(generator: Generator) -> str:
     generator.start(open_only=False)
-    return generator.select([TEXT, NUMBER], 2)
+    return generator.select([TEXT, NUMBER])
 
 
 def _attack(random: Random, generator: Generator) -> str:
