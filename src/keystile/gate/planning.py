@@ -182,15 +182,13 @@ def refuse_denied(decision: Decision, instead: str = "") -> None:
 
 
 def refuse_to_measure(request: QueryRequest, decision: Decision) -> None:
-    """Raise `RefusedError` for a limit on bytes that are not shown: halving it finds their number."""
+    """Raise `RefusedError` for a limit on bytes that are not shown: halving it would find them."""
     if request.maximum_bytes_billed is None or not hides_bytes(decision):
         return
-    tables = (
-        *(mask.column.table for mask in decision.masks),
-        *(f.table for f in decision.row_filters),
-    )
+    masked = tuple(mask.column.table for mask in decision.masks)
+    filtered = tuple(one.table for one in decision.row_filters)
     raise RefusedError(
-        f"`maximumBytesBilled` would tell how much of `{tables[0]}` is hidden from you",
+        f"`maximumBytesBilled` would tell how much of `{(masked + filtered)[0]}` is hidden from you",
         hint="leave it out",
     )
 
