@@ -182,7 +182,7 @@ def refuse_denied(decision: Decision, instead: str = "") -> None:
 
 
 def refuse_to_measure(request: QueryRequest, decision: Decision) -> None:
-    """Raise `RefusedError` for a limit on bytes that are not shown: halving it would find them."""
+    """Raise `RefusedError` for a limit on bytes that stay hidden: by halving it they are found."""
     if request.maximum_bytes_billed is None or not hides_bytes(decision):
         return
     masked = tuple(mask.column.table for mask in decision.masks)
