@@ -187,8 +187,9 @@ def refuse_to_measure(request: QueryRequest, decision: Decision) -> None:
         return
     masked = tuple(mask.column.table for mask in decision.masks)
     filtered = tuple(one.table for one in decision.row_filters)
+    table = (masked + filtered)[0]
     raise RefusedError(
-        f"`maximumBytesBilled` would tell how much of `{(masked + filtered)[0]}` is hidden from you",
+        f"`maximumBytesBilled` would tell how much of `{table}` is hidden from you",
         hint="leave it out",
     )
 
