@@ -103,25 +103,30 @@ class ScriptCourt:
 
     async def run(self, sql: str, parameters: tuple[Parameter, ...] = ()) -> tuple[Told, ...]:
         """Run a script as it stands in each world."""
-        question = Question(sql, PROJECT, PROJECT, DATASET, parameters)
-        return tuple([await self._run(each, question) for each in self._court.contents])
+        worlds = self._court.contents
+        return tuple([await run_in(each, self._runner, sql, parameters) for each in worlds])
 
-    async def _run(self, contents: list[Content], question: Question) -> Told:
-        before = {content.table.id: _stored(content) for content in contents}
-        catalog = Catalog(Folder(((PROJECT, DATASET),), before), self._runner)
-        ran: list[Ran] = []
-        error = ""
-        try:
-            await run_script(catalog, question, ran.append)
-        except KeystileError as failure:
-            error = str(failure)
-        after = catalog.store.tables()
-        written = tuple(
-            (id_, after[id_].content or b"")
-            for id_ in sorted(after)
-            if after[id_] is not before.get(id_)
-        )
-        return Told(tuple(map(_said, ran)), error, written)
+
+async def run_in(
+    contents: list[Content], runner: InlineRunner, sql: str, parameters: tuple[Parameter, ...] = ()
+) -> Told:
+    """Run a script as it stands in a world of these contents, which it leaves as it was."""
+    before = {content.table.id: _stored(content) for content in contents}
+    catalog = Catalog(Folder(((PROJECT, DATASET),), before), runner)
+    question = Question(sql, PROJECT, PROJECT, DATASET, parameters)
+    ran: list[Ran] = []
+    error = ""
+    try:
+        await run_script(catalog, question, ran.append)
+    except KeystileError as failure:
+        error = str(failure)
+    after = catalog.store.tables()
+    written = tuple(
+        (id_, after[id_].content or b"")
+        for id_ in sorted(after)
+        if after[id_] is not before.get(id_)
+    )
+    return Told(tuple(map(_said, ran)), error, written)
 
 
 def _stored(content: Content) -> Stored:

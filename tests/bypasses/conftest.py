@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 from prove.evaluator import Answer, Given, World, runnable
+from prove.scripts import run_in
 from prove.shop import CUSTOMERS, ORDERS, world
 
 from keystile.analysis.analyst import Analyst
@@ -171,7 +172,9 @@ class Bench:
         )
         tables = (CUSTOMERS, ORDERS)
         texts = [msgspec.structs.replace(r, body=runnable(r.body, tables)) for r in ROUTINES[:-1]]
-        self._worlds = [World(engine, world(secret), routines=texts) for secret in (1, 2)]
+        self._runner = runner
+        self._contents = [world(secret) for secret in (1, 2)]
+        self._worlds = [World(engine, contents, routines=texts) for contents in self._contents]
 
     async def ask(self, sql: str, given: Iterable[Given] = (), *, who: str = "reader") -> Told:
         """Decide and rewrite; run nothing."""
@@ -201,6 +204,16 @@ class Bench:
         answers = self._run(told.text, given)
         assert answers[0].same(answers[1]), told.text
         return told._replace(answers=answers)
+
+    async def masked_script(self, sql: str, *, who: str = "writer") -> None:
+        """Check as `masked` does that a script tells nothing: by no statement, nor by an error."""
+        first, second = [await run_in(each, self._runner, sql) for each in self._contents]
+        assert first != second, "without the gateway this tells nothing either"
+        told = await self.ask(sql, who=who)
+        assert not told.refusal, told.refusal
+        first, second = [await run_in(each, self._runner, told.text) for each in self._contents]
+        assert first == second, told.text
+        assert "not supported by the sandbox" not in str(first)
 
     async def reads_masked(self, sql: str, *, who: str = "writer") -> Told:
         """Check that what cannot be run here reads protected tables through masks alone."""

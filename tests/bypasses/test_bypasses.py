@@ -1,4 +1,4 @@
-# ruff: noqa: S608 - queries made of a test's own words
+# ruff: noqa: E501, ISC004, S608 - queries made of a test's own words, which read best on one line
 """Every known way round the gateway that is SQL. `docs/security/bypasses.md` lists them."""
 
 from __future__ import annotations
@@ -122,13 +122,73 @@ async def test_line_07_a_parameter_names_no_table(bench: Any, sql: str) -> None:
 @pytest.mark.parametrize(
     "sql",
     [
-        "EXECUTE IMMEDIATE CONCAT('SELECT ssn ', 'FROM customers')",
+        "DECLARE s STRING DEFAULT (SELECT MAX(ssn) FROM customers); SELECT REVERSE(s)",
+        "CREATE TEMP TABLE t AS SELECT * FROM customers; SELECT ssn, email FROM t ORDER BY id",
+        "CREATE TEMP TABLE customers AS SELECT ssn AS a FROM customers; SELECT MAX(a) FROM customers",
+        "CREATE TEMP TABLE customers AS SELECT 1 AS a; SELECT MAX(ssn) FROM shop.customers",
+        "CREATE TEMP TABLE customers AS SELECT 1 AS a; DROP TABLE customers; SELECT MAX(ssn) FROM customers",
+        "FOR c IN (SELECT ssn FROM customers ORDER BY id LIMIT 2) DO SELECT c.ssn; END FOR",
+        "EXECUTE IMMEDIATE CONCAT('SELECT MAX(ssn) ', 'FROM customers')",
+        "DECLARE s STRING; EXECUTE IMMEDIATE 'SELECT MAX(ssn) FROM customers' INTO s; SELECT s",
+        "EXECUTE IMMEDIATE 'SELECT @s' USING (SELECT MAX(email) FROM customers) AS s",
+        "IF (SELECT MAX(ssn) FROM customers) > '8' THEN SELECT 'high'; ELSE SELECT 'low'; END IF",
+        "DECLARE i INT64 DEFAULT 0; WHILE i < (SELECT MOD(SUM(age), 5) FROM customers) DO"
+        " SET i = i + 1; END WHILE; SELECT i",
+    ],
+)
+async def test_line_08_what_a_script_carries_and_decides_by_is_masked(bench: Any, sql: str) -> None:
+    await bench.masked_script(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "BEGIN SELECT ERROR(ssn) FROM customers; EXCEPTION WHEN ERROR THEN SELECT @@error.message; END",
+        "BEGIN SELECT CAST(email AS INT64) FROM customers; EXCEPTION WHEN ERROR THEN RAISE; END",
+        "RAISE USING MESSAGE = (SELECT MAX(ssn) FROM customers)",
+        "ASSERT (SELECT SUM(age) FROM customers) > 340 AS 'not so old'; SELECT 1",
+        "CREATE TEMP TABLE t (id INT64); INSERT INTO t SELECT id FROM customers WHERE age > 50;"
+        " SELECT @@row_count",
+    ],
+)
+async def test_line_08_errors_and_row_counts_of_a_script_tell_nothing(bench: Any, sql: str) -> None:
+    await bench.masked_script(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
         "DECLARE t STRING DEFAULT 'customers'; EXECUTE IMMEDIATE 'SELECT * FROM ' || t",
+        "EXECUTE IMMEDIATE FORMAT('SELECT %s FROM customers', 'ssn')",
+        "EXECUTE IMMEDIATE 'EXECUTE IMMEDIATE \"SELECT ssn FROM customers\"'",
         "BEGIN SELECT ERROR(ssn) FROM customers; EXCEPTION WHEN ERROR THEN CALL shop.p(); END",
+        "BEGIN SELECT 1 / 0; EXCEPTION WHEN ERROR THEN SELECT @@error.statement_text; END",
+        "SELECT 1; RETURN; GRANT `roles/bigquery.dataViewer` ON TABLE customers TO 'user:a@example.com'",
+        "SET @@dataset_id = 'payroll'; SELECT * FROM salaries",
     ],
 )
 async def test_line_08_a_script_hides_no_statement(bench: Any, sql: str) -> None:
-    await bench.refused(sql, who="reader")
+    await bench.refused(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "IF RAND() < 0.5 THEN CREATE TEMP TABLE customers AS SELECT 1 AS a; END IF; SELECT * FROM customers",
+        "BEGIN TRANSACTION; CREATE TEMP TABLE customers AS SELECT 1 AS a; ROLLBACK TRANSACTION;"
+        " SELECT * FROM customers",
+        "BEGIN TRANSACTION; CREATE TEMP TABLE customers AS SELECT 1 AS a;"
+        " EXECUTE IMMEDIATE 'ROLLBACK TRANSACTION'; SELECT * FROM customers",
+        "BEGIN CREATE TEMP TABLE customers AS SELECT ERROR('x') AS a;"
+        " EXCEPTION WHEN ERROR THEN SELECT * FROM customers; END",
+        "CREATE TEMP TABLE customers AS SELECT 1 AS a; DROP TABLE Customers; SELECT * FROM customers",
+        "CREATE TEMP TABLE t COPY customers; SELECT * FROM t",
+    ],
+)
+async def test_line_08_no_name_is_taken_for_a_temporary_table_that_may_be_another(
+    bench: Any, sql: str
+) -> None:
+    await bench.refused(sql)
 
 
 @pytest.mark.parametrize(
