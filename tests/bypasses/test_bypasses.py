@@ -183,6 +183,9 @@ async def test_line_08_a_script_hides_no_statement(bench: Any, sql: str) -> None
         " EXCEPTION WHEN ERROR THEN SELECT * FROM customers; END",
         "CREATE TEMP TABLE customers AS SELECT 1 AS a; DROP TABLE Customers; SELECT * FROM customers",
         "CREATE TEMP TABLE t COPY customers; SELECT * FROM t",
+        "CREATE TEMP TABLE customers AS SELECT 'x' AS ssn;"
+        " CREATE TEMP FUNCTION f() AS ((SELECT MAX(ssn) FROM customers));"
+        " DROP TABLE customers; SELECT f()",
     ],
 )
 async def test_line_08_no_name_is_taken_for_a_temporary_table_that_may_be_another(

@@ -17,7 +17,7 @@ from keystile.analysis.parsing import identifiers, statement_tree
 from keystile.analysis.script_constant import constant_text
 from keystile.analysis.script_parts import Role, Script, Using, Variable
 from keystile.analysis.script_state import BEFORE, CHANGED, makers, united
-from keystile.analysis.script_texts import Texts, skeleton
+from keystile.analysis.script_texts import Texts, skeleton, tables_of
 from keystile.analysis.temporary import is_certain, is_temporary, temporary, temporary_name
 from keystile.analysis.tree import children, kind
 from keystile.analysis.words import in_bigquery_words
@@ -91,6 +91,11 @@ class _Split(Texts):
     def _function(self, node: Any) -> None:
         number = self.part(Role.STATEMENT, node)
         self._apply(node, number)
+        for table in sorted(tables_of(node)):
+            if makers(self.flow.here, temporary(table)) != {BEFORE}:
+                # INVARIANT: when it is called, the name may mean the table in the default dataset.
+                hint = "read the table in the query that calls the function"
+                self.note(f"temporary table `{table}` in a function", node, hint)
         name = temporary_function(node)
         if not name:
             return

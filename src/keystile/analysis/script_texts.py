@@ -76,7 +76,7 @@ class Texts:
                 )
             self._numbers[key] = len(self._parts)
             mentioned = _mentioned(node if inner is None else inner)
-            for name in _tables_of(node if inner is None else inner):
+            for name in tables_of(node if inner is None else inner):
                 self._spelled.setdefault(name.lower(), {}).setdefault(name, self.place(node))
             self._parts.append(self._made(role, node, text, mentioned))
             self._mentioned.append(mentioned)
@@ -180,7 +180,7 @@ def _position(node: Any) -> int:
 _TABLES = {"ASTTablePathExpression": ("path_expr",), "ASTTableClause": ("table_path",)}
 
 
-def _tables_of(node: Any) -> Iterator[str]:
+def tables_of(node: Any) -> Iterator[str]:
     """Give each name that may be a temporary table's, as spelled."""
     for inner in descendants(node):
         known = KINDS.get(kind(inner))

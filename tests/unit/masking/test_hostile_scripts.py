@@ -45,6 +45,8 @@ ATTACKS = {
     "dropped by dynamic SQL": "CREATE TEMP TABLE customers AS SELECT 1 AS id; EXECUTE IMMEDIATE 'DROP TABLE customers'; SELECT MAX(ssn) FROM customers",
     "a table that stays": "CREATE TABLE shop.kept AS SELECT ssn, id FROM customers",
     "a table that stays, filled": "CREATE TABLE shop.kept (s STRING); INSERT INTO shop.kept SELECT note FROM orders; SELECT s FROM shop.kept",
+    "a temporary function": "CREATE TEMP FUNCTION f(x STRING) AS (REVERSE(x)); DECLARE s STRING DEFAULT (SELECT MAX(f(ssn)) FROM customers); SELECT s",
+    "a temporary function that reads": "CREATE TEMP FUNCTION f() AS ((SELECT MAX(ssn) FROM customers)); CREATE TEMP TABLE customers AS SELECT 'x' AS ssn; DROP TABLE customers; SELECT f()",
     # What runs, and how often
     "IF": "IF (SELECT MAX(ssn) FROM customers) > '8' THEN SELECT 'high'; ELSE SELECT 'low'; END IF",
     "ELSEIF": "IF FALSE THEN SELECT 1; ELSEIF (SELECT SUM(age) FROM customers) > 340 THEN SELECT 2; END IF",
@@ -186,6 +188,14 @@ REFUSED = {
     "other columns in the next round": (
         "CREATE TEMP TABLE t AS SELECT 1 AS a; LOOP SELECT * FROM t; CREATE OR REPLACE TEMP TABLE t AS SELECT 'x' AS b; END LOOP",
         "other columns",
+    ),
+    "in a function that is called after it": (
+        "CREATE TEMP TABLE customers AS SELECT 'x' AS ssn; CREATE TEMP FUNCTION f() AS ((SELECT MAX(ssn) FROM customers)); DROP TABLE customers; SELECT f()",
+        "in a function",
+    ),
+    "in a function, by _SESSION": (
+        "CREATE TEMP TABLE t AS SELECT 'x' AS ssn; CREATE TEMP FUNCTION f() AS ((SELECT MAX(ssn) FROM _SESSION.t)); SELECT f()",
+        "in a function",
     ),
     # Rows as they are
     "a copy": ("CREATE TEMP TABLE t COPY customers; SELECT * FROM t", "changed in this script"),
