@@ -23,7 +23,7 @@ from keystile.model.schema import Field
 from keystile.store.database import Database
 from keystile.store.tables import jobs
 from keystile.wire.requests import QueryRequest
-from keystile.wire.responses import JobError
+from keystile.wire.responses import JobError, RowsChanged
 
 _REQUEST_ID_SECONDS = 15 * 60  # BigQuery's jobs.query `requestId` is honoured for 15 minutes.
 
@@ -45,6 +45,7 @@ class JobOutcome(msgspec.Struct, frozen=True):
     bytes_processed: int
     cache_hit: bool
     recorded_rows: int
+    changed: RowsChanged | None = None
 
 
 class Job(msgspec.Struct, frozen=True):

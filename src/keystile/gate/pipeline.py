@@ -269,6 +269,7 @@ class Pipeline:
             bytes_processed=status.bytes_processed,
             cache_hit=status.cache_hit,
             recorded_rows=len(first.rows),
+            changed=status.changed,
         )
         await self._jobs.finish(job, now, error=None, outcome=outcome)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keystile.gate.jobs import Job, JobState
 from keystile.model.schema import Field
-from keystile.wire.responses import JobView
+from keystile.wire.responses import JobView, RowsChanged
 
 _STATES = {
     JobState.PENDING: "PENDING",
@@ -38,6 +38,7 @@ def view_of(job: Job) -> JobView:
         bytes_processed=_bytes(job),
         total_rows=outcome.total_rows if outcome else None,
         schema=_schema(job),
+        changed=_changed(job),
         cache_hit=bool(outcome and outcome.cache_hit),
         parameters=request.parameters,
         labels=request.labels,
@@ -55,6 +56,17 @@ def _bytes(job: Job) -> int | None:
     if job.request.dry_run:
         return job.plan.bytes_estimate
     return job.outcome.bytes_processed if job.outcome else None
+
+
+def _changed(job: Job) -> RowsChanged | None:
+    """Tell how many rows a statement changed, unless it may have met rows that are filtered out.
+
+    A condition on masked columns of the table that is changed is refused, so counts tell nothing of
+    these.
+    """
+    if job.outcome is None or job.plan.decision.row_filters:
+        return None
+    return job.outcome.changed
 
 
 def _schema(job: Job) -> tuple[Field, ...] | None:

@@ -114,6 +114,14 @@ class DatasetsAnswer(msgspec.Struct, frozen=True, rename="camel"):
     next_page_token: str = ""
 
 
+class DmlStatistics(msgspec.Struct, frozen=True, rename="camel"):
+    """`DmlStats`."""
+
+    inserted_row_count: int = 0
+    updated_row_count: int = 0
+    deleted_row_count: int = 0
+
+
 class QueryStatistics(msgspec.Struct, frozen=True, rename="camel"):
     """`Job.statistics.query`."""
 
@@ -122,6 +130,7 @@ class QueryStatistics(msgspec.Struct, frozen=True, rename="camel"):
     schema: dict[str, Any] = {}
     total_bytes_processed: int = 0
     cache_hit: bool = False
+    dml_stats: DmlStatistics | None = None
 
 
 class Statistics(msgspec.Struct, frozen=True, rename="camel"):

@@ -16,6 +16,7 @@ from keystile.model.schema import Routine, RoutineId, Table, TableId
 from keystile.upstream.answers import (
     DatasetsAnswer,
     JobAnswer,
+    QueryStatistics,
     ResultsAnswer,
     RoutineAnswer,
     TableAnswer,
@@ -35,6 +36,7 @@ from keystile.upstream.values import (
     UpstreamQuery,
 )
 from keystile.wire.encode import QueryJob, query_job_body
+from keystile.wire.responses import RowsChanged
 
 # How stale a schema may be. The dry run is the second witness against a change in between.
 _OBJECT_SECONDS = 10.0
@@ -292,8 +294,18 @@ def _status(
         bytes_processed=statistics.total_bytes_processed,
         statement_type=statistics.statement_type,
         cache_hit=statistics.cache_hit,
+        changed=_changed(statistics),
         started=job.statistics.start_time / 1000,
         ended=job.statistics.end_time / 1000,
+    )
+
+
+def _changed(statistics: QueryStatistics) -> RowsChanged | None:
+    counts = statistics.dml_stats
+    if counts is None:
+        return None
+    return RowsChanged(
+        counts.inserted_row_count, counts.updated_row_count, counts.deleted_row_count
     )
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from keystile.model.errors import KeystileError
 from keystile.model.schema import Field, Parameter, TableId, TableKind
+from keystile.wire.responses import RowsChanged
 
 
 class UpstreamQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +83,7 @@ class JobStatus(msgspec.Struct, frozen=True):
     bytes_processed: int = 0
     statement_type: str = ""
     cache_hit: bool = False
+    changed: RowsChanged | None = None
     started: float = 0.0
     ended: float = 0.0
 

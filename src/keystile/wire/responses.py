@@ -31,6 +31,22 @@ class JobError(msgspec.Struct, frozen=True):
         return cls(error.http_status, error.reason, error.status, str(error))
 
 
+class RowsChanged(msgspec.Struct, frozen=True):
+    """How many rows a statement that writes has changed."""
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+    def json(self) -> Resource:
+        """Give the two fields of BigQuery's statistics."""
+        counts = {"inserted": self.inserted, "deleted": self.deleted, "updated": self.updated}
+        return {
+            "numDmlAffectedRows": str(sum(counts.values())),
+            "dmlStats": {f"{word}RowCount": str(count) for word, count in counts.items()},
+        }
+
+
 class JobView(msgspec.Struct, frozen=True):
     """What a client may see of a query job.
 
@@ -66,6 +82,7 @@ class JobView(msgspec.Struct, frozen=True):
     maximum_bytes_billed: int | None = None
     destination: TableId | None = None
     parent: str = ""
+    changed: RowsChanged | None = None
     children: int = 0
 
     @property
@@ -145,6 +162,8 @@ def query_resource(results: ResultsView) -> Resource:
     if job.statement:
         resource["statementType"] = job.statement
     resource["location"] = job.location
+    if job.changed:
+        resource |= job.changed.json()
     return resource | _times(job)
 
 
@@ -208,6 +227,8 @@ def _statistics(job: JobView) -> Resource:
         query["schema"] = schema_json(job.schema)
     if job.referenced:
         query["referencedTables"] = [table_reference(table) for table in job.referenced]
+    if job.changed:
+        query |= job.changed.json()
     statistics: Resource = {**_times(job), "query": query}
     if job.parent:
         statistics["parentJobId"] = job.parent
@@ -245,6 +266,8 @@ def _results(results: ResultsView, kind: str) -> Resource:
         resource["totalBytesProcessed"] = str(job.bytes_processed or 0)
     if job.dry_run:
         return resource
+    if job.changed:
+        return resource | {"numDmlAffectedRows": job.changed.json()["numDmlAffectedRows"]}
     resource["totalRows"] = str(job.total_rows or 0)
     if results.rows:
         resource["rows"] = list(results.rows)

@@ -11,7 +11,14 @@ from keystile.model.decision import ColumnMask, RowFilter
 from keystile.model.errors import RefusedError
 from keystile.model.masks import PatternMask
 from keystile.model.schema import ColumnRef, TableId
-from keystile.wire.responses import JobError, ResultsView, job_resource, query_resource, to_bytes
+from keystile.wire.responses import (
+    JobError,
+    ResultsView,
+    RowsChanged,
+    job_resource,
+    query_resource,
+    to_bytes,
+)
 
 STATES = {
     JobState.PENDING: "PENDING",
@@ -66,6 +73,15 @@ def test_bytes_that_hidden_values_are_counted_in_are_not_shown(bench: Any) -> No
         assert view_of(hiding(job, masks=(mask,))).bytes_processed is None
         filters = (RowFilter(table, "own-rows", "x"),)
         assert view_of(hiding(job, row_filters=filters)).bytes_processed is None
+
+
+def test_how_many_rows_changed_is_told_unless_rows_are_filtered_out(bench: Any) -> None:
+    changed = RowsChanged(inserted=1, updated=2, deleted=3)
+    outcome = JobOutcome((), 0, 10, cache_hit=False, recorded_rows=0, changed=changed)
+    job = bench.a_job(state=JobState.DONE, outcome=outcome)
+    assert view_of(job).changed == changed
+    filters = (RowFilter(TableId("p", "d", "t"), "own-rows", "x"),)
+    assert view_of(hiding(job, row_filters=filters)).changed is None
 
 
 def test_a_dry_run_names_no_job_that_could_be_asked_for(bench: Any) -> None:

@@ -13,6 +13,7 @@ from keystile.model.schema import Mode, Parameter, SqlType, TableId, TableKind
 from keystile.upstream import bigquery as module
 from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.values import JobRef, UpstreamQuery
+from keystile.wire.responses import RowsChanged
 
 CUSTOMERS = TableId("acme-shop", "shop", "customers")
 TABLE_PATH = "GET /bigquery/v2/projects/acme-shop/datasets/shop/tables/customers"
@@ -240,6 +241,19 @@ async def test_waiting_ends_with_the_jobs_status(stub: Any, bigquery: BigQuery) 
     assert (status.bytes_processed, status.cache_hit, status.statement_type) == (5, True, "SELECT")
     assert [f.name for f in status.schema] == ["id"]
     assert dict(stub.requests[0].query) == {"maxResults": "0", "timeoutMs": "500", "location": "EU"}
+
+
+async def test_a_job_that_wrote_says_how_many_rows_it_changed(
+    stub: Any, bigquery: BigQuery
+) -> None:
+    stub.routes[RESULTS] = {"jobComplete": True}
+    query = {
+        "statementType": "MERGE",
+        "dmlStats": {"insertedRowCount": "2", "updatedRowCount": "6"},
+    }
+    stub.routes[JOB] = {"status": {"state": "DONE"}, "statistics": {"query": query}}
+    status = await bigquery.wait(REF, 0)
+    assert status.changed == RowsChanged(inserted=2, updated=6, deleted=0)
 
 
 async def test_a_failed_job_is_done_and_carries_its_error(

@@ -16,6 +16,7 @@ from keystile.wire.responses import (
     JobError,
     JobView,
     ResultsView,
+    RowsChanged,
     dataset_list,
     error_body,
     job_list_resource,
@@ -82,6 +83,19 @@ def test_bytes_that_are_not_shown_are_absent_and_of_a_dry_run_no_more_than_a_low
     assert statistics["totalBytesProcessed"] == "0"
     assert statistics["query"]["totalBytesProcessedAccuracy"] == "LOWER_BOUND"
     assert json.loads(to_bytes(query_resource(ResultsView(dry))))["totalBytesProcessed"] == "0"
+
+
+def test_a_statement_that_writes_says_how_many_rows_it_changed_and_gives_none() -> None:
+    changed = RowsChanged(inserted=1, updated=2, deleted=3)
+    job = msgspec.structs.replace(_JOB, changed=changed, total_rows=None)
+    stats = {"insertedRowCount": "1", "deletedRowCount": "3", "updatedRowCount": "2"}
+    query = json.loads(to_bytes(job_resource(job)))["statistics"]["query"]
+    assert (query["numDmlAffectedRows"], query["dmlStats"]) == ("6", stats)
+    answer = json.loads(to_bytes(query_resource(ResultsView(job))))
+    assert (answer["numDmlAffectedRows"], answer["dmlStats"]) == ("6", stats)
+    page = json.loads(to_bytes(results_resource(ResultsView(job))))
+    assert page["numDmlAffectedRows"] == "6"
+    assert "totalRows" not in page
 
 
 def test_a_failed_job_says_why() -> None:
