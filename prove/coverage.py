@@ -13,6 +13,7 @@ from threading import Timer
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
+from keystile.config.settings import EngineLimits
 from keystile.googlesql import module
 from keystile.googlesql.engine import Engine, EngineDiedError
 from keystile.googlesql.inline import InlineRunner
@@ -24,7 +25,8 @@ from prove.cases import DATASET, PROJECT, Case, Named
 from prove.judge import Verdict, judged
 from prove.scramble import Contents, difference
 
-_DEADLINE = 5.0  # seconds for the bare engine and the evaluator
+_DEADLINE = 30.0  # seconds for the bare engine and the evaluator
+_PATIENCE = 60  # seconds for the gateway's part: what is measured is not how fast it is
 _KEY = bytes(range(32))
 
 
@@ -84,7 +86,7 @@ class Trier:
 
     def __init__(self, *, compare: bool) -> None:
         """`compare` runs each analysed query on the reference evaluator in two worlds."""
-        runner = InlineRunner()
+        runner = InlineRunner(EngineLimits(deadline=_PATIENCE))
         self._analyst = Analyst(runner, 262_144)
         self._rewriter = Rewriter(runner, _KEY)
         self._compare = compare
