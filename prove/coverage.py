@@ -102,7 +102,7 @@ class Trier:
         if verdict.refused:
             self._found.classes[verdict.refused] += 1
             self._count(case, self._found.details, f"{verdict.refused}: {verdict.details}")
-        elif (analysed := self._analysed(case)) is not None:
+        elif (analysed := self.analysed(case)) is not None:
             self._found.analysed += 1
             if wrong := self._misreading(case, verdict, analysed):
                 self._found.misread.append(f"{case.where}: {wrong}")
@@ -126,7 +126,8 @@ class Trier:
             self._renew()
             return Verdict("the engine gives up", died.death.value)
 
-    def _analysed(self, case: Case) -> Analysed | None:
+    def analysed(self, case: Case) -> Analysed | None:
+        """Analyse a case as the gateway does; count why where it refuses."""
         statement = Statement(case.golden.sql, PROJECT, DATASET, case.parameters)
         try:
             analysed = asyncio.run(self._analyst.analyse(statement, Named(case.tables)))

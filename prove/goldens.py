@@ -51,7 +51,7 @@ def read(text: str, file: str) -> Iterator[Golden]:
 
 def _leading(text: str) -> int:
     """Count the lines before the statement begins."""
-    rest = _without_options(text, {}, {})
+    rest = _without_options(text, {}, {}).lstrip()
     return text.count("\n") - rest.count("\n")
 
 
