@@ -37,10 +37,11 @@ class KnownRoutine(msgspec.Struct, frozen=True):
     action: Action | None = None
 
     def spelled(self, path: tuple[str, ...], beneath: tuple[KnownRoutine, ...]) -> SpelledRoutine:
-        """Give it under a path, with all columns that it and the routines beneath it read."""
-        texts = (text for known in (self, *beneath) for text in known.texts)
-        reads = {use.column for text in texts for use in text.columns}
-        return SpelledRoutine(path, self.routine, tuple(sorted(reads)))
+        """Give it under a path, with all that it and the routines beneath it read."""
+        every = (self, *beneath)
+        reads = {use.column for known in every for text in known.texts for use in text.columns}
+        tables = {table for known in every for table in known.tables}
+        return SpelledRoutine(path, self.routine, tuple(sorted(reads)), tuple(sorted(tables)))
 
 
 def is_callable(routine: Routine) -> bool:

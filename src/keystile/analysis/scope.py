@@ -9,7 +9,7 @@ import msgspec
 from keystile.analysis.signatures import add_routine
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import builtin_catalog, type_proto
-from keystile.model.schema import ColumnRef, Parameter, Routine, SqlType, Table
+from keystile.model.schema import ColumnRef, Parameter, Routine, SqlType, Table, TableId
 
 SYSTEM = "@@"
 """What the name of a system variable begins with."""
@@ -23,15 +23,17 @@ class SpelledTable(msgspec.Struct, frozen=True):
 
 
 class SpelledRoutine(msgspec.Struct, frozen=True):
-    """A routine under the path that a text spells; `reads` are all columns that its text reads.
+    """A routine under the path that a text spells.
 
-    `masked` tells of one that the script around the text makes: its text is masked there. One of
-    SQL without a result type is resolved anew for each call, and may read nothing.
+    `reads` are all columns that its text reads, `tables` all tables. `masked` tells of one that the
+    script around the text makes: its text is masked there. One of SQL without a result type is
+    resolved anew for each call, and may read nothing.
     """
 
     path: tuple[str, ...]
     routine: Routine
     reads: tuple[ColumnRef, ...] = ()
+    tables: tuple[TableId, ...] = ()
     masked: bool = False
 
 
@@ -64,9 +66,14 @@ class Scope(msgspec.Struct, frozen=True):
         return {str(one.routine.id): frozenset(one.reads) for one in self.routines}
 
     def raw_reads(self) -> dict[str, frozenset[ColumnRef]]:
-        """Give what each routine reads that stays as it is, whatever is masked in this text."""
+        """Give what each routine reads that stays as it is, whatever is masked in this text.
+
+        Rows of a table are a `ColumnRef` with no path.
+        """
         return {
-            str(one.routine.id): frozenset() if one.masked else frozenset(one.reads)
+            str(one.routine.id): frozenset()
+            if one.masked
+            else frozenset((*one.reads, *(ColumnRef(table, ()) for table in one.tables)))
             for one in self.routines
         }
 

@@ -161,7 +161,11 @@ class _Analysis:
         made = await self._runner.run(MADE_ROUTINE, request)
         reads = tuple(use.column for use in analysed.facts.columns)
         self._functions[number] = SpelledRoutine(
-            (self._script.parts[number].function,), made.routine, reads, masked=True
+            (self._script.parts[number].function,),
+            made.routine,
+            reads,
+            tuple(spelled.table.id for spelled in analysed.scope.tables),
+            masked=True,
         )
 
     def _is_opaque(self) -> bool:

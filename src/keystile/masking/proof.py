@@ -30,12 +30,13 @@ class Template(NamedTuple):
 
     `projection` is empty where the table may only be written. `masked` are the paths of columns and
     fields that must not be read raw; all of a top-level column counts where it is handed on.
-    `free` are columns of which nothing is masked.
+    `free` are columns of which nothing is masked; `filtered` tells of some of the rows only.
     """
 
     projection: bytes
     masked: frozenset[Path]
     free: tuple[str, ...] = ()
+    filtered: bool = False
 
     def holds(self, column: str) -> bool:
         """Tell whether anything of a top-level column is masked."""
@@ -61,7 +62,7 @@ def prove(
 
     `templates` are by the full names of the protected tables; `expected` is how many reads of them
     there must be. `routines` says of each routine, by its full name, what its text reads and those
-    of the routines that it calls; one that is not among them may read anything.
+    of the routines that it calls (`Scope.raw_reads`); one that is not among them may read anything.
     """
     found = _Found(templates, routines)
     found.look_at(statement)
@@ -183,7 +184,7 @@ class _Found:
         """Note that a routine is called, where its text may read a masked column."""
         reads = self._routines.get(routine)
         if reads is None or any(
-            template.covers(ref.path)
+            template.covers(ref.path) if ref.path else template.filtered
             for ref in reads
             if (template := self._templates.get(str(ref.table))) is not None
         ):

@@ -125,6 +125,7 @@ def _prove(engine: Engine, request: MaskRequest, sql: str, protected: list[Prote
             if table.where or not table.masks
             else frozenset(table.masks),
             tuple(f.name for f in table.table.fields if f.name not in table.columns),
+            bool(table.where),
         )
         for table in protected
     }

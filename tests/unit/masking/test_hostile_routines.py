@@ -21,7 +21,9 @@ from keystile.analysis.statement import Statement
 from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
+from keystile.masking import filters
 from keystile.masking import routines as masking_routines
+from keystile.model.decision import RowFilter
 from keystile.model.errors import RefusedError
 from keystile.model.schema import (
     Argument,
@@ -38,11 +40,13 @@ from keystile.model.schema import (
 CUSTOMERS = f"`{PROJECT}`.`shop`.`customers`"
 
 
+TYPES = {"ANY": None, "ARRAY": SqlType("ARRAY", element=SqlType("STRING"))}
+
+
 def sql(name: str, body: str, *arguments: str, **more: Any) -> Routine:
     given = (argument.split() for argument in arguments)
     typed = tuple(
-        Argument(name, None if type_ == "ANY" else SqlType(type_), not rest)
-        for name, type_, *rest in given
+        Argument(name, TYPES.get(type_, SqlType(type_)), not rest) for name, type_, *rest in given
     )
     more = {"kind": RoutineKind.SCALAR} | more
     id_ = RoutineId(PROJECT, "fn", name)
@@ -69,6 +73,8 @@ ROUTINES = (
         kind=RoutineKind.AGGREGATE,
     ),
     sql("called", f"(SELECT COUNT(*) FROM {CUSTOMERS} WHERE name = n)", "n STRING"),
+    sql("rows_there", f"(SELECT COUNT(*) FROM {CUSTOMERS})"),
+    sql("longest", "(SELECT MAX(LENGTH(n)) FROM UNNEST(x) AS n)", "x ARRAY"),
     rows(
         "older_than",
         f"SELECT id, name FROM {CUSTOMERS} WHERE id > n",
@@ -312,3 +318,43 @@ async def test_no_function_may_hold_the_key_of_a_hash(court: Court) -> None:
         analysed = await court.analyst.analyse(Statement(text, PROJECT, DATASET), source)
         with pytest.raises(RefusedError, match="whose key no function may hold"):
             await court.rewriter.rewrite(analysed, (HASH,))
+
+
+SOME_ROWS = (RowFilter(SHOP.tables[0].id, "mine", "id = 1"),)
+
+
+async def filtered(court: Court, sql: str) -> str:
+    source = SchemaSource(SHOP_WITH_ROUTINES.tables, ROUTINES)
+    analysed = await court.analyst.analyse(Statement(sql, PROJECT, DATASET), source)
+    return (await court.rewriter.rewrite(analysed, (), SOME_ROWS)).sql
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT fn.called('Ada')",
+        "SELECT fn.rows_there()",
+        "SELECT fn.rows_there() FROM customers",
+        "SELECT * FROM fn.older_than(1)",
+        "CREATE TEMP FUNCTION f() AS (fn.rows_there()); SELECT f()",
+    ],
+)
+async def test_a_routine_that_reads_a_filtered_table_is_refused(
+    court: Court, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RefusedError, match="routine that reads it by itself cannot be called"):
+        await filtered(court, query)
+
+    monkeypatch.setattr(filters, "check", lambda *_: None)
+    with pytest.raises(RefusedError, match="is masked for you"):  # the proof's own words
+        await filtered(court, query)
+
+
+async def test_other_routines_are_called_beside_a_filtered_table(court: Court) -> None:
+    sent = await filtered(court, "SELECT fn.same(ssn), fn.longest(nicknames) FROM customers")
+    assert sent.count(" WHERE (id = 1)") == 1
+
+
+async def test_a_temporary_function_reads_some_rows_only(court: Court) -> None:
+    script = "CREATE TEMP FUNCTION f() AS ((SELECT COUNT(*) FROM customers)); SELECT f()"
+    assert (await filtered(court, script)).count(" WHERE (id = 1)") == 1
