@@ -196,8 +196,10 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
         await log.open()
         await pool.start()
         metrics.watch_engine(pool.stats)
+        cached = CachedRunner(pool)
+        metrics.watch_cache(cached.stats)
         identity = wiring.build(settings, database)
-        async with planning(settings, CachedRunner(pool), metrics) as plans:
+        async with planning(settings, cached, metrics) as plans:
             gate, duties = _gate(plans, identity.tokens, database, log, metrics)
             api = Api(
                 gate=gate,

@@ -14,6 +14,14 @@ _ANSWERS_KEPT = 1024
 _LARGEST_REQUEST = 64 << 10
 
 
+class CacheStats(msgspec.Struct, frozen=True):
+    """How often an answer was known already (`hits`) or not, and how many are `kept` now."""
+
+    hits: int
+    misses: int
+    kept: int
+
+
 class CachedRunner(TaskRunner):
     """Remembers the newest answers of another runner.
 
@@ -26,14 +34,21 @@ class CachedRunner(TaskRunner):
         """Ask `runner` for what is not known."""
         self._runner = runner
         self._answers: OrderedDict[bytes, Any] = OrderedDict()
+        self._hits = self._misses = 0
+
+    def stats(self) -> CacheStats:
+        """Count."""
+        return CacheStats(self._hits, self._misses, len(self._answers))
 
     async def run(self, task: Task[RequestT, AnswerT], request: RequestT) -> AnswerT:
         """Give the answer, at once where it is known. Raises as the other runner does."""
         key = _key(task, request)
         if key in self._answers:
+            self._hits += 1
             self._answers.move_to_end(key)
             known: AnswerT = self._answers[key]
             return known
+        self._misses += 1
         answer = await self._runner.run(task, request)
         if key:
             self._answers[key] = answer

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from keystile.googlesql.frames import (
     failed,
     framed,
 )
-from keystile.googlesql.inline import stopped, too_deep, too_slow
+from keystile.googlesql.inline import stopped, too_deep, too_much_memory, too_slow
 from keystile.googlesql.task import AnswerT, RequestT, Task, TaskRunner
 from keystile.model.errors import (
     InvalidRequestError,
@@ -41,14 +43,33 @@ _START_SECONDS = 300.0
 _RESTART_PAUSE_SECONDS = 1.0
 
 
+class Restart(StrEnum):
+    """Why a worker was replaced."""
+
+    DEADLINE = "deadline"
+    MEMORY = "memory"
+    DEPTH = "depth"
+    DIED = "died"
+
+
 class PoolStats(msgspec.Struct, frozen=True):
-    """What the pool does now (`workers` ready, `busy`, `queued`) and did (`restarted`, `ran`)."""
+    """What the pool does now (`workers` ready, `busy`, `queued`) and did.
+
+    `restarts` are the workers replaced, `ran` the tasks run and `waited_seconds` how long these
+    have waited for a worker, all together.
+    """
 
     workers: int
     busy: int
     queued: int
-    restarted: int
+    restarts: dict[str, int]
     ran: int
+    waited_seconds: float
+
+    @property
+    def restarted(self) -> int:
+        """How many workers were replaced."""
+        return sum(self.restarts.values())
 
 
 class _Job(msgspec.Struct):
@@ -56,6 +77,7 @@ class _Job(msgspec.Struct):
 
     order: bytes
     result: asyncio.Future[Done | Failed]
+    since: float
 
     def finish(self, result: Done | Failed) -> None:
         """Hand the result over, unless the caller has gone."""
@@ -72,7 +94,9 @@ class EnginePool(TaskRunner):
         self._folder = folder
         self._waiting: asyncio.Queue[_Job] = asyncio.Queue()
         self._slots: list[asyncio.Task[None]] = []
-        self._ready = self._busy = self._restarted = self._ran = 0
+        self._ready = self._busy = self._ran = 0
+        self._restarts: dict[str, int] = {why: 0 for why in Restart}
+        self._waited = 0.0
 
     async def start(self) -> None:
         """Start the workers. Raises `RefusedError` when one cannot start."""
@@ -97,14 +121,15 @@ class EnginePool(TaskRunner):
     def stats(self) -> PoolStats:
         """Count."""
         queued = self._waiting.qsize()
-        return PoolStats(self._ready, self._busy, queued, self._restarted, self._ran)
+        restarts = dict(self._restarts)
+        return PoolStats(self._ready, self._busy, queued, restarts, self._ran, self._waited)
 
     async def run(self, task: Task[RequestT, AnswerT], request: RequestT) -> AnswerT:
         """Run in a worker; see `TaskRunner.run`."""
         order = _order(task, request)
         if self._waiting.qsize() + self._busy >= self._limits.queue + self._limits.workers:
             raise OverloadedError("too many queries wait to be analysed", hint="try again")
-        job = _Job(order, asyncio.get_running_loop().create_future())
+        job = _Job(order, asyncio.get_running_loop().create_future(), time.monotonic())
         self._waiting.put_nowait(job)
         result = await job.result
         if isinstance(result, Failed):
@@ -121,16 +146,20 @@ class EnginePool(TaskRunner):
                 job = await self._waiting.get()
                 if job.result.cancelled():
                     continue
+                why = Restart.DIED
                 if worker.returncode is None:
                     self._busy += 1
+                    self._waited += time.monotonic() - job.since
                     try:
-                        job.finish(await self._exchange(worker, job))
+                        result = await self._exchange(worker, job)
+                        why = self._why(result)
+                        job.finish(result)
                     finally:
                         self._busy -= 1
                 else:  # died while idle: none of this job's doing
                     self._waiting.put_nowait(job)
                 if worker.returncode is not None:
-                    worker = await self._replaced()
+                    worker = await self._replaced(why)
         finally:
             await _end(worker)
 
@@ -159,9 +188,19 @@ class EnginePool(TaskRunner):
                 await _end(worker)
         return result
 
-    async def _replaced(self) -> Process:
+    def _why(self, result: Done | Failed) -> Restart:
+        """Say what ended a worker, by what its caller was told."""
+        said = result.message if isinstance(result, Failed) else ""
+        known = {
+            too_slow(self._limits).message: Restart.DEADLINE,
+            too_much_memory(self._limits).message: Restart.MEMORY,
+            too_deep().message: Restart.DEPTH,
+        }
+        return known.get(said, Restart.DIED)
+
+    async def _replaced(self, why: Restart) -> Process:
         """Start a new worker, again and again; until it stands, nobody waits in vain."""
-        self._restarted += 1
+        self._restarts[why] += 1
         self._ready -= 1
         while True:
             try:

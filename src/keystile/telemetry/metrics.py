@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Protocol
 
@@ -41,7 +41,7 @@ class Exchange(StrEnum):
 
 
 class EngineStats(Protocol):
-    """What the GoogleSQL pool says of itself: three levels and two running totals."""
+    """What the GoogleSQL pool says of itself: three levels and three running totals."""
 
     @property
     def workers(self) -> int:
@@ -59,13 +59,37 @@ class EngineStats(Protocol):
         ...
 
     @property
-    def restarted(self) -> int:
-        """Workers replaced since the start."""
+    def restarts(self) -> Mapping[str, int]:
+        """Workers replaced since the start, by why."""
+        ...
+
+    @property
+    def waited_seconds(self) -> float:
+        """How long all tasks that were run have waited for a worker, together."""
         ...
 
     @property
     def ran(self) -> int:
         """Tasks run since the start."""
+        ...
+
+
+class CacheStats(Protocol):
+    """What the cache of the engine's answers says of itself."""
+
+    @property
+    def hits(self) -> int:
+        """Answers that were known."""
+        ...
+
+    @property
+    def misses(self) -> int:
+        """Answers that were asked for."""
+        ...
+
+    @property
+    def kept(self) -> int:
+        """Answers kept now."""
         ...
 
 
@@ -127,6 +151,10 @@ class Metrics:
         """Read the GoogleSQL pool's own numbers at every scrape."""
         self.registry.register(_EngineCollector(stats))
 
+    def watch_cache(self, stats: Callable[[], CacheStats]) -> None:
+        """Read the numbers of the cache of the engine's answers at every scrape."""
+        self.registry.register(_CacheCollector(stats))
+
     def text(self) -> bytes:
         """Give the page that Prometheus scrapes (text format 0.0.4)."""
         return generate_latest(self.registry)
@@ -147,9 +175,38 @@ class _EngineCollector(Collector):
         yield GaugeMetricFamily(
             "keystile_engine_queued", "Tasks that wait for a GoogleSQL worker.", now.queued
         )
+        restarts = CounterMetricFamily(
+            "keystile_engine_restarts_total", "GoogleSQL workers replaced, by why.", labels=["why"]
+        )
+        for why, count in now.restarts.items():
+            restarts.add_metric([why], count)
+        yield restarts
         yield CounterMetricFamily(
-            "keystile_engine_restarts_total", "GoogleSQL workers replaced.", now.restarted
+            "keystile_engine_waited_seconds_total",
+            "Seconds that tasks have waited for a GoogleSQL worker.",
+            now.waited_seconds,
         )
         yield CounterMetricFamily(
             "keystile_engine_tasks_total", "Tasks that the GoogleSQL workers ran.", now.ran
+        )
+
+
+class _CacheCollector(Collector):
+    """Turns one `CacheStats` into metrics."""
+
+    def __init__(self, stats: Callable[[], CacheStats]) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        now = self._stats()
+        asked = CounterMetricFamily(
+            "keystile_engine_cache_total",
+            "Answers of GoogleSQL that were known already, or not.",
+            labels=["outcome"],
+        )
+        asked.add_metric(["hit"], now.hits)
+        asked.add_metric(["miss"], now.misses)
+        yield asked
+        yield GaugeMetricFamily(
+            "keystile_engine_cache_answers", "Answers of GoogleSQL that are kept.", now.kept
         )

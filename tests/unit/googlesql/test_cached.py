@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from keystile.googlesql import cached
-from keystile.googlesql.cached import CachedRunner
+from keystile.googlesql.cached import CachedRunner, CacheStats
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.task import Task, TaskRunner
 from keystile.model.errors import InvalidQueryError
@@ -47,6 +47,7 @@ async def test_the_same_request_is_asked_once() -> None:
     runner = CachedRunner(counting)
     assert [await runner.run(UPPER, Asked("a", {"p": "INT64"})) for _ in range(3)] == ["A"] * 3
     assert counting.ran == 1
+    assert runner.stats() == CacheStats(hits=2, misses=1, kept=1)
 
 
 async def test_anything_that_differs_is_asked_anew() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from keystile.config.settings import EngineLimits
 from keystile.googlesql import pool as pool_module
-from keystile.googlesql.pool import EnginePool, PoolStats
+from keystile.googlesql.pool import EnginePool, PoolStats, Restart
 from keystile.model.errors import (
     InvalidQueryError,
     InvalidRequestError,
@@ -31,7 +31,16 @@ async def test_answers_come_back_typed(start_pool: Any) -> None:
     pool = await start_pool()
     many = await asyncio.gather(*(pool.run(tasks.TYPES, "select 1") for _ in range(20)))
     assert many == [INT64] * 20
-    assert pool.stats() == PoolStats(workers=2, busy=0, queued=0, restarted=0, ran=20)
+    stats = pool.stats()
+    assert stats == PoolStats(
+        workers=2,
+        busy=0,
+        queued=0,
+        restarts=dict.fromkeys(Restart, 0),
+        ran=20,
+        waited_seconds=stats.waited_seconds,
+    )
+    assert stats.waited_seconds > 0
 
 
 async def test_a_tasks_own_errors_cross_the_border(start_pool: Any) -> None:
@@ -110,6 +119,7 @@ async def test_python_that_runs_past_the_deadline_is_killed(start_pool: Any) -> 
         await pool.run(tasks.SLEEP, 60.0)
     assert time.monotonic() - started < 4
     assert await pool.run(tasks.TYPES, "select 1") == INT64
+    assert pool.stats().restarts[Restart.DEADLINE] == pool.stats().restarted == 1
 
 
 async def test_a_full_queue_says_so_and_loses_nothing(start_pool: Any) -> None:

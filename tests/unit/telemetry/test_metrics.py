@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from keystile.googlesql.pool import Restart
 from keystile.model.decision import Effect
 from keystile.telemetry.metrics import Exchange, Metrics, Phase
 
@@ -14,13 +15,21 @@ class Stats(NamedTuple):
     workers: int = 2
     busy: int = 1
     queued: int = 3
-    restarted: int = 4
+    restarts: dict[str, int] = dict.fromkeys(Restart, 1)
     ran: int = 5
+    waited_seconds: float = 0.5
+
+
+class Cache(NamedTuple):
+    hits: int = 6
+    misses: int = 7
+    kept: int = 8
 
 
 def watched() -> Metrics:
     metrics = Metrics()
     metrics.watch_engine(Stats)
+    metrics.watch_cache(Cache)
     return metrics
 
 
@@ -36,7 +45,7 @@ def test_the_page_lists_exactly_what_the_registry_holds() -> None:
 
 def test_the_page_names_every_label_value() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    for value in (*Effect, *Phase, *Exchange):
+    for value in (*Effect, *Phase, *Exchange, *Restart):
         assert f"`{value}`" in page
 
 
@@ -53,6 +62,15 @@ def test_the_engine_is_read_at_every_scrape() -> None:
     metrics.watch_engine(lambda: Stats(queued=next(queued)))
     metrics.text()
     assert "keystile_engine_queued 7.0" in metrics.text().decode()
+
+
+def test_what_the_engine_did_is_told_by_why_and_by_outcome() -> None:
+    text = watched().text().decode()
+    assert 'keystile_engine_restarts_total{why="deadline"} 1.0' in text
+    assert "keystile_engine_waited_seconds_total 0.5" in text
+    assert 'keystile_engine_cache_total{outcome="hit"} 6.0' in text
+    assert 'keystile_engine_cache_total{outcome="miss"} 7.0' in text
+    assert "keystile_engine_cache_answers 8.0" in text
 
 
 def test_two_gateways_in_one_process_count_apart() -> None:
