@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -27,6 +29,7 @@ from keystile.upstream.values import UpstreamQuery
 from keystile.wire.requests import QueryRequest
 
 _LONGEST_SUGGESTION = 2_000  # characters
+_LONGEST_SECONDS = 60
 
 
 class Decided(NamedTuple):
@@ -88,7 +91,7 @@ class Planner:
         context = Context(request.project, datetime.now(UTC), request.dry_run)
         objects = VisibleObjects(self._bigquery, policy, principal, context)
         with self._metrics.query_seconds.labels(Phase.ANALYSE).time():
-            async with self._shares.turn(principal.key):
+            async with self._shares.turn(principal.key), _bounded():
                 analysed = await self._analyst.analyse(_statement(request), objects)
         with self._metrics.query_seconds.labels(Phase.DECIDE).time():
             decision = policy.decide(principal, analysed.facts, analysed.tables, context)
@@ -125,7 +128,7 @@ class Planner:
     async def rewrite(self, decided: Decided) -> Rewritten:
         """Mask at read, and prove that nothing protected is left."""
         with self._metrics.query_seconds.labels(Phase.REWRITE).time():
-            async with self._shares.turn(decided.principal.key):
+            async with self._shares.turn(decided.principal.key), _bounded():
                 return await self._rewriter.rewrite(
                     decided.analysed, decided.decision.masks, decided.decision.row_filters
                 )
@@ -165,6 +168,22 @@ class Planner:
         )
         location = witness.location or request.location or "US"
         return Planned(plan, query, location)
+
+
+@asynccontextmanager
+async def _bounded() -> AsyncIterator[None]:
+    """Bound the time that all of a query takes: the engine's deadline is that of each of its parts.
+
+    Raises `RefusedError`.
+    """
+    try:
+        async with asyncio.timeout(_LONGEST_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise RefusedError(
+            f"analysing all of the query took longer than {_LONGEST_SECONDS} seconds",
+            hint="run its statements in several pieces",
+        ) from error
 
 
 def refuse_denied(decision: Decision, instead: str = "") -> None:

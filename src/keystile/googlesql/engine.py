@@ -45,6 +45,9 @@ _CODE = re.compile(r"\ACode: \d+, Message: ")
 _PLACE = re.compile(r"\[at (\d+:\d+)\]")
 
 
+_LONGEST_ERROR = 2_000  # characters
+
+
 class Death(StrEnum):
     """What an instance died of."""
 
@@ -156,8 +159,15 @@ class Engine:
             return "the engine gave no reason"
         start = self._base() + self._exports["wasm_get_last_error"](self._store)
         text = ctypes.string_at(start, size).decode("utf-8", "replace")
-        return _PLACE.sub(r"at [\1]", _CODE.sub("", text))
+        return _PLACE.sub(r"at [\1]", _CODE.sub("", _shortened(text)))
 
     def _base(self) -> int:
         # The memory may move when it grows, so its address is taken anew each time.
         return ctypes.addressof(self._memory.data_ptr().contents)
+
+
+def _shortened(text: str) -> str:
+    """Leave out the middle of an error that quotes very much; the place stands at its end."""
+    if len(text) <= _LONGEST_ERROR:
+        return text
+    return f"{text[: _LONGEST_ERROR - 200]} … {text[-200:]}"

@@ -95,7 +95,7 @@ class EnginePool(TaskRunner):
         self._waiting: asyncio.Queue[_Job] = asyncio.Queue()
         self._slots: list[asyncio.Task[None]] = []
         self._ready = self._busy = self._ran = 0
-        self._restarts: dict[str, int] = {why: 0 for why in Restart}
+        self._restarts: dict[str, int] = dict.fromkeys(Restart, 0)
         self._waited = 0.0
 
     async def start(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from keystile.analysis.analyst import Analyst
 from keystile.config.policy_folder import read_policy
+from keystile.gate import planning
 from keystile.gate.planning import Planner, refuse_denied
 from keystile.gate.shares import Shares
 from keystile.googlesql.inline import InlineRunner
@@ -179,6 +181,19 @@ def test_a_denial_tells_every_reason_with_its_rule() -> None:
     with pytest.raises(RefusedError, match=words):
         refuse_denied(Decision(Effect.DENY, reasons, "p1"))
     refuse_denied(Decision(Effect.ALLOW, reasons, "p1"))
+
+
+async def test_no_query_is_analysed_without_end(
+    planner: Planner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def endless(*_: Any) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(planning, "_LONGEST_SECONDS", 0.05)
+    monkeypatch.setattr(Analyst, "analyse", endless)
+    with pytest.raises(RefusedError, match="analysing all of the query") as caught:
+        await planner.decide(READER, asked("SELECT 1"))
+    assert "several pieces" in caught.value.hint
 
 
 NO_SSN = {
