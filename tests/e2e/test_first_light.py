@@ -263,6 +263,24 @@ def test_what_an_agent_holds_is_worth_nothing_at_bigquery(stack: Stack, reader: 
         assert stack.upstream("datasets", token).status_code == 401
 
 
+HASHED_SCRIPTS = (
+    "DECLARE n STRING; SET n = (SELECT MAX(name) FROM shop.customers); SELECT CHAR_LENGTH(n)",
+    "BEGIN SELECT CHAR_LENGTH(MIN(name)) FROM shop.customers; END",
+)
+HASHED_ERRORS = (
+    "SELECT @keystile_hash_inner",
+    "SELECT TO_HEX(@keystile_hash_outer), name FROM shop.customers",
+    "SELECT name + 1 FROM shop.customers",
+    "SELECT CAST(name AS INT64) FROM shop.customers",
+    "SELECT ERROR(name) FROM shop.customers",
+    "BEGIN SELECT ERROR(name) FROM shop.customers; END",
+    "EXECUTE IMMEDIATE 'SELECT name FROM shop.customers'",
+    "EXECUTE IMMEDIATE 'SELECT @x, name FROM shop.customers' USING 1 AS x",
+    "CREATE VIEW shop.v AS SELECT name FROM shop.customers",
+    "SELEC",
+)
+
+
 def test_the_upstream_credential_appears_nowhere(stack: Stack) -> None:
     client = stack.client("reader")
     hashed = "SELECT name, COUNT(*) AS n FROM shop.customers GROUP BY name"
@@ -270,9 +288,16 @@ def test_the_upstream_credential_appears_nowhere(stack: Stack) -> None:
     config = bigquery.QueryJobConfig(dry_run=True)
     client.query(hashed, job_config=config)
     client.get_job(client.query(hashed).job_id)
-    for sql in ("SELECT @keystile_hash_inner", "SELECT name + 1 FROM shop.customers", "SELEC"):
+    for sql in HASHED_SCRIPTS:
+        assert "64" in str(next(iter(client.query_and_wait(sql)))[0])
+    for sql in HASHED_ERRORS:
         with pytest.raises(exceptions.GoogleAPICallError):
             client.query_and_wait(sql)
+    said = stack.json(
+        *("policy", "explain", "--agent", "reader", "--project", "acme-shop", "--sql", hashed)
+    )
+    assert "@keystile_hash_inner" in said["rewritten_sql"]
+    assert stack.upstream_secrets(str(said).encode()) == []
     list(client.list_tables("shop"))
     client.get_table("shop.customers")
     pages = ("metrics", "readyz", "healthz", "issuer/.well-known/openid-configuration")
@@ -289,7 +314,12 @@ def test_the_search_for_the_credential_finds_it(stack: Stack, reader: Client) ->
     reader.query_and_wait("SELECT 1")
     assert stack.upstream_secrets(stack.key_file.read_bytes()) == ["a line of the private key"]
     assert stack.upstream_secrets(f'"{stack.bearer()}"'.encode()) != []
-    assert stack.upstream_secrets((stack.data / "masking-key").read_bytes()) == ["the masking key"]
+    key = (stack.data / "masking-key").read_bytes()
+    assert stack.upstream_secrets(key) == ["the masking key"]
+    for pad in (0x36, 0x5C):
+        sent = bytes(byte ^ pad for byte in key)
+        for spelled in (base64.b64encode(sent), sent.hex().encode(), sent):
+            assert stack.upstream_secrets(b"x" + spelled + b"y") == ["the masking key"]
     assert stack.upstream_secrets(stack.token().encode()) == []
 
 

@@ -6,6 +6,7 @@ The sandbox plays BigQuery. Its service-account key is thrown away with the fold
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import re
@@ -276,8 +277,7 @@ class Stack:
         if any(line.encode() in content for line in lines):
             found.append("a line of the private key")
         masking = (self.data / "masking-key").read_bytes().strip()
-        inner = bytes(byte ^ 0x36 for byte in masking.ljust(64, b"\0"))
-        if any(one in content for one in (masking, inner, inner.hex().encode())):
+        if any(one in content for one in _spellings(masking)):
             found.append("the masking key")
         public = RSAKey.import_key((self.folder / "public.pem").read_bytes())
         for token in set(_JWT.findall(content)):
@@ -396,3 +396,17 @@ def _write_key(key_file: Path, public_file: Path) -> str:
         )
     )
     return pem
+
+
+def _spellings(key: bytes) -> set[bytes]:
+    """Give every way to write a key of HMAC, and what the gateway makes of it (RFC 2104)."""
+    padded = key.ljust(64, b"\0")
+    values = (key, *(bytes(byte ^ pad for byte in padded) for pad in (0x36, 0x5C)))
+    found: set[bytes] = set()
+    for value in values:
+        escaped = "".join(f"\\x{byte:02x}" for byte in value).encode()
+        encoded = base64.b64encode(value)
+        found |= {value, value.hex().encode(), value.hex().upper().encode(), escaped}
+        # As it stands in JSON that escapes slashes, and in an address.
+        found |= {encoded, encoded.replace(b"/", b"\\/"), base64.urlsafe_b64encode(value)}
+    return found

@@ -1,6 +1,7 @@
 # ruff: noqa: S608 - queries made of a test's own words
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from typing import Any
@@ -15,7 +16,7 @@ from keystile.masking import task
 from keystile.masking.rewrite import Rewriter, Rewritten
 from keystile.masking.splice import ProtectedTable
 from keystile.model.decision import ColumnMask
-from keystile.model.errors import OpaqueQueryError, RefusedError
+from keystile.model.errors import KeystileError, OpaqueQueryError, RefusedError
 from keystile.model.masks import DefaultMask, KeepLastMask, Mask, PatternMask
 from keystile.model.schema import ColumnRef, Field, Parameter, SqlType, Table, TableId, TableKind
 
@@ -53,6 +54,47 @@ async def test_keyed_hash_brings_hidden_parameters(court: Court) -> None:
     assert rewritten.hidden_parameters == ("keystile_hash_inner", "keystile_hash_outer")
     assert {p.name for p in rewritten.parameters[1:]} == set(rewritten.hidden_parameters)
     assert bytes(range(32)).hex() not in rewritten.sql
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT ssn FROM customers",
+        "SELECT TO_JSON_STRING(c), FORMAT('%T', c) FROM customers AS c",
+        "CREATE TABLE shop.x AS SELECT * FROM customers",
+        "INSERT INTO orders (note) SELECT ssn FROM customers",
+        "EXPORT DATA OPTIONS (uri = 'gs://b/*', format = 'CSV') AS SELECT ssn FROM customers",
+        "DECLARE n STRING; SET n = (SELECT MAX(ssn) FROM customers); SELECT n",
+        "BEGIN SELECT ssn FROM customers; EXCEPTION WHEN ERROR THEN SELECT @@error.message; END",
+    ],
+)
+async def test_the_key_of_a_hash_stands_in_hidden_parameters_alone(court: Court, sql: str) -> None:
+    rewritten = await rewrite(court, sql, (HASH,))
+
+    assert "@keystile_hash_inner" in rewritten.sql
+    assert rewritten.hidden_parameters == ("keystile_hash_inner", "keystile_hash_outer")
+    for pad in (bytes(range(32)), *court.rewriter._pads):
+        for spelled in (pad.hex(), base64.b64encode(pad).decode(), pad.decode("latin-1")):
+            assert spelled.lower() not in rewritten.sql.lower()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT @keystile_hash_inner",
+        "SELECT @KEYSTILE_HASH_OUTER, ssn FROM customers",
+        "DECLARE k BYTES DEFAULT @keystile_hash_inner; SELECT k, ssn FROM customers",
+        "EXECUTE IMMEDIATE 'SELECT @k, ssn FROM customers' USING @keystile_hash_inner AS k",
+        "EXECUTE IMMEDIATE 'SELECT @keystile_hash_inner, ssn FROM customers'",
+        "EXECUTE IMMEDIATE 'SELECT ssn FROM customers'",
+        "CREATE VIEW shop.v AS SELECT ssn FROM customers",
+        "SELECT ssn FROM customers WHERE name = ?",
+    ],
+)
+async def test_nothing_reads_or_keeps_the_key_of_a_hash(court: Court, sql: str) -> None:
+    given = (Parameter("", STRING, {}),) if "?" in sql else ()
+    with pytest.raises(KeystileError):
+        await rewrite(court, sql, (HASH,), *given)
 
 
 async def test_keyed_hash_is_hmac(court: Court) -> None:
