@@ -246,7 +246,6 @@ def test_statements_that_policy_decides_on(
         ("REVOKE `roles/viewer` ON TABLE x FROM 'user:a@b.c'", "REVOKE", {ACCESS}),
         ("DROP ALL ROW ACCESS POLICIES ON x", "DROP_ROW_ACCESS_POLICY", {ACCESS}),
         ("CALL p()", "CALL", {READ, WRITE, ROUTINE}),
-        ("CREATE FUNCTION f() AS (1)", "CREATE_FUNCTION", {ROUTINE, SCHEMA}),
         (
             "CREATE PROCEDURE p() BEGIN DELETE FROM x WHERE TRUE; END",
             "CREATE_PROCEDURE",
