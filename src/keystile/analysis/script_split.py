@@ -91,11 +91,6 @@ class _Split(Texts):
     def _function(self, node: Any) -> None:
         number = self.part(Role.STATEMENT, node)
         self._apply(node, number)
-        for table in sorted(tables_of(node)):
-            if makers(self.flow.here, temporary(table)) != {BEFORE}:
-                # INVARIANT: when it is called, the name may mean the table in the default dataset.
-                hint = "read the table in the query that calls the function"
-                self.note(f"temporary table `{table}` in a function", node, hint)
         name = temporary_function(node)
         if not name:
             return
@@ -280,6 +275,8 @@ class _Split(Texts):
 
     def _apply(self, node: Any, number: int) -> None:
         """Note what a statement makes of tables and routines."""
+        if kind(node) in _DEFINITIONS:
+            self._check_definition(node)
         if routine := changed(node):
             home = (self._request.project, self._request.dataset)
             self.change(number, changes=routine_id(routine, *home))
@@ -296,6 +293,14 @@ class _Split(Texts):
                 for table in self._targets(names.split(identifiers(path))):
                     dropped = kind(node) == "ASTDropStatement" and is_temporary(table)
                     self.flow.make(table, BEFORE if dropped else CHANGED)
+
+    def _check_definition(self, node: Any) -> None:
+        for table in sorted(tables_of(node)):
+            if makers(self.flow.here, temporary(table)) != {BEFORE}:
+                # INVARIANT: when it is used, the name may mean the table in the default dataset.
+                hint = "read the temporary table in the query that uses it"
+                what = f"temporary table `{table}` in the text of a function or a view"
+                self.note(what, node, hint)
 
     def _create(self, node: Any, path: names.Path, number: int) -> None:
         table: TableId | None = temporary(path[-1]) if inherited(node, "scope") else None
@@ -347,6 +352,16 @@ class _Split(Texts):
         "ASTExecuteImmediateStatement": _execute,
     }
 
+
+_DEFINITIONS = frozenset(
+    {
+        "ASTCreateFunctionStatement",
+        "ASTCreateMaterializedViewStatement",
+        "ASTCreateTableFunctionStatement",
+        "ASTCreateViewStatement",
+    }
+)
+"""Statements whose text is kept, and read whenever what they define is used."""
 
 _TRANSACTIONS = frozenset({"ASTBeginStatement", "ASTCommitStatement", "ASTRollbackStatement"})
 

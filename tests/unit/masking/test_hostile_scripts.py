@@ -191,11 +191,19 @@ REFUSED = {
     ),
     "in a function that is called after it": (
         "CREATE TEMP TABLE customers AS SELECT 'x' AS ssn; CREATE TEMP FUNCTION f() AS ((SELECT MAX(ssn) FROM customers)); DROP TABLE customers; SELECT f()",
-        "in a function",
+        "in the text of a function or a view",
     ),
     "in a function, by _SESSION": (
         "CREATE TEMP TABLE t AS SELECT 'x' AS ssn; CREATE TEMP FUNCTION f() AS ((SELECT MAX(ssn) FROM _SESSION.t)); SELECT f()",
-        "in a function",
+        "in the text of a function or a view",
+    ),
+    "in a view that stays": (
+        "CREATE TEMP TABLE customers AS SELECT 'x' AS ssn; CREATE VIEW shop.v AS SELECT ssn FROM customers",
+        "in the text of a function or a view",
+    ),
+    "in a function that dynamic SQL makes": (
+        "CREATE TEMP TABLE t AS SELECT 'x' AS s; EXECUTE IMMEDIATE 'CREATE TABLE FUNCTION shop.f() AS SELECT s FROM t'",
+        "in the text of a function or a view",
     ),
     # Rows as they are
     "a copy": ("CREATE TEMP TABLE t COPY customers; SELECT * FROM t", "changed in this script"),
