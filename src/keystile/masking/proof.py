@@ -228,13 +228,6 @@ def masked_read(projection: Any, templates: Mapping[str, Template]) -> Any | Non
     return scan if template and normal(projection) == template.projection else None
 
 
-def masked_read(projection: Any, templates: Mapping[str, Template]) -> Any | None:
-    """Give the scan of the table that a masking subquery reads; None where it is no such one."""
-    projection, scan = _of_any_rows(projection)
-    template = templates.get(scan.table.full_name) if _is_read(scan) else None
-    return scan if template and normal(projection) == template.projection else None
-
-
 def _of_any_rows(projection: Any) -> tuple[Any, Any]:
     """Give a projection without what says of when and how many its rows are, and what it reads.
 

@@ -15,7 +15,6 @@ from keystile.analysis.text import Edit, quoted, splice
 from keystile.analysis.tree import Span, descendants, kind, span
 from keystile.googlesql.protos import has, inherited, unwrapped
 from keystile.masking import pseudo
-from keystile.masking import pseudo
 from keystile.masking.metadata import metadata_query
 from keystile.masking.sql import Masking, Path
 from keystile.model.errors import RefusedError
@@ -61,9 +60,6 @@ class ProtectedTable(msgspec.Struct, frozen=True):
                 f"{self._seen(f'{row}.{field.name}')} AS {self.renamed[field.name.upper()]}"
                 for field in self.table.pseudo_columns
             ]
-        if self.renamed:
-            for field in self.table.pseudo_columns:
-                items.append(f"{row}.{field.name} AS {self.renamed[field.name.upper()]}")
         table = self.table.id
         path = ".".join(quoted(part) for part in (table.project, table.dataset, table.table))
         # Names stand in backticks and values are literals; the proof resolves the result anew.
@@ -111,8 +107,6 @@ def spliced(
             _check_plain(node, table, mentions)
             edits += _edits(sql, node, table)
             if table.renamed and table.table.pseudo_columns:
-                with_pseudo.append(node)
-            if table.renamed and table.table.pseudo_columns:
                 with_pseudo.append(pseudo.Reference(node, table.table))
     if wanted:
         missed = next(iter(wanted.values())).table.id
@@ -122,7 +116,6 @@ def spliced(
             "{} has masked columns and is named in a form that cannot be masked",
             hint="name it in a FROM clause",
         )
-    edits += pseudo.edits(tree, next((t.renamed for t in by_id.values()), {}), with_pseudo)
     edits += pseudo.edits(tree, next((t.renamed for t in by_id.values()), {}), with_pseudo)
     return splice(sql, edits)
 

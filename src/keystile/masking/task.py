@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from typing import Any
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -19,9 +18,7 @@ from keystile.googlesql.protos import unwrapped
 from keystile.googlesql.task import Task
 from keystile.masking import pseudo
 from keystile.masking.filters import predicate
-from keystile.masking import pseudo
 from keystile.masking.proof import Template, normal, prove
-from keystile.masking.same import same_query
 from keystile.masking.same import same_query
 from keystile.masking.splice import ProtectedTable, spliced
 from keystile.masking.sql import HASH_INNER, HASH_OUTER
