@@ -113,6 +113,16 @@ REFUSED = {
         exceptions.NotFound,
         "Not found: Table acme-shop:payroll.salaries was not found",
     ),
+    "what is not understood": (
+        "SELECT id,\n\t'😀', SESSION_USER()\nFROM `acme-shop.shop.customers`",
+        exceptions.Forbidden,
+        r"function `SESSION_USER` at \[2:7\] is not understood.*pass the name as a parameter",
+    ),
+    "a fault behind a quoted path": (
+        "SELECT id FROM `acme-shop.shop.customers` WHERE nope = 1",
+        exceptions.BadRequest,
+        r"Unrecognized name: nope.* at \[1:49\]",
+    ),
 }
 
 
