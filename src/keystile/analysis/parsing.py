@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -68,14 +69,30 @@ def _parse(engine: Engine, sql: str) -> Parsed:
         request = service.ParseRequest(
             sql_statement=sql, options=language_options(engine), allow_script=True
         )
-        with in_bigquery_words():
-            tree = engine.call("Parse", request, service.ParseResponse).parsed_script
+        try:
+            with in_bigquery_words():
+                tree = engine.call("Parse", request, service.ParseResponse).parsed_script
+        except InvalidQueryError as error:
+            raise InvalidQueryError(error.message, hint=_legacy_hint(sql)) from None
         return Parsed(sql, tree, script=True, paths=(), splits=[])
     found = list(edges(tree))
     paths = table_paths(tree, (node for _, node in found))
     if paths is None:
         paths = _paths(engine, sql)
     return Parsed(sql, tree, script=False, paths=paths, splits=_splits(found))
+
+
+# `FROM [project:dataset.table]` and `JOIN [dataset.table]` of BigQuery's old dialect.
+_LEGACY_TABLE = re.compile(r"\b(?:FROM|JOIN)\s+\[([\w\-:.$]{1,200})\]", re.IGNORECASE)
+
+
+def _legacy_hint(sql: str) -> str:
+    """Say how GoogleSQL names a table that stands in the brackets of the old dialect."""
+    found = _LEGACY_TABLE.search(sql)
+    if found is None:
+        return ""
+    name = found[1].replace(":", ".")
+    return f"legacy SQL is not served; write `{name}` in backticks instead of `[{found[1]}]`"
 
 
 def _paths(engine: Engine, sql: str) -> tuple[Path, ...]:

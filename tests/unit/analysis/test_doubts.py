@@ -193,6 +193,14 @@ def test_the_engines_words_have_the_places_of_the_text_as_it_came(
     assert caught.value.message.endswith(f"at {place}")
 
 
+def test_a_legacy_table_name_is_told_in_googlesql(analyse: Analyse) -> None:
+    with pytest.raises(KeystileError) as caught:
+        analyse("SELECT id FROM [acme-shop:shop.orders] LIMIT 1")
+
+    assert caught.value.message == 'Syntax error: Unexpected "[" at [1:16]'
+    assert "write `acme-shop.shop.orders` in backticks" in caught.value.hint
+
+
 def _place(before: str) -> tuple[int, int]:
     lines = before.replace("\r\n", "\n").split("\n")
     return len(lines), len(lines[-1]) + 1
