@@ -130,12 +130,23 @@ def _table_function(node: Any) -> Doubt | None:
     return Doubt(f"table function `{name}`", "read tables in its place")
 
 
+_UNKNOWN_TO_THE_ENGINE = {
+    "contains_substr": "use STRPOS(LOWER(…), LOWER(…)) > 0",
+    "max_by": "write ANY_VALUE(x HAVING MAX y)",
+    "min_by": "write ANY_VALUE(x HAVING MIN y)",
+    "search": "use REGEXP_CONTAINS or LIKE",
+}
+"""Functions that BigQuery has and the engine has not, and what to write instead."""
+
+
 def _function(node: Any) -> Doubt | None:
     path = identifiers(node.function)
     name = ".".join(path).lower()
     bare = name.removeprefix("safe.")
     if bare in {"current_user", "session_user"}:
         return Doubt(f"function `{bare.upper()}`", "pass the name as a parameter")
+    if bare in _UNKNOWN_TO_THE_ENGINE:
+        return Doubt(f"function `{bare.upper()}`", _UNKNOWN_TO_THE_ENGINE[bare])
     if bare in DENIED:
         return Doubt(f"function `{bare.upper()}`", "leave it out")
     if "." in bare and bare not in ALLOWED and not called(node):

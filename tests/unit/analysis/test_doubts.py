@@ -13,6 +13,10 @@ Analyse = Callable[..., Analysed]
 
 # The text, with `¶` in front of the place that must be told; what is named; words of the hint.
 REFUSED = [
+    ("SELECT ¶MAX_BY(name, id) FROM customers", "function `MAX_BY`", "HAVING MAX"),
+    ("SELECT ¶SAFE.MIN_BY(name, id) FROM customers", "function `MIN_BY`", "HAVING MIN"),
+    ("SELECT ¶CONTAINS_SUBSTR(name, 'a') FROM customers", "`CONTAINS_SUBSTR`", "STRPOS"),
+    ("SELECT ¶SEARCH(name, 'a') FROM customers", "function `SEARCH`", "LIKE"),
     ("SELECT id, ¶SESSION_USER() FROM orders", "function `SESSION_USER`", "a parameter"),
     ("SELECT\n\tid,\n\t¶CURRENT_USER()\nFROM orders", "function `CURRENT_USER`", "a parameter"),
     ("SELECT '😀', ¶AEAD.ENCRYPT(b'', 'a', 'b')", "function `AEAD.ENCRYPT`", "leave it out"),
