@@ -8,8 +8,9 @@ import msgspec
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 from zetasql.wasi._pb2.zetasql.public import options_pb2 as public_options
 
+from keystile.analysis.catalogs import with_catalog
 from keystile.analysis.places import line_and_column
-from keystile.analysis.scope import SYSTEM, Scope, catalog
+from keystile.analysis.scope import SYSTEM, Scope
 from keystile.analysis.statements import Walked, walk_statement
 from keystile.analysis.table_places import path_places
 from keystile.analysis.tree import Span
@@ -92,13 +93,14 @@ def resolved_tree(engine: Engine, request: ResolveRequest, *, prune: bool = True
         if variable.name.startswith(SYSTEM):
             path = variable.name.removeprefix(SYSTEM).split(".")
             options.system_variables.add(name_path=path, type=type_proto(variable.type))
-    analyze = service.AnalyzeRequest(
-        sql_statement=request.sql,
-        registered_catalog_id=engine.registered(catalog(engine, request.scope)),
-        options=options,
-    )
+    analyze = service.AnalyzeRequest(sql_statement=request.sql, options=options)
+
+    def analyzed(catalog: int) -> Any:
+        analyze.registered_catalog_id = catalog
+        return engine.call("Analyze", analyze, service.AnalyzeResponse)
+
     with in_bigquery_words():
-        answer = engine.call("Analyze", analyze, service.AnalyzeResponse)
+        answer = with_catalog(engine, request.sql, request.scope, analyzed)
     return unwrapped(answer.resolved_statement)
 
 

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Timer
 
 from keystile.config.settings import EngineLimits
 from keystile.googlesql import module
+from keystile.googlesql.deadlines import DEADLINES
 from keystile.googlesql.engine import Death, Engine, EngineDiedError
 from keystile.googlesql.task import AnswerT, RequestT, Task, TaskRunner
 from keystile.model.errors import KeystileError, RefusedError
@@ -73,14 +73,11 @@ class InlineRunner(TaskRunner):
     @contextmanager
     def _deadline(self, engine: Engine) -> Iterator[None]:
         engine.set_deadline(1)
-        timer = Timer(self._limits.deadline, self._compiled.engine.increment_epoch)
-        timer.daemon = True
-        timer.start()
+        until = DEADLINES.begin(self._limits.deadline, self._compiled.engine.increment_epoch)
         try:
             yield
         finally:
-            timer.cancel()
-            timer.join()  # one that fires late would end the next task
+            DEADLINES.end(until)
 
     def _refusal(self, death: Death, engine: Engine) -> RefusedError:
         if death is Death.DEADLINE:
