@@ -92,13 +92,21 @@ class World:
         self._engine.call("UnregisterCatalog", request, Empty)
 
     def run(self, sql: str, parameters: Iterable[Given] = ()) -> Answer:
-        """Run a query; an error of the query is an answer too."""
-        request = service.EvaluateQueryRequest(sql=sql, registered_catalog_id=self._id)
+        """Run a query, or tell which rows INSERT and DELETE change, without changing them.
+
+        An error of the statement is an answer too.
+        """
+        changes = sql.startswith(_CHANGES)
+        kind = service.EvaluateModifyRequest if changes else service.EvaluateQueryRequest
+        request = kind(sql=sql, registered_catalog_id=self._id)
         request.options.CopyFrom(analyzer_options(self._engine))
         for given in parameters:
             request.options.query_parameters.add(name=given.name, type=type_proto(given.type))
             request.params.add(name=given.name, value=value_proto(given.value, given.type))
         try:
+            if changes:
+                changed = service.EvaluateModifyResponse
+                return Answer(rows=(self._engine.call("EvaluateModify", request, changed),))
             answer = self._engine.call("EvaluateQuery", request, service.EvaluateQueryResponse)
         except InvalidQueryError as error:
             return Answer(error=error.message)
@@ -106,11 +114,15 @@ class World:
         return Answer(columns, tuple(answer.content.table_data.row))
 
 
+_CHANGES = ("INSERT ", "DELETE ")
+
+
 def literal_rows(
     engine: Engine, table: Table, rows: Iterable[Iterable[str]]
 ) -> list[tuple[Any, ...]]:
     """Turn rows of SQL literals into values, by asking the engine."""
-    types = ", ".join(f"`{field.name}` {written(field.sql_type)}" for field in table.fields)
+    fields = (*table.fields, *table.pseudo_columns)
+    types = ", ".join(f"`{field.name}` {written(field.sql_type)}" for field in fields)
     items = ", ".join(f"STRUCT<{types}>({', '.join(row)})" for row in rows)
     # Every part was made by the proof itself.
     sql = f"SELECT r.* FROM UNNEST([{items}]) AS r WITH OFFSET AS o ORDER BY o"  # noqa: S608
@@ -121,10 +133,13 @@ def literal_rows(
 
 
 def runnable(sql: str, tables: Iterable[Table]) -> str:
-    """Spell full paths as the one identifier that a world knows."""
+    """Spell full paths as the one identifier that a world knows, or as a view's text.
+
+    A view stands before the tables and views that it reads.
+    """
     for table in tables:
         parts = (table.id.project, table.id.dataset, table.id.table)
-        name = quoted(_engine_name(table.id))
+        name = f"({table.view_query})" if table.view_query else quoted(_engine_name(table.id))
         sql = sql.replace(".".join(quoted(part) for part in parts), name)
         sql = sql.replace(quoted(str(table.id)), name)
     return sql

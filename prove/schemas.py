@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from keystile.model.decision import ColumnMask
 from keystile.model.masks import (
     ConstantMask,
@@ -118,21 +120,76 @@ DEEP = Schema(
 )
 """Repeated fields in repeated fields."""
 
+_DATED = replace(
+    _table("dated", Field("id", "INT64"), Field("pin", "STRING"), Field("n", "INT64")),
+    pseudo_columns=(Field("_PARTITIONTIME", "TIMESTAMP"), Field("_PARTITIONDATE", "DATE")),
+)
+DATED = Schema(
+    "dated",
+    (_DATED, _VISITS),
+    (_masked(_DATED, "pin", KeepLastMask(1)), _masked(_DATED, "n", NullMask())),
+)
+"""Pseudo columns beside protected ones."""
+
+
+def _view(name: str, query: str, *fields: Field) -> Table:
+    id_ = TableId(PROJECT, DATASET, name)
+    return Table(id_, TableKind.VIEW, fields, "1", " ".join(query.split()))
+
+
+_RANKED = _view(
+    "ranked",
+    f"""SELECT e.id, RANK() OVER (ORDER BY e.ssn) AS place, COUNT(*) OVER () AS n
+    FROM `{PROJECT}.{DATASET}.everyone` AS e""",  # noqa: S608 - its own words
+    *(Field("id", "INT64"), Field("place", "INT64"), Field("n", "INT64")),
+)
+_EVERYONE = _view(
+    "everyone",
+    f"SELECT * FROM `{PROJECT}.{DATASET}.people`",  # noqa: S608
+    *_PEOPLE.fields,
+)
+_PLAIN = _view(
+    "plain",
+    f"SELECT id, name AS ssn FROM `{PROJECT}.{DATASET}.people`",  # noqa: S608
+    *(Field("id", "INT64"), Field("ssn", "STRING")),
+)
+_CHOSEN = _view(
+    "chosen",
+    f"""WITH people AS (SELECT * FROM `{PROJECT}.{DATASET}.people`)
+    SELECT people.name, v.place FROM people JOIN `{PROJECT}.{DATASET}.visits` AS v
+    ON v.id = people.id WHERE people.ssn > '4'""",  # noqa: S608
+    *(Field("name", "STRING"), Field("place", "STRING")),
+)
+VIEWS = Schema(
+    "views",
+    (_RANKED, _EVERYONE, _PLAIN, _CHOSEN, _PEOPLE, _VISITS),
+    (_masked(_PEOPLE, "ssn", PatternMask("XXX")),),
+    derived=(
+        ColumnRef(_RANKED.id, ("place",)),
+        ColumnRef(_EVERYONE.id, ("ssn",)),
+        ColumnRef(_CHOSEN.id, ()),
+    ),
+)
+"""Views of a protected table: of all of it, in an order, by a filter, and of nothing protected."""
+
 SHOP = Schema("shop", TABLES, MASKS)
 """The shop, with many masks in one table."""
 
 SCHEMAS = {
-    schema.name: schema for schema in (SMALL, NUMBERS, PARTLY, SHADOWS, CASES, TYPES, DEEP, SHOP)
+    schema.name: schema
+    for schema in (SMALL, NUMBERS, PARTLY, SHADOWS, CASES, TYPES, DEEP, DATED, VIEWS, SHOP)
 }
 
 WEIGHTS = {
-    "small": 30,
-    "numbers": 25,
+    "small": 27,
+    "numbers": 20,
     "partly": 10,
     "shadows": 12,
     "cases": 8,
     "types": 5,
     "deep": 6,
+    "dated": 4,
+    "views": 4,
     "shop": 4,
 }
 """How many of a hundred cases ask about each; a rich table costs some five times a small one."""

@@ -11,6 +11,7 @@ from keystile.model.decision import ColumnMask
 from keystile.model.errors import NotFoundError
 from keystile.model.masks import EmailMask, KeepLastMask, Mask
 from keystile.model.schema import (
+    ColumnRef,
     Field,
     Mode,
     Routine,
@@ -29,7 +30,8 @@ class Schema(NamedTuple):
     """Tables and the masks of their columns.
 
     `cased` tells of tables whose names differ by upper and lower case only: queries must spell them
-    in full, since the evaluator's catalog ignores case.
+    in full, since the evaluator's catalog ignores case. `derived` are columns of views that tell of
+    masked ones beneath; one without a path is a view whose very rows do.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Schema(NamedTuple):
     masks: tuple[ColumnMask, ...]
     cased: bool = False
     routines: tuple[Routine, ...] = ()
+    derived: tuple[ColumnRef, ...] = ()
 
     def mask(self, table: TableId, path: Path) -> Mask | None:
         """Give the mask of a column or nested field: its own or that of what it lies in."""
@@ -48,9 +51,13 @@ class Schema(NamedTuple):
     def hides(self, table: TableId, path: Path) -> bool:
         """Tell whether anything at, above or beneath this place is masked."""
         return any(
-            one.column.table == table and all(a == b for a, b in zip(one.column.path, path))  # noqa: B905 - the shorter counts
-            for one in self.masks
+            one.table == table and all(a == b for a, b in zip(one.path, path))  # noqa: B905 - the shorter counts
+            for one in (*(mask.column for mask in self.masks), *self.derived)
         )
+
+    def tells(self, table: TableId) -> bool:
+        """Tell whether how many rows a table has depends on what is masked."""
+        return ColumnRef(table, ()) in self.derived
 
     @property
     def base_tables(self) -> tuple[Table, ...]:
@@ -93,7 +100,10 @@ def rows(schema: Schema, table: Table, secret: int, shape: int = 7, count: int =
     """
     maker = _Maker(schema, table, Random(f"{shape} {table.id}"), Random(f"{secret} {table.id}"))
     return [
-        [maker.value(field, (field.name,), str(number)) for field in table.fields]
+        [
+            maker.value(field, (field.name,), str(number))
+            for field in (*table.fields, *table.pseudo_columns)
+        ]
         for number in range(1, count + 1)
     ]
 

@@ -14,7 +14,7 @@ class Shape(NamedTuple):
     columns: tuple[tuple[str, str], ...]
 
 
-SHAPED = "(SELECT {t} AS k, CONCAT({ct}, '') AS t, {n} AS n FROM {from})"
+SHAPED = "(SELECT {ot} AS k, CONCAT({ct}, '') AS t, {n} AS n FROM {from})"
 """What is pivoted, unpivoted or matched."""
 
 _PIVOTED = (("n", NUMBER), ("p0", TEXT), ("p1", TEXT))
@@ -100,6 +100,33 @@ SELECTS: dict[str, int] = {
     "FROM {from} |> WHERE {c} |> SELECT {items}": 1,
 }
 """Queries with given columns, and how often each is made."""
+
+DECIDING: dict[str, int] = {
+    "SELECT {raw} AS a FROM {from} WHERE {c}": 8,
+    "SELECT 1 AS one FROM {from} WHERE {c}": 5,
+    "SELECT COUNT(*) AS n FROM {from} WHERE {c}": 5,
+    "SELECT {raw} AS a FROM {from} WHERE {asked}": 4,
+    "SELECT {raw} AS a FROM {from} ORDER BY {by}": 5,
+    "SELECT {raw} AS a FROM {from} ORDER BY {by} LIMIT {d}": 2,
+    "SELECT {raw} AS a, {wn} AS w FROM {from}": 7,
+    "SELECT {raw} AS a, {wt} AS w FROM {from}": 7,
+    "SELECT {raw} AS a FROM {from} QUALIFY {wn} = 1": 3,
+    "SELECT COUNT(*) AS n FROM {from} GROUP BY {any}": 4,
+    "SELECT {aggregated} AS a FROM {from}": 6,
+    "SELECT {aggregated} AS a FROM {from} GROUP BY {any}": 3,
+    "SELECT COUNT(*) AS n FROM {joined}": 6,
+    "SELECT COUNT(*) AS n FROM {shaped}": 3,
+    "SELECT ARRAY_TO_STRING(ARRAY_FILTER(['a', 'b'], e -> {c}), ',') AS a FROM {from}": 2,
+    "SELECT (SELECT MAX(e) FROM UNNEST([1, 2]) AS e WHERE {c}) AS a FROM {from}": 2,
+    "SELECT COUNT(*) AS n FROM ((SELECT {ot} FROM {from}) EXCEPT DISTINCT (SELECT '1'))": 3,
+    "SELECT COUNT(*) AS n FROM (SELECT DISTINCT {ot} FROM {from})": 2,
+    "FROM {from} |> ASSERT {c}, 'no' |> AGGREGATE COUNT(*) AS n": 3,
+    "FROM {from} |> WHERE {c} |> AGGREGATE COUNT(*) AS n": 2,
+    "FROM {from} |> AGGREGATE COUNT(*) AS n GROUP AND ORDER BY {any} |> SELECT n": 2,
+    "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n <"
+    " (SELECT MAX(MOD({on:i}, 9)) FROM {from:i})) SELECT * FROM r": 2,
+}
+"""Queries in which something masked may decide on what is shown."""
 
 WHOLES: dict[str, int] = {
     "SELECT {raw} AS a FROM {from}{where}": 8,

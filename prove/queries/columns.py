@@ -59,6 +59,7 @@ def of_table(schema: Schema, table: Table, name: str, spelled: str) -> Source:
         Column(_spelled(field.name), str(field.sql_type), schema.hides(table.id, (field.name,)))
         for field in table.fields
     ]
+    columns += [Column(f"{name}.{one.name}", one.type) for one in table.pseudo_columns]
     masked = any(column.masked for column in top)
     return Source(f"{spelled} AS {name}", columns, [Row(name, masked)], arrays, top)
 

@@ -29,7 +29,6 @@ class Expressions(ABC):
         """Take the source of chance: the same state of it gives the same queries."""
         self.random = random
         self.schema = schema
-        self._masks = schema.masks
         self.touched = False
         self._open_only = False
         self._aside = 0.0
@@ -48,7 +47,7 @@ class Expressions(ABC):
         filter what is.
         """
         self.touched, self._open_only, self._names = False, open_only, 0
-        self._aside = 0.4 if aside else 0.0
+        self._aside = 0.9 if aside else 0.0
         least, most = self.random.choices([*_SIZES], [*_SIZES.values()])[0]
         self._left = self.random.randint(least, most)
         self.tables = self.schema.tables
@@ -88,9 +87,14 @@ class Expressions(ABC):
 
     def table(self) -> Table:
         """Choose a table: for an attack rather one with masked columns."""
-        masked = [one for one in self.tables if any(m.column.table == one.id for m in self._masks)]
-        attacks = masked and not self._open_only and self.chance(_MASKED)
-        return self.random.choice(masked if attacks else self.tables)
+        masked = [one for one in self.tables if self.schema.hides(one.id, ())]
+        told = {one.id for one in self.tables if self.schema.tells(one.id)}
+        if masked and not self._open_only and self.chance(_MASKED):
+            chosen = self.random.choice(masked)
+        else:
+            chosen = self.random.choice([one for one in self.tables if one.id not in told])
+        self.touched = self.touched or chosen.id in told
+        return chosen
 
     def any_column(self, source: Source) -> Column:
         """Give a column to group, order or partition by."""
@@ -107,6 +111,11 @@ class Expressions(ABC):
         found = self.column(source, wanted)
         self._aside = before
         return found
+
+    @property
+    def decides(self) -> bool:
+        """Tell whether masked columns of this query may only decide on what is shown."""
+        return bool(self._aside)
 
     def of_type(self, source: Source, type_: str) -> str:
         """Name a column of just this type; empty where there is none."""

@@ -51,6 +51,10 @@ class Filling(Expressions):
         """Make a query with columns `c0`, `c1` … of these kinds."""
 
     @abstractmethod
+    def joined(self) -> Source:
+        """Join two sources."""
+
+    @abstractmethod
     def shaped(self) -> Source:
         """Turn rows and columns, or match rows."""
 
@@ -106,7 +110,7 @@ class Filling(Expressions):
     def condition(self, source: Source) -> str:
         """Give an expression that is true or false."""
         before = self._aside
-        if self.chance(0.3):  # a filter may be what decides, or something else alone
+        if self.chance(0.8):  # a filter may be what decides, or something else alone
             self._aside = 0.0
         asks = self.grows(0.3)
         found = self.fill(
@@ -226,6 +230,7 @@ class Filling(Expressions):
         "asked": lambda self, source: self.fill(self.one(*words.CONDITION_QUERIES), source),
         "text_asked": lambda self, source: self.fill(self.one(*words.TEXT_QUERIES), source),
         "number_asked": lambda self, source: self.fill(self.one(*words.NUMBER_QUERIES), source),
+        "joined": lambda self, _: self.joined().sql,
         "shaped": lambda self, _: self.shaped().sql,
         "ordered": lambda self, source: self._ordered(source),
         "parted": lambda self, source: self._parted(source),

@@ -12,7 +12,7 @@ PARAMETERS = (Given("t", SqlType("STRING"), "4"), Given("n", SqlType("INT64"), 4
 """What every generated query may use."""
 
 _OPEN_ONLY = 0.3
-_ASIDE = 0.3
+_ASIDE = 0.5
 _TRIES = 3
 """How often a query that should be an attack and names nothing masked is made anew."""
 
@@ -30,10 +30,11 @@ class Generator(Pipes):
     def query(self) -> Query:
         """Give the next query."""
         open_only = self.chance(_OPEN_ONLY)
+        rest = [self.star, self.with_names, self.recursive, self.write]
+        forms = [self.whole, self.plain, self.pipe, *rest]
         for _ in range(_TRIES):
             self.start(open_only=open_only, aside=not open_only and self.chance(_ASIDE))
-            forms = [self.whole, self.plain, self.pipe, self.star, self.with_names, self.recursive]
-            sql = self.random.choices(forms, [50, 20, 14, 8, 6, 2])[0]()
+            sql = self.random.choices(forms, [48, 19, 14, 8, 6, 2, 3])[0]()
             if open_only or self.touched:
                 break
         return Query(sql, not self.touched)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from prove.queries.clauses import SELECTS, WHOLES
-from prove.queries.columns import NUMBER, TEXT, Column, Source
+from keystile.model.schema import Mode, Table
+from prove.queries.clauses import DECIDING, SELECTS, WHOLES
+from prove.queries.columns import NUMBER, TEXT, Column, Source, of_table
 from prove.queries.filling import Kinds, named
 from prove.queries.sources import Sources
 
-_SELECTS, _WHOLES = ([*each] for each in (SELECTS, WHOLES))
-_SELECT_WEIGHTS, _WHOLE_WEIGHTS = ([*each.values()] for each in (SELECTS, WHOLES))
+_SELECTS, _SELECT_WEIGHTS = [*SELECTS], [*SELECTS.values()]
 
 
 class Selects(Sources):
@@ -23,7 +23,8 @@ class Selects(Sources):
 
     def whole(self) -> str:
         """Make a query with columns of any type."""
-        return self.fill(self.random.choices(_WHOLES, _WHOLE_WEIGHTS)[0])
+        each = DECIDING if self.decides and self.chance(0.8) else WHOLES
+        return self.fill(self.random.choices([*each], [*each.values()])[0])
 
     def plain(self) -> str:
         """Make a query with columns of known kinds, in an order or not."""
@@ -63,6 +64,22 @@ class Selects(Sources):
             self.named.append((name, named(kinds)))
         return f"WITH {', '.join(heads)} {self.select(self.kinds())}"
 
+    def write(self) -> str:
+        """Make a statement that fills an open table, or deletes from any.
+
+        It names every column: the evaluator has no values for others.
+        """
+        tables = [one for one in self.schema.base_tables if one in self.tables]
+        targets = [one for one in tables if _is_simple(one) and not self.schema.hides(one.id, ())]
+        if targets and self.chance(0.7):
+            table = self.random.choice(targets)
+            names = ", ".join(field.name for field in table.fields)
+            query = self.select([field.type for field in table.fields])
+            return f"INSERT INTO {self.spelled(table)} ({names}) {query}"
+        table = self.random.choice(tables)
+        source = of_table(self.schema, table, self.name(), self.spelled(table))
+        return f"DELETE FROM {source.sql} WHERE {self.condition(source)}"
+
     def recursive(self) -> str:
         """Make a query that walks."""
         source = self.base()
@@ -83,3 +100,9 @@ class Selects(Sources):
         if not self.schema.cased:
             names += [table.id.table for table in self.schema.tables]
         return self.random.choice([name for name in names if name.lower() not in taken])
+
+
+def _is_simple(table: Table) -> bool:
+    return all(
+        field.type in {TEXT, NUMBER} and field.mode is not Mode.REPEATED for field in table.fields
+    )

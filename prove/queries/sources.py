@@ -48,7 +48,7 @@ class Sources(Filling):
             return self._reference()
         if not self.grows(0.35):
             return self.base()
-        makers = [self._join, self._derived, self.shaped, self._with_array]
+        makers = [self.joined, self._derived, self.shaped, self._with_array]
         return self.random.choices(makers, [4, 3, 3, 3])[0]()
 
     def base(self) -> Source:
@@ -104,7 +104,8 @@ class Sources(Filling):
         sql = f"{source.sql}, UNNEST({made}) AS {item} WITH OFFSET AS {place}"
         return source._replace(sql=sql, columns=source.columns + columns, top=[])
 
-    def _join(self) -> Source:
+    def joined(self) -> Source:
+        """Join two sources in one of many ways."""
         if self.chance(0.25) and (using := self._using()):
             return using
         if self.chance(0.15):
@@ -117,11 +118,11 @@ class Sources(Filling):
         if kind == "CROSS JOIN":
             return both(left, right, f"{left.sql}{self.one(' CROSS JOIN ', ', ')}{inner}")
         wanted = self.one(NUMBER, NUMBER, TEXT)
-        on = f"{self.column(left, wanted)} = {self.column(right, wanted)}"
+        on = f"{self.aside(left, wanted)} = {self.aside(right, wanted)}"
         if self.grows(0.3):
             on += f" AND {self.condition(both(left, right, ''))}"
         elif self.chance(0.15):
-            kind, on = "JOIN", f"{self.column(left, NUMBER)} < {self.column(right, NUMBER)}"
+            kind, on = "JOIN", f"{self.aside(left, NUMBER)} < {self.aside(right, NUMBER)}"
         return both(left, right, f"{left.sql} {kind} {inner} ON {on}")
 
     def _lateral(self) -> Source:

@@ -2,81 +2,167 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from random import Random
 from typing import Any
 
+import msgspec
 import pytest
-from prove.core import Search
+from prove.queries.generator import PARAMETERS, Generator
+from prove.schemas import SCHEMAS
+from prove.trial import Court, Outcome, Trial
 
 from keystile.analysis import names
+from keystile.analysis.analyst import Analyst
 from keystile.analysis.lineage import NOTHING, Value
+from keystile.analysis.objects import Objects
 from keystile.analysis.scans import Walk
+from keystile.googlesql import module
+from keystile.googlesql.engine import Engine
+from keystile.googlesql.inline import InlineRunner
+from keystile.googlesql.protos import inherited
 from keystile.masking import sql as masks
 from keystile.masking import task
 from keystile.masking.splice import spliced
-from keystile.model.schema import SqlType
+from keystile.model.facts import Use
+from keystile.model.schema import SqlType, TableKind
 
 MOST_CASES = 400
+FEW_CASES = 60
+
+Patch = pytest.MonkeyPatch
 
 
-async def leaks_within(cases: int, *, only: str, seed: str = "planted") -> list[tuple[str, str]]:
-    """Search until something is found."""
-    search = Search(seed, save_found=False, only=only)
-    for _ in range(0, cases, 10):
-        if found := (await search.tally(10)).leaks:
-            return found
-    return []
+@cache
+def engines() -> tuple[InlineRunner, Engine]:
+    return InlineRunner(), Engine(module.load())
 
 
-def forget_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away the guard that counts every scanned column that no walk saw used."""
-    monkeypatch.setattr(Walk, "finish", lambda _: None)
+@cache
+def court(schema: str) -> Court:
+    return Court(*engines(), SCHEMAS[schema])
 
 
-def _forgets_windows(walk: Walk, node: Any) -> None:
+async def trials(schema: str, cases: int) -> list[Trial]:
+    """Try queries until one leaks."""
+    generator = Generator(Random("planted"), SCHEMAS[schema])  # noqa: S311 - reproducible
+    found: list[Trial] = []
+    while len(found) < cases and not (found and found[-1].outcome is Outcome.LEAK):
+        found.append(await court(schema).try_query(generator.query().sql, PARAMETERS))
+    return found
+
+
+async def leaks(schema: str, cases: int = MOST_CASES) -> bool:
+    return (await trials(schema, cases))[-1].outcome is Outcome.LEAK
+
+
+def scan_of_input(walk: Walk, node: Any) -> None:
+    """Walk what lies beneath a scan, and take what the scan itself makes for constants."""
+    walk.scan(node.input_scan)
+    for column in inherited(node, "column_list"):
+        walk._columns.setdefault(column.column_id, NOTHING)
+
+
+def forgets_windows(walk: Walk, node: Any) -> None:
     walk.scan(node.input_scan)
     for group in node.function_group_list:
         for column in group.analytic_function_list:
             walk.computed(column)
 
 
-async def test_a_walker_that_forgets_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(Walk._scans, "ResolvedAnalyticScan", _forgets_windows)
-    forget_the_rest(monkeypatch)
-
-    assert await leaks_within(MOST_CASES, only="small")
+def forgets_conditions_of_joins(walk: Walk, node: Any) -> None:
+    walk.scan(node.left_scan)
+    walk.scan(node.right_scan)
 
 
-async def test_a_walker_that_forgets_windows_is_held_by_its_guard(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(Walk._scans, "ResolvedAnalyticScan", _forgets_windows)
-
-    assert not await leaks_within(60, only="small")
-
-
-async def test_a_walker_that_forgets_order_and_having_in_aggregates(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def forgets(_: Walk, __: str, ___: Any) -> Value:
-        return NOTHING
-
-    monkeypatch.setattr(Walk, "_modifier", forgets)
-    forget_the_rest(monkeypatch)
-
-    assert await leaks_within(MOST_CASES, only="small")
+def forgets_what_is_compared(walk: Walk, node: Any) -> None:
+    for item in node.input_item_list:
+        walk.scan(item.scan)
+    for index, column in enumerate(inherited(node, "column_list")):
+        walk.bind(column, walk.column(node.input_item_list[0].output_column_list[index]))
 
 
-async def test_a_walker_that_forgets_filters(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgets(walk: Walk, node: Any) -> None:
-        walk.scan(node.input_scan)
-
-    monkeypatch.setitem(Walk._scans, "ResolvedFilterScan", forgets)
-    forget_the_rest(monkeypatch)
-
-    assert await leaks_within(MOST_CASES, only="small")
+def forgets_steps(walk: Walk, node: Any) -> None:
+    walk.scan(node.non_recursive_term.scan)
+    for column in inherited(node, "column_list"):
+        walk.bind(column, NOTHING)
 
 
-async def test_table_names_that_ignore_case(monkeypatch: pytest.MonkeyPatch) -> None:
+def of_a_scan(kind: str, wrong: Callable[[Walk, Any], None]) -> Callable[[Patch], None]:
+    return lambda patch: patch.setitem(Walk._scans, kind, wrong)
+
+
+def of_an_expression(kind: str, wrong: Callable[[Any, Any], Value]) -> Callable[[Patch], None]:
+    return lambda patch: patch.setitem(Walk._methods, kind, wrong)
+
+
+def forgets_order_and_having(patch: Patch) -> None:
+    patch.setattr(Walk, "_modifier", lambda *_: NOTHING)
+
+
+def forgets_lambdas(patch: Patch) -> None:
+    right = Walk._argument
+
+    def wrong(walk: Walk, node: Any, before: list[Value]) -> Value:
+        return NOTHING if node.HasField("inline_lambda") else right(walk, node, before)
+
+    patch.setattr(Walk, "_argument", wrong)
+
+
+def forgets_subqueries(walk: Any, node: Any) -> Value:
+    around = {ref: {*uses} for ref, uses in walk.uses.items()}
+    value = Walk._subquery_value(walk, node)
+    walk.uses = around
+    return value
+
+
+def forgets_correlated(walk: Any, node: Any) -> Value:
+    return NOTHING if node.is_correlated else Value(walk.column(node.column).sources)
+
+
+WALKS: dict[str, tuple[str, Callable[[Patch], None]]] = {
+    "windows": ("small", of_a_scan("ResolvedAnalyticScan", forgets_windows)),
+    "filters": ("small", of_a_scan("ResolvedFilterScan", scan_of_input)),
+    "orders": ("small", of_a_scan("ResolvedOrderByScan", scan_of_input)),
+    "conditions of joins": ("small", of_a_scan("ResolvedJoinScan", forgets_conditions_of_joins)),
+    "what EXCEPT compares": (
+        "small",
+        of_a_scan("ResolvedSetOperationScan", forgets_what_is_compared),
+    ),
+    "steps of recursion": ("small", of_a_scan("ResolvedRecursiveScan", forgets_steps)),
+    "PIVOT": ("small", of_a_scan("ResolvedPivotScan", scan_of_input)),
+    "UNPIVOT": ("small", of_a_scan("ResolvedUnpivotScan", scan_of_input)),
+    "MATCH_RECOGNIZE": ("small", of_a_scan("ResolvedMatchRecognizeScan", scan_of_input)),
+    "ASSERT": ("small", of_a_scan("ResolvedAssertScan", scan_of_input)),
+    "order and HAVING in aggregates": ("small", forgets_order_and_having),
+    "lambdas": ("small", forgets_lambdas),
+    "subqueries": ("small", of_an_expression("ResolvedSubqueryExpr", forgets_subqueries)),
+    "correlated columns": ("small", of_an_expression("ResolvedColumnRef", forgets_correlated)),
+    "whole rows": ("small", of_an_expression("ResolvedMakeStruct", lambda _, __: NOTHING)),
+    "casts": ("numbers", of_an_expression("ResolvedCast", lambda _, __: NOTHING)),
+    "fields of JSON": ("small", of_an_expression("ResolvedGetJsonField", lambda _, __: NOTHING)),
+    "WITH expressions": ("small", of_an_expression("ResolvedWithExpr", lambda _, __: NOTHING)),
+}
+
+
+@pytest.mark.parametrize("forgotten", WALKS)
+async def test_a_walker_that_forgets(forgotten: str, monkeypatch: Patch) -> None:
+    schema, plant = WALKS[forgotten]
+    plant(monkeypatch)
+    # Without the guard that counts every scanned column that no walk saw used.
+    monkeypatch.setattr(Walk, "finish", lambda _: None)
+
+    assert await leaks(schema)
+
+
+async def test_a_walker_that_forgets_is_held_by_its_guard(monkeypatch: Patch) -> None:
+    WALKS["windows"][1](monkeypatch)
+
+    assert not await leaks("small", FEW_CASES)
+
+
+async def test_table_names_that_ignore_case(monkeypatch: Patch) -> None:
     right = names.resolve
 
     def folded(path: names.Path, project: str, dataset: str) -> Any:
@@ -84,34 +170,34 @@ async def test_table_names_that_ignore_case(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(names, "resolve", folded)
 
-    assert await leaks_within(MOST_CASES, only="cases")
+    assert await leaks("cases")
 
 
-def _forgets_the_last(sql: str, tree: Any, scans: Any, protected: Any) -> str:
-    """Miss the last reference, as a splicer would that does not look into every subquery."""
-    every = list(scans)
-    return spliced(sql, tree, every[:-1] if len(every) > 1 else every, protected)
+async def test_a_view_that_is_not_expanded(monkeypatch: Patch) -> None:
+    right = Objects._understood
+
+    async def as_a_table(objects: Objects, table: Any, *rest: Any) -> Any:
+        kind = TableKind.TABLE
+        return await right(objects, msgspec.structs.replace(table, kind=kind), *rest)
+
+    monkeypatch.setattr(Objects, "_understood", as_a_table)
+
+    assert await leaks("views")
 
 
-async def test_a_splice_that_misses_the_last_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task, "spliced", _forgets_the_last)
-    monkeypatch.setattr(task, "prove", lambda *_: None)
+async def test_a_field_in_fields_that_is_not_masked(monkeypatch: Patch) -> None:
+    right = masks.Masking.of
+    deep = 3
 
-    assert await leaks_within(MOST_CASES, only="small")
+    def shallow(masking: masks.Masking, type_: SqlType, path: Any, value: str) -> str | None:
+        return None if len(path) > deep else right(masking, type_, path, value)
 
+    monkeypatch.setattr(masks.Masking, "of", shallow)
 
-async def test_the_proof_refuses_what_such_a_splice_lets_through(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(task, "spliced", _forgets_the_last)
-
-    tally = await Search("planted", save_found=False, only="small").tally(60)
-
-    assert tally.leaks == []
-    assert tally.outcomes["refused"] > 0
+    assert await leaks("deep")
 
 
-async def test_a_mask_that_leaks_for_one_type(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_mask_that_leaks_for_one_type(monkeypatch: Patch) -> None:
     right = masks.scalar
 
     def leaking(mask: Any, type_: SqlType, value: str) -> str:
@@ -120,4 +206,55 @@ async def test_a_mask_that_leaks_for_one_type(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(masks, "scalar", leaking)
 
-    assert await leaks_within(MOST_CASES, only="types")
+    assert await leaks("types")
+
+
+async def test_an_insert_whose_query_is_forgotten(monkeypatch: Patch) -> None:
+    right = Analyst.analyse
+
+    async def forgetful(*given: Any) -> Any:
+        analysed = await right(*given)
+        if analysed.facts.statement != "INSERT":
+            return analysed
+        facts = msgspec.structs.replace(analysed.facts, columns=())
+        return msgspec.structs.replace(analysed, facts=facts)
+
+    monkeypatch.setattr(Analyst, "analyse", forgetful)
+
+    assert await leaks("small")
+
+
+async def test_uses_that_only_decide_on_rows(monkeypatch: Patch) -> None:
+    """What is counted, ordered or filtered tells as well as what is shown."""
+    right = Walk.use
+
+    def shown_only(walk: Walk, value: Value, use: Use) -> None:
+        if use in {Use.OUTPUT, Use.ARGUMENT}:
+            right(walk, value, use)
+
+    monkeypatch.setattr(Walk, "use", shown_only)
+    monkeypatch.setattr(Walk, "finish", lambda _: None)
+
+    assert await leaks("small")
+
+
+def forgets_the_last(sql: str, tree: Any, scans: Any, *rest: Any) -> Any:
+    """Miss the last reference, as a splicer would that does not look into every subquery."""
+    every = list(scans)
+    return spliced(sql, tree, every[:-1] if len(every) > 1 else every, *rest)
+
+
+async def test_a_splice_that_misses_the_last_reference(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(task, "spliced", forgets_the_last)
+    monkeypatch.setattr(task, "prove", lambda *_: None)
+
+    assert await leaks("small")
+
+
+async def test_the_proof_refuses_what_such_a_splice_lets_through(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(task, "spliced", forgets_the_last)
+
+    outcomes = [trial.outcome for trial in await trials("small", FEW_CASES)]
+
+    assert Outcome.LEAK not in outcomes
+    assert Outcome.REFUSED in outcomes
