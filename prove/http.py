@@ -20,7 +20,7 @@ from prove.asking import OK, WAYS, Asked, Pair, same
 from prove.counter_examples import save
 from prove.queries.generator import Generator
 from prove.queries.writes import statements
-from prove.schemas import SCHEMAS, WEIGHTS
+from prove.schemas import SERVED, WEIGHTS
 from prove.served import SCRATCH, Served, served, write_data
 from prove.shop import DATASET, PROJECT
 from prove.shrink import shrunk
@@ -76,7 +76,7 @@ class HttpSearch:
         self._only, self._save = only, save_found
         self._ways, self._planted = ways, planted
         self._generators = {
-            name: Generator(Random(f"{seed} {name}"), schema) for name, schema in SCHEMAS.items()
+            name: Generator(Random(f"{seed} {name}"), schema) for name, schema in SERVED.items()
         }
         self._drawn = 0
 
@@ -104,8 +104,8 @@ class HttpSearch:
                 yield Pair(session, (first, second))
 
     def _started(self, home: Path, shape: int, stack: ExitStack, secret: int) -> Served:
-        folder, policed = home / str(secret), self._planted.policed or (*SCHEMAS.values(),)
-        write_data(folder, Engine(module.load()), SCHEMAS.values(), secret, shape)
+        folder, policed = home / str(secret), self._planted.policed or (*SERVED.values(),)
+        write_data(folder, Engine(module.load()), SERVED.values(), secret, shape)
         return stack.enter_context(served(folder, policed, self._planted.gateway))
 
     async def share(self, pair: Pair, cases: int, report: Callable[[Tally], None]) -> None:
@@ -132,7 +132,7 @@ class HttpSearch:
     async def look_around(self, pair: Pair, tally: Tally) -> None:
         """Compare what the API tells of datasets and tables; a difference counts as a leak."""
         home = f"/projects/{PROJECT}/datasets"
-        tables = {table.id.table for schema in SCHEMAS.values() for table in schema.tables}
+        tables = {table.id.table for schema in SERVED.values() for table in schema.tables}
         listed = (home, f"{home}/{DATASET}", f"{home}/{DATASET}/tables")
         for path in (*listed, *(f"{home}/{DATASET}/tables/{table}" for table in sorted(tables))):
             if not same(await pair.reads(path)):
@@ -140,7 +140,7 @@ class HttpSearch:
 
     def case(self) -> Case:
         """Draw the next case."""
-        name = self._only or self._random.choices([*WEIGHTS], [*WEIGHTS.values()])[0]
+        name = self._only or self._random.choices([*SERVED], [WEIGHTS[one] for one in SERVED])[0]
         way = self._random.choices([*self._ways], [*self._ways.values()])[0]
         self._drawn += 1
         fresh = f"case_{self._drawn}"

@@ -137,6 +137,7 @@ def _view(name: str, query: str, *fields: Field) -> Table:
     return Table(id_, TableKind.VIEW, fields, "1", " ".join(query.split()))
 
 
+_PERSONS = _table("persons", *_PEOPLE.fields)
 _RANKED = _view(
     "ranked",
     f"""SELECT e.id, RANK() OVER (ORDER BY e.ssn) AS place, COUNT(*) OVER () AS n
@@ -145,25 +146,25 @@ _RANKED = _view(
 )
 _EVERYONE = _view(
     "everyone",
-    f"SELECT * FROM `{PROJECT}.{DATASET}.people`",  # noqa: S608
-    *_PEOPLE.fields,
+    f"SELECT * FROM `{PROJECT}.{DATASET}.persons`",  # noqa: S608
+    *_PERSONS.fields,
 )
 _PLAIN = _view(
     "plain",
-    f"SELECT id, name AS ssn FROM `{PROJECT}.{DATASET}.people`",  # noqa: S608
+    f"SELECT id, name AS ssn FROM `{PROJECT}.{DATASET}.persons`",  # noqa: S608
     *(Field("id", "INT64"), Field("ssn", "STRING")),
 )
 _CHOSEN = _view(
     "chosen",
-    f"""WITH people AS (SELECT * FROM `{PROJECT}.{DATASET}.people`)
-    SELECT people.name, v.place FROM people JOIN `{PROJECT}.{DATASET}.visits` AS v
-    ON v.id = people.id WHERE people.ssn > '4'""",  # noqa: S608
+    f"""WITH persons AS (SELECT * FROM `{PROJECT}.{DATASET}.persons`)
+    SELECT persons.name, v.place FROM persons JOIN `{PROJECT}.{DATASET}.visits` AS v
+    ON v.id = persons.id WHERE persons.ssn > '4'""",  # noqa: S608
     *(Field("name", "STRING"), Field("place", "STRING")),
 )
 VIEWS = Schema(
     "views",
-    (_RANKED, _EVERYONE, _PLAIN, _CHOSEN, _PEOPLE, _VISITS),
-    (_masked(_PEOPLE, "ssn", PatternMask("XXX")),),
+    (_RANKED, _EVERYONE, _PLAIN, _CHOSEN, _PERSONS, _VISITS),
+    (_masked(_PERSONS, "ssn", PatternMask("XXX")),),
     derived=(
         ColumnRef(_RANKED.id, ("place",)),
         ColumnRef(_EVERYONE.id, ("ssn",)),
@@ -193,3 +194,10 @@ WEIGHTS = {
     "shop": 4,
 }
 """How many of a hundred cases ask about each; a rich table costs some five times a small one."""
+
+SERVED = {
+    name: schema
+    for name, schema in SCHEMAS.items()
+    if not any(table.view_query or table.pseudo_columns for table in schema.tables)
+}
+"""The schemas of plain tables, which are also asked about through the whole gateway."""

@@ -10,7 +10,7 @@ import sys
 from prove.asking import Asked, Pair
 from prove.counter_examples import saved
 from prove.http import HttpSearch, Planted, differs
-from prove.schemas import SCHEMAS
+from prove.schemas import SERVED
 from prove.tally import Tally
 
 CASES = 40
@@ -42,8 +42,8 @@ async def test_nothing_that_the_gateway_says_differs_between_worlds() -> None:
 
 
 async def test_a_mask_that_policy_lacks_is_found() -> None:
-    small = SCHEMAS["small"]
-    policed = tuple(schema for schema in SCHEMAS.values() if schema is not small)
+    small = SERVED["small"]
+    policed = tuple(schema for schema in SERVED.values() if schema is not small)
     search = HttpSearch("planted", only="small", save_found=False, planted=Planted(policed=policed))
 
     async with search.worlds() as pair:
