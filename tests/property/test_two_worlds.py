@@ -37,7 +37,9 @@ async def test_random_queries_tell_nothing() -> None:
     assert tally.misjudged == []
     assert tally.outcomes["invalid"] <= CASES / 30
     by_rule = sum(count for why, count in tally.reasons.items() if REFUSED_BY_RULE in why)
-    assert tally.outcomes["refused"] == by_rule
+    assert tally.benign_refused <= by_rule
+    # A DELETE that chooses rows by a masked column of its target is refused, and little else.
+    assert tally.outcomes["refused"] - by_rule <= CASES / 30
     assert CASES / 5 < tally.benign < CASES / 2
     assert tally.errors < CASES / 5
 
