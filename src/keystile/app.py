@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import uvicorn
 
-from keystile.analysis.analyst import Analyst
+from keystile.analysis.remembered import RememberingAnalyst
 from keystile.api.app import Api
 from keystile.api.ports import Check
 from keystile.approvals.requests import Approvals
@@ -139,7 +139,7 @@ async def planning(
     await policy.check()
     credential = ServiceAccount(SecretFile(settings.path(settings.upstream.service_account_file)))
     bigquery = BigQuery(settings.upstream.endpoint, credential, settings.upstream.timeout)
-    analyst = Analyst(runner, settings.engine.max_sql_bytes)
+    analyst = RememberingAnalyst(runner, settings.engine.max_sql_bytes)
     rewriter = Rewriter(runner, masking_key(settings))
     try:
         shares = Shares(2 * settings.engine.workers, settings.engine.queue)
