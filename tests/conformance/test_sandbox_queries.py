@@ -310,7 +310,8 @@ def test_a_dry_run_tells_what_is_wrong_before_it_runs(
 
 def test_a_query_over_its_byte_limit_does_not_run(client: bigquery.Client) -> None:
     config = QueryJobConfig(maximum_bytes_billed=10)
-    with pytest.raises(BadRequest, match="exceeded limit for bytes billed: 10"):
+    # The client knows no class for this reason where it polls; answered at once it is a 400.
+    with pytest.raises(GoogleAPICallError, match="exceeded limit for bytes billed: 10"):
         client.query("SELECT * FROM shop.customers", job_config=config).result()
 
 

@@ -120,7 +120,7 @@ class Stack:
             *("--data", str(self.folder / "sandbox"), "--port", str(self.sandbox_port)),
             *("--public-key", str(self.folder / "public.pem"), *sample),
         )
-        self._wait_until(lambda: requests.get(self.sandbox_url, timeout=5).status_code > 0)
+        self._wait_until(lambda: requests.get(self.sandbox_url, timeout=30).status_code > 0)
 
     def start_gateway(self) -> None:
         """Start the gateway and wait until `/readyz` agrees."""
@@ -289,7 +289,7 @@ class Stack:
         return found
 
     def _gateway_ready(self) -> bool:
-        return requests.get(f"{self.url}/readyz", timeout=5).ok
+        return requests.get(f"{self.url}/readyz", timeout=30).ok
 
     def _spawn(self, name: str, *words: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:

@@ -265,8 +265,8 @@ async def test_a_pool_that_cannot_start_says_so(
 async def test_an_answer_nested_too_deeply_to_read_does_not_end_its_slot(
     start_pool: Any, depth: int
 ) -> None:
-    pool = await start_pool(workers=1)
-    async with asyncio.timeout(30):
+    pool = await start_pool(workers=1, deadline=50)
+    async with asyncio.timeout(60):
         try:
             await pool.run(tasks.TYPES, f"SELECT {'STRUCT(' * depth}1{')' * depth}")
         except RefusedError as error:
