@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 from prove.evaluator import Given
+from prove.schemas import PARTLY
+from prove.trial import Court, Outcome
 
+from keystile.googlesql import module
+from keystile.googlesql.engine import Engine
+from keystile.googlesql.inline import InlineRunner
 from keystile.model.schema import SqlType
 
 HERE = Path(__file__)
@@ -615,6 +620,30 @@ async def test_rival_04_no_derived_table_loses_its_masks(bench: Any, sql: str) -
 
 async def test_rival_04_an_explain_prefix_is_refused(bench: Any) -> None:
     await bench.refused("EXPLAIN SELECT ssn FROM customers")
+
+
+@pytest.fixture(scope="module")
+def partly() -> Court:
+    """Two worlds under masks that show a part, which is the same in both."""
+    return Court(InlineRunner(), Engine(module.load(None)), PARTLY)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT SUBSTR(card, 1, 2), SUBSTR(card, 2, 2), SUBSTR(card, 3, 2) FROM partly ORDER BY id",
+        "SELECT STRING_AGG(SUBSTR(card, i, 1), '' ORDER BY id, i) FROM partly, UNNEST(GENERATE_ARRAY(1, 6)) AS i",
+        "SELECT REVERSE(card), LPAD(card, 20, '-') FROM partly ORDER BY id",
+        "SELECT id FROM partly WHERE SUBSTR(card, 1, 1) < '5' ORDER BY id",
+        "SELECT SPLIT(mail, '@')[OFFSET(0)], SUBSTR(mail, 2, 3) FROM partly ORDER BY id",
+        "SELECT id, RANK() OVER (ORDER BY CONCAT(card, mail)) FROM partly ORDER BY id",
+    ],
+)
+async def test_rival_05_a_mask_that_shows_a_part_shows_no_more_through_expressions(
+    partly: Court, sql: str
+) -> None:
+    assert partly.reveals_unmasked(sql)
+    assert (await partly.try_query(sql)).outcome is Outcome.SAME
 
 
 async def test_rival_07_a_mask_is_not_written_over_a_value(bench: Any) -> None:
