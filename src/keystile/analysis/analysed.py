@@ -8,7 +8,7 @@ from keystile.analysis.mentions import Mention
 from keystile.analysis.outline import NamedRoutine
 from keystile.analysis.resolve import Scan
 from keystile.analysis.scope import Scope
-from keystile.analysis.script_parts import Part
+from keystile.analysis.scripts.parts import Part
 from keystile.analysis.statement import Statement
 from keystile.model.facts import QueryFacts
 from keystile.model.schema import ColumnRef, Field, Routine, Table, TableId

@@ -19,7 +19,7 @@ from keystile.analysis.resolve import Resolved, ResolveRequest
 from keystile.analysis.routines import KnownRoutine
 from keystile.analysis.schema import result_schema
 from keystile.analysis.scope import Scope, SpelledTable, declared
-from keystile.analysis.script import Around, analyse_script
+from keystile.analysis.scripts.analysis import Around, analyse_script
 from keystile.analysis.statement import Statement
 from keystile.analysis.tasks import OUTLINE, RESOLVE, WITHOUT
 from keystile.analysis.text import unspliced

@@ -10,7 +10,7 @@ from keystile.analysis.effects import UNKNOWN_URI, options, uris
 from keystile.analysis.functions import ALLOWED, DENIED
 from keystile.analysis.made_routines import JAVASCRIPT, language
 from keystile.analysis.parsing import identifiers
-from keystile.analysis.script_parts import READABLE_VARIABLES
+from keystile.analysis.scripts.parts import READABLE_VARIABLES
 from keystile.analysis.tree import children, descendants, kind
 from keystile.googlesql.protos import has, inherited, unwrapped
 

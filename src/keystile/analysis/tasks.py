@@ -5,9 +5,9 @@ from __future__ import annotations
 from keystile.analysis.made_routines import MadeRoutine, made_routine
 from keystile.analysis.outline import Outline, OutlineRequest, outline
 from keystile.analysis.resolve import Resolved, ResolveRequest, resolve
-from keystile.analysis.script_columns import MadeColumns, made_columns
-from keystile.analysis.script_parts import Script
-from keystile.analysis.script_split import split
+from keystile.analysis.scripts.columns import MadeColumns, made_columns
+from keystile.analysis.scripts.parts import Script
+from keystile.analysis.scripts.split import split
 from keystile.analysis.views import (
     ExpandedText,
     ExpandRequest,

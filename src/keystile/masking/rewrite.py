@@ -11,7 +11,7 @@ import msgspec
 from keystile.analysis.analysed import Analysed, AnalysedPart
 from keystile.analysis.mentions import refused
 from keystile.analysis.scope import declared
-from keystile.analysis.script_parts import Role
+from keystile.analysis.scripts.parts import Role
 from keystile.googlesql.task import TaskRunner
 from keystile.masking import filters as row_filters
 from keystile.masking import routines, script, writes

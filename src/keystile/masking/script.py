@@ -8,8 +8,8 @@ import msgspec
 
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.outline import OutlineRequest
-from keystile.analysis.script_parts import Part, Role
-from keystile.analysis.script_split import split
+from keystile.analysis.scripts.parts import Part, Role
+from keystile.analysis.scripts.split import split
 from keystile.analysis.text import Edit, splice
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.task import Task

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 
 from keystile.analysis.catalog import ObjectSource
-from keystile.analysis.script_parts import Part
-from keystile.analysis.script_state import BEFORE, CHANGED
+from keystile.analysis.scripts.parts import Part
+from keystile.analysis.scripts.state import BEFORE, CHANGED
 from keystile.analysis.temporary import is_temporary
 from keystile.model.errors import NotFoundError, RefusedError
 from keystile.model.schema import Field, Routine, RoutineId, Table, TableId, TableKind

@@ -14,10 +14,10 @@ from keystile.analysis.kinds import KINDS
 from keystile.analysis.made_routines import changed, temporary_function
 from keystile.analysis.outline import OutlineRequest
 from keystile.analysis.parsing import identifiers, statement_tree
-from keystile.analysis.script_constant import constant_text
-from keystile.analysis.script_parts import Role, Script, Using, Variable
-from keystile.analysis.script_state import BEFORE, CHANGED, makers, united
-from keystile.analysis.script_texts import Texts, skeleton, tables_of
+from keystile.analysis.scripts.constant import constant_text
+from keystile.analysis.scripts.parts import Role, Script, Using, Variable
+from keystile.analysis.scripts.state import BEFORE, CHANGED, makers, united
+from keystile.analysis.scripts.texts import Texts, skeleton, tables_of
 from keystile.analysis.temporary import is_certain, is_temporary, temporary, temporary_name
 from keystile.analysis.tree import children, kind
 from keystile.analysis.words import in_bigquery_words

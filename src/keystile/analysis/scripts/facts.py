@@ -9,7 +9,7 @@ import msgspec
 
 from keystile.analysis.analysed import AnalysedPart
 from keystile.analysis.scope import SYSTEM, Scope
-from keystile.analysis.script_parts import Role, Script
+from keystile.analysis.scripts.parts import Role, Script
 from keystile.analysis.temporary import is_temporary
 from keystile.model.facts import (
     Action,

@@ -18,10 +18,10 @@ from keystile.analysis.places import Translation
 from keystile.analysis.resolve import ResolveRequest
 from keystile.analysis.schema import result_schema
 from keystile.analysis.scope import SYSTEM, Declared, Scope, SpelledRoutine
-from keystile.analysis.script_facts import script_facts, script_scope, shows_result
-from keystile.analysis.script_parts import READABLE_VARIABLES, Part, Role, Script, Variable
-from keystile.analysis.script_state import BEFORE
-from keystile.analysis.script_tables import ScriptTables
+from keystile.analysis.scripts.facts import script_facts, script_scope, shows_result
+from keystile.analysis.scripts.parts import READABLE_VARIABLES, Part, Role, Script, Variable
+from keystile.analysis.scripts.state import BEFORE
+from keystile.analysis.scripts.tables import ScriptTables
 from keystile.analysis.statement import Statement
 from keystile.analysis.tasks import MADE_COLUMNS, MADE_ROUTINE, SPLIT
 from keystile.analysis.temporary import is_temporary

@@ -11,8 +11,8 @@ from keystile.analysis.kinds import KINDS
 from keystile.analysis.names import split
 from keystile.analysis.parsing import identifiers
 from keystile.analysis.places import Place, in_engine_words, line_and_column
-from keystile.analysis.script_parts import Meaning, Part, Role
-from keystile.analysis.script_state import Flow, State, makers, united
+from keystile.analysis.scripts.parts import Meaning, Part, Role
+from keystile.analysis.scripts.state import Flow, State, makers, united
 from keystile.analysis.temporary import is_temporary, temporary_name
 from keystile.analysis.tree import Span, children, descendants, kind, span
 from keystile.googlesql.protos import has, inherited, unwrapped

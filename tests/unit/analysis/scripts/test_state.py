@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keystile.analysis.script_state import BEFORE, CHANGED, Flow, makers, united
+from keystile.analysis.scripts.state import BEFORE, CHANGED, Flow, makers, united
 from keystile.analysis.temporary import temporary
 from keystile.model.schema import TableId
 
