@@ -72,8 +72,8 @@ class Client(bigquery.Client):  # type: ignore[misc]
 class Stack:
     """A folder with everything, and the processes that stand on it."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make keys and configuration; nothing runs yet."""
+    def __init__(self, folder: Path, engine: Mapping[str, int] | None = None) -> None:
+        """Make keys and configuration, of the `engine` too; nothing runs yet."""
         self.folder = folder
         self.sandbox_port, self.port, self.console_port = _free_ports(3)
         self.sandbox_url = f"http://127.0.0.1:{self.sandbox_port}"
@@ -97,7 +97,7 @@ class Stack:
                         "endpoint": self.sandbox_url,
                         "service_account_file": str(self.key_file),
                     },
-                    "engine": {"workers": 1},
+                    "engine": {"workers": 1, **(engine or {})},
                     "recording": {"folder": str(self.recordings)},
                 }
             )
@@ -126,6 +126,10 @@ class Stack:
         """Start the gateway and wait until `/readyz` agrees."""
         self._spawn("gateway", "serve", "--config", str(self.config))
         self._wait_until(self._gateway_ready)
+
+    def pid(self, name: str) -> int:
+        """Give the number of a process."""
+        return self._processes[name].pid
 
     def kill(self, name: str = "gateway") -> None:
         """Send SIGKILL: the process has no last word."""

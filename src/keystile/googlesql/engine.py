@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import wasmtime
 from google._upb import _message
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
 from keystile.model.errors import InvalidQueryError
@@ -109,13 +110,16 @@ class Engine:
         """Call one method of the engine's local service.
 
         Raises `InvalidQueryError` with GoogleSQL's own text when the engine answers with an error,
-        and `EngineDiedError` when the instance traps.
+        and `EngineDiedError` when the instance traps, or its answer finds no room in memory.
         """
         try:
             answer = self._call_bytes(f"ZetaSqlLocalService_{method}", request.SerializeToString())
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
             raise EngineDiedError(str(error)) from error
-        return response.FromString(answer)
+        try:
+            return response.FromString(answer)
+        except DecodeError as error:  # what the engine writes is whole
+            raise EngineDiedError(str(error)) from error
 
     def registered(
         self, catalog: SimpleCatalogProto, contents: Mapping[str, bytes] = _NO_CONTENTS

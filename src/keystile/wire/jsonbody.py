@@ -30,7 +30,9 @@ def parse_object(body: bytes) -> dict[str, object]:
         value = json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant)
     except _AmbiguousError as error:
         raise InvalidRequestError(str(error)) from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise InvalidRequestError("the request body is nested too deeply") from error
+    except ValueError as error:
         raise InvalidRequestError("the request body is not valid JSON") from error
     if not isinstance(value, dict):
         raise InvalidRequestError("the request body is not a JSON object")

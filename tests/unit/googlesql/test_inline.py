@@ -4,6 +4,7 @@ import engine_tasks as tasks
 import pytest
 
 from keystile.config.settings import EngineLimits
+from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
 from keystile.model.errors import InvalidQueryError, RefusedError
 from keystile.model.schema import SqlType
@@ -63,4 +64,15 @@ def test_the_deadline_is_each_tasks_own() -> None:
     runner = InlineRunner(EngineLimits(deadline=1))
     for _ in range(3):
         runner.run_now(tasks.SLEEP, 0.6)
+    assert runner.run_now(tasks.TYPES, "select 1") == INT64
+
+
+def test_an_answer_that_memory_has_no_room_to_read_is_a_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runner = InlineRunner(EngineLimits(memory_bytes=1 << 20))
+    with monkeypatch.context() as cut:
+        cut.setattr(Engine, "_call_bytes", lambda *_: b"\xff")
+        with pytest.raises(RefusedError, match="more than 1 MB of memory"):
+            runner.run_now(tasks.TYPES, "select 1")
     assert runner.run_now(tasks.TYPES, "select 1") == INT64

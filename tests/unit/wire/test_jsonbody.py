@@ -40,6 +40,11 @@ def test_a_repeated_field_is_named() -> None:
         parse_object(b'{"query":"SELECT 1","query":"SELECT 2"}')
 
 
+def test_nesting_without_end_is_named() -> None:
+    with pytest.raises(InvalidRequestError, match="nested too deeply"):
+        parse_object(b'{"a":' + b"[" * 10_000 + b"]" * 10_000 + b"}")
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
