@@ -102,31 +102,55 @@ SELECTS: dict[str, int] = {
 """Queries with given columns, and how often each is made."""
 
 DECIDING: dict[str, int] = {
-    "SELECT {raw} AS a FROM {from} WHERE {c}": 8,
-    "SELECT 1 AS one FROM {from} WHERE {c}": 5,
-    "SELECT COUNT(*) AS n FROM {from} WHERE {c}": 5,
-    "SELECT {raw} AS a FROM {from} WHERE {asked}": 4,
-    "SELECT {raw} AS a FROM {from} ORDER BY {by}": 5,
-    "SELECT {raw} AS a FROM {from} ORDER BY {by} LIMIT {d}": 2,
-    "SELECT {raw} AS a, {wn} AS w FROM {from}": 7,
-    "SELECT {raw} AS a, {wt} AS w FROM {from}": 7,
-    "SELECT {raw} AS a FROM {from} QUALIFY {wn} = 1": 3,
-    "SELECT COUNT(*) AS n FROM {from} GROUP BY {any}": 4,
-    "SELECT {aggregated} AS a FROM {from}": 6,
-    "SELECT {aggregated} AS a FROM {from} GROUP BY {any}": 3,
-    "SELECT COUNT(*) AS n FROM {joined}": 6,
-    "SELECT COUNT(*) AS n FROM {shaped}": 3,
-    "SELECT ARRAY_TO_STRING(ARRAY_FILTER(['a', 'b'], e -> {c}), ',') AS a FROM {from}": 2,
-    "SELECT (SELECT MAX(e) FROM UNNEST([1, 2]) AS e WHERE {c}) AS a FROM {from}": 2,
-    "SELECT COUNT(*) AS n FROM ((SELECT {ot} FROM {from}) EXCEPT DISTINCT (SELECT '1'))": 3,
-    "SELECT COUNT(*) AS n FROM (SELECT DISTINCT {ot} FROM {from})": 2,
-    "FROM {from} |> ASSERT {c}, 'no' |> AGGREGATE COUNT(*) AS n": 3,
-    "FROM {from} |> WHERE {c} |> AGGREGATE COUNT(*) AS n": 2,
-    "FROM {from} |> AGGREGATE COUNT(*) AS n GROUP AND ORDER BY {any} |> SELECT n": 2,
+    "SELECT {raw} AS a FROM {from} WHERE {c}": 2,
+    "SELECT 1 AS one FROM {from} WHERE {c}": 1,
+    "SELECT COUNT(*) AS n FROM {from} WHERE {c}": 1,
+    "SELECT {raw} AS a FROM {from} WHERE {asked}": 1,
+    "SELECT {raw} AS a FROM {from} ORDER BY {by}": 2,
+    "SELECT {raw} AS a FROM {from} ORDER BY {by} LIMIT {d}": 1,
+    "SELECT {raw} AS a, {wn} AS w FROM {from}": 2,
+    "SELECT {raw} AS a, {wt} AS w FROM {from}": 2,
+    "SELECT {raw} AS a FROM {from} QUALIFY {wn} = 1": 1,
+    "SELECT COUNT(*) AS n FROM {from} GROUP BY {any}": 1,
+    "SELECT {aggregated} AS a FROM {from}": 2,
+    "SELECT {aggregated} AS a FROM {from} GROUP BY {any}": 1,
+    "SELECT COUNT(*) AS n FROM {joined}": 1,
+    "SELECT COUNT(*) AS n FROM {shaped}": 1,
+    "SELECT {raw} AS a FROM {from} JOIN (SELECT {ot:i} AS o FROM {from:i}) AS z ON"
+    " RIGHT(o, 1) > RIGHT({ct}, 1)": 1,
+    "SELECT y.a FROM (SELECT {raw} AS a, {on} AS u FROM {from}) AS y JOIN (SELECT u FROM"
+    " UNNEST(GENERATE_ARRAY(1, 99, 2)) AS u) AS z USING (u)": 2,
+    "SELECT COUNT(*) AS n FROM (SELECT {on} AS u FROM {from}) AS y FULL JOIN (SELECT u FROM"
+    " UNNEST(GENERATE_ARRAY(1, 99, 2)) AS u) AS z USING (u)": 1,
+    "SELECT {raw} AS a FROM {from} WHERE EXISTS(SELECT 1 FROM UNNEST([1]) WHERE {hit})": 1,
+    "SELECT {raw} AS a FROM {from} WHERE RIGHT({ot}, 1) IN (SELECT CAST(e AS STRING) FROM"
+    " UNNEST([0, 2, 4, 6, 8]) AS e)": 1,
+    "SELECT (SELECT MAX(e) FROM UNNEST([1, 2]) AS e WHERE {hit}) AS a FROM {from}": 1,
+    "SELECT ARRAY(SELECT e FROM UNNEST([1, 2]) AS e WHERE {hit}) AS a FROM {from}": 1,
+    "SELECT ARRAY_FILTER([{raw}], e -> {hit}) AS a FROM {from}": 1,
+    "SELECT WITH(w AS {ot}, IF(RIGHT(w, 1) > '4', 1, 2)) AS a FROM {from}": 1,
+    "SELECT {raw} AS a FROM {from} WHERE RIGHT(LAX_STRING(JSON_OBJECT('k', {ot}).k), 1) > '4'": 2,
+    "SELECT * FROM (SELECT {ct} AS o, {ot} AS k FROM {from})"
+    " PIVOT(COUNT(*) FOR (RIGHT(k, 1) > '4') IN (TRUE AS p0, FALSE AS p1))": 1,
+    "SELECT p0, p1 FROM (SELECT {ot} AS k, {cn} AS n FROM {from})"
+    " PIVOT(MAX(n) FOR MOD(n, 2) IN (0 AS p0, 1 AS p1))": 1,
+    "SELECT o FROM (SELECT {ct} AS o, {ot} AS k, CONCAT({ct}, '') AS t FROM {from})"
+    " UNPIVOT(v FOR w IN (k, t)) ORDER BY v": 1,
+    "SELECT * FROM (SELECT {cn} AS n, {ot} AS k FROM {from}) MATCH_RECOGNIZE (ORDER BY n"
+    " MEASURES MAX(n) AS a, COUNT(*) AS b PATTERN (A+) DEFINE A AS RIGHT(k, 1) > '4')": 1,
+    "SELECT u FROM UNNEST(GENERATE_ARRAY(1, 99, 2)) AS u EXCEPT DISTINCT (SELECT {on} FROM {from})": 1,
+    "SELECT COUNT(*) AS n FROM ((SELECT {ot} FROM {from}) EXCEPT DISTINCT (SELECT '1'))": 1,
+    "SELECT COUNT(*) AS n FROM (SELECT DISTINCT {ot} FROM {from})": 1,
+    "DELETE FROM {base} WHERE {hit}": 1,
+    "FROM {from} |> ASSERT {hit}, {ct} |> AGGREGATE COUNT(*) AS n": 1,
+    "FROM {from} |> WHERE {c} |> AGGREGATE COUNT(*) AS n": 1,
+    "FROM {from} |> AGGREGATE COUNT(*) AS n GROUP AND ORDER BY {any} |> SELECT n": 1,
     "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n <"
-    " (SELECT MAX(MOD({on:i}, 9)) FROM {from:i})) SELECT * FROM r": 2,
+    " (SELECT MOD(SUM(LENGTH({ot:i})), 9) FROM {from:i})) SELECT * FROM r": 1,
+    "WITH RECURSIVE r AS (SELECT 1 AS n, '' AS t UNION ALL SELECT n + 1, {ot:i} FROM r, {from:i}"
+    " WHERE n < 2) SELECT n FROM r WHERE RIGHT(t, 1) > '4'": 1,
 }
-"""Queries in which something masked may decide on what is shown."""
+"""Queries in which something masked may decide on what is shown, and how often a round has each."""
 
 WHOLES: dict[str, int] = {
     "SELECT {raw} AS a FROM {from}{where}": 8,

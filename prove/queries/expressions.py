@@ -13,7 +13,7 @@ from prove.worlds import Schema
 
 OneT = TypeVar("OneT")
 
-_SIZES = {(0, 1): 85, (2, 5): 12, (6, 16): 3}
+_SIZES = {(0, 1): 84, (2, 5): 12, (6, 16): 4}
 """How many constructs a query may have beside its form, and how many of a hundred have so many.
 
 Most bugs show in few constructs, which cost little to try.
@@ -89,7 +89,7 @@ class Expressions(ABC):
         """Choose a table: for an attack rather one with masked columns."""
         masked = [one for one in self.tables if self.schema.hides(one.id, ())]
         told = {one.id for one in self.tables if self.schema.tells(one.id)}
-        if masked and not self._open_only and self.chance(_MASKED):
+        if masked and not self._open_only and self.chance(0.9 if self._aside else _MASKED):
             chosen = self.random.choice(masked)
         else:
             chosen = self.random.choice([one for one in self.tables if one.id not in told])
@@ -111,11 +111,6 @@ class Expressions(ABC):
         found = self.column(source, wanted)
         self._aside = before
         return found
-
-    @property
-    def decides(self) -> bool:
-        """Tell whether masked columns of this query may only decide on what is shown."""
-        return bool(self._aside)
 
     def of_type(self, source: Source, type_: str) -> str:
         """Name a column of just this type; empty where there is none."""

@@ -51,6 +51,10 @@ class Filling(Expressions):
         """Make a query with columns `c0`, `c1` … of these kinds."""
 
     @abstractmethod
+    def base(self) -> Source:
+        """Give a table."""
+
+    @abstractmethod
     def joined(self) -> Source:
         """Join two sources."""
 
@@ -72,7 +76,9 @@ class Filling(Expressions):
     def _slot(self, name: str, letter: str, scope: Scope) -> str:
         if name[0].isdigit() or name == "name":  # a count in a pattern; a name is put in later
             return f"{{{name}}}"
-        if name == "from":
+        if name == "base":
+            scope.sources[letter] = self.base()
+        if name in {"from", "base"}:
             return scope.sources[letter].sql
         if name in self._of_scope:
             return self._of_scope[name](self, scope)
@@ -210,6 +216,7 @@ class Filling(Expressions):
         "cn": lambda self, source: self.column(source, NUMBER),
         "ot": lambda self, source: self.aside(source, TEXT),
         "on": lambda self, source: self.aside(source, NUMBER),
+        "hit": lambda self, source: f"RIGHT({self.aside(source, TEXT)}, 1) > '4'",
         "lt": lambda _, __: LITERALS[TEXT],
         "d": lambda self, _: str(self.random.randint(1, 9)),
         "raw": lambda self, source: self.raw_column(source),

@@ -12,7 +12,8 @@ PARAMETERS = (Given("t", SqlType("STRING"), "4"), Given("n", SqlType("INT64"), 4
 """What every generated query may use."""
 
 _OPEN_ONLY = 0.3
-_ASIDE = 0.5
+_ASIDE = 0.6
+_DECIDING = 0.85
 _TRIES = 3
 """How often a query that should be an attack and names nothing masked is made anew."""
 
@@ -33,8 +34,10 @@ class Generator(Pipes):
         rest = [self.star, self.with_names, self.recursive, self.write]
         forms = [self.whole, self.plain, self.pipe, *rest]
         for _ in range(_TRIES):
-            self.start(open_only=open_only, aside=not open_only and self.chance(_ASIDE))
-            sql = self.random.choices(forms, [48, 19, 14, 8, 6, 2, 3])[0]()
+            aside = not open_only and self.chance(_ASIDE)
+            self.start(open_only=open_only, aside=aside)
+            form = self.random.choices(forms, [48, 19, 14, 8, 6, 2, 10])[0]
+            sql = self.deciding() if aside and self.chance(_DECIDING) else form()
             if open_only or self.touched:
                 break
         return Query(sql, not self.touched)

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from keystile.model.schema import Mode, Table
 from prove.queries.clauses import DECIDING, SELECTS, WHOLES
 from prove.queries.columns import NUMBER, TEXT, Column, Source, of_table
 from prove.queries.filling import Kinds, named
 from prove.queries.sources import Sources
+from prove.worlds import Schema
 
 _SELECTS, _SELECT_WEIGHTS = [*SELECTS], [*SELECTS.values()]
+_TRIES = 3
 
 
 class Selects(Sources):
     """Makes whole queries."""
+
+    def __init__(self, random: Random, schema: Schema) -> None:
+        """Ask about `schema`."""
+        super().__init__(random, schema)
+        self._deciding: list[str] = []
+        """The forms of `deciding` whose turn is still to come."""
 
     def select(self, kinds: Kinds) -> str:
         """Make a query with columns `c0`, `c1` … of these kinds."""
@@ -23,8 +33,19 @@ class Selects(Sources):
 
     def whole(self) -> str:
         """Make a query with columns of any type."""
-        each = DECIDING if self.decides and self.chance(0.8) else WHOLES
-        return self.fill(self.random.choices([*each], [*each.values()])[0])
+        return self.fill(self.random.choices([*WHOLES], [*WHOLES.values()])[0])
+
+    def deciding(self) -> str:
+        """Make a query in which something masked decides, in turn of each form."""
+        if not self._deciding:
+            self._deciding = [form for form, count in DECIDING.items() for _ in range(count)]
+            self.random.shuffle(self._deciding)
+        form = self._deciding.pop()
+        for _ in range(_TRIES):
+            sql = self.fill(form)
+            if self.touched:
+                break
+        return sql
 
     def plain(self) -> str:
         """Make a query with columns of known kinds, in an order or not."""
@@ -71,7 +92,7 @@ class Selects(Sources):
         """
         tables = [one for one in self.schema.base_tables if one in self.tables]
         targets = [one for one in tables if _is_simple(one) and not self.schema.hides(one.id, ())]
-        if targets and self.chance(0.7):
+        if targets and self.chance(0.9):
             table = self.random.choice(targets)
             names = ", ".join(field.name for field in table.fields)
             query = self.select([field.type for field in table.fields])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from operator import attrgetter
 from random import Random
 from typing import Any
 
@@ -13,23 +14,44 @@ from prove.queries.generator import PARAMETERS, Generator
 from prove.schemas import SCHEMAS
 from prove.trial import Court, Outcome, Trial
 
-from keystile.analysis import names
+from keystile.analysis import names, statements
 from keystile.analysis.lineage import NOTHING, Value
 from keystile.analysis.objects import Objects
 from keystile.analysis.scans import Walk
+from keystile.analysis.walker import enum_name
 from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
-from keystile.googlesql.protos import inherited
+from keystile.googlesql.protos import has, inherited
 from keystile.masking import sql as masks
 from keystile.masking import task
 from keystile.masking.splice import spliced
+from keystile.model.facts import OutputColumn, Use
 from keystile.model.schema import SqlType, TableKind
 
-MOST_CASES = 400
+MOST_CASES = 150
 FEW_CASES = 60
 
 Patch = pytest.MonkeyPatch
+Plant = Callable[[Patch], None]
+
+_CALL = Engine._call_bytes
+_ASKED = ("Parse", "Analyze", "EvaluateQuery", "EvaluateModify")
+
+
+@cache
+def answer(engine: Engine, export: str, data: bytes) -> bytes:
+    return _CALL(engine, export, data)
+
+
+@pytest.fixture(autouse=True)
+def one_answer_each(monkeypatch: Patch) -> None:
+    """Ask the engine the same thing once: every bug is sought in the same queries."""
+
+    def call(engine: Engine, export: str, data: bytes) -> bytes:
+        return (answer if export.endswith(_ASKED) else _CALL)(engine, export, data)
+
+    monkeypatch.setattr(Engine, "_call_bytes", call)
 
 
 @cache
@@ -55,11 +77,65 @@ async def leaks(schema: str, cases: int = MOST_CASES) -> bool:
     return (await trials(schema, cases))[-1].outcome is Outcome.LEAK
 
 
-def scan_of_input(walk: Walk, node: Any) -> None:
-    """Walk what lies beneath a scan, and take what the scan itself makes for constants."""
-    walk.scan(node.input_scan)
-    for column in inherited(node, "column_list"):
-        walk._columns.setdefault(column.column_id, NOTHING)
+def of_a_scan(kind: str, wrong: Callable[[Walk, Any], None]) -> Plant:
+    return lambda patch: patch.setitem(Walk._scans, kind, wrong)
+
+
+def of_an_expression(kind: str, wrong: Callable[[Any, Any], Value]) -> Plant:
+    return lambda patch: patch.setitem(Walk._methods, kind, wrong)
+
+
+def scan_seen_but_for(
+    kind: str, *inputs: str, where: Callable[[Any], bool] = lambda _: True
+) -> Plant:
+    """See what a scan reads from, and forget all that it uses of that and makes of it."""
+    right = Walk._scans[kind]
+
+    def wrong(walk: Walk, node: Any) -> None:
+        if not where(node):
+            return right(walk, node)
+        for beneath in inputs:
+            walk.scan(attrgetter(beneath)(node))
+        uses, known = {column: {*seen} for column, seen in walk.uses.items()}, {*walk._columns}
+        right(walk, node)
+        walk.uses = uses
+        return walk._columns.update(dict.fromkeys(walk._columns.keys() - known, NOTHING))
+
+    return of_a_scan(kind, wrong)
+
+
+def unseen(right: Callable[..., Any]) -> Callable[..., Value]:
+    def wrong(walk: Any, *rest: Any) -> Value:
+        around, walk.uses = walk.uses, {}
+        right(walk, *rest)
+        walk.uses = around
+        return NOTHING
+
+    return wrong
+
+
+def unseen_subquery(kind: str) -> Plant:
+    right = Walk._methods["ResolvedSubqueryExpr"]
+
+    def wrong(walk: Any, node: Any) -> Value:
+        of_this_kind = enum_name(node, "subquery_type") == kind
+        return (unseen(right) if of_this_kind else right)(walk, node)
+
+    return of_an_expression("ResolvedSubqueryExpr", wrong)
+
+
+def unseen_expression(kind: str) -> Plant:
+    return of_an_expression(kind, unseen(Walk._methods[kind]))
+
+
+def unseen_statement(kind: str) -> Plant:
+    right = statements._STATEMENTS[kind]
+
+    def wrong(walk: Any, node: Any) -> tuple[OutputColumn, ...]:
+        unseen(right)(walk, node)
+        return ()
+
+    return lambda patch: patch.setitem(statements._STATEMENTS, kind, wrong)
 
 
 def forgets_windows(walk: Walk, node: Any) -> None:
@@ -76,12 +152,24 @@ def forgets_what_is_compared(walk: Walk, node: Any) -> None:
         walk.bind(column, walk.column(node.input_item_list[0].output_column_list[index]))
 
 
-def of_a_scan(kind: str, wrong: Callable[[Walk, Any], None]) -> Callable[[Patch], None]:
-    return lambda patch: patch.setitem(Walk._scans, kind, wrong)
+def forgets_what_decides(patch: Patch) -> None:
+    right = Walk.use
+
+    def wrong(walk: Walk, value: Value, use: Use) -> None:
+        if use in {Use.ARGUMENT, Use.OUTPUT}:
+            right(walk, value, use)
+
+    patch.setattr(Walk, "use", wrong)
 
 
-def of_an_expression(kind: str, wrong: Callable[[Any, Any], Value]) -> Callable[[Patch], None]:
-    return lambda patch: patch.setitem(Walk._methods, kind, wrong)
+def forgets_lambdas(patch: Patch) -> None:
+    right = Walk._argument
+
+    def wrong(walk: Any, node: Any, before: list[Value]) -> Value:
+        is_lambda = has(node, "inline_lambda")
+        return (unseen(right) if is_lambda else right)(walk, node, before)
+
+    patch.setattr(Walk, "_argument", wrong)
 
 
 def forgets_order_and_having(patch: Patch) -> None:
@@ -92,32 +180,49 @@ def forgets_correlated(walk: Any, node: Any) -> Value:
     return NOTHING if node.is_correlated else Value(walk.column(node.column).sources)
 
 
-WALKS: dict[str, tuple[str, Callable[[Patch], None]]] = {
-    "windows": ("small", of_a_scan("ResolvedAnalyticScan", forgets_windows)),
-    "filters": ("small", of_a_scan("ResolvedFilterScan", scan_of_input)),
-    "orders": ("small", of_a_scan("ResolvedOrderByScan", scan_of_input)),
-    "what EXCEPT compares": (
-        "small",
-        of_a_scan("ResolvedSetOperationScan", forgets_what_is_compared),
-    ),
-    "order and HAVING in aggregates": ("small", forgets_order_and_having),
-    "correlated columns": ("small", of_an_expression("ResolvedColumnRef", forgets_correlated)),
-    "whole rows": ("small", of_an_expression("ResolvedMakeStruct", lambda _, __: NOTHING)),
+_JOIN = ("ResolvedJoinScan", "left_scan", "right_scan")
+WALKS: dict[str, Plant] = {
+    "windows": of_a_scan("ResolvedAnalyticScan", forgets_windows),
+    "filters": scan_seen_but_for("ResolvedFilterScan", "input_scan"),
+    "orders": scan_seen_but_for("ResolvedOrderByScan", "input_scan"),
+    "conditions of joins": scan_seen_but_for(*_JOIN),
+    "columns that USING joins by": scan_seen_but_for(*_JOIN, where=lambda node: node.has_using),
+    "ASSERT": scan_seen_but_for("ResolvedAssertScan", "input_scan"),
+    "MATCH_RECOGNIZE": scan_seen_but_for("ResolvedMatchRecognizeScan", "input_scan"),
+    "PIVOT": scan_seen_but_for("ResolvedPivotScan", "input_scan"),
+    "UNPIVOT": scan_seen_but_for("ResolvedUnpivotScan", "input_scan"),
+    "steps of a recursion": scan_seen_but_for("ResolvedRecursiveScan", "non_recursive_term.scan"),
+    "what EXCEPT compares": of_a_scan("ResolvedSetOperationScan", forgets_what_is_compared),
+    "EXISTS": unseen_subquery("EXISTS"),
+    "IN": unseen_subquery("IN"),
+    "scalar subqueries": unseen_subquery("SCALAR"),
+    "ARRAY subqueries": unseen_subquery("ARRAY"),
+    "uses that only decide on rows": forgets_what_decides,
+    "order and HAVING in aggregates": forgets_order_and_having,
+    "lambdas": forgets_lambdas,
+    "correlated columns": of_an_expression("ResolvedColumnRef", forgets_correlated),
+    "whole rows": of_an_expression("ResolvedMakeStruct", lambda _, __: NOTHING),
+    "casts": unseen_expression("ResolvedCast"),
+    "fields of JSON": unseen_expression("ResolvedGetJsonField"),
+    "WITH expressions": unseen_expression("ResolvedWithExpr"),
+    "the query of an INSERT": unseen_statement("ResolvedInsertStmt"),
+    "the condition of a DELETE": unseen_statement("ResolvedDeleteStmt"),
 }
+# One protected text tells of most; only numbers are equal often enough, and become texts.
+OF_NUMBERS = {"casts", "columns that USING joins by", "what EXCEPT compares"}
 
 
 @pytest.mark.parametrize("forgotten", WALKS)
 async def test_a_walker_that_forgets(forgotten: str, monkeypatch: Patch) -> None:
-    schema, plant = WALKS[forgotten]
-    plant(monkeypatch)
+    WALKS[forgotten](monkeypatch)
     # Without the guard that counts every scanned column that no walk saw used.
     monkeypatch.setattr(Walk, "finish", lambda _: None)
 
-    assert await leaks(schema)
+    assert await leaks("numbers" if forgotten in OF_NUMBERS else "small")
 
 
 async def test_a_walker_that_forgets_is_held_by_its_guard(monkeypatch: Patch) -> None:
-    WALKS["windows"][1](monkeypatch)
+    WALKS["windows"](monkeypatch)
 
     assert not await leaks("small", FEW_CASES)
 
