@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ import requests
 from google.api_core import exceptions
 from google.auth.exceptions import OAuthError
 from google.cloud import bigquery
-from tests.support.stack import Client, Stack
+from tests.support.stack import PROJECT, Client, Stack
 
 # Each of these once revealed something through some gateway, or tries to.
 CURIOUS = (
@@ -138,6 +139,42 @@ def test_a_refusal_is_clear_and_comes_at_once(reader: Client, case: str, how: st
         return len(reader.seen) - before
 
     assert at_once(ask) == 1
+
+
+EXPLAINED = {
+    "what is not understood": (*REFUSED["what is not understood"][::2], ""),
+    "a column": (
+        "SELECT id, ssn FROM shop.customers",
+        "rule `no-ssn-for-the-modest`.*this would be allowed: SELECT id FROM shop.customers",
+        "SELECT id FROM shop.customers",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", EXPLAINED)
+def test_a_refusal_stands_in_the_recording_and_is_explained(stack: Stack, case: str) -> None:
+    sql, words, instead = EXPLAINED[case]
+    client = stack.client("modest")
+    with pytest.raises(exceptions.Forbidden, match=words):
+        client.query(sql)
+
+    replayed = stack.run("sessions", "replay", client.session)
+    assert re.search(words, " ".join(replayed.stdout.split())), replayed
+    command = ("policy", "explain", "--agent", "modest", "--sql", sql)
+    explained = stack.json(*command, "--project", PROJECT)
+    assert explained["effect"] == "deny"
+    assert (explained["instead"] or "") == instead
+    if not instead:
+        said = " ".join(reason["message"] for reason in explained["reasons"])
+        assert re.search(words, said)
+
+
+def test_who_approves_sees_what_needs_no_approval(stack: Stack) -> None:
+    client = stack.client("support")
+    job = client.query("SELECT id, ssn FROM shop.customers")
+    (waiting,) = stack.waiting(client.session)
+    assert waiting.summary.instead == "SELECT id FROM shop.customers"
+    client.cancel_job(job.job_id)
 
 
 def at_once(ask: Callable[[], int]) -> int:

@@ -44,7 +44,13 @@ from keystile.store.database import Database
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "acme-shop"
-AGENTS = {"reader": "", "stranger": "", "support": "support", "hurried": "hurry"}
+AGENTS = {
+    "reader": "",
+    "stranger": "",
+    "support": "support",
+    "hurried": "hurry",
+    "modest": "modest",
+}
 """Every agent, all in the group `coding-agents`, and its attribute `purpose`."""
 
 ResultT = TypeVar("ResultT")
@@ -348,12 +354,18 @@ class Stack:
                 "unmask": ["pii.ssn"],
             },
         }
+        modest = {
+            "name": "no-ssn-for-the-modest",
+            "agents": {"attributes": {"purpose": "modest"}},
+            "when": 'query.touches("pii.ssn")',
+            "deny": ["read"],
+        }
         scripts = {
             "name": "coding-agents-run-scripts",
             "agents": {"groups": ["coding-agents"]},
             "allow": ["script", "session"],
         }
-        text = yaml.safe_dump({"rules": [hurried, scripts]})
+        text = yaml.safe_dump({"rules": [hurried, modest, scripts]})
         (self.folder / "policy" / "tests.yaml").write_text(text)
 
     async def _register(self, database: Database) -> None:

@@ -64,7 +64,9 @@ class TouchedColumn(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True):
     """What an approver sees: computed facts, never the agent's own words as fact.
 
-    `bytes` is the dry run's estimate. INVARIANT: `rewritten_sql` has no hidden parameter's value.
+    `bytes` is the dry run's estimate. `instead` is a query without the labelled columns that would
+    need no approval, where one was found. INVARIANT: `rewritten_sql` has no hidden parameter's
+    value.
     """
 
     sql: str
@@ -76,6 +78,7 @@ class Summary(msgspec.Struct, frozen=True):
     rule: str = ""
     reason: str = ""
     claims: dict[str, str] = {}
+    instead: str = ""
 
 
 class ApprovalRequest(msgspec.Struct, frozen=True):

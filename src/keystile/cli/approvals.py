@@ -183,6 +183,8 @@ def _show(request: ApprovalRequest) -> None:
         fact("parameter", _parameter(parameter))
     if summary.rewritten_sql and summary.rewritten_sql != summary.sql:
         fact("runs as", summary.rewritten_sql)
+    if summary.instead:
+        fact("allowed at once", summary.instead)
     for column in summary.columns:
         shown = "in clear" if column.unlocked else "masked" if column.masked else "not protected"
         labels = f" [{', '.join(column.labels)}]" if column.labels else ""

@@ -22,7 +22,7 @@ class Plan(msgspec.Struct, frozen=True):
     holds no hidden parameter's value, so it may be stored, shown and recorded. `bytes_estimate`
     comes from BigQuery's dry run of `sql`. `labels` are those of the columns that the query uses,
     by the column's full name. `results` are the schemas of all statements of a script that may give
-    its result.
+    its result. `instead` is a query that would be allowed at once, where one was found.
     """
 
     facts: QueryFacts
@@ -34,6 +34,7 @@ class Plan(msgspec.Struct, frozen=True):
     digest: str
     labels: dict[str, tuple[str, ...]] = {}
     results: tuple[tuple[Field, ...], ...] = ()
+    instead: str = ""
 
     @property
     def hides_bytes(self) -> bool:

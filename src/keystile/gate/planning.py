@@ -165,6 +165,7 @@ class Planner:
             ),
             labels=decided.labels,
             results=analysed.results,
+            instead=decided.instead,
         )
         location = witness.location or request.location or "US"
         return Planned(plan, query, location)

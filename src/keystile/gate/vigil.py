@@ -162,4 +162,5 @@ def _summary(job: Job, demand: ApprovalDemand) -> Summary:
         rule=demand.rule,
         reason=reason,
         claims=job.principal.attributes,
+        instead=plan.instead,
     )

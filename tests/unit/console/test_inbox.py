@@ -105,6 +105,15 @@ async def test_pending_is_oldest_first_and_filters_stand_in_the_address(desk: An
     assert "Nobody decided in time" in (await desk.get(f"/approvals/{old.id}")).text
 
 
+async def test_a_query_that_needs_no_approval_is_shown_where_one_is_known(desk: Any) -> None:
+    await desk.sign_in("operator")
+    known = await desk.asked(summary=Summary("SELECT id, ssn FROM t", instead="SELECT plain_id"))
+    other = await desk.asked(job="another")
+    pages = [(await desk.get(f"/approvals/{one.id}")).text for one in (known, other)]
+    assert ["without approval" in page for page in pages] == [True, False]
+    assert ["plain_id" in page for page in pages] == [True, False]
+
+
 async def test_an_unknown_request_is_said_plainly(desk: Any) -> None:
     await desk.sign_in("operator")
     answer = await desk.get("/approvals/nope")
