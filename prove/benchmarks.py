@@ -30,7 +30,7 @@ from prove.cases import DATASET, PROJECT, Named
 from prove.judge import defined
 
 _KEY = bytes(range(32))
-_SCHEMA = "schema.sql"
+SCHEMA = "schema.sql"
 _CREATE = re.compile(r"CREATE TABLE (\w+) \((.*?)\);", re.IGNORECASE | re.DOTALL)
 
 
@@ -62,7 +62,7 @@ def measured(folder: Path) -> Benchmark:
     tables = _tables(folder)
     source = Named(tables)
     asyncio.run(analyst.analyse(Statement("SELECT 1", PROJECT, DATASET), source))
-    queries = sorted(path for path in folder.glob("*.sql") if path.name != _SCHEMA)
+    queries = sorted(path for path in folder.glob("*.sql") if path.name != SCHEMA)
     refused: dict[str, str] = {}
     milliseconds = []
     analysed = proved = 0
@@ -86,7 +86,7 @@ def measured(folder: Path) -> Benchmark:
 
 
 def _tables(folder: Path) -> tuple[Table, ...]:
-    text = (folder / _SCHEMA).read_text(encoding="utf-8")
+    text = (folder / SCHEMA).read_text(encoding="utf-8")
     definitions = dict(_CREATE.findall(text))
     return tuple(defined(Engine(module.load()), definitions, PROJECT, DATASET))
 

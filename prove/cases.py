@@ -53,11 +53,15 @@ class Named:
         return ()
 
 
+TESTS = "googlesql/analyzer/testdata"
+"""Where the analyser's tests lie in a checkout of GoogleSQL."""
+
+
 def of_googlesql(folder: Path, engine: Engine) -> Iterator[Case]:
     """Give the cases of a checkout of GoogleSQL."""
     samples = tuple(defined(engine, SAMPLE_CATALOG, PROJECT, DATASET))
     known = tuple(parameters_of(engine, PARAMETERS))
-    for golden in goldens(folder / "googlesql/analyzer/testdata"):
+    for golden in goldens(folder / TESTS):
         yield Case(golden, samples, known)
     tables: dict[str, Table] = {}
     file = ""

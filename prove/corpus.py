@@ -13,14 +13,15 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
-from prove.benchmarks import measured
-from prove.cases import of_googlesql
+from prove.benchmarks import SCHEMA, measured
+from prove.cases import TESTS, of_googlesql
 from prove.coverage import Coverage, Trier
 
 _SHOW_EVERY = 10.0  # seconds
@@ -61,18 +62,29 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="prove corpus", description=__doc__)
-    parser.add_argument("--googlesql", type=Path, help="a checkout of GoogleSQL")
+    parser.add_argument("--googlesql", type=_with(TESTS), help="a checkout of GoogleSQL")
     parser.add_argument("--compare", action="store_true", help="run each query in two worlds")
     parser.add_argument("--limit", type=int, help="stop after so many cases of GoogleSQL's")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument(
         "--benchmark",
-        type=Path,
+        type=_with(SCHEMA),
         action="append",
         default=[],
         help="a folder with schema.sql and queries in BigQuery's dialect, one to a file",
     )
     return parser.parse_args()
+
+
+def _with(needed: str) -> Callable[[str], Path]:
+    """Take a folder that holds what is needed, so that a wrong one is told at once."""
+
+    def folder(text: str) -> Path:
+        if not (Path(text) / needed).exists():
+            raise argparse.ArgumentTypeError(f"there is no `{needed}` in `{text}`")
+        return Path(text)
+
+    return folder
 
 
 class Worker(NamedTuple):
