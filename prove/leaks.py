@@ -96,7 +96,13 @@ def _through_http(options: argparse.Namespace, started: float) -> Tally:
 
 
 def _search(seed: str, cases: int, schema: str, tallies: Queue[Tally]) -> None:
-    Search(seed, only=schema).run(cases, tallies.put)
+    def report(tally: Tally) -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
+            sys.exit(1)  # nobody is left to report to
+        tallies.put(tally)
+
+    Search(seed, only=schema).run(cases, report)
 
 
 def _show(tally: Tally, cases: int, seconds: float) -> None:
