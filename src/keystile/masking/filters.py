@@ -13,6 +13,7 @@ import msgspec
 
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.functions import ALLOWED
+from keystile.analysis.mentions import refused
 from keystile.analysis.parsing import identifiers, statement_tree
 from keystile.analysis.resolve import ResolveRequest, resolved_tree
 from keystile.analysis.scope import Scope, fully_spelled
@@ -25,7 +26,7 @@ from keystile.googlesql.task import Task
 from keystile.masking.literals import text
 from keystile.model.decision import RowFilter
 from keystile.model.errors import InvalidQueryError, RefusedError
-from keystile.model.schema import Table, TableId
+from keystile.model.schema import RoutineId, Table, TableId
 
 # Chance would show other rows each time; an error that is raised on purpose would tell of rows that
 # are not shown.
@@ -94,39 +95,51 @@ def check(analysed: Analysed, filters: Iterable[RowFilter]) -> None:
     """Raise `RefusedError` where a statement uses rows of a filtered table without reading them."""
     facts = analysed.facts
     filtered = {scan.table for scan in analysed.scans}
-    unfiltered: set[TableId] = set()
+    unfiltered: dict[TableId, RoutineId] = {}
     for routine in analysed.scope.routines:
-        # What a script makes reads only some rows already.
-        (filtered if routine.masked else unfiltered).update(routine.tables)
+        if routine.masked:  # what a script makes reads only some rows already
+            filtered.update(routine.tables)
+        else:
+            unfiltered |= dict.fromkeys(routine.tables, routine.routine.id)
+    places = {call.id: (call.line, call.column) for call in analysed.calls}
     for one in filters:
         table = one.table
         if table in facts.writes and facts.statement in _CHANGES_ROWS:
             _refuse(
+                analysed,
                 one,
                 f"`{facts.statement}` might change others",
                 "ask somebody who sees all of them to change it, or insert rows",
             )
         if table in facts.writes and facts.statement == "ALTER_TABLE" and facts.written:
-            _refuse(one, "none of its columns may be renamed")
+            _refuse(analysed, one, "none of its columns may be renamed")
         if table in analysed.copied:
             _refuse(
+                analysed,
                 one,
                 "it cannot be copied as it is",
                 "use CREATE TABLE AS SELECT, which copies the rows that you see",
             )
         read = table in facts.reads or table in facts.wildcards
         if table in unfiltered:
-            _refuse(
-                one,
-                "a routine that reads it by itself cannot be called",
-                "write what the routine does into the query",
+            # Which table it is stands in a text that the agent may not know.
+            called = unfiltered[table]
+            raise RefusedError(
+                f"the routine `{called}` reads a table of which you see only some rows",
+                hint="write what the routine does into the query",
+                place=places.get(called, (0, 0)),
             )
         if read and table not in filtered:
-            _refuse(one, "it is named in a form that cannot be filtered", "name it in FROM")
+            _refuse(
+                analysed, one, "it is named in a form that cannot be filtered", "name it in FROM"
+            )
 
 
-def _refuse(one: RowFilter, why: str, hint: str = "ask whoever owns the table") -> None:
-    raise RefusedError(f"you see only some rows of `{one.table}`, so {why}", hint=hint)
+def _refuse(
+    analysed: Analysed, one: RowFilter, why: str, hint: str = "ask whoever owns the table"
+) -> None:
+    sentence = f"you see only some rows of {{}}, so {why}"
+    raise refused(analysed.mentions, one.table, sentence, hint=hint)
 
 
 def _parsed(engine: Engine, where: str) -> Any:

@@ -342,7 +342,7 @@ async def filtered(court: Court, sql: str) -> str:
 async def test_a_routine_that_reads_a_filtered_table_is_refused(
     court: Court, query: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(RefusedError, match="routine that reads it by itself cannot be called"):
+    with pytest.raises(RefusedError, match="reads a table of which you see only some rows"):
         await filtered(court, query)
 
     monkeypatch.setattr(filters, "check", lambda *_: None)

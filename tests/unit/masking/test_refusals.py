@@ -7,8 +7,9 @@ import pytest
 from prove.shop import CUSTOMERS, DATASET, MASKS, PROJECT, Shop
 from prove.trial import Court
 
+from keystile.analysis.places import line_and_column
 from keystile.analysis.statement import Statement
-from keystile.model.decision import ColumnMask
+from keystile.model.decision import ColumnMask, RowFilter
 from keystile.model.errors import RefusedError
 from keystile.model.masks import KeyedHashMask
 from keystile.model.schema import (
@@ -159,6 +160,31 @@ async def refusal(
     except RefusedError as error:
         return error
     pytest.fail("it was not refused")
+
+
+FILTERED = [
+    ("DELETE FROM ¶customers WHERE id = 1", "rows of `acme-shop.shop.customers`, so `DELETE`"),
+    ("CREATE TABLE x COPY\n ¶customers", "so it cannot be copied as it is"),
+    ("ALTER TABLE ¶customers RENAME COLUMN name TO n", "none of its columns may be renamed"),
+    ("SELECT 1; TRUNCATE TABLE ¶customers", "so `TRUNCATE_TABLE` might change others"),
+]
+
+
+@pytest.mark.parametrize(("marked", "what"), FILTERED)
+async def test_a_refusal_for_a_row_filter_is_placed(court: Court, marked: str, what: str) -> None:
+    before, _, after = marked.partition("¶")
+    statement = Statement(before + after, PROJECT, DATASET)
+    analysed = await court.analyst.analyse(statement, Source())
+    with pytest.raises(RefusedError) as caught:
+        await court.rewriter.rewrite(analysed, (), (RowFilter(CUSTOMERS.id, "few", "id < 9"),))
+    assert what in caught.value.message
+    assert caught.value.place == line_and_column(before, len(before))
+
+
+async def test_a_script_of_too_many_parts_is_refused_where_they_are_too_many(court: Court) -> None:
+    refused = await refusal(court, "SELECT 1;\n" * 1_002, PLAIN)
+    assert "more than 1,000" in refused.message
+    assert refused.place == (1_001, 1)
 
 
 @pytest.mark.parametrize(("marked", "masks", "what", "hint"), REFUSED)

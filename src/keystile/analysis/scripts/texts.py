@@ -73,6 +73,7 @@ class Texts:
                 raise RefusedError(
                     f"the script has more than {MOST_PARTS:,} statements and expressions",
                     hint="run it in several pieces",
+                    place=self.place(node),
                 )
             self._numbers[key] = len(self._parts)
             mentioned = _mentioned(node if inner is None else inner)
