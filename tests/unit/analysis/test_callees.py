@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -46,8 +46,12 @@ def routine(path: str, body: str, *arguments: Argument, **more: Any) -> Routine:
 
 def view(path: str, query: str, *columns: str) -> Table:
     dataset, name = path.split(".")
-    fields = tuple(Field(*column.split()) for column in columns)
+    pairs = [column.split() for column in columns]
+    fields = tuple(Field(column, type_) for column, type_ in pairs)
     return Table(TableId(PROJECT, dataset, name), TableKind.VIEW, fields, "1", query)
+
+
+FoundT = TypeVar("FoundT", Routine, Table)
 
 
 class Source:
@@ -65,7 +69,7 @@ class Source:
     async def tables_like(self, id: TableId) -> tuple[Table, ...]:  # noqa: A002 - as above
         raise NotFoundError(f"Not found: {id}")
 
-    def _found(self, id_: object, type_: type) -> object:
+    def _found(self, id_: object, type_: type[FoundT]) -> FoundT:
         found = self.objects.get(str(id_))
         if not isinstance(found, type_):
             raise NotFoundError(f"Not found: {id_}")
@@ -80,7 +84,7 @@ def analyse(runner: InlineRunner) -> Analyse:
     def run(sql: str, *objects: Routine | Table) -> Analysed:
         source = Source(*objects)
         statement = Statement(sql, PROJECT, "shop")
-        return asyncio.run(Analyst(runner, 20_000).analyse(statement, source))  # type: ignore[arg-type]
+        return asyncio.run(Analyst(runner, 20_000).analyse(statement, source))
 
     return run
 

@@ -55,7 +55,8 @@ def _fields(name: str) -> tuple[Field, ...]:
     if name == "nested":
         wanted = {"id", "address", "contacts"}
         return tuple(field for field in TABLES[0].fields if field.name in wanted)
-    return tuple(Field(*column.split()) for column in STORED[name].split(", "))
+    columns = [column.split() for column in STORED[name].split(", ")]
+    return tuple(Field(column, type_) for column, type_ in columns)
 
 
 VIEWS = {
