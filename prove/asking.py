@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from keystile.wire.schema import type_json
+from prove.evaluator import changes
 from prove.queries.generator import PARAMETERS
 from prove.served import Served
 from prove.shop import DATASET, PROJECT
@@ -76,8 +77,9 @@ class Pair:
         return await self._ask("GET", (path, path))
 
     async def past(self, sql: str) -> Both:
-        """Run a query on the data as they are, past the gateways."""
-        asked = (world.ask_past(self._session, _QUERIES, _body(sql)) for world in self._worlds)
+        """Run a query on the data as they are, past the gateways; plan a statement that writes."""
+        body = {**_body(sql), "dryRun": changes(sql)}
+        asked = (world.ask_past(self._session, _QUERIES, body) for world in self._worlds)
         first, second = await asyncio.gather(*asked)
         return first, second
 

@@ -96,15 +96,15 @@ class World:
 
         An error of the statement is an answer too.
         """
-        changes = sql.startswith(_CHANGES)
-        kind = service.EvaluateModifyRequest if changes else service.EvaluateQueryRequest
+        writes = changes(sql)
+        kind = service.EvaluateModifyRequest if writes else service.EvaluateQueryRequest
         request = kind(sql=sql, registered_catalog_id=self._id)
         request.options.CopyFrom(analyzer_options(self._engine))
         for given in parameters:
             request.options.query_parameters.add(name=given.name, type=type_proto(given.type))
             request.params.add(name=given.name, value=value_proto(given.value, given.type))
         try:
-            if changes:
+            if writes:
                 changed = service.EvaluateModifyResponse
                 return Answer(rows=(self._engine.call("EvaluateModify", request, changed),))
             answer = self._engine.call("EvaluateQuery", request, service.EvaluateQueryResponse)
@@ -114,7 +114,9 @@ class World:
         return Answer(columns, tuple(answer.content.table_data.row))
 
 
-_CHANGES = ("INSERT ", "DELETE ")
+def changes(sql: str) -> bool:
+    """Tell whether a generated statement writes."""
+    return sql.startswith(("INSERT ", "DELETE "))
 
 
 def literal_rows(

@@ -9,6 +9,7 @@ import sys
 
 from prove.asking import Asked, Pair
 from prove.counter_examples import saved
+from prove.evaluator import changes
 from prove.http import HttpSearch, Planted, differs
 from prove.schemas import SERVED
 from prove.tally import Tally
@@ -72,3 +73,13 @@ async def test_a_gateway_that_tells_sizes_is_found() -> None:
         for way in ("query", "pages", "dry_run", "dry_run_insert", "limit"):
             search = HttpSearch("planted", only="small", save_found=False, ways={way: 1})
             assert await leaks(search, pair, MOST_CASES), way
+
+
+def test_no_case_changes_a_table_that_another_reads_at_the_same_time() -> None:
+    search = HttpSearch("2026", save_found=False)
+
+    cases = [search.case().asked for _ in range(600)]
+
+    writing = [asked for asked in cases if changes(asked.texts[0]) and asked.way != "write"]
+    assert writing
+    assert {asked.way for asked in writing} <= {"dry_run", "dry_run_insert"}
