@@ -34,8 +34,9 @@ from keystile.model.errors import (
 )
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics
+from keystile.wire.methods import METHODS
 from keystile.wire.partial import select
-from keystile.wire.paths import METHODS, Call, route
+from keystile.wire.paths import Call, route
 from keystile.wire.responses import JobError, error_body, to_bytes
 
 _CLIENT_LEFT = 499  # nginx's number for a client that closed the connection
@@ -148,7 +149,7 @@ class Api:
         trace.method = call.method
         handle = handler(call.method)
         select({}, call.fields)  # raises now, while nothing has run, if `fields` is malformed
-        body = await request.body() if METHODS[call.method][0] == "POST" else b""
+        body = await request.body() if METHODS[call.method].verb == "POST" else b""
         resource = await handle(self._gate, principal, call, body)
         return Answer(200, to_bytes(select(resource, call.fields)))
 

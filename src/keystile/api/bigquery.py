@@ -10,6 +10,7 @@ import msgspec
 from keystile.api.ports import Gate
 from keystile.model.errors import RefusedError
 from keystile.model.principal import Principal
+from keystile.wire.methods import METHODS
 from keystile.wire.paths import Call
 from keystile.wire.requests import PageRequest, QueryRequest, parse_insert, parse_page, parse_query
 from keystile.wire.responses import (
@@ -44,8 +45,9 @@ def handler(method: str) -> Handler:
     """
     served = SERVED.get(method)
     if served is None:
-        hint = _INSTEAD.get(method, "queries, their jobs and the reading of schemas are served")
-        raise RefusedError(f"the method `{method}` is not served by this gateway", hint=hint)
+        raise RefusedError(
+            f"the method `{method}` is not served by this gateway", hint=METHODS[method].instead
+        )
     return served
 
 
@@ -116,14 +118,7 @@ SERVED: Mapping[str, Handler] = MappingProxyType(
         "tables.get": _table,
     }
 )
-"""Every method that is served."""
-
-_INSTEAD = {
-    "tabledata.list": "query the table with SELECT instead",
-    "jobs.list": "use jobs.get with the id of your own job",
-    "tabledata.insertAll": "write with an INSERT statement, where policy allows it",
-    "projects.list": "name the project, for example in GOOGLE_CLOUD_PROJECT",
-}
+"""Every method that is served: those that `METHODS` says are."""
 
 
 def _first_page(asked: QueryRequest) -> PageRequest:

@@ -11,7 +11,11 @@ import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
 
-from keystile.model.errors import InvalidRequestError, UnauthenticatedError
+from keystile.model.errors import (
+    InvalidRequestError,
+    RequestTooLargeError,
+    UnauthenticatedError,
+)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -78,8 +82,8 @@ class Request:
     async def body(self) -> bytes:
         """Read the whole body, decompressed; at most `MAX_BODY_BYTES` before and after.
 
-        Raises `InvalidRequestError` for a body too large, too slow or in another encoding than
-        gzip, and `ClientLeftError`.
+        Raises `RequestTooLargeError`, `InvalidRequestError` for a body that is too slow or in
+        another encoding than gzip, and `ClientLeftError`.
         """
         encoding = (self.header(b"content-encoding") or b"identity").strip().lower()
         if encoding not in {b"identity", b"gzip"}:
@@ -140,8 +144,8 @@ def _gunzip(packed: bytes) -> bytes:
     return body
 
 
-def _too_large() -> InvalidRequestError:
-    return InvalidRequestError(
+def _too_large() -> RequestTooLargeError:
+    return RequestTooLargeError(
         f"the request body is larger than {MAX_BODY_BYTES} bytes",
         hint="send a shorter query or fewer parameters",
     )

@@ -50,6 +50,21 @@ class InvalidRequestError(KeystileError):
     status = "INVALID_ARGUMENT"
 
 
+class RequestTooLargeError(InvalidRequestError):
+    """The request is larger than any that is served (413 `requestTooLarge`)."""
+
+    http_status = 413
+    reason = "requestTooLarge"
+
+
+class MethodNotAllowedError(KeystileError):
+    """The path is one of the API's, the HTTP verb is not (405 `httpMethodNotAllowed`)."""
+
+    http_status = 405
+    reason = "httpMethodNotAllowed"
+    status = "UNIMPLEMENTED"
+
+
 class InvalidQueryError(KeystileError):
     """The SQL does not parse or resolve (400 `invalidQuery`), in GoogleSQL's own words."""
 
