@@ -1,0 +1,91 @@
+"""The methods of jobs: query, insert, get, list, cancel, getQueryResults."""
+
+from __future__ import annotations
+
+from keystile.sandbox import resources
+from keystile.sandbox.asks import Answers, Ask
+from keystile.sandbox.errors import unsupported
+from keystile.sandbox.jobs import Job, Jobs
+from keystile.sandbox.pages import page_of_list, page_of_rows
+from keystile.wire import responses
+from keystile.wire.requests import PageRequest, QueryRequest, parse_insert, parse_page, parse_query
+from keystile.wire.responses import Resource, ResultsView
+
+
+class JobMethods:
+    """Answers from the jobs."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        """Answer of `jobs`."""
+        self._jobs = jobs
+        self.answers: Answers = {
+            "jobs.query": self._query,
+            "jobs.insert": self._insert,
+            "jobs.get": self._get,
+            "jobs.list": self._list,
+            "jobs.cancel": self._cancel,
+            "jobs.getQueryResults": self._results,
+        }
+
+    async def _query(self, ask: Ask) -> Resource:
+        request = parse_query(ask.call.project, ask.body)
+        if request.dry_run:
+            view = await self._jobs.dry_run(request, ask.account)
+            return responses.query_resource(ResultsView(view))
+        job = self._jobs.start(request, ask.account)
+        await self._jobs.wait(job, request.timeout_ms)
+        return resources.query_resource(job, _page(job, _first_page(request)))
+
+    async def _insert(self, ask: Ask) -> Resource:
+        request = parse_insert(ask.call.project, ask.body)
+        if request.dry_run:
+            return responses.job_resource(await self._jobs.dry_run(request, ask.account))
+        return resources.job_resource(self._jobs.start(request, ask.account))
+
+    async def _get(self, ask: Ask) -> Resource:
+        return resources.job_resource(self._found(ask))
+
+    async def _cancel(self, ask: Ask) -> Resource:
+        job = self._found(ask)
+        await self._jobs.cancel(job)
+        return responses.cancel_resource(job.view)
+
+    async def _results(self, ask: Ask) -> Resource:
+        page = parse_page(ask.call)
+        job = self._found(ask)
+        await self._jobs.wait(job, page.timeout_ms)
+        return resources.results_resource(job, _page(job, page))
+
+    async def _list(self, ask: Ask) -> Resource:
+        call = ask.call
+        for name in ("minCreationTime", "maxCreationTime"):
+            if call.parameters.get(name):
+                raise unsupported(f"`{name}` of jobs.list")
+        state = call.parameters.get("stateFilter", "").upper()
+        jobs = [
+            job.view
+            for job in self._jobs.newest_first(call.project, call.parameters.get("parentJobId", ""))
+            if state in ("", job.view.state)
+        ]
+        listed, token = page_of_list(jobs, call)
+        return responses.job_list_resource(listed, token)
+
+    def _found(self, ask: Ask) -> Job:
+        call = ask.call
+        return self._jobs.get(call.project, call.job, call.parameters.get("location", ""))
+
+
+def _first_page(request: QueryRequest) -> PageRequest:
+    return PageRequest(
+        max_results=request.max_results, use_int64_timestamp=request.use_int64_timestamp
+    )
+
+
+def _page(job: Job, page: PageRequest) -> ResultsView:
+    """Give a page of a job. Raises the job's own failure, as BigQuery answers it."""
+    if job.failure:
+        raise job.failure
+    if not job.view.done:
+        return ResultsView(job.view)
+    shown, token = page_of_rows(job.rows, job.view.schema or (), page, job.view.job_id)
+    return ResultsView(job.view, tuple(shown), token)
