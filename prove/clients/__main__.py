@@ -1,0 +1,93 @@
+"""Tries real clients, directly and through the gateway, and compares what each got.
+
+Prints each failed check with what differed, clients that cannot be had on this machine, and as the
+last line JSON: for each client how many of its checks passed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prove.clients.catalog import CLIENTS, Client
+from prove.clients.compare import Veil, shop_veil
+from prove.clients.environments import AbsentError, path_of
+from prove.clients.person import deciding
+from prove.clients.stage import Stage, standing
+from prove.clients.trial import tried
+
+_HOLD_SECONDS = 30.0
+_SMALL_HOLD_SECONDS = 1.0
+
+
+def main() -> int:
+    """Try the clients; 0 where every check of each passed."""
+    options = _options()
+    started = time.monotonic()
+    figures = run(options.client or [client.name for client in CLIENTS], small=options.small)
+    seconds = round(time.monotonic() - started, 1)
+    print(json.dumps({"clients": figures, "seconds": seconds}))
+    return 0 if all(one["passed"] == one["total"] > 0 for one in figures.values()) else 1
+
+
+def run(names: Sequence[str], *, small: bool) -> dict[str, Any]:
+    """Try the clients of these names, and give what each has passed.
+
+    `failed` names the checks that did not, `absent` says why a client could not be had.
+    """
+    hold = _SMALL_HOLD_SECONDS if small else _HOLD_SECONDS
+    clients = [one for one in CLIENTS if one.name in names and (one.small or not small)]
+    veil = shop_veil()
+    with (
+        tempfile.TemporaryDirectory(prefix="keystile-clients-") as folder,
+        standing(Path(folder), hold + 1) as stage,
+        deciding(stage.settings, hold),
+    ):
+        return {one.name: _figures(stage, veil, one, small=small) for one in clients}
+
+
+def _figures(stage: Stage, veil: Veil, client: Client, *, small: bool) -> dict[str, Any]:
+    try:
+        path = _path(client, small=small)
+    except AbsentError as error:
+        print(f"{client.name} is absent: {error}", flush=True)
+        return {"passed": 0, "total": 0, "absent": str(error)}
+    programs = client.small if small else client.programs
+    verdicts = [verdict for words in programs for verdict in tried(stage, veil, words, path)]
+    failed = [verdict for verdict in verdicts if verdict.fault]
+    for verdict in failed:
+        print(f"{client.name} {verdict.check}: {verdict.fault}", flush=True)
+    return {
+        "passed": len(verdicts) - len(failed),
+        "total": len(verdicts),
+        "failed": [verdict.check for verdict in failed],
+    }
+
+
+def _path(client: Client, *, small: bool) -> str:
+    if not small:
+        return path_of(client)
+    return os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="prove clients", description=__doc__)
+    names = [client.name for client in CLIENTS]
+    parser.add_argument("client", nargs="*", choices=[*names, []], help="all where none is named")
+    parser.add_argument(
+        "--small",
+        action="store_true",
+        help="only clients of the repository's own environment, and approvals after a second",
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""Two sandboxes with the same shop, a gateway before one of them, and who may do what.
+
+A client is sent to either by the same variables and the same kind of credential file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from demo.stack import POLICY, PROGRAM, PROJECT, running
+from google.auth import crypt, jwt
+
+from keystile.config.load import load
+from keystile.config.settings import Settings
+from keystile.identity.agents import Agents
+from keystile.identity.connection import Connection
+from keystile.identity.people import People
+from keystile.identity.wiring import builtin_issuer
+from keystile.sandbox.sample import write_sample
+from keystile.store.database import Database
+
+WORKER, WAITER = "worker", "waiter"
+"""The agent that does the common jobs, and the one whose queries wait for a person."""
+
+_LAB = "lab"
+_NOT_OURS = ("GOOGLE_", "BIGQUERY_", "CLOUDSDK_", "GCE_")
+_LIFETIME = 3600
+
+
+class Stage(NamedTuple):
+    """What stands: the gateway's settings, and the addresses of both ways."""
+
+    folder: Path
+    settings: Settings
+    direct: str
+    tokens: str
+
+    def through(self, agent: str, session: str) -> dict[str, str]:
+        """Give the environment of a program that goes through the gateway as an agent."""
+        token = builtin_issuer(self.settings).mint(agent, session)
+        url, audience = self.settings.gateway_url, self.settings.identity.audience
+        return self._environment(Connection(self.folder / session, url, audience), token)
+
+    def past(self, session: str) -> dict[str, str]:
+        """Give the environment of a program that goes straight to BigQuery."""
+        place = Connection(self.folder / session, self.direct, "//google/itself")
+        environment = self._environment(place, "whoever asks")
+        file = Path(environment["GOOGLE_APPLICATION_CREDENTIALS"])
+        credential = {**json.loads(file.read_text()), "token_url": self.tokens}
+        file.write_text(json.dumps(credential, indent=2))
+        return environment
+
+    def _environment(self, place: Connection, token: str) -> dict[str, str]:
+        place.write(token)
+        home = place.folder / "home"
+        home.mkdir(exist_ok=True)
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(_NOT_OURS) and not name.lower().endswith("_proxy")
+        }
+        return kept | {"HOME": str(home)} | place.environment(PROJECT)
+
+
+@contextmanager
+def standing(folder: Path, expires: float) -> Iterator[Stage]:
+    """Start everything; a query that nobody decides on expires after so many seconds."""
+    _write_policy(folder / "policy", expires)
+    identity = {"token_lifetime": _LIFETIME, "builtin_issuer": {"token_lifetime": _LIFETIME}}
+    settings = {"engine": {"workers": 1}, "identity": identity}
+    for home in (folder / "bigquery", folder / "direct"):
+        write_sample(home)
+        (home / PROJECT / _LAB).mkdir()
+    with ExitStack() as stack:
+        up = stack.enter_context(running(folder, policy=folder / "policy", settings=settings))
+        found = load(up.config)
+        asyncio.run(_register(found))
+        direct = stack.enter_context(_sandbox(folder / "direct", folder / "public.pem"))
+        tokens = stack.enter_context(_google_tokens(folder / "service-account.json"))
+        yield Stage(folder / "agents", found, direct, tokens)
+
+
+async def _register(settings: Settings) -> None:
+    database = Database(settings.database_url)
+    await database.open()
+    try:
+        agents = Agents(database)
+        await agents.create(WORKER, ["clients"], {}, "the proof")
+        await agents.create(WAITER, ["clients"], {"waits": "yes"}, "the proof")
+        await People(database).create("operator", ["data-stewards"])
+    finally:
+        await database.close()
+
+
+def _write_policy(folder: Path, expires: float) -> None:
+    folder.mkdir(parents=True)
+    (folder / "labels.yaml").write_text((POLICY / "labels.yaml").read_text())
+    shop = [f"{PROJECT}.shop", f"{PROJECT}.analytics"]
+    lab = [f"{PROJECT}.{_LAB}*"]
+    clients = {"groups": ["clients"]}
+    waits = {"agents": {"attributes": {"waits": "yes"}}}
+    asks = {"from": ["data-stewards"], "count": 1}
+    raw = {**asks, "expires": "30m", "unmask": ["pii.ssn"]}
+    soon = {**asks, "expires": f"{expires:.0f}s", "unmask": ["pii.phone"]}
+    everything = ["read", "write", "schema_change", "export", "external", "routine"]
+    rules = [
+        {
+            "name": "shop",
+            "agents": clients,
+            "resources": {"datasets": shop},
+            "allow": ["read", "export"],
+        },
+        {"name": "lab", "agents": clients, "resources": {"datasets": lab}, "allow": everything},
+        {"name": "scripts", "agents": clients, "allow": ["script", "session"]},
+        {**waits, "name": "ssn", "when": 'query.touches("pii.ssn")', "require_approval": raw},
+        {**waits, "name": "phone", "when": 'query.touches("pii.phone")', "require_approval": soon},
+    ]
+    (folder / "rules.yaml").write_text(json.dumps({"rules": rules}))
+
+
+@contextmanager
+def _sandbox(data: Path, public_key: Path) -> Iterator[str]:
+    """Serve the other sandbox, and give its address."""
+    options = ("--data", str(data), "--port", "0", "--public-key", str(public_key))
+    command = [*PROGRAM, "sandbox", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            line = server.stdout.readline() if server.stdout else ""
+            if not line.startswith("sandbox: http://"):
+                raise RuntimeError(f"the sandbox did not start: {line}")
+            yield line.split()[1]
+        finally:
+            server.terminate()
+
+
+@contextmanager
+def _google_tokens(key_file: Path) -> Iterator[str]:
+    """Serve what Google's token exchange is without a gateway: a token of the account itself."""
+    account = json.loads(key_file.read_text())
+    signer = crypt.RSASigner.from_service_account_info(account)
+    email = account["client_email"]
+
+    class Exchange(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            now = int(time.time())
+            claims = {
+                "iss": email,
+                "sub": email,
+                "aud": "https://bigquery.googleapis.com/",
+                "iat": now,
+                "exp": now + _LIFETIME,
+            }
+            answer: dict[str, Any] = {
+                "access_token": jwt.encode(signer, claims).decode(),
+                "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+                "token_type": "Bearer",
+                "expires_in": _LIFETIME,
+            }
+            body = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Exchange) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/token"
+        finally:
+            server.shutdown()

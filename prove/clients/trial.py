@@ -1,0 +1,124 @@
+"""Runs a client's programs each way, and judges every check."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from prove.clients.compare import Veil, difference, plain
+from prove.clients.person import SAYS
+from prove.clients.stage import WAITER, WORKER, Stage
+
+_SECONDS = 900.0
+_DIRECT = ("common", "approval")
+_THROUGH = ((WORKER, ("common", "storage")), (WAITER, ("approval", "refusal")))
+_NOTHING = {"error": {"type": "none", "message": "the program ended before it"}}
+
+
+class Outcomes(NamedTuple):
+    """What one run of a program said; `log` is the rest of what it said."""
+
+    checks: tuple[str, ...]
+    found: Mapping[str, Mapping[str, Any]]
+    log: str
+
+
+class Verdict(NamedTuple):
+    """One check: `fault` says what differed, and is empty if nothing did."""
+
+    check: str
+    fault: str
+
+
+def tried(stage: Stage, veil: Veil, command: Sequence[str], path: str) -> Iterator[Verdict]:
+    """Run a program directly and as both agents, all at once, and give its verdicts."""
+    word = uuid4().hex[:8]
+
+    def run(environment: dict[str, str], kinds: Sequence[str]) -> Outcomes:
+        return _ran((*command, *kinds), environment | {"PATH": path})
+
+    with ThreadPoolExecutor() as pool:
+        direct = pool.submit(run, stage.past(f"{word}-direct"), _DIRECT)
+        ways = [
+            pool.submit(run, stage.through(agent, f"{word}-{agent}"), kinds)
+            for agent, kinds in _THROUGH
+        ]
+    for way in ways:
+        if not way.result().checks:
+            yield Verdict("start", f"the program did not start: {way.result().log[-500:]}")
+        for check in way.result().checks:
+            got = way.result().found.get(check, _NOTHING)
+            wanted = direct.result().found.get(got.get("like", check), _NOTHING)
+            yield Verdict(check, judged(check, wanted, got, veil))
+
+
+def judged(check: str, wanted: Mapping[str, Any], got: Mapping[str, Any], veil: Veil) -> str:
+    """Say what is wrong with what a check got through the gateway; nothing if nothing is.
+
+    `wanted` and `got` hold a `result` or an `error`.
+    """
+    if "error" in got:
+        return f"failed: {_words(got)}" + _directly(check, wanted)
+    if check in SAYS:
+        told = json.dumps(got["result"])
+        return "" if SAYS[check] in told else f"the client tells {told}, not `{SAYS[check]}`"
+    if "error" in wanted:
+        return f"failed directly: {_words(wanted)}"
+    wanted_result = wanted["result"] if check == "approval" else veil.over(wanted["result"])
+    return difference(plain(wanted_result), plain(got["result"]))
+
+
+def _directly(check: str, wanted: Mapping[str, Any]) -> str:
+    return (
+        f"; failed directly too: {_words(wanted)}"
+        if "error" in wanted and check not in SAYS
+        else ""
+    )
+
+
+def _words(outcome: Mapping[str, Any]) -> str:
+    error = outcome["error"]
+    return " ".join(f"{error['type']}: {error['message']}".split())[:400]
+
+
+def _ran(command: Sequence[str], environment: dict[str, str]) -> Outcomes:
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as log:
+        try:
+            subprocess.run(
+                command,
+                env=environment,
+                cwd=Path(environment["HOME"]),
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=log,
+                timeout=_SECONDS,
+                check=False,
+            )
+        except (subprocess.TimeoutExpired, OSError) as error:
+            print(error, file=log)
+        said.seek(0)
+        log.seek(0)
+        return _outcomes(said.read(), log.read())
+
+
+def _outcomes(said: str, log: str) -> Outcomes:
+    checks: list[str] = []
+    found: dict[str, Mapping[str, Any]] = {}
+    for text in said.splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            line = None
+        if not isinstance(line, dict):
+            log += f"\n{text}"
+        elif "checks" in line:
+            checks += line["checks"]
+        elif "check" in line:
+            found[line["check"]] = line
+    return Outcomes(tuple(checks), found, log)

@@ -1,0 +1,143 @@
+"""Real clients, directly and through the gateway: those that need nothing else installed.
+
+`script/prove clients` tries all of them, each from its registry.
+"""
+
+from __future__ import annotations
+
+import pytest
+from prove.clients.__main__ import run
+from prove.clients.compare import HASHED, Veil, difference, plain
+from prove.clients.trial import judged
+
+from keystile.googlesql import module
+
+# What the gateway or the sandbox does not serve yet. Take out what passes; add nothing.
+UNSERVED = {
+    "google-cloud-bigquery": {
+        "anonymous_result_table",
+        "copy",
+        "create_table",
+        "dataset_of_its_own",
+        "delete_table",
+        "destination_table",
+        "extract",
+        "insert_rows_json",
+        "insert_wrong_rows",
+        "list_jobs",
+        "list_masked_rows",
+        "list_rows",
+        "list_rows_by_page",
+        "load_csv",
+        "load_json",
+        "load_resumably",
+        "load_wrong_file",
+        "models",
+        "routines",
+        "script_children",
+        "session",
+        "update_table",
+    },
+    "curl": {
+        "compressed",
+        "copy_job",
+        "create_table",
+        "delete_table",
+        "insert_all",
+        "list_jobs",
+        "list_rows",
+        "load_multipart",
+        "method_override",
+        "unknown_method",
+    },
+}
+TOTAL = {"google-cloud-bigquery": 53, "curl": 35}
+
+
+def test_clients_get_the_same_through_the_gateway() -> None:
+    module.load()  # the first time on a machine this compiles the engine
+    figures = run([*TOTAL], small=True)
+    assert {name: one["total"] for name, one in figures.items()} == TOTAL
+    broken = {name: set(one["failed"]) - UNSERVED[name] for name, one in figures.items()}
+    assert broken == {name: set() for name in TOTAL}
+
+
+CUSTOMER = {
+    "ssn": "951-59-0001",
+    "name": "Gia Whisk",
+    "email": "gia@example.com",
+    "phone": "(816) 555-0171",
+    "contacts": [{"kind": "phone", "value": "555-0199"}],
+    "notes": "Prefers mornings.",
+}
+VEIL = Veil([CUSTOMER], [{"body": "Where is my parcel?"}])
+
+
+@pytest.mark.parametrize(
+    ("value", "masked"),
+    [
+        ("951-59-0001", "XXX-XX-XXXX"),
+        ("Gia Whisk has 951-59-0001", f"{HASHED} has XXX-XX-XXXX"),
+        ([{"email": "gia@example.com"}], [{"email": "g***@example.com"}]),
+        ("(816) 555-0171", "**********0171"),
+        (["555-0199", "Where is my parcel?", "Prefers mornings."], ["", "", ""]),
+        ({"street": "a", "city": "b", "zip": "c"}, None),
+        ([1, 2.5, True, None], [1, 2.5, True, None]),
+    ],
+)
+def test_the_veil_masks_what_policy_masks(value: object, masked: object) -> None:
+    assert VEIL.over(value) == masked
+
+
+@pytest.mark.parametrize(
+    ("wanted", "got", "words"),
+    [
+        ([1, 2], [1], "the answer is [1], directly [1, 2]"),
+        ({"a": [{"b": 1}]}, {"a": [{"b": 2}]}, ".a[0].b is 2, directly 1"),
+        ({"a": 1}, {}, ".a is missing through the gateway"),
+        ({}, {"a": 1}, ".a is missing directly"),
+        (1, True, "the answer is true, directly 1"),
+        (1, 1.0, "the answer is 1.0, directly 1"),
+        ({"message": "No."}, {"message": "Yes."}, '.message is "Yes.", directly "No."'),
+    ],
+)
+def test_a_difference_is_found_and_named(wanted: object, got: object, words: str) -> None:
+    assert difference(wanted, got) == words
+
+
+@pytest.mark.parametrize(
+    ("wanted", "got"),
+    [
+        ({"message": "Not found"}, {"message": "Not found; ask for access"}),
+        ("http://127.0.0.1:1/x", "http://127.0.0.1:2/x"),
+        (HASHED, "ab" * 32),
+        ("Job acme-shop:US.one", "Job acme-shop:one"),
+    ],
+)
+def test_what_differs_by_nature_is_no_difference(wanted: object, got: object) -> None:
+    assert difference(plain(wanted), plain(got)) == ""
+
+
+RAW = {"result": [["951-59-0001"]]}
+
+
+def test_a_raw_value_where_a_mask_belongs_fails_a_check() -> None:
+    assert judged("query", RAW, {"result": [["XXX-XX-XXXX"]]}, VEIL) == ""
+    assert "951-59-0001" in judged("query", RAW, RAW, VEIL)
+
+
+def test_an_approval_must_show_the_raw_value() -> None:
+    assert judged("approval", RAW, RAW, VEIL) == ""
+    assert judged("approval", RAW, {"result": [["XXX-XX-XXXX"]]}, VEIL) != ""
+
+
+def test_a_refusal_must_bring_the_persons_words() -> None:
+    said = {"result": {"message": "denied by `operator`: ask for less (rule `ssn`)"}}
+    assert judged("denial", {}, said, VEIL) == ""
+    assert "not `denied" in judged("denial", {}, {"result": "unknown error"}, VEIL)
+
+
+def test_a_check_that_fails_both_ways_is_not_passed() -> None:
+    failed = {"error": {"type": "BadRequest", "message": "not supported"}}
+    assert "directly too" in judged("copy", failed, failed, VEIL)
+    assert "failed directly" in judged("copy", failed, RAW, VEIL)
