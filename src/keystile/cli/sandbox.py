@@ -14,11 +14,12 @@ from keystile.config.settings import EngineLimits
 from keystile.googlesql import module
 from keystile.googlesql.pool import EnginePool
 from keystile.model.errors import UnsafeConfigurationError
-from keystile.sandbox.data import read_folder
+from keystile.sandbox.data import STORAGE, read_folder
 from keystile.sandbox.queries import Catalog
 from keystile.sandbox.sample import write_sample
 from keystile.sandbox.server import Sandbox
 from keystile.sandbox.tokens import TokenCheck
+from keystile.sandbox.transfer.storage import Storage
 
 app = typer.Typer(add_completion=False)
 
@@ -52,7 +53,7 @@ async def _serve(data: Path, public_key: Path, host: str, port: int) -> None:
     listening = _listen(host, port)
     pool = EnginePool(_LIMITS, module.default_folder())
     await pool.start()
-    served = Sandbox(Catalog(folder, pool), tokens)
+    served = Sandbox(Catalog(folder, pool), tokens, Storage(data / STORAGE))
     server = uvicorn.Server(
         uvicorn.Config(served, lifespan="off", log_level="warning", access_log=False)
     )

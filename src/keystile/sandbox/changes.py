@@ -12,6 +12,7 @@ from zetasql.wasi._pb2.zetasql.public import value_pb2
 
 from keystile.model.errors import InvalidQueryError
 from keystile.model.schema import Field, Mode, SqlType, TableKind
+from keystile.sandbox.binding import Question
 from keystile.sandbox.casts import assigned_sql
 from keystile.sandbox.data import Stored
 from keystile.sandbox.effects import Effects
@@ -46,14 +47,14 @@ async def modify(catalog: Catalog, plan: Plan) -> Effects:
             f"it is currently a {stored.kind.value}."
         )
     content = await catalog.content(stored)
-    rows = [list(row.cell) for row in service.TableContent.FromString(content).table_data.row]
+    rows = rows_of(content)
     if plan.statement == "TRUNCATE_TABLE":
         catalog.store.put_table(with_rows(stored, []))
         return Effects(deleted=len(rows), dml=True, destination=id_)
     steps = await _steps(catalog, plan, stored)
     changes = [await _found(catalog, plan, step, stored) for step in steps]
     _check_once(changes, steps)
-    changes = [await _with_defaults(catalog, plan, change, stored) for change in changes]
+    changes = [await _with_defaults(catalog, plan.question, change, stored) for change in changes]
     effects, after = _applied(stored, rows, changes)
     _check_required(stored.fields, after)
     catalog.store.put_table(with_rows(stored, after))
@@ -81,8 +82,7 @@ async def _found(catalog: Catalog, plan: Plan, step: Step, stored: Stored) -> _C
     if step.action != INSERT:
         wanted.insert(0, SqlType("INT64"))
     content = await catalog.recast(answer.content, types, wanted)
-    rows = service.TableContent.FromString(content).table_data.row
-    return _Change(step.action, step.columns, [list(row.cell) for row in rows])
+    return _Change(step.action, step.columns, rows_of(content))
 
 
 def _types(inner: Plan) -> list[SqlType]:
@@ -92,18 +92,32 @@ def _types(inner: Plan) -> list[SqlType]:
     return [type_ for _, type_ in columns]
 
 
-async def _with_defaults(catalog: Catalog, plan: Plan, change: _Change, stored: Stored) -> _Change:
-    """Give new rows the defaults of the columns that the statement does not name."""
-    missing = [name for name in stored.defaults if name not in change.columns]
-    if change.action != INSERT or not missing or not change.rows:
+async def _with_defaults(
+    catalog: Catalog, question: Question, change: _Change, stored: Stored
+) -> _Change:
+    if change.action != INSERT:
         return change
+    columns, rows = await with_defaults(catalog, question, stored, change.columns, change.rows)
+    return _Change(change.action, columns, rows)
+
+
+async def with_defaults(
+    catalog: Catalog,
+    question: Question,
+    stored: Stored,
+    columns: tuple[str, ...],
+    rows: list[Row],
+) -> tuple[tuple[str, ...], list[Row]]:
+    """Give new rows, of some columns of a table, the defaults of those that are not named."""
+    missing = [name for name in stored.defaults if name not in columns]
+    if not missing or not rows:
+        return columns, rows
     types = {field.name: field.sql_type for field in stored.fields}
     values = ", ".join(assigned_sql(f"({stored.defaults[name]})", types[name]) for name in missing)
-    sql = f"SELECT {values} FROM UNNEST(GENERATE_ARRAY(1, {len(change.rows)}))"  # noqa: S608  # own
-    answer = await catalog.evaluated(await catalog.plan(plan.question.of(sql)))
-    given = service.TableContent.FromString(answer.content).table_data.row
-    rows = [[*row, *more.cell] for row, more in zip(change.rows, given, strict=True)]
-    return _Change(change.action, (*change.columns, *missing), rows)
+    sql = f"SELECT {values} FROM UNNEST(GENERATE_ARRAY(1, {len(rows)}))"  # noqa: S608  # own
+    answer = await catalog.evaluated(await catalog.plan(question.of(sql)))
+    given = rows_of(answer.content)
+    return (*columns, *missing), [[*row, *more] for row, more in zip(rows, given, strict=True)]
 
 
 def _check_once(changes: Sequence[_Change], steps: Sequence[Step]) -> None:
@@ -138,14 +152,15 @@ def _applied(
                 for place, value in zip(at, row[1:], strict=True):
                     changed[place] = value
         else:
-            inserted.extend(_new_row(columns, at, row) for row in change.rows)
+            inserted.extend(new_row(columns, at, row) for row in change.rows)
     partition_cells(stored, inserted)
     kept = [row for number, row in enumerate(rows) if number not in deleted]
     effects = Effects(len(inserted), updated, len(deleted), dml=True, destination=stored.id)
     return effects, kept + inserted
 
 
-def _new_row(columns: Sequence[Field], at: Sequence[int], given: Row) -> Row:
+def new_row(columns: Sequence[Field], at: Sequence[int], given: Row) -> Row:
+    """Put values at their places; all other columns are NULL."""
     row: Row = [value_pb2.ValueProto() for _ in columns]
     for place, value in zip(at, given, strict=True):
         row[place] = value
@@ -156,6 +171,11 @@ def _check_required(fields: Sequence[Field], rows: Sequence[Row]) -> None:
     for at, field in enumerate(fields):
         if field.mode is Mode.REQUIRED and any(row[at].WhichOneof("value") is None for row in rows):
             raise InvalidQueryError(f"Required field {field.name} cannot be null")
+
+
+def rows_of(content: bytes) -> list[Row]:
+    """Give the rows of a `TableContent`."""
+    return [list(row.cell) for row in service.TableContent.FromString(content).table_data.row]
 
 
 def with_rows(stored: Stored, rows: Sequence[Row]) -> Stored:

@@ -3,7 +3,8 @@
 A view is `<view>.view.sql`. A schema file is BigQuery's own schema JSON: a list of fields, or an
 object with `fields`, a `description` and the `timePartitioning` of BigQuery's table resource. Rows
 are newline-delimited JSON as BigQuery loads it; those of a table that is partitioned by ingestion
-time may say their `_PARTITIONTIME`. A routine is BigQuery's `<routine>.routine.json`.
+time may say their `_PARTITIONTIME`. A routine is BigQuery's `<routine>.routine.json`. Jobs
+load from and extract to `DIR/_storage/<bucket>/<object>` as `gs://<bucket>/<object>`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from keystile.sandbox.routines import Routine, routine_from_json
 from keystile.sandbox.sizes import logical_bytes
 from keystile.wire.responses import etag
 from keystile.wire.schema import fields_from_json
+
+STORAGE = "_storage"
+"""The folder of buckets; no project has such a name."""
 
 _SCHEMA = ".schema.json"
 _VIEW = ".view.sql"
@@ -73,7 +77,8 @@ def read_folder(folder: Path) -> Folder:
             f"the data folder `{folder}` does not exist",
             hint="make it, or let --sample fill it with the sample data",
         )
-    datasets = [path for path in sorted(folder.glob("*/*")) if path.is_dir()]
+    found_paths = sorted(folder.glob("*/*"))
+    datasets = [path for path in found_paths if path.is_dir() and path.parent.name != STORAGE]
     found = [
         _view(path) if path.name.endswith(_VIEW) else _table(path)
         for dataset in datasets

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from keystile.model.errors import InvalidRequestError
 from keystile.sandbox import resources
 from keystile.sandbox.asks import Answers, Ask
 from keystile.sandbox.errors import unsupported
 from keystile.sandbox.jobs import Job, Jobs
 from keystile.sandbox.pages import page_of_list, page_of_rows
+from keystile.sandbox.transfer.requests import parse_transfer
+from keystile.sandbox.transfer.running import Transfers
 from keystile.wire import responses
+from keystile.wire.jsonbody import parse_object
 from keystile.wire.requests import PageRequest, QueryRequest, parse_insert, parse_page, parse_query
 from keystile.wire.responses import Resource, ResultsView
 
@@ -15,9 +19,9 @@ from keystile.wire.responses import Resource, ResultsView
 class JobMethods:
     """Answers from the jobs."""
 
-    def __init__(self, jobs: Jobs) -> None:
-        """Answer of `jobs`."""
-        self._jobs = jobs
+    def __init__(self, jobs: Jobs, transfers: Transfers) -> None:
+        """Answer of `jobs`, to which `transfers` adds those that are no queries."""
+        self._jobs, self._transfers = jobs, transfers
         self.answers: Answers = {
             "jobs.query": self._query,
             "jobs.insert": self._insert,
@@ -37,6 +41,8 @@ class JobMethods:
         return resources.query_resource(job, _page(job, _first_page(request)))
 
     async def _insert(self, ask: Ask) -> Resource:
+        if transfer := parse_transfer(ask.call.project, parse_object(ask.body)):
+            return resources.job_resource(self._transfers.start(transfer, ask.account))
         request = parse_insert(ask.call.project, ask.body)
         if request.dry_run:
             return responses.job_resource(await self._jobs.dry_run(request, ask.account))
@@ -48,11 +54,13 @@ class JobMethods:
     async def _cancel(self, ask: Ask) -> Resource:
         job = self._found(ask)
         await self._jobs.cancel(job)
-        return responses.cancel_resource(job.view)
+        return {"kind": "bigquery#jobCancelResponse", "job": resources.job_resource(job)}
 
     async def _results(self, ask: Ask) -> Resource:
         page = parse_page(ask.call)
         job = self._found(ask)
+        if job.moved:
+            raise InvalidRequestError("Cannot get results of a job that is not a query job.")
         await self._jobs.wait(job, page.timeout_ms)
         return resources.results_resource(job, _page(job, page))
 
@@ -63,12 +71,13 @@ class JobMethods:
                 raise unsupported(f"`{name}` of jobs.list")
         state = call.parameters.get("stateFilter", "").upper()
         jobs = [
-            job.view
+            {**resources.job_resource(job), "state": job.view.state}
             for job in self._jobs.newest_first(call.project, call.parameters.get("parentJobId", ""))
             if state in ("", job.view.state)
         ]
         listed, token = page_of_list(jobs, call)
-        return responses.job_list_resource(listed, token)
+        resource: Resource = {"kind": "bigquery#jobList", "jobs": list(listed)}
+        return {**resource, "nextPageToken": token} if token else resource
 
     def _found(self, ask: Ask) -> Job:
         call = ask.call

@@ -7,6 +7,8 @@ import hashlib
 import logging
 import time
 import uuid
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,6 +24,7 @@ from keystile.sandbox.running import run
 from keystile.sandbox.script_context import Ran
 from keystile.sandbox.scripting import planned, run_script
 from keystile.sandbox.store import LOCATION
+from keystile.sandbox.transfer.outcome import Moved
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError, JobView
 
@@ -30,13 +33,17 @@ _log = logging.getLogger(__name__)
 
 
 class Job:
-    """A job and, once done, its rows with timestamps as microseconds."""
+    """A job and, once done, its rows with timestamps as microseconds.
+
+    `moved` is what a load, copy or extract job tells of itself; a query has none.
+    """
 
     def __init__(self, view: JobView) -> None:
         """Hold what is known at the start."""
         self.view = view
         self.rows: list[dict[str, Any]] = []
         self.effects = Effects()
+        self.moved: Moved | None = None
         self.failure: KeystileError | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -65,16 +72,26 @@ class Jobs:
         repeated = self._by_request.get((request.project, request.request_id))
         if request.request_id and repeated:
             return repeated
-        _check_location(request.location)
-        job_id = request.job_id or f"job_{uuid.uuid4().hex}"
-        key = (request.project, job_id)
-        if key in self._jobs:
-            raise DuplicateError(f"Already Exists: Job {request.project}:{LOCATION}.{job_id}")
-        job = Job(_view(request, job_id, owner))
-        self._jobs[key] = job
+        check_location(request.location)
+        view = _view(request, request.job_id, owner)
+        job = self.begin(view, partial(self._work, request=request), request.job_timeout_ms or 0)
         if request.request_id:
             self._by_request[request.project, request.request_id] = job
-        job.task = asyncio.get_running_loop().create_task(self._run(job, request))
+        return job
+
+    def begin(
+        self, view: JobView, work: Callable[[Job], Awaitable[None]], timeout_ms: int = 0
+    ) -> Job:
+        """Start a job on its work, with an id of ours where it has none; 0 is no time limit.
+
+        Raises `DuplicateError` for a job id that is taken.
+        """
+        view = msgspec.structs.replace(view, job_id=view.job_id or f"job_{uuid.uuid4().hex}")
+        key = (view.project, view.job_id)
+        if key in self._jobs:
+            raise DuplicateError(f"Already Exists: Job {key[0]}:{LOCATION}.{key[1]}")
+        job = self._jobs[key] = Job(view)
+        job.task = asyncio.get_running_loop().create_task(self._run(job, work, timeout_ms))
         self._drop_oldest()
         return job
 
@@ -111,7 +128,7 @@ class Jobs:
             await self.cancel(job)
 
     async def _planned(self, request: QueryRequest) -> Plan:
-        _check_location(request.location)
+        check_location(request.location)
         question = Question(
             request.sql,
             request.project,
@@ -121,11 +138,11 @@ class Jobs:
         )
         return await planned(self._catalog, question)
 
-    async def _run(self, job: Job, request: QueryRequest) -> None:
+    async def _run(self, job: Job, work: Callable[[Job], Awaitable[None]], timeout_ms: int) -> None:
         job.view = msgspec.structs.replace(job.view, state="RUNNING", started=time.time())
         try:
-            async with asyncio.timeout((request.job_timeout_ms or 0) / 1000 or None):
-                await self._work(job, request)
+            async with asyncio.timeout(timeout_ms / 1000 or None):
+                await work(job)
         except TimeoutError:
             job.failure = StoppedError("Job execution was cancelled: Job timed out")
         except asyncio.CancelledError:
@@ -133,8 +150,8 @@ class Jobs:
         except KeystileError as error:
             job.failure = error
         except Exception:  # noqa: BLE001  # the job must end whatever happens, and the log says it
-            _log.exception("a query broke the sandbox")
-            job.failure = KeystileError("the sandbox failed on this query")
+            _log.exception("a job broke the sandbox")
+            job.failure = KeystileError("the sandbox failed on this job")
         job.view = msgspec.structs.replace(
             job.view,
             state="DONE",
@@ -212,7 +229,8 @@ class Jobs:
             self._by_request = {at: job for at, job in self._by_request.items() if job is not gone}
 
 
-def _check_location(location: str) -> None:
+def check_location(location: str) -> None:
+    """Raise `UnsupportedError` for a location that is not the one of all data."""
     if location.upper() not in ("", LOCATION):
         raise unsupported(f"the location `{location[:40]}`; all its data is in {LOCATION}")
 

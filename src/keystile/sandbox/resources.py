@@ -77,6 +77,8 @@ def result_resource(id_: TableId, job: JobView) -> Resource:
 def job_resource(job: Job) -> Resource:
     """Give the answer of jobs.get, with what the job changed."""
     resource = responses.job_resource(job.view)
+    if job.moved:
+        return job.moved.told(resource)
     statistics = resource["statistics"]
     if isinstance(statistics, dict):
         statistics["query"] |= job.effects.statistics()

@@ -18,6 +18,9 @@ from keystile.sandbox.queries import Catalog
 from keystile.sandbox.routine_methods import RoutineMethods
 from keystile.sandbox.table_methods import TableMethods
 from keystile.sandbox.tokens import TokenCheck
+from keystile.sandbox.transfer.running import Transfers
+from keystile.sandbox.transfer.storage import Storage
+from keystile.sandbox.transfer.uploads import Uploads, is_upload
 from keystile.wire import responses
 from keystile.wire.jsonbody import MAX_BODY_BYTES
 from keystile.wire.partial import select
@@ -30,12 +33,14 @@ _log = logging.getLogger(__name__)
 class Sandbox:
     """The ASGI application."""
 
-    def __init__(self, catalog: Catalog, tokens: TokenCheck) -> None:
-        """Serve `catalog` to whoever `tokens` accepts."""
+    def __init__(self, catalog: Catalog, tokens: TokenCheck, storage: Storage) -> None:
+        """Serve `catalog`, and `storage` to its jobs, to whoever `tokens` accepts."""
         self._jobs = Jobs(catalog)
+        transfers = Transfers(catalog, self._jobs, storage)
+        self._uploads = Uploads(transfers)
         self._tokens = tokens
         self._answers: Answers = {
-            **JobMethods(self._jobs).answers,
+            **JobMethods(self._jobs, transfers).answers,
             **DatasetMethods(catalog).answers,
             **TableMethods(catalog, self._jobs).answers,
             **RoutineMethods(catalog).answers,
@@ -47,24 +52,31 @@ class Sandbox:
             raise RuntimeError(f"no {scope['type']} here")
         request = Request(scope, receive)
         try:
-            answered = await self._answered(request)
-            body, status = (b"", 204) if answered is None else (responses.to_bytes(answered), 200)
+            response = await self._response(request)
         except KeystileError as error:
-            body, status = responses.error_body(error), error.http_status
+            response = _failure(error)
         except ClientDisconnect:
             return
         except Exception:  # noqa: BLE001  # a client gets Google's shape; the log, the trace
             _log.exception("a request broke the sandbox")
-            failure = KeystileError("the sandbox failed on this request")
-            body, status = responses.error_body(failure), failure.http_status
-        await Response(body, status, media_type="application/json")(scope, receive, send)
+            response = _failure(KeystileError("the sandbox failed on this request"))
+        await response(scope, receive, send)
 
     async def close(self) -> None:
-        """End all jobs."""
+        """End all jobs and uploads."""
         await self._jobs.close()
+        self._uploads.close()
 
-    async def _answered(self, request: Request) -> Resource | None:
+    async def _response(self, request: Request) -> Response:
         account = self._tokens.account(request.headers.get("authorization", ""))
+        if is_upload(request.scope["raw_path"].decode("latin-1")):
+            return await self._uploads.answered(request, account)
+        answered = await self._answered(request, account)
+        if answered is None:
+            return Response(status_code=204, media_type="application/json")
+        return Response(responses.to_bytes(answered), media_type="application/json")
+
+    async def _answered(self, request: Request, account: str) -> Resource | None:
         body = await _body(request)
         override = request.headers.get("x-http-method-override", "")
         query = body.decode("latin-1") if override else request.scope["query_string"].decode()
@@ -86,3 +98,7 @@ async def _body(request: Request) -> bytes:
         if len(body) > MAX_BODY_BYTES:
             raise InvalidRequestError(f"the request body is larger than {MAX_BODY_BYTES} bytes")
     return bytes(body)
+
+
+def _failure(error: KeystileError) -> Response:
+    return Response(responses.error_body(error), error.http_status, media_type="application/json")
