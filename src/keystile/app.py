@@ -27,11 +27,15 @@ from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.jobs import JobStore
 from keystile.gate.metadata import Metadata
+from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.pages import PageCache
 from keystile.gate.pipeline import Pipeline
 from keystile.gate.planning import Planner
+from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
+from keystile.gate.result_tables import ResultTables
 from keystile.gate.shares import Shares
+from keystile.gate.table_data import TableData
 from keystile.gate.vigil import Vigil
 from keystile.googlesql.cached import CachedRunner
 from keystile.googlesql.module import default_folder
@@ -230,16 +234,19 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
 def _gate(
     plans: Planning, tokens: GatewayTokens, database: Database, log: RecordingLog, metrics: Metrics
 ) -> tuple[Gate, Duties]:
-    recorder, pages = Recorder(log, metrics), PageCache()
+    bigquery, recorder, pages = plans.bigquery, Recorder(log, metrics), PageCache()
     jobs, approvals = JobStore(database, replica=uuid4().hex), Approvals(database)
+    own = OwnJobs(database)
+    results = ResultTables(own)
     vigil = Vigil(approvals, recorder)
     pipeline = Pipeline(
-        plans.planner, plans.bigquery, recorder, jobs, vigil, pages, metrics, tokens.current
+        plans.planner, bigquery, recorder, jobs, vigil, pages, metrics, tokens.current
     )
     duties = Duties(pipeline, jobs, vigil, approvals, metrics)
-    metadata = Metadata(plans.bigquery, plans.policy.current)
-    gate = Gate(pipeline, duties, jobs, plans.bigquery, recorder, pages, metadata, metrics)
-    return gate, duties
+    reader = ResultReader(jobs, bigquery, recorder, pages, metrics)
+    rows = TableData(duties, own, results, reader, bigquery, plans.policy.current)
+    metadata = Metadata(bigquery, plans.policy.current)
+    return Gate(duties, jobs, own, results, reader, rows, metadata, bigquery), duties
 
 
 def _checks(

@@ -10,17 +10,27 @@ import msgspec
 from keystile.api.ports import Gate
 from keystile.model.errors import RefusedError
 from keystile.model.principal import Principal
+from keystile.wire.metadata import with_fields
 from keystile.wire.methods import METHODS
 from keystile.wire.paths import Call
-from keystile.wire.requests import PageRequest, QueryRequest, parse_insert, parse_page, parse_query
+from keystile.wire.requests import (
+    PageRequest,
+    QueryRequest,
+    parse_insert,
+    parse_jobs,
+    parse_page,
+    parse_query,
+)
 from keystile.wire.responses import (
     JobError,
     Resource,
     ResultsView,
     cancel_resource,
+    job_list_resource,
     job_resource,
     query_resource,
     results_resource,
+    table_data_resource,
 )
 
 MAX_WAIT_MS = 10_000
@@ -85,12 +95,30 @@ async def _results(gate: Gate, principal: Principal, call: Call, _body: bytes) -
     return results_resource(await _page(gate, principal, call.project, call.job, page))
 
 
+async def _jobs(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+    asked = parse_jobs(call)
+    listed = await gate.jobs(principal, call.project, asked)
+    return job_list_resource(listed.jobs, listed.page_token, full=asked.full)
+
+
 async def _cancel(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
     return cancel_resource(await gate.cancel(principal, call.project, call.job))
 
 
+async def _rows(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+    results = await gate.rows(principal, call.project, call.dataset, call.table, parse_page(call))
+    if results.job.error is not None:
+        raise JobFailedError(results.job.error)
+    return table_data_resource(results.rows, results.job.total_rows or 0, results.page_token)
+
+
+async def _projects(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+    return await gate.projects(principal, parse_page(call))
+
+
 async def _datasets(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
-    return await gate.datasets(principal, call.project, parse_page(call))
+    labels = call.parameters.get("filter", "")
+    return await gate.datasets(principal, call.project, parse_page(call), labels)
 
 
 async def _dataset(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
@@ -102,7 +130,18 @@ async def _tables(gate: Gate, principal: Principal, call: Call, _body: bytes) ->
 
 
 async def _table(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
-    return await gate.table(principal, call.project, call.dataset, call.table)
+    wanted = parse_page(call).selected_fields
+    return with_fields(await gate.table(principal, call.project, call.dataset, call.table), wanted)
+
+
+async def _routines(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+    if call.parameters.get("filter"):
+        raise RefusedError("the `filter` of routines.list is not served", hint="list them all")
+    return await gate.routines(principal, call.project, call.dataset, parse_page(call))
+
+
+async def _routine(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+    return await gate.routine(principal, call.project, call.dataset, call.item)
 
 
 SERVED: Mapping[str, Handler] = MappingProxyType(
@@ -111,11 +150,16 @@ SERVED: Mapping[str, Handler] = MappingProxyType(
         "jobs.insert": _insert,
         "jobs.get": _job,
         "jobs.getQueryResults": _results,
+        "jobs.list": _jobs,
         "jobs.cancel": _cancel,
+        "tabledata.list": _rows,
+        "projects.list": _projects,
         "datasets.list": _datasets,
         "datasets.get": _dataset,
         "tables.list": _tables,
         "tables.get": _table,
+        "routines.list": _routines,
+        "routines.get": _routine,
     }
 )
 """Every method that is served: those that `METHODS` says are."""

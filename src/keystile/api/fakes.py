@@ -18,9 +18,11 @@ from keystile.model.errors import (
 )
 from keystile.model.principal import Principal
 from keystile.model.schema import Field
-from keystile.wire.requests import PageRequest, QueryRequest
+from keystile.wire.metadata import project_list, routine_list
+from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.responses import (
     JobError,
+    JobsView,
     JobView,
     Resource,
     ResultsView,
@@ -113,9 +115,29 @@ class FakeGate:
         self._jobs[key] = (job, 0.0)
         return self._now(key)
 
-    async def datasets(self, principal: Principal, project: str, page: PageRequest) -> Resource:
+    async def jobs(self, principal: Principal, project: str, asked: JobsRequest) -> JobsView:
+        """Give all jobs of this principal, oldest first."""
+        del asked
+        keys = [key for key in self._jobs if key[:2] == (principal.key, project)]
+        return JobsView(tuple(map(self._now, keys)))
+
+    async def rows(
+        self, principal: Principal, project: str, dataset: str, table: str, page: PageRequest
+    ) -> ResultsView:
+        """Give the rows of a query."""
+        job = await self.insert(principal, QueryRequest(f"{dataset}.{table}", project))
+        return await self.results(principal, project, job.job_id, page)
+
+    async def projects(self, principal: Principal, page: PageRequest) -> Resource:
+        """Give one project."""
+        del principal, page
+        return project_list([{"id": "acme-shop", "numericId": "1", "friendlyName": "Shop"}], 1)
+
+    async def datasets(
+        self, principal: Principal, project: str, page: PageRequest, labels: str
+    ) -> Resource:
         """Give one dataset."""
-        del page
+        del page, labels
         return dataset_list([await self.dataset(principal, project, "shop")])
 
     async def dataset(self, principal: Principal, project: str, dataset: str) -> Resource:
@@ -141,6 +163,21 @@ class FakeGate:
             "type": "TABLE",
             "schema": {"fields": [{"name": "id", "type": "INTEGER", "mode": "NULLABLE"}]},
         }
+
+    async def routines(
+        self, principal: Principal, project: str, dataset: str, page: PageRequest
+    ) -> Resource:
+        """Give one routine."""
+        del page
+        return routine_list([await self.routine(principal, project, dataset, "same")])
+
+    async def routine(
+        self, principal: Principal, project: str, dataset: str, routine: str
+    ) -> Resource:
+        """Give any routine that is asked for."""
+        del principal
+        reference = {"projectId": project, "datasetId": dataset, "routineId": routine}
+        return {"routineReference": reference, "routineType": "SCALAR_FUNCTION"}
 
     async def _wait(self, key: tuple[str, str, str], timeout_ms: int) -> None:
         self._now(key)

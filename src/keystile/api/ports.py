@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from keystile.model.principal import Principal
-from keystile.wire.requests import PageRequest, QueryRequest
-from keystile.wire.responses import JobView, Resource, ResultsView
+from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
+from keystile.wire.responses import JobsView, JobView, Resource, ResultsView
 
 Check = Callable[[], Awaitable[None]]
 """One readiness check. Raises `KeystileError`, whose sentence `/readyz` shows, when not ready."""
@@ -40,12 +40,28 @@ class Gate(Protocol):
         """
         ...
 
+    async def jobs(self, principal: Principal, project: str, asked: JobsRequest) -> JobsView:
+        """List the principal's jobs, newest first."""
+        ...
+
     async def cancel(self, principal: Principal, project: str, job_id: str) -> JobView:
         """Ask for a job's end."""
         ...
 
-    async def datasets(self, principal: Principal, project: str, page: PageRequest) -> Resource:
-        """Give the answer of datasets.list."""
+    async def rows(
+        self, principal: Principal, project: str, dataset: str, table: str, page: PageRequest
+    ) -> ResultsView:
+        """Give a page of a table's rows, as a query of it would; a failed job with its error."""
+        ...
+
+    async def projects(self, principal: Principal, page: PageRequest) -> Resource:
+        """Give the answer of projects.list."""
+        ...
+
+    async def datasets(
+        self, principal: Principal, project: str, page: PageRequest, labels: str
+    ) -> Resource:
+        """Give the answer of datasets.list; `labels` is its `filter`."""
         ...
 
     async def dataset(self, principal: Principal, project: str, dataset: str) -> Resource:
@@ -60,6 +76,18 @@ class Gate(Protocol):
 
     async def table(self, principal: Principal, project: str, dataset: str, table: str) -> Resource:
         """Give the answer of tables.get."""
+        ...
+
+    async def routines(
+        self, principal: Principal, project: str, dataset: str, page: PageRequest
+    ) -> Resource:
+        """Give the answer of routines.list."""
+        ...
+
+    async def routine(
+        self, principal: Principal, project: str, dataset: str, routine: str
+    ) -> Resource:
+        """Give the answer of routines.get."""
         ...
 
 

@@ -16,9 +16,11 @@ from keystile.gate.jobs import Job, JobState, JobStore
 from keystile.gate.pipeline import Pipeline
 from keystile.gate.vigil import Verdict, Vigil, refusal, withdrawn
 from keystile.model.errors import KeystileError
+from keystile.model.principal import Principal
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics, Phase
 from keystile.upstream.values import UpstreamQuery
+from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError
 
 _TICK_SECONDS = 0.25
@@ -73,6 +75,16 @@ class Duties:
         except KeystileError as error:
             # The leases then run out by themselves, some seconds later.
             _log.warning("leases_not_released", reason=str(error))
+
+    async def accept(self, principal: Principal, request: QueryRequest) -> Job:
+        """Plan a query, make it a durable job, and carry it if it may run at once.
+
+        Raises as `Pipeline.accept` does.
+        """
+        job, query = await self._pipeline.accept(principal, request)
+        if query is not None:
+            self.carry(job, query)
+        return job
 
     def carry(self, job: Job, query: UpstreamQuery | None) -> None:
         """Carry a job in the background; the request that brought it may go away."""

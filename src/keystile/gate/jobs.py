@@ -38,7 +38,11 @@ class JobState(StrEnum):
 
 
 class JobOutcome(msgspec.Struct, frozen=True):
-    """What BigQuery said of a finished job. The first `recorded_rows` rows are on record."""
+    """What BigQuery said of a finished job.
+
+    The first `recorded_rows` rows are on record. `on_one_page` says that the first page has them
+    all.
+    """
 
     schema: tuple[Field, ...]
     total_rows: int
@@ -46,6 +50,7 @@ class JobOutcome(msgspec.Struct, frozen=True):
     cache_hit: bool
     recorded_rows: int
     changed: RowsChanged | None = None
+    on_one_page: bool = False
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -112,7 +117,7 @@ class JobStore:
                     await connection.execute(insert(jobs).values(**row))
         except IntegrityError as error:
             raise _duplicate(job.request.project, job.job_id) from error
-        return job if known is None else _job(known)
+        return job if known is None else job_of(known)
 
     async def refuse_duplicate(self, owner: str, project: str, job_id: str) -> None:
         """Raise `DuplicateError` when the owner has a job of that id already."""
@@ -128,20 +133,20 @@ class JobStore:
         if row is None:
             message = f"Not found: Job {project}:{job_id}"
             raise NotFoundError(message, hint="list or start jobs as the agent that owns them")
-        return _job(row)
+        return job_of(row)
 
     async def by_request(self, owner: str, project: str, request_id: str, now: float) -> Job | None:
         """Give the job that the same `requestId` started in the last 15 minutes."""
         async with self._database.read() as connection:
             query = _of_request(owner, project, request_id, now)
             row = (await connection.execute(query)).first()
-        return _job(row) if row else None
+        return job_of(row) if row else None
 
     async def get(self, id_: str) -> Job:
         """Give a job by our own id."""
         async with self._database.read() as connection:
             row = (await connection.execute(select(jobs).where(jobs.c.id == id_))).one()
-        return _job(row)
+        return job_of(row)
 
     async def move(
         self,
@@ -203,7 +208,7 @@ class JobStore:
                     .values(lease=self._replica, lease_until=now + self._lease_seconds)
                 )
                 if taken.rowcount:
-                    claimed.append(_job(row))
+                    claimed.append(job_of(row))
         return claimed
 
     async def take(self, job: Job, now: float) -> bool:
@@ -242,7 +247,7 @@ class JobStore:
         """Give every job that waits for people."""
         query = select(jobs).where(jobs.c.state == JobState.PENDING.value)
         async with self._database.read() as connection:
-            return [_job(row) for row in (await connection.execute(query)).all()]
+            return [job_of(row) for row in (await connection.execute(query)).all()]
 
     async def count_pending(self, owner: str) -> int:
         """Count the owner's jobs that wait for people."""
@@ -287,7 +292,8 @@ def _text(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _job(row: Row[Any]) -> Job:
+def job_of(row: Row[Any]) -> Job:
+    """Read a row of the jobs table."""
     return Job(
         id=row.id,
         principal=msgspec.json.decode(row.principal, type=Principal),

@@ -1,24 +1,35 @@
-"""Datasets and tables as the policy lets an agent see them."""
+"""Projects, datasets, tables and routines as the policy lets an agent see them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from keystile.gate.visible import not_found
-from keystile.model.errors import NotFoundError, RefusedError
+from keystile.gate.pages import page_of_list
+from keystile.gate.visible import is_plain, no_routine, not_found
+from keystile.model.decision import Effect
+from keystile.model.errors import InvalidRequestError, NotFoundError, RefusedError
+from keystile.model.facts import Action, QueryFacts
 from keystile.model.principal import Principal
-from keystile.model.schema import Table, TableId, TableKind
+from keystile.model.schema import RoutineId, Table, TableId, TableKind
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
 from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.tables import fields_of
+from keystile.wire.metadata import (
+    project_list,
+    routine_list,
+    visible_project,
+    visible_routine,
+    visible_schema,
+)
 from keystile.wire.requests import PageRequest
 from keystile.wire.responses import (
     Resource,
     dataset_list,
     table_list,
+    table_reference,
     visible_dataset,
     visible_table,
 )
@@ -27,70 +38,138 @@ _SIZES = frozenset({"numBytes", "numRows"})
 
 
 class Metadata:
-    """Answers datasets.* and tables.* reads. What policy hides looks absent."""
+    """Answers what reads projects, datasets, tables and routines. What policy hides looks absent.
+
+    INVARIANT: lists are cut into pages here, after what is hidden was left out: BigQuery's own
+    pages and their tokens tell of what they hold.
+    """
 
     def __init__(self, bigquery: BigQuery, policy: Callable[[], Policy]) -> None:
         """`policy` gives the snapshot that holds now."""
         self._bigquery = bigquery
         self._policy = policy
 
-    async def datasets(self, principal: Principal, project: str, page: PageRequest) -> Resource:
-        """Give datasets.list: a page of BigQuery's, less what the agent may not see."""
-        listed = await self._bigquery.list_datasets(
-            project, page_token=page.page_token, max_results=page.max_results
-        )
+    async def projects(self, principal: Principal, page: PageRequest) -> Resource:
+        """Give projects.list: those of the gateway's account in which the agent may do anything."""
+        policy = self._policy()
+        seen = [
+            visible_project(project)
+            for project in await self._bigquery.list_projects()
+            if policy.may_see_project(
+                principal,
+                name := _word(project, "projectReference", "projectId"),
+                _context(name),
+            )
+        ]
+        listed, token = page_of_list(seen, page, "projects")
+        return project_list(listed, len(seen), token)
+
+    async def datasets(
+        self, principal: Principal, project: str, page: PageRequest, labels: str = ""
+    ) -> Resource:
+        """Give datasets.list; `labels` is its `filter`."""
+        wanted = tuple(_labels(labels))
         seen = [
             visible_dataset(dataset)
-            for dataset in listed.get("datasets", ())
+            for dataset in await self._bigquery.list_datasets(project)
             if self._sees_dataset(principal, project, _word(dataset, "datasetReference"))
+            and all(_has(dataset, *label) for label in wanted)
         ]
-        return dataset_list(seen, str(listed.get("nextPageToken", "")))
+        return dataset_list(*page_of_list(seen, page, f"{project}|{labels}"))
 
     async def dataset(self, principal: Principal, project: str, dataset: str) -> Resource:
         """Give datasets.get. Raises `NotFoundError`."""
-        hidden = NotFoundError(
-            f"Not found: Dataset {project}:{dataset}", hint="check the name, or ask for access"
-        )
+        hidden = _no_dataset(project, dataset)
         if not self._sees_dataset(principal, project, dataset):
             raise hidden
         try:
-            return visible_dataset(await self._bigquery.get_dataset(project, dataset))
+            resource = await self._bigquery.get_dataset(project, dataset)
         except NotFoundError as error:
             raise hidden from error
+        _check_name(resource, "datasetReference", {"projectId": project, "datasetId": dataset})
+        return visible_dataset(resource)
 
     async def tables(
         self, principal: Principal, project: str, dataset: str, page: PageRequest
     ) -> Resource:
-        """Give tables.list: a page of BigQuery's, less what the agent may not see."""
-        await self.dataset(principal, project, dataset)
-        listed = await self._bigquery.list_tables(
-            project, dataset, page_token=page.page_token, max_results=page.max_results
-        )
+        """Give tables.list. Raises `NotFoundError`."""
         policy, context = self._policy(), _context(project)
         seen = [
             visible_table(table)
-            for table in listed.get("tables", ())
+            for table in await self._in_dataset(
+                principal, project, dataset, self._bigquery.list_tables
+            )
             if policy.may_see_table(
                 principal,
                 TableId(project, dataset, _word(table, "tableReference", "tableId")),
                 context,
             )
         ]
-        return table_list(seen, len(seen), str(listed.get("nextPageToken", "")))
+        listed, token = page_of_list(seen, page, f"{project}.{dataset}")
+        return table_list(listed, len(seen), token)
 
     async def table(self, principal: Principal, project: str, dataset: str, table: str) -> Resource:
         """Give tables.get. Raises `NotFoundError`."""
         id_ = TableId(project, dataset, table)
         policy = self._policy()
-        if not policy.may_see_table(principal, id_, _context(project)):
+        if not is_plain(id_) or not policy.may_see_table(principal, id_, _context(project)):
             raise not_found(id_)
         try:
             resource = await self._bigquery.get_table(id_)
         except NotFoundError as error:
             raise not_found(id_) from error
-        if policy.row_filters.are_on(principal, id_):
-            return visible_table(resource, _OF_ALL_ROWS)
-        return visible_table(resource, self._telling(id_, resource))
+        _check_name(resource, "tableReference", table_reference(id_))
+        withheld = _OF_ALL_ROWS
+        if not policy.row_filters.are_on(principal, id_):
+            withheld = self._telling(id_, resource)
+        shown = visible_table(resource, withheld)
+        return shown | {"schema": visible_schema(shown["schema"])} if "schema" in shown else shown
+
+    async def routines(
+        self, principal: Principal, project: str, dataset: str, page: PageRequest
+    ) -> Resource:
+        """Give routines.list: of a dataset that is visible all. Raises `NotFoundError`."""
+        found = await self._in_dataset(principal, project, dataset, self._bigquery.list_routines)
+        return routine_list(*page_of_list(found, page, f"{project}.{dataset}"))
+
+    async def routine(self, principal: Principal, id_: RoutineId) -> Resource:
+        """Give routines.get. Raises `NotFoundError`.
+
+        INVARIANT: what a routine does is shown to whoever may replace it, and to nobody else: it
+        names tables that the agent may not know, and may hold values of them.
+        """
+        if not self._sees_dataset(principal, id_.project, id_.dataset):
+            raise no_routine(id_)
+        try:
+            resource = await self._bigquery.get_routine(id_)
+        except NotFoundError as error:
+            raise no_routine(id_) from error
+        names = {"projectId": id_.project, "datasetId": id_.dataset, "routineId": id_.routine}
+        _check_name(resource, "routineReference", names)
+        return visible_routine(resource, text=self._may_replace(principal, id_))
+
+    def _may_replace(self, principal: Principal, id_: RoutineId) -> bool:
+        home = TableId(id_.project, id_.dataset, "")
+        actions = (Action.ROUTINE, Action.SCHEMA_CHANGE)
+        facts = QueryFacts("CREATE_FUNCTION", actions, writes=(home,), unseen=(home,))
+        decision = self._policy().decide(principal, facts, (), _context(id_.project))
+        return decision.effect is Effect.ALLOW
+
+    async def _in_dataset(
+        self,
+        principal: Principal,
+        project: str,
+        dataset: str,
+        listed: Callable[[str, str], Any],
+    ) -> list[dict[str, Any]]:
+        """List what a dataset holds. Raises `NotFoundError` where it is hidden or absent."""
+        if not self._sees_dataset(principal, project, dataset):
+            raise _no_dataset(project, dataset)
+        try:
+            found: list[dict[str, Any]] = await listed(project, dataset)
+        except NotFoundError as error:
+            raise _no_dataset(project, dataset) from error
+        return found
 
     def _telling(self, id_: TableId, resource: dict[str, Any]) -> frozenset[str]:
         """Name what tells of masked values: how long those of a labelled column are, all together.
@@ -120,3 +199,40 @@ def _context(project: str) -> Context:
 
 def _word(resource: dict[str, Any], reference: str, name: str = "datasetId") -> str:
     return str(resource.get(reference, {}).get(name, ""))
+
+
+def _no_dataset(project: str, dataset: str) -> NotFoundError:
+    return NotFoundError(
+        f"Not found: Dataset {project}:{dataset}", hint="check the name, or ask for access"
+    )
+
+
+def _check_name(resource: dict[str, Any], reference: str, asked: Mapping[str, object]) -> None:
+    """Raise `RefusedError` where BigQuery has another name for what was asked for.
+
+    INVARIANT: policy is decided on the name that BigQuery itself uses. A dataset that ignores case,
+    or a project given by number, would slip past rules on names.
+    """
+    named = {word: _word(resource, reference, word) for word in asked}
+    if named != asked:
+        raise RefusedError(
+            f"BigQuery knows `{'.'.join(map(str, asked.values()))}` under another name",
+            hint=f"write `{'.'.join(named.values())}`",
+        )
+
+
+def _labels(text: str) -> Iterator[tuple[str, str | None]]:
+    """Read `labels.key:value labels.other`, as datasets.list takes it."""
+    for word in text.split():
+        field, _, rest = word.partition(".")
+        key, colon, value = rest.partition(":")
+        if field != "labels" or not key:
+            raise InvalidRequestError(
+                f"the filter `{word[:100]}` is not understood", hint="write `labels.key:value`"
+            )
+        yield key, value if colon else None
+
+
+def _has(resource: dict[str, Any], key: str, value: str | None) -> bool:
+    labels = resource.get("labels") or {}
+    return key in labels and value in {None, labels[key]}

@@ -270,6 +270,7 @@ class Pipeline:
             cache_hit=status.cache_hit,
             recorded_rows=len(first.rows),
             changed=status.changed,
+            on_one_page=len(first.rows) >= status.total_rows,
         )
         await self._jobs.finish(job, now, error=None, outcome=outcome)
 

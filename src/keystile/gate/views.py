@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from keystile.gate.jobs import Job, JobState
-from keystile.model.schema import Field
+from keystile.gate.result_tables import result_table
+from keystile.model.schema import Field, TableId
 from keystile.wire.responses import JobView, RowsChanged
+
+_WRITING = frozenset({"CREATE_TABLE_AS_SELECT", "DELETE", "INSERT", "MERGE", "UPDATE"})
 
 _STATES = {
     JobState.PENDING: "PENDING",
@@ -15,10 +18,7 @@ _STATES = {
 
 
 def view_of(job: Job) -> JobView:
-    """Give a job in the words of the API.
-
-    No destination table is named: what a client could do with one is not served.
-    """
+    """Give a job in the words of the API."""
     request, outcome = job.request, job.outcome
     dry_run = request.dry_run
     return JobView(
@@ -43,11 +43,26 @@ def view_of(job: Job) -> JobView:
         parameters=request.parameters,
         labels=request.labels,
         referenced=job.plan.facts.reads,
+        destination=_destination(job),
         default_project=request.default_project,
         default_dataset=request.default_dataset,
         use_query_cache=request.use_query_cache,
         maximum_bytes_billed=request.maximum_bytes_billed,
     )
+
+
+def _destination(job: Job) -> TableId | None:
+    """Name the table that the statement has written, or the one that stands for its result.
+
+    A result of several pages has no name: Python's client would read it from the Storage API, past
+    the gateway, instead of asking for the next page.
+    """
+    facts, outcome = job.plan.facts, job.outcome
+    if outcome is None:
+        return None
+    if facts.statement in _WRITING and len(facts.writes) == 1:
+        return facts.writes[0]
+    return result_table(job) if facts.statement == "SELECT" and outcome.on_one_page else None
 
 
 def _bytes(job: Job) -> int | None:

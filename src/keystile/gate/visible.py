@@ -45,11 +45,11 @@ class VisibleObjects:
     async def routine(self, id: RoutineId) -> Routine:  # noqa: A002 - the word of the shared port
         """Give a routine of a dataset that is visible; else it is absent in the same words."""
         if not self._sees_dataset(id):
-            raise _no_routine(id)
+            raise no_routine(id)
         try:
             return await self._bigquery.routine(id)
         except NotFoundError as error:
-            raise _no_routine(id) from error
+            raise no_routine(id) from error
 
     async def tables_like(self, id: TableId) -> tuple[Table, ...]:  # noqa: A002 - as above
         """Give the tables of a wildcard, newest first.
@@ -96,6 +96,11 @@ class VisibleObjects:
         return self._policy.may_see_table(self._principal, table, self._context)
 
 
+def is_plain(table: TableId) -> bool:
+    """Tell whether a name is that of one table: `t$20240101`, `t@0` and `t*` are other things."""
+    return not set(table.table) & set("$@*")
+
+
 def not_found(table: TableId) -> NotFoundError:
     """Say what BigQuery says of a missing table, whether it is absent or forbidden."""
     return NotFoundError(
@@ -104,7 +109,8 @@ def not_found(table: TableId) -> NotFoundError:
     )
 
 
-def _no_routine(id_: RoutineId) -> NotFoundError:
+def no_routine(id_: RoutineId) -> NotFoundError:
+    """Say what BigQuery says of a missing routine, whether it is absent or forbidden."""
     return NotFoundError(
         f"Not found: Routine {id_.project}:{id_.dataset}.{id_.routine} was not found",
         hint="check the name, or ask for access to its dataset",

@@ -111,6 +111,13 @@ class Policy:
             for rule in self._permitting(principal, context)
         )
 
+    def may_see_project(self, principal: Principal, project: str, context: Context) -> bool:
+        """Tell whether some rule allows the principal anything in the project."""
+        return any(
+            rule.scope is None or rule.scope.is_in(project)
+            for rule in self._permitting(principal, context)
+        )
+
     def may_see_dataset(
         self, principal: Principal, project: str, dataset: str, context: Context
     ) -> bool:

@@ -44,6 +44,11 @@ class Scope(msgspec.Struct, frozen=True):
         full_name = self._spelt(project, dataset)
         return any(fit(pattern[:2], full_name[: len(pattern)]) for pattern in self.patterns)
 
+    def is_in(self, project: str) -> bool:
+        """Tell whether any pattern could name a table of the project."""
+        full_name = self._spelt(project)
+        return any(fit(pattern[:1], full_name) for pattern in self.patterns)
+
     def _spelt(self, *full_name: str) -> tuple[str, ...]:
         return tuple([name.casefold() for name in full_name]) if self.ignore_case else full_name
 

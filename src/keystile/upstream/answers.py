@@ -114,6 +114,16 @@ class DatasetsAnswer(msgspec.Struct, frozen=True, rename="camel"):
     next_page_token: str = ""
 
 
+class EntriesAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """Any list, its entries as they came. Each list has the name of its path's last part."""
+
+    projects: list[dict[str, Any]] = []
+    datasets: list[dict[str, Any]] = []
+    tables: list[dict[str, Any]] = []
+    routines: list[dict[str, Any]] = []
+    next_page_token: str = ""
+
+
 class DmlStatistics(msgspec.Struct, frozen=True, rename="camel"):
     """`DmlStats`."""
 

@@ -15,6 +15,7 @@ from keystile.model.errors import KeystileError, RefusedError
 from keystile.model.schema import Routine, RoutineId, Table, TableId
 from keystile.upstream.answers import (
     DatasetsAnswer,
+    EntriesAnswer,
     JobAnswer,
     QueryStatistics,
     ResultsAnswer,
@@ -44,7 +45,7 @@ _OBJECTS_KEPT = 4096
 _A_PAGE = 1000
 _PAGES_LISTED = 50
 AnswerT = TypeVar("AnswerT")
-ListT = TypeVar("ListT", TablesAnswer, DatasetsAnswer)
+ListT = TypeVar("ListT", TablesAnswer, DatasetsAnswer, EntriesAnswer)
 IdT = TypeVar("IdT", TableId, RoutineId)
 ObjectT = TypeVar("ObjectT", Table, Routine)
 
@@ -189,27 +190,34 @@ class BigQuery:
         path = ("projects", job.project, "jobs", job.job, "cancel")
         await self._json("POST", path, _location(job))
 
-    async def list_datasets(
-        self, project: str, *, page_token: str = "", max_results: int | None = None
-    ) -> dict[str, Any]:
-        """Give `datasets.list` as BigQuery answers it."""
-        path = ("projects", project, "datasets")
-        return await self._json("GET", path, _paging(page_token, max_results))
+    async def list_projects(self) -> list[dict[str, Any]]:
+        """Give all entries of `projects.list` as BigQuery answers it."""
+        return await self._every_entry(("projects",))
+
+    async def list_datasets(self, project: str) -> list[dict[str, Any]]:
+        """Give all entries of `datasets.list` as BigQuery answers it."""
+        return await self._every_entry(("projects", project, "datasets"))
 
     async def get_dataset(self, project: str, dataset: str) -> dict[str, Any]:
         """Give `datasets.get` as BigQuery answers it, access list included: the caller strips."""
         return await self._json("GET", ("projects", project, "datasets", dataset))
 
-    async def list_tables(
-        self, project: str, dataset: str, *, page_token: str = "", max_results: int | None = None
-    ) -> dict[str, Any]:
-        """Give `tables.list` as BigQuery answers it."""
-        path = ("projects", project, "datasets", dataset, "tables")
-        return await self._json("GET", path, _paging(page_token, max_results))
+    async def list_tables(self, project: str, dataset: str) -> list[dict[str, Any]]:
+        """Give all entries of `tables.list` as BigQuery answers it."""
+        return await self._every_entry(("projects", project, "datasets", dataset, "tables"))
 
     async def get_table(self, id: TableId) -> dict[str, Any]:  # noqa: A002  as in `table`
         """Give `tables.get` as BigQuery answers it; never cached."""
         path = ("projects", id.project, "datasets", id.dataset, "tables", id.table)
+        return await self._json("GET", path)
+
+    async def list_routines(self, project: str, dataset: str) -> list[dict[str, Any]]:
+        """Give all entries of `routines.list` as BigQuery answers it."""
+        return await self._every_entry(("projects", project, "datasets", dataset, "routines"))
+
+    async def get_routine(self, id: RoutineId) -> dict[str, Any]:  # noqa: A002  as in `table`
+        """Give `routines.get` as BigQuery answers it, its text included; never cached."""
+        path = ("projects", id.project, "datasets", id.dataset, "routines", id.routine)
         return await self._json("GET", path)
 
     async def _fresh(
@@ -264,7 +272,13 @@ class BigQuery:
             token = pages[-1].next_page_token
             if not token:
                 return pages
-        raise RefusedError(f"there is too much in `{path[-2]}` to list", hint="name one of them")
+        raise RefusedError(
+            f"there is too much in `{path[-2:][0]}` to list", hint="name one of them"
+        )
+
+    async def _every_entry(self, path: tuple[str, ...]) -> list[dict[str, Any]]:
+        pages = await self._every_page(path, EntriesAnswer)
+        return [entry for page in pages for entry in getattr(page, path[-1])]
 
     async def _json(
         self, method: str, path: tuple[str, ...], query: dict[str, str] | None = None

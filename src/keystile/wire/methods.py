@@ -70,7 +70,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             "projects",
             Access.METADATA,
             _LIST,
-            instead="name the project, for example in GOOGLE_CLOUD_PROJECT",
+            checks="lists the projects in which policy allows the agent anything",
         ),
         "projects.getServiceAccount": Method(
             "GET",
@@ -114,7 +114,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 "projection",
                 "stateFilter",
             ),
-            instead="use jobs.get with the id of your own job",
+            checks="own jobs only, also with `allUsers`",
+            withheld="as in `jobs.get`",
         ),
         "jobs.get": Method(
             "GET",
@@ -182,9 +183,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _TABLE,
             Access.METADATA,
             ("selectedFields", "view"),
-            checks="a table that is hidden looks absent",
-            withheld="texts of views, sources of external tables, keys, rights, and sizes that tell"
-            " of masked values",
+            checks="a table that is hidden looks absent; of results, own ones only",
+            withheld="texts of views, sources of external tables, default values, policy tags,"
+            " keys, rights, and sizes that tell of masked values",
         ),
         "tables.insert": Method("POST", f"{_DATASET}/tables", Access.SCHEMA, instead=_BY_STATEMENT),
         "tables.patch": Method("PATCH", _TABLE, Access.SCHEMA, _DETECT, instead=_BY_STATEMENT),
@@ -204,7 +205,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             f"{_TABLE}/data",
             Access.DATA,
             ("selectedFields", *_ROWS, *_FORMAT),
-            instead="query the table with SELECT instead",
+            checks="policy decides as on `SELECT` of the same columns, of which it makes a job; of"
+            " results, own ones only",
+            withheld="as in `jobs.query`",
         ),
         "tabledata.insertAll": Method(
             "POST",
@@ -228,14 +231,17 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             f"{_DATASET}/routines",
             Access.METADATA,
             ("filter", *_LIST, "readMask"),
-            instead=f"{_ASK} what routines there are",
+            checks="a dataset that is hidden looks absent",
+            withheld="as in `routines.get`",
         ),
         "routines.get": Method(
             "GET",
             _ROUTINE,
             Access.METADATA,
             ("readMask",),
-            instead=f"{_ASK} what routines there are",
+            checks="a dataset that is hidden looks absent",
+            withheld="libraries, connections, and what the routine does, except for whom policy"
+            " allows to replace it",
         ),
         "routines.insert": Method(
             "POST", f"{_DATASET}/routines", Access.SCHEMA, instead=_BY_STATEMENT

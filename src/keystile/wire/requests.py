@@ -183,6 +183,22 @@ class PageRequest(msgspec.Struct, frozen=True):
     selected_fields: tuple[str, ...] = ()
 
 
+class JobsRequest(msgspec.Struct, frozen=True):
+    """Which of its jobs a client wants listed.
+
+    `state` is `pending`, `running`, `done` or empty for any. Times are milliseconds since 1970,
+    both included. `parent` is the id of a script. `full` asks for each job's configuration too.
+    """
+
+    state: str = ""
+    created_from: int | None = None
+    created_until: int | None = None
+    parent: str = ""
+    full: bool = False
+    page_token: str = ""
+    max_results: int | None = None
+
+
 def parse_query(project: str, body: bytes) -> QueryRequest:
     """Read the body of jobs.query.
 
@@ -240,18 +256,50 @@ def parse_page(call: Call) -> PageRequest:
     timestamp_format = given.get("formatOptions.timestampOutputFormat", "")
     if timestamp_format not in ("", "FLOAT64", "INT64"):
         raise RefusedError(f"the timestamp format `{timestamp_format[:40]}` is not served")
-    int64_wanted = given.get("formatOptions.useInt64Timestamp", "false").lower()
-    if int64_wanted not in ("true", "false"):
-        raise InvalidRequestError("`formatOptions.useInt64Timestamp` is not a truth value")
+    int64_wanted = truth_value(given, "formatOptions.useInt64Timestamp")
     return PageRequest(
         location=given.get("location", ""),
         page_token=given.get("pageToken", ""),
         start_index=_int64(given.get("startIndex"), "startIndex"),
         max_results=_int64(given.get("maxResults"), "maxResults"),
         timeout_ms=_timeout(given.get("timeoutMs")),
-        use_int64_timestamp=int64_wanted == "true" or timestamp_format == "INT64",
+        use_int64_timestamp=int64_wanted or timestamp_format == "INT64",
         selected_fields=tuple(filter(None, given.get("selectedFields", "").split(","))),
     )
+
+
+def parse_jobs(call: Call) -> JobsRequest:
+    """Read the query parameters of jobs.list. Raises `InvalidRequestError` naming the parameter.
+
+    `allUsers` is understood and changes nothing: an agent sees its own jobs.
+    """
+    given = call.parameters
+    truth_value(given, "allUsers")
+    state, projection = (given.get(word, "").lower() for word in ("stateFilter", "projection"))
+    if state not in ("", "pending", "running", "done"):
+        raise InvalidRequestError("`stateFilter` must be `pending`, `running` or `done`")
+    if projection not in ("", "full", "minimal"):
+        raise InvalidRequestError("`projection` must be `full` or `minimal`")
+    return JobsRequest(
+        state=state,
+        created_from=_int64(given.get("minCreationTime"), "minCreationTime"),
+        created_until=_int64(given.get("maxCreationTime"), "maxCreationTime"),
+        parent=given.get("parentJobId", ""),
+        full=projection == "full",
+        page_token=given.get("pageToken", ""),
+        max_results=_int64(given.get("maxResults"), "maxResults"),
+    )
+
+
+def truth_value(given: Mapping[str, str], name: str) -> bool:
+    """Read a query parameter that is true or false; false where it is absent.
+
+    Raises `InvalidRequestError` naming it.
+    """
+    value = given.get(name, "false").lower()
+    if value not in ("true", "false"):
+        raise InvalidRequestError(f"`{name}` is not a truth value")
+    return value == "true"
 
 
 def _common(project: str, query: _Query) -> QueryRequest:

@@ -99,6 +99,13 @@ class ResultsView(msgspec.Struct, frozen=True):
     page_token: str = ""
 
 
+class JobsView(msgspec.Struct, frozen=True):
+    """One page of a list of jobs. `page_token` is empty on the last page."""
+
+    jobs: tuple[JobView, ...]
+    page_token: str = ""
+
+
 def to_bytes(resource: Resource) -> bytes:
     """Write a resource as JSON."""
     return msgspec.json.encode(resource)
@@ -143,9 +150,12 @@ def job_resource(job: JobView) -> Resource:
     return {**resource, "etag": etag(resource)}
 
 
-def job_list_resource(jobs: Sequence[JobView], page_token: str) -> Resource:
-    """Give the answer of jobs.list."""
-    listed = [{**job_resource(job), "state": job.state, "kind": "bigquery#job"} for job in jobs]
+def job_list_resource(jobs: Sequence[JobView], page_token: str, *, full: bool = True) -> Resource:
+    """Give the answer of jobs.list; what was asked of each job only where `full`."""
+    listed = [{**job_resource(job), "state": job.state} for job in jobs]
+    if not full:
+        for job in listed:
+            del job["configuration"]
     resource: Resource = {"kind": "bigquery#jobList", "jobs": listed}
     return {**resource, "nextPageToken": page_token} if page_token else resource
 
@@ -179,6 +189,7 @@ def table_data_resource(rows: Sequence[Row], total_rows: int, page_token: str) -
         "kind": "bigquery#tableDataList",
         "totalRows": str(total_rows),
         "rows": list(rows),
+        "etag": etag([page_token, total_rows, *rows]),
     }
     return {**resource, "pageToken": page_token} if page_token else resource
 

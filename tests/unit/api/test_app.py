@@ -130,6 +130,29 @@ async def test_fields_are_applied_at_the_end(make: Any) -> None:
     }
 
 
+async def test_columns_of_a_schema_are_chosen(make: Any) -> None:
+    target = "/projects/acme-shop/datasets/shop/tables/customers?selectedFields="
+    for chosen, fields in (("", 1), ("ID", 1), ("other", 0)):
+        reply = await ask(make(), "GET", target + chosen)
+        assert len(reply.json["schema"]["fields"]) == fields
+
+
+async def test_only_a_full_list_of_jobs_says_what_was_asked(make: Any) -> None:
+    app = make()
+    await ask(app, "POST", JOBS, b'{"configuration": {"query": {"query": "SELECT 1"}}}')
+    for query, shown in (("", False), ("?projection=minimal", False), ("?projection=full", True)):
+        reply = await ask(app, "GET", JOBS + query)
+        (job,) = reply.json["jobs"]
+        assert ("configuration" in job) == shown
+
+
+async def test_a_listing_that_fails_is_answered_with_its_error(make: Any) -> None:
+    denial = RecordingUnavailableError("denied by `operator`: not now")
+    app = make(fakes.FakeGate(failure=denial))
+    reply = await ask(app, "GET", "/projects/acme-shop/datasets/shop/tables/customers/data")
+    assert is_google_error(reply, 403, "accessDenied")
+
+
 async def test_malformed_fields_are_refused_before_anything_runs(make: Any) -> None:
     app = make()
     reply = await ask(app, "POST", f"{QUERIES}?fields=a(", b'{"query": "SELECT 1"}')
@@ -175,7 +198,9 @@ async def test_another_agent_s_job_is_not_found(make: Any) -> None:
 @pytest.mark.parametrize(
     ("target", "key"),
     [("datasets", "datasets"), ("datasets/shop", "datasetReference"),
-     ("datasets/shop/tables", "tables"), ("datasets/shop/tables/customers", "tableReference")],
+     ("datasets/shop/tables", "tables"), ("datasets/shop/tables/customers", "tableReference"),
+     ("datasets/shop/routines", "routines"), ("datasets/shop/routines/r", "routineReference"),
+     ("datasets/shop/tables/customers/data", "rows"), ("jobs", "jobs")],
 )  # fmt: skip
 async def test_metadata_is_given(make: Any, target: str, key: str) -> None:
     reply = await ask(make(), "GET", f"/projects/acme-shop/{target}")
@@ -196,12 +221,6 @@ async def test_every_other_method_is_refused_by_name(make: Any, method: str) -> 
     assert f'keystile_requests_total{{method="{method}",status="403"}} 1.0' in (
         app.metrics.text().decode()
     )
-
-
-async def test_reading_a_table_directly_is_refused_with_what_to_do_instead(make: Any) -> None:
-    target = "/bigquery/v2/projects/p/datasets/d/tables/t/data"
-    reply = await ask(make(), "GET", target)
-    assert "query the table with SELECT instead" in reply.json["error"]["message"]
 
 
 @pytest.mark.parametrize(

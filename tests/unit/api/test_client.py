@@ -179,6 +179,21 @@ def test_datasets_and_tables_are_listed(serve: Any, connect: Connect) -> None:
     assert client.get_table("shop.customers").schema[0].name == "id"
 
 
-def test_reading_a_table_directly_says_what_to_do_instead(serve: Any, connect: Connect) -> None:
-    with pytest.raises(exceptions.Forbidden, match="query the table with SELECT instead"):
-        list(connect(serve()).list_rows("acme-shop.shop.customers"))
+def test_rows_of_a_table_are_listed(serve: Any, connect: Connect) -> None:
+    served = serve()
+    rows = connect(served).list_rows("acme-shop.shop.customers", page_size=5)
+    assert [row[0] for row in rows] == [0, 1, 2]
+    assert served.seen == [
+        "GET /bigquery/v2/projects/acme-shop/datasets/shop/tables/customers",
+        "GET /bigquery/v2/projects/acme-shop/datasets/shop/tables/customers/data",
+    ]
+    assert served.gate.pages[-1].max_results == 5
+
+
+def test_projects_jobs_and_routines_are_listed(serve: Any, connect: Connect) -> None:
+    client = connect(serve())
+    job = client.query("SELECT 1")
+    assert [one.job_id for one in client.list_jobs(all_users=True)] == [job.job_id]
+    assert [one.project_id for one in client.list_projects()] == ["acme-shop"]
+    (routine,) = client.list_routines("acme-shop.shop")
+    assert client.get_routine(routine.reference).type_ == "SCALAR_FUNCTION"

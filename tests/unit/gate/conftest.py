@@ -19,17 +19,23 @@ from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.jobs import Job, JobState, JobStore
 from keystile.gate.metadata import Metadata
+from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.pages import PageCache
 from keystile.gate.pipeline import Pipeline
 from keystile.gate.plan import Plan, digest_of
 from keystile.gate.planning import Decided, Planned
+from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
+from keystile.gate.result_tables import ResultTables
+from keystile.gate.table_data import TableData
 from keystile.gate.vigil import Vigil
 from keystile.model.decision import ApprovalDemand, Decision, Effect, Reason
 from keystile.model.errors import KeystileError, NotFoundError, RefusedError
 from keystile.model.facts import Action, QueryFacts
 from keystile.model.principal import Principal
 from keystile.model.schema import Field, Table, TableId, TableKind
+from keystile.policy.compile import compile_policy
+from keystile.policy.policy import Policy
 from keystile.recording.log import RecordingLog
 from keystile.store.database import Database
 from keystile.telemetry.metrics import Metrics
@@ -84,6 +90,12 @@ class FakeBigQuery:
     def finish(self) -> None:
         for job in self.jobs.values():
             job.set()
+
+    async def table(self, id: TableId) -> Table:  # noqa: A002 - the word of the port
+        if id.table == "absent":
+            raise NotFoundError("BigQuery's own words")
+        kind = TableKind.VIEW if id.table == "view" else TableKind.TABLE
+        return Table(id, kind, (*FIELDS, Field("Name", "STRING"), Field("age", "INT64")), "e1")
 
     async def wait(self, job: JobRef, timeout_seconds: float) -> JobStatus:
         if self.wait_fails:
@@ -176,17 +188,12 @@ class Replica:
             bench.current,
         )
         self.duties = Duties(self.pipeline, self.jobs, self.vigil, bench.approvals, self.metrics)
-        metadata = Metadata(bigquery, lambda: None)  # type: ignore[arg-type, return-value]
-        self.gate = Gate(
-            self.pipeline,
-            self.duties,
-            self.jobs,
-            bigquery,
-            recorder,
-            self.pages,
-            metadata,
-            self.metrics,
-        )
+        metadata = Metadata(bigquery, bench.current_policy)
+        own = OwnJobs(bench.database)
+        results = ResultTables(own)
+        reader = ResultReader(self.jobs, bigquery, recorder, self.pages, self.metrics)
+        rows = TableData(self.duties, own, results, reader, bigquery, bench.current_policy)
+        self.gate = Gate(self.duties, self.jobs, own, results, reader, rows, metadata, bigquery)
 
     async def watch(self) -> None:
         """Look once at what waits for people, and let what that starts come to its end."""
@@ -225,11 +232,15 @@ class Bench:
         self.rewritten = REWRITTEN
         self.disabled = False
         self.groups: tuple[str, ...] = ()
+        self.policy = "rules: [{name: read, allow: [read]}]"
 
     async def current(self, principal: Principal) -> Principal:
         if self.disabled:
             raise RefusedError(f"the agent `{principal.agent}` is disabled")
         return msgspec.structs.replace(principal, groups=self.groups)
+
+    def current_policy(self) -> Policy:
+        return compile_policy({"p.yaml": self.policy})
 
     async def replica(self) -> Replica:
         log = RecordingLog(self.folder / "recordings", 1 << 20)

@@ -164,7 +164,7 @@ async def test_rows_that_cannot_be_recorded_are_not_released(
 async def test_a_page_token_of_another_job_is_refused(
     bench: Any, one: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keystile.gate.gate.FIRST_PAGE_ROWS", 1)
+    monkeypatch.setattr("keystile.gate.reading.FIRST_PAGE_ROWS", 1)
     tokens = []
     for _ in range(2):
         view = await done(bench, one)

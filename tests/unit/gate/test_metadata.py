@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +8,14 @@ import pytest
 
 from keystile.config.policy_folder import read_policy
 from keystile.gate.metadata import Metadata
-from keystile.model.errors import NotFoundError
+from keystile.model.errors import InvalidRequestError, NotFoundError, RefusedError
 from keystile.model.principal import Principal
-from keystile.model.schema import TableId
+from keystile.model.schema import RoutineId, TableId
 from keystile.policy.compile import compile_policy
 from keystile.wire.requests import PageRequest
 
 DATASETS = {"shop": ("customers", "orders"), "payroll": ("salaries",), "analytics": ("events",)}
-PAGE = PageRequest(page_token="t1", max_results=5)
+PAGE = PageRequest()
 P = "acme-shop"
 
 
@@ -24,9 +25,12 @@ class FakeBigQuery:
     def __init__(self) -> None:
         self.asked: list[tuple[str, ...]] = []
 
-    async def list_datasets(self, project: str, **page: Any) -> dict[str, Any]:
-        self.asked.append((project, page["page_token"], str(page["max_results"])))
-        return {"datasets": [self._dataset(name) for name in DATASETS], "nextPageToken": "t2"}
+    async def list_projects(self) -> list[dict[str, Any]]:
+        names = (P, "acme-payroll")
+        return [{"projectReference": {"projectId": name}, "secret": "s"} for name in names]
+
+    async def list_datasets(self, _project: str) -> list[dict[str, Any]]:
+        return [self._dataset(name) for name in DATASETS]
 
     async def get_dataset(self, project: str, dataset: str) -> dict[str, Any]:
         self.asked.append((project, dataset))
@@ -34,8 +38,25 @@ class FakeBigQuery:
             raise NotFoundError("BigQuery's own words")
         return self._dataset(dataset)
 
-    async def list_tables(self, _project: str, dataset: str, **_page: Any) -> dict[str, Any]:
-        return {"tables": [self._table(dataset, name) for name in DATASETS[dataset]]}
+    async def list_tables(self, project: str, dataset: str) -> list[dict[str, Any]]:
+        self.asked.append((project, dataset))
+        if dataset not in DATASETS:
+            raise NotFoundError("BigQuery's own words")
+        return [self._table(dataset, name) for name in DATASETS[dataset]]
+
+    async def list_routines(self, project: str, dataset: str) -> list[dict[str, Any]]:
+        self.asked.append((project, dataset))
+        if dataset not in DATASETS:
+            raise NotFoundError("BigQuery's own words")
+        return [await self.get_routine(RoutineId(project, dataset, "same"))]
+
+    async def get_routine(self, id: RoutineId) -> dict[str, Any]:  # noqa: A002 - as in `get_table`
+        self.asked.append(id.path)
+        if id.routine != "same":
+            raise NotFoundError("BigQuery's own words")
+        names = dict(zip(("projectId", "datasetId", "routineId"), id.path, strict=True))
+        text = {"definitionBody": "SELECT secret", "remoteFunctionOptions": {"endpoint": "secret"}}
+        return {"routineReference": names, "routineType": "SCALAR_FUNCTION", **text}
 
     async def get_table(self, id: TableId) -> dict[str, Any]:  # noqa: A002 - the word of the port
         self.asked.append((id.project, id.dataset, id.table))
@@ -46,7 +67,8 @@ class FakeBigQuery:
     @staticmethod
     def _dataset(name: str) -> dict[str, Any]:
         reference = {"projectId": P, "datasetId": name}
-        return {"datasetReference": reference, "access": [{"userByEmail": "boss@example.com"}]}
+        access = [{"userByEmail": "boss@example.com"}]
+        return {"datasetReference": reference, "access": access, "labels": {"team": name}}
 
     @staticmethod
     def _table(dataset: str, name: str) -> dict[str, Any]:
@@ -77,15 +99,11 @@ def names(listed: dict[str, Any], kind: str, reference: str, name: str) -> list[
     return [one[reference][name] for one in listed.get(kind, ())]
 
 
-async def test_lists_leave_out_what_policy_hides(
-    metadata: Metadata, bigquery: FakeBigQuery
-) -> None:
+async def test_lists_leave_out_what_policy_hides(metadata: Metadata) -> None:
     for who, seen in ((CODING, ["shop", "analytics"]), (ANALYTICS, ["analytics"])):
         listed: Any = await metadata.datasets(who, P, PAGE)
         assert names(listed, "datasets", "datasetReference", "datasetId") == seen
-        assert listed["nextPageToken"] == "t2"
-    assert bigquery.asked[0] == (P, "t1", "5")
-    assert await metadata.datasets(agent("nobody"), P, PAGE)
+    assert (await metadata.datasets(agent("nobody"), P, PAGE))["datasets"] == []
     listed = await metadata.tables(CODING, P, "shop", PAGE)
     assert names(listed, "tables", "tableReference", "tableId") == ["customers", "orders"]
 
@@ -97,6 +115,8 @@ async def test_what_policy_hides_is_absent_in_the_same_words_and_bigquery_is_not
         (lambda name: metadata.dataset(CODING, P, name), "payroll", "nothing"),
         (lambda name: metadata.tables(CODING, P, name, PAGE), "payroll", "nothing"),
         (lambda name: metadata.table(CODING, P, "payroll", name), "salaries", "nothing"),
+        (lambda name: metadata.routines(CODING, P, name, PAGE), "payroll", "nothing"),
+        (lambda name: metadata.routine(CODING, RoutineId(P, "payroll", name)), "same", "nothing"),
     )
     for way, hidden, absent in ways:
         said = []
@@ -152,3 +172,108 @@ async def test_the_size_of_a_table_does_not_tell_how_long_its_labelled_values_ar
     monkeypatch.setattr(FakeBigQuery, "_table", staticmethod(as_asked))
     told = await metadata.table(CODING, P, "shop", "orders")
     assert {"numBytes", "numRows"} & told.keys() == seen
+
+
+async def test_pages_and_their_tokens_tell_nothing_of_what_is_hidden(metadata: Metadata) -> None:
+    seen: list[str] = []
+    page = PageRequest(max_results=1)
+    for last in (False, True):
+        listed: Any = await metadata.datasets(CODING, P, page)
+        seen += names(listed, "datasets", "datasetReference", "datasetId")
+        assert len(listed["datasets"]) == 1
+        token = listed.get("nextPageToken", "")
+        assert (token == "") == last
+        assert b"payroll" not in base64.urlsafe_b64decode(token)
+        page = PageRequest(max_results=1, page_token=token)
+    assert seen == ["shop", "analytics"]
+
+
+async def test_a_token_is_good_for_its_own_list_only(metadata: Metadata) -> None:
+    one = PageRequest(max_results=1)
+    token: Any = (await metadata.datasets(CODING, P, one))["nextPageToken"]
+    with pytest.raises(InvalidRequestError, match="another list"):
+        await metadata.tables(CODING, P, "shop", PageRequest(page_token=token))
+
+
+async def test_datasets_are_chosen_by_their_labels(metadata: Metadata) -> None:
+    for text, found in (
+        ("labels.team:shop", ["shop"]),
+        ("labels.team", ["shop", "analytics"]),
+        ("labels.team:payroll", []),
+        ("labels.team:shop labels.other", []),
+    ):
+        listed: Any = await metadata.datasets(CODING, P, PAGE, text)
+        assert names(listed, "datasets", "datasetReference", "datasetId") == found
+    for text in ("team:shop", "labels.", "labels"):
+        with pytest.raises(InvalidRequestError, match="filter"):
+            await metadata.datasets(CODING, P, PAGE, text)
+
+
+async def test_projects_are_those_that_a_rule_is_about(metadata: Metadata) -> None:
+    listed: Any = await metadata.projects(CODING, PAGE)
+    assert names(listed, "projects", "projectReference", "projectId") == [P]
+    assert "secret" not in str(listed)
+    assert (await metadata.projects(agent("nobody"), PAGE))["projects"] == []
+
+
+async def test_a_routine_shows_what_it_does_to_whoever_may_replace_it(bigquery: Any) -> None:
+    text = """
+rules:
+  - {name: read, allow: [read]}
+  - name: make
+    agents: {groups: [makers]}
+    resources: {datasets: [acme-shop.shop]}
+    allow: [routine, schema_change]
+  - {name: half, agents: {groups: [half]}, allow: [routine]}
+  - {name: not-now, agents: {groups: [paused]}, deny: [routine]}
+"""
+    metadata = Metadata(bigquery, lambda: compile_policy({"p.yaml": text}))
+    makers, paused = agent("makers"), Principal("i", "s", "a", "r", groups=("makers", "paused"))
+    for who, dataset, shown in (
+        (CODING, "shop", False),
+        (makers, "shop", True),
+        (agent("half"), "shop", False),
+        (makers, "analytics", False),
+        (paused, "shop", False),
+    ):
+        told = await metadata.routine(who, RoutineId(P, dataset, "same"))
+        assert ("definitionBody" in told) == shown
+        assert "remoteFunctionOptions" not in told
+        assert "secret" not in str(await metadata.routines(who, P, dataset, PAGE))
+
+
+@pytest.mark.parametrize("name", ["customers$20240101", "customers@-3600", "custom*"])
+async def test_a_decorated_name_tells_nothing(
+    metadata: Metadata, bigquery: FakeBigQuery, name: str
+) -> None:
+    with pytest.raises(NotFoundError, match=r"Not found: Table acme-shop:shop\."):
+        await metadata.table(CODING, P, "shop", name)
+    assert bigquery.asked == []
+
+
+async def test_a_table_that_bigquery_knows_by_another_name_is_refused(
+    metadata: Metadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = FakeBigQuery._table("shop", "customers")
+    monkeypatch.setattr(FakeBigQuery, "_table", staticmethod(lambda *_: known))
+    with pytest.raises(RefusedError, match=r"write `acme-shop\.shop\.customers`"):
+        await metadata.table(CODING, P, "shop", "orders")
+
+
+async def test_a_schema_tells_no_default_value_and_no_policy_tag(
+    bigquery: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = {"name": "x", "type": "STRING", "policyTags": {"names": ["secret"]}}
+    field = {"name": "s", "type": "RECORD", "description": "d", "fields": [inner]}
+    hidden = {"defaultValueExpression": "secret", "dataPolicies": ["secret"], "tomorrow": "secret"}
+    made = FakeBigQuery._table
+    monkeypatch.setattr(
+        FakeBigQuery,
+        "_table",
+        staticmethod(lambda *of: {**made(*of), "schema": {"fields": [field | hidden]}}),
+    )
+    policy = compile_policy({"p.yaml": "rules: [{name: read, allow: [read]}]"})
+    told: Any = await Metadata(bigquery, lambda: policy).table(CODING, P, "shop", "orders")
+    wanted = {"name": "x", "type": "STRING"}
+    assert told["schema"] == {"fields": [{**field, "fields": [wanted]}]}
+    assert "secret" not in str(told)

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from keystile.model.errors import InvalidQueryError, NotFoundError, RefusedError
-from keystile.model.schema import Mode, Parameter, SqlType, TableId, TableKind
+from keystile.model.schema import Mode, Parameter, RoutineId, SqlType, TableId, TableKind
 from keystile.upstream import bigquery as module
 from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.values import JobRef, UpstreamQuery
@@ -311,15 +311,33 @@ async def test_rows_of_a_running_job_are_refused(stub: Any, bigquery: BigQuery) 
 async def test_cancel_and_lists(stub: Any, bigquery: BigQuery) -> None:
     root = "/bigquery/v2/projects/acme-shop"
     stub.routes[f"POST {root}/jobs/j1/cancel"] = {"kind": "bigquery#jobCancelResponse"}
-    stub.routes[f"GET {root}/datasets"] = {"datasets": [1]}
+    stub.routes["GET /bigquery/v2/projects"] = {"projects": [{"id": "acme-shop"}]}
+    stub.routes[f"GET {root}/datasets"] = {"datasets": [{"id": "1"}]}
     stub.routes[f"GET {root}/datasets/shop"] = {"id": "acme-shop:shop"}
-    stub.routes[f"GET {root}/datasets/shop/tables"] = {"tables": [2]}
+    stub.routes[f"GET {root}/datasets/shop/tables"] = {}
+    stub.routes[f"GET {root}/datasets/shop/routines"] = {"routines": [{"id": "2"}]}
+    stub.routes[f"GET {root}/datasets/shop/routines/same"] = {"definitionBody": "x"}
     await bigquery.cancel(REF)
-    assert await bigquery.list_datasets("acme-shop", page_token="p") == {"datasets": [1]}
+    assert await bigquery.list_projects() == [{"id": "acme-shop"}]
+    assert await bigquery.list_datasets("acme-shop") == [{"id": "1"}]
     assert await bigquery.get_dataset("acme-shop", "shop") == {"id": "acme-shop:shop"}
-    assert await bigquery.list_tables("acme-shop", "shop", max_results=5) == {"tables": [2]}
+    assert await bigquery.list_tables("acme-shop", "shop") == []
+    assert await bigquery.list_routines("acme-shop", "shop") == [{"id": "2"}]
+    routine = RoutineId("acme-shop", "shop", "same")
+    assert await bigquery.get_routine(routine) == {"definitionBody": "x"}
+    whole = {"maxResults": "1000"}
     queries = [dict(request.query) for request in stub.requests]
-    assert queries == [{"location": "EU"}, {"pageToken": "p"}, {}, {"maxResults": "5"}]
+    assert queries == [{"location": "EU"}, whole, whole, {}, whole, whole, {}]
+
+
+async def test_a_list_is_read_to_its_end(stub: Any, bigquery: BigQuery) -> None:
+    async def listed(request: web.Request) -> web.Response:
+        at = int(request.query.get("pageToken", "0"))
+        page = {"datasets": [{"id": str(at)}], "nextPageToken": str(at + 1) if at < 2 else ""}
+        return web.json_response(page)
+
+    stub.routes["GET /bigquery/v2/projects/acme-shop/datasets"] = listed
+    assert [one["id"] for one in await bigquery.list_datasets("acme-shop")] == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"jobComplete": "maybe"}', b""])

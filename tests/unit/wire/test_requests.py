@@ -12,9 +12,11 @@ from keystile.model.schema import Parameter, SqlType
 from keystile.wire.encode import QueryJob, query_job_body
 from keystile.wire.paths import Call
 from keystile.wire.requests import (
+    JobsRequest,
     PageRequest,
     QueryRequest,
     parse_insert,
+    parse_jobs,
     parse_page,
     parse_query,
 )
@@ -270,3 +272,39 @@ def test_any_body_gives_a_request_or_an_error_of_ours(body: bytes) -> None:
     for parse in (parse_query, parse_insert):
         with contextlib.suppress(InvalidRequestError, RefusedError):
             assert parse("p", body).sql
+
+
+def test_a_list_of_jobs_is_asked_for() -> None:
+    call = Call(
+        "jobs.list",
+        parameters={
+            "allUsers": "True",
+            "stateFilter": "DONE",
+            "projection": "full",
+            "minCreationTime": "5",
+            "maxCreationTime": "7",
+            "parentJobId": "p",
+            "pageToken": "t",
+            "maxResults": "9",
+        },
+    )
+    assert parse_jobs(call) == JobsRequest(
+        "done", 5, 7, "p", full=True, page_token="t", max_results=9
+    )
+    assert parse_jobs(Call("jobs.list")) == JobsRequest()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("stateFilter", "gone"),
+        ("projection", "all"),
+        ("allUsers", "yes"),
+        ("minCreationTime", "-1"),
+        ("maxCreationTime", "soon"),
+        ("maxResults", "1e3"),
+    ],
+)
+def test_a_list_of_jobs_names_what_it_does_not_understand(name: str, value: str) -> None:
+    with pytest.raises(InvalidRequestError, match=name):
+        parse_jobs(Call("jobs.list", parameters={name: value}))

@@ -1,0 +1,82 @@
+"""Reading a finished job's rows, page by page."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from keystile.gate import records
+from keystile.gate.jobs import Job, JobStore
+from keystile.gate.pages import PageCache, Rows, start_of, token_for
+from keystile.gate.pipeline import FIRST_PAGE_ROWS
+from keystile.gate.recorder import Recorder
+from keystile.gate.views import view_of
+from keystile.telemetry.metrics import Metrics, Phase
+from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.values import JobRef
+from keystile.wire.requests import PageRequest
+from keystile.wire.responses import ResultsView
+
+
+class ResultReader:
+    """Gives pages of results. Who may read a job is for the caller to know."""
+
+    def __init__(
+        self,
+        jobs: JobStore,
+        bigquery: BigQuery,
+        recorder: Recorder,
+        pages: PageCache,
+        metrics: Metrics,
+    ) -> None:
+        """Read from BigQuery what `pages` does not hold."""
+        self._jobs = jobs
+        self._bigquery = bigquery
+        self._recorder = recorder
+        self._pages = pages
+        self._metrics = metrics
+
+    async def page(self, job: Job, page: PageRequest) -> ResultsView:
+        """Give a page of a job, without rows where it has none.
+
+        INVARIANT: a row is on record before it is given. Raises `InvalidRequestError` for a page
+        token of another job.
+        """
+        if job.outcome is None:
+            return ResultsView(view_of(job))
+        start = start_of(job, page.page_token) if page.page_token else page.start_index or 0
+        with self._metrics.query_seconds.labels(Phase.READ).time():
+            rows = await self._rows(job, start, page)
+        end = start + len(rows)
+        more = bool(rows) and end < job.outcome.total_rows
+        return ResultsView(view_of(job), rows, token_for(job, end) if more else "")
+
+    async def _rows(self, job: Job, start: int, page: PageRequest) -> Rows:
+        wanted = FIRST_PAGE_ROWS
+        if page.max_results is not None:
+            wanted = min(page.max_results, FIRST_PAGE_ROWS)
+        if not wanted:
+            return ()
+        kept = self._pages.get(job, start) if page.use_int64_timestamp else None
+        if kept is not None:
+            rows = kept[:wanted]
+        else:
+            fetched = await self._bigquery.rows(
+                JobRef(job.request.project, job.upstream_id, job.location),
+                start_index=start,
+                max_results=wanted,
+                use_int64_timestamp=page.use_int64_timestamp,
+            )
+            rows = fetched.rows
+        await self._put_on_record(job, start, rows)
+        return rows
+
+    async def _put_on_record(self, job: Job, start: int, rows: Rows) -> None:
+        outcome = (await self._jobs.get(job.id)).outcome
+        end = start + len(rows)
+        if outcome is None or end <= outcome.recorded_rows:
+            return
+        await self._recorder.record(records.page(job, start, rows, time.time()))
+        if start <= outcome.recorded_rows:
+            await self._jobs.widen_record(job, msgspec.structs.replace(outcome, recorded_rows=end))

@@ -1,0 +1,43 @@
+"""The names of results: clients expect each query to name a table that holds its rows.
+
+BigQuery keeps a result in a table of a hidden dataset. The name that an agent sees is the gateway's
+own: it means something to `tables.get` and `tabledata.list`, for the job's owner alone, and to no
+query.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from keystile.gate.jobs import Job
+from keystile.gate.own_jobs import OwnJobs
+from keystile.model.schema import TableId
+
+_TABLE = "anon"
+
+
+def result_table(job: Job) -> TableId:
+    """Name the result of a job, in BigQuery's manner."""
+    project = job.request.project
+    dataset = hashlib.sha256(f"{job.principal.key}|{project}".encode()).hexdigest()[:40]
+    return TableId(project, f"_{dataset}", f"{_TABLE}{job.id}")
+
+
+class ResultTables:
+    """Finds the jobs behind such names."""
+
+    def __init__(self, jobs: OwnJobs) -> None:
+        """Look among these."""
+        self._jobs = jobs
+
+    async def job(self, owner: str, table: TableId) -> Job | None:
+        """Give the owner's finished job whose result has this name.
+
+        INVARIANT: the name says nothing of who may read; the job's owner does.
+        """
+        if not table.table.startswith(_TABLE):
+            return None
+        job = await self._jobs.by_id(owner, table.table.removeprefix(_TABLE))
+        if job is None or job.outcome is None or result_table(job) != table:
+            return None
+        return job
