@@ -132,11 +132,15 @@ class HttpSearch:
         report(tally)
 
     async def look_around(self, pair: Pair, tally: Tally) -> None:
-        """Compare what the API tells of datasets and tables; a difference counts as a leak."""
+        """Compare what the API tells of datasets and tables, and gives of their rows.
+
+        A difference counts as a leak.
+        """
         home = f"/projects/{PROJECT}/datasets"
         tables = {table.id.table for schema in SERVED.values() for table in schema.tables}
         listed = (home, f"{home}/{DATASET}", f"{home}/{DATASET}/tables")
-        for path in (*listed, *(f"{home}/{DATASET}/tables/{table}" for table in sorted(tables))):
+        single = [f"{home}/{DATASET}/tables/{table}" for table in sorted(tables)]
+        for path in (*listed, *single, *(f"{table}/data" for table in single)):
             if not same(await pair.reads(path)):
                 tally.leaks.append(("all", f"GET {path}"))
 

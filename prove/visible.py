@@ -11,6 +11,7 @@ BY_NATURE = {
     "jobId": "the gateway draws it where the agent does not choose one",
     "id": "the job's id is part of it",
     "pageToken": "it names the job",
+    "destinationTable": "the table of a result is named after the job",
     "etag": "it is a digest of the resource, ids and times included",
     "creationTime": "the clock",
     "lastModifiedTime": "the clock",
@@ -20,6 +21,7 @@ BY_NATURE = {
 """What may differ in an answer's JSON between worlds, by its key, and why. All else must be equal.
 
 No key of these is a word of an agent's: rows are lists of `f` and `v`, schemas lists of names.
+That a result has a table or none must be equal; how it is called need not.
 """
 
 HEADERS_BY_NATURE = {
