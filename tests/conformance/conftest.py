@@ -3,11 +3,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import google.auth.transport.requests
 import pytest
+import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.cloud import bigquery
@@ -114,6 +116,20 @@ def lab(client: bigquery.Client) -> Iterator[str]:
     client.query_and_wait(f"CREATE SCHEMA {name}")
     yield name
     client.query_and_wait(f"DROP SCHEMA {name} CASCADE")
+
+
+@pytest.fixture
+def call(sandbox: Sandbox) -> Callable[..., requests.Response]:
+    """Ask the API by hand: `call("GET", "datasets/shop", …)`, in the project of the samples."""
+    credentials = sandbox.account.credentials()
+    credentials.refresh(google.auth.transport.requests.Request())
+
+    def asked(method: str, path: str, **more: Any) -> requests.Response:
+        headers = {"Authorization": f"Bearer {credentials.token}", **more.pop("headers", {})}
+        url = f"{sandbox.url}/bigquery/v2/projects/acme-shop/{path}"
+        return requests.request(method, url, headers=headers, timeout=30, **more)
+
+    return asked
 
 
 @pytest.fixture

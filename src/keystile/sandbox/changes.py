@@ -178,11 +178,30 @@ def rows_of(content: bytes) -> list[Row]:
     return [list(row.cell) for row in service.TableContent.FromString(content).table_data.row]
 
 
+def _holds_array(field: Field) -> bool:
+    return field.mode is Mode.REPEATED or any(map(_holds_array, field.fields))
+
+
+def _fill_arrays(value: Any, field: Field) -> None:
+    if field.mode is Mode.REPEATED:
+        if value.WhichOneof("value") is None:
+            value.array_value.SetInParent()
+        one = msgspec.structs.replace(field, mode=Mode.NULLABLE)
+        for item in value.array_value.element if _holds_array(one) else ():
+            _fill_arrays(item, one)
+    elif value.WhichOneof("value") is not None:
+        for part, inner in zip(value.struct_value.field, field.fields, strict=True):
+            _fill_arrays(part, inner)
+
+
 def with_rows(stored: Stored, rows: Sequence[Row]) -> Stored:
-    """Give the table with other rows."""
+    """Give the table with other rows. A stored array is never NULL, it is empty."""
     content = service.TableContent()
     content.table_data.SetInParent()
+    arrays = [at for at, field in enumerate(stored.fields) if _holds_array(field)]
     for row in rows:
+        for at in arrays:
+            _fill_arrays(row[at], stored.fields[at])
         content.table_data.row.add().cell.extend(row)
     now = time.time()
     return msgspec.structs.replace(

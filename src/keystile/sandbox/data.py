@@ -39,9 +39,10 @@ class Stored(msgspec.Struct, frozen=True):
 
     `raw` are its rows as a serialized `TableContent` with text leaves, each led by its number;
     `content`, where it is set, the rows as values. Both hold the `hidden` pseudo columns last.
-    `sizes` are logical bytes by column. Times are in seconds since 1970. A view has no fields until
-    its query has been described; `view_columns` rename them. `details` are parts of its resource
-    as they stand (`timePartitioning`, `labels` …), `defaults` SQL by column.
+    `sizes` are logical bytes by column. Times are in seconds since 1970. The fields of a view are
+    what was noted of its columns, none or all, until its query has been described; `view_columns`
+    rename them. `details` are parts of its resource as they stand (`timePartitioning`, `labels` …),
+    `attributes` the same by the path of a field (`maxLength` …), `defaults` SQL by column.
     """
 
     id: TableId
@@ -58,8 +59,15 @@ class Stored(msgspec.Struct, frozen=True):
     created: float = 0
     hidden: tuple[Field, ...] = ()
     details: dict[str, object] = {}
+    attributes: dict[str, dict[str, object]] = {}
     defaults: dict[str, str] = {}
     view_columns: tuple[str, ...] = ()
+
+    @property
+    def expires(self) -> float:
+        """When it goes, in seconds since 1970; infinite where it stays."""
+        until = self.details.get("expirationTime")
+        return int(str(until)) / 1000 if until else float("inf")
 
 
 class Folder(msgspec.Struct, frozen=True):

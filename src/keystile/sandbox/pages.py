@@ -67,9 +67,7 @@ def _offset(token: str, what: str) -> int:
     return int(offset)
 
 
-def selected(
-    rows: list[dict[str, Any]], fields: tuple[Field, ...], names: tuple[str, ...]
-) -> tuple[list[dict[str, Any]], tuple[Field, ...]]:
+def selected(rows: Sequence[Row], fields: tuple[Field, ...], names: tuple[str, ...]) -> list[Row]:
     """Keep the named columns. Raises `InvalidQueryError` for what is no top-level column."""
     places = {field.name.lower(): at for at, field in enumerate(fields)}
     for name in names:
@@ -78,7 +76,8 @@ def selected(
             raise unsupported(what)
     # In the order of the schema, which is how clients read the cells.
     kept = sorted({places[name.lower()] for name in names})
-    return (
-        [{"f": [row["f"][at] for at in kept]} for row in rows],
-        tuple(fields[at] for at in kept),
-    )
+    return [{"f": _cells(row, kept)} for row in rows]
+
+
+def _cells(row: Any, kept: Sequence[int]) -> list[object]:
+    return [row["f"][at] for at in kept]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
@@ -25,6 +24,7 @@ from keystile.sandbox.modifying import ROW
 from keystile.sandbox.names import FIND_NAMES, Names
 from keystile.sandbox.plans import Answer, Plan, statement_type
 from keystile.sandbox.results import flattened, result_fields
+from keystile.sandbox.rows import Rows
 from keystile.sandbox.store import Store
 
 _MAX_VIEW_DEPTH = 16
@@ -65,6 +65,7 @@ class Catalog:
             fields = (await self.plan(_view_question(stored), depth + 1)).fields
             named = zip(fields, stored.view_columns or [each.name for each in fields], strict=True)
             fields = tuple(msgspec.structs.replace(field, name=name) for field, name in named)
+            fields = tuple(map(_noted, fields, stored.fields)) if stored.fields else fields
             known = self.store.changes, fields
             self._fields[id_] = known
         return msgspec.structs.replace(stored, fields=known[1])
@@ -165,12 +166,10 @@ class Catalog:
         name = f"{id_}@{int(at * 1000)}"
         return msgspec.structs.replace(_spelled((name,), id_, stored, question, content), name=name)
 
-    async def rows(self, id_: TableId) -> list[dict[str, Any]]:
+    async def rows(self, id_: TableId) -> Rows:
         """Give all rows of a table in the order in which it holds them."""
-        stored = await self.look_up(id_)
-        spelled = _spelled((str(id_),), id_, stored, None, await self.content(stored))
-        sql = f"SELECT * FROM `{id_}`"  # noqa: S608  # a name of the store
-        return (await self.run(evaluating.EVALUATE, Statement(sql, (spelled,)))).rows
+        stored = self.store.table(id_)
+        return Rows(stored.fields, await self.content(stored))
 
     async def content(self, stored: Stored) -> bytes:
         """Give the rows of a table or view as values, with its pseudo columns last."""
@@ -189,7 +188,7 @@ class Catalog:
             return stored.content
         if stored.id.table.endswith("*"):
             return await wildcards.content(self, stored)
-        if stored.kind is TableKind.VIEW:
+        if stored.view_query:
             return (await self.evaluated(await self.plan(_view_question(stored)))).content
         types = tuple(field.sql_type for field in stored.fields + stored.hidden)
         return await self.run(evaluating.CONVERT, evaluating.Raw(types, stored.raw))
@@ -216,7 +215,7 @@ class Catalog:
         total = 0
         for name, columns in described.used.items():
             stored = await self.look_up(ids[name], depth)
-            if stored.kind is TableKind.VIEW:
+            if stored.view_query:
                 total += (await self.plan(_view_question(stored), depth + 1)).bytes_processed
             total += sum(stored.sizes.get(column, 0) for column in columns)
         for path, id_ in bound.paths:
@@ -252,6 +251,14 @@ class Catalog:
         except RefusedError as error:
             # The engine's bounds: BigQuery would go on, so say that it is the sandbox that ends.
             raise unsupported(str(error)) from error
+
+
+def _noted(field: Field, note: Field) -> Field:
+    """Give the column of a view what was noted of it."""
+    inner = tuple(map(_noted, field.fields, note.fields)) if note.fields else field.fields
+    return msgspec.structs.replace(
+        field, description=note.description, policy_tags=note.policy_tags, fields=inner
+    )
 
 
 def _failed(task: asyncio.Task[bytes]) -> bool:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from keystile.model.schema import TableId, TableKind
+from keystile.sandbox.columns import columns_json
 from keystile.sandbox.data import Stored
 from keystile.sandbox.jobs import Job
 from keystile.sandbox.store import LOCATION, Dataset
 from keystile.wire import responses
 from keystile.wire.responses import JobView, Resource, ResultsView
 from keystile.wire.schema import schema_json
+
+_ROOT = "https://bigquery.googleapis.com/bigquery/v2"
 
 
 def dataset_resource(dataset: Dataset) -> Resource:
@@ -17,46 +22,64 @@ def dataset_resource(dataset: Dataset) -> Resource:
     resource: Resource = {
         "kind": "bigquery#dataset",
         "id": f"{project}:{name}",
+        "selfLink": f"{_ROOT}/projects/{project}/datasets/{name}",
         "datasetReference": {"projectId": project, "datasetId": name},
-        "location": LOCATION,
         "type": "DEFAULT",
         "access": [{"role": "OWNER", "specialGroup": "projectOwners"}],
-        "creationTime": str(int(dataset.created * 1000)),
-        "lastModifiedTime": str(int(dataset.created * 1000)),
+        "creationTime": _millis(dataset.created),
+        "lastModifiedTime": _millis(dataset.modified or dataset.created),
         **dataset.details,
+        "location": dataset.location,
     }
     return {**resource, "etag": responses.etag(resource)}
 
 
-def table_resource(stored: Stored) -> Resource:
+def _millis(seconds: float) -> str:
+    return str(int(seconds * 1000))
+
+
+def table_resource(stored: Stored, location: str = LOCATION) -> Resource:
     """Give the answer of tables.get."""
+    id_ = stored.id
     resource: Resource = {
         "kind": "bigquery#table",
-        "id": f"{stored.id.project}:{stored.id.dataset}.{stored.id.table}",
+        "id": f"{id_.project}:{id_.dataset}.{id_.table}",
+        "selfLink": (
+            f"{_ROOT}/projects/{id_.project}/datasets/{id_.dataset}/tables/{quote(id_.table)}"
+        ),
         "etag": stored.etag,
-        "tableReference": responses.table_reference(stored.id),
+        "tableReference": responses.table_reference(id_),
         "type": stored.kind.value,
-        "location": LOCATION,
-        "schema": schema_json(stored.fields),
-        "creationTime": str(int((stored.created or stored.modified) * 1000)),
-        "lastModifiedTime": str(int(stored.modified * 1000)),
+        "location": location,
+        "creationTime": _millis(stored.created or stored.modified),
+        "lastModifiedTime": _millis(stored.modified),
         **stored.details,
     }
+    if stored.fields:
+        resource["schema"] = columns_json(stored.fields, stored.attributes, stored.defaults)
     if stored.description:
         resource["description"] = stored.description
-    if stored.defaults:
-        _add_defaults(resource["schema"], stored.defaults)
     if stored.kind is TableKind.VIEW:
         return {**resource, "view": {"query": stored.view_query, "useLegacySql": False}}
+    if stored.kind is TableKind.MATERIALIZED_VIEW:
+        said = stored.details.get("materializedView")
+        resource["materializedView"] = {
+            "query": stored.view_query,
+            "enableRefresh": True,
+            "refreshIntervalMs": "1800000",
+            "lastRefreshTime": _millis(stored.modified),
+            **(said if isinstance(said, dict) else {}),
+        }
     size = str(sum(stored.sizes.values()))
-    return {**resource, "numRows": str(stored.row_count), "numBytes": size}
-
-
-def _add_defaults(schema: object, defaults: dict[str, str]) -> None:
-    if isinstance(schema, dict):
-        for field in schema["fields"]:
-            if field["name"] in defaults:
-                field["defaultValueExpression"] = defaults[field["name"]]
+    return {
+        **resource,
+        "numRows": str(stored.row_count),
+        "numBytes": size,
+        "numTotalLogicalBytes": size,
+        "numActiveLogicalBytes": size,
+        "numLongTermBytes": "0",
+        "numLongTermLogicalBytes": "0",
+    }
 
 
 def result_resource(id_: TableId, job: JobView) -> Resource:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
 from keystile.model.errors import DuplicateError, InvalidQueryError, NotFoundError
-from keystile.model.schema import TableId
+from keystile.model.schema import TableId, TableKind
 from keystile.sandbox.data import Folder, Stored
 from keystile.sandbox.routines import Routine
 
@@ -24,11 +25,33 @@ DatasetId = tuple[str, str]
 
 
 class Dataset(msgspec.Struct, frozen=True):
-    """A dataset. `details` are parts of its resource as they stand (`description`, `labels`)."""
+    """A dataset. `details` are parts of its resource as they stand (`description`, `labels`).
+
+    Times are seconds since 1970; `modified` is 0 where nothing was changed since it was made.
+    """
 
     id: DatasetId
     created: float
     details: Mapping[str, object] = {}
+    modified: float = 0
+
+    @property
+    def location(self) -> str:
+        """Where its data is said to be."""
+        return str(self.details.get("location") or LOCATION)
+
+    @property
+    def is_case_insensitive(self) -> bool:
+        """Whether one table's name may be written in capital and in small letters."""
+        return bool(self.details.get("isCaseInsensitive"))
+
+
+class _Dropped(NamedTuple):
+    """A dataset that was dropped, with all that was in it."""
+
+    dataset: Dataset
+    tables: dict[TableId, Stored]
+    routines: dict[TableId, Routine]
 
 
 class Store:
@@ -41,12 +64,25 @@ class Store:
         self._tables = dict(folder.tables)
         self._routines = dict(folder.routines)
         self._versions: dict[TableId, list[tuple[float, Stored]]] = {}
+        self._dropped: dict[DatasetId, _Dropped] = {}
+        self._projects = {project for project, _ in folder.datasets}
+        self._next_expiry = float("inf")
         self.changes = 0
+
+    @property
+    def projects(self) -> tuple[str, ...]:
+        """The projects of the folder, and of all datasets that came later."""
+        return tuple(sorted(self._projects))
 
     @property
     def datasets(self) -> tuple[DatasetId, ...]:
         """Pairs of project and dataset, but for the hidden ones of scripts."""
         return tuple(id_ for id_ in self._datasets if not id_[1].startswith("_"))
+
+    @property
+    def all_datasets(self) -> tuple[DatasetId, ...]:
+        """All of them, the hidden ones too."""
+        return tuple(self._datasets)
 
     def dataset(self, id_: DatasetId) -> Dataset:
         """Give a dataset. Raises `NotFoundError` in BigQuery's words."""
@@ -58,6 +94,7 @@ class Store:
 
     def tables_in(self, id_: DatasetId) -> list[Stored]:
         """List a dataset's tables and views. Raises `NotFoundError`."""
+        self._drop_expired()
         if id_ not in self._datasets:
             raise NotFoundError(f"Not found: Dataset {id_[0]}:{id_[1]}")
         return [self._tables[at] for at in sorted(self._tables) if (at.project, at.dataset) == id_]
@@ -71,15 +108,19 @@ class Store:
 
     def tables(self) -> Mapping[TableId, Stored]:
         """Give all tables and views as they are now."""
+        self._drop_expired()
         return dict(self._tables)
 
     def has_table(self, id_: TableId) -> bool:
         """Tell whether there is a table or view."""
-        return id_ in self._tables
+        self._drop_expired()
+        return self._spelled(id_) in self._tables
 
     def table(self, id_: TableId) -> Stored:
         """Give a table or view. Raises `NotFoundError` in BigQuery's words."""
+        self._drop_expired()
         self.dataset((id_.project, id_.dataset))
+        id_ = self._spelled(id_)
         if id_ not in self._tables:
             raise NotFoundError(
                 f"Not found: Table {id_.project}:{id_.dataset}.{id_.table} was not found in "
@@ -107,39 +148,63 @@ class Store:
 
     def put_dataset(self, dataset: Dataset) -> None:
         """Add or replace a dataset."""
+        self._projects.add(dataset.id[0])
         self._datasets[dataset.id] = dataset
         self.changes += 1
 
     def drop_dataset(self, id_: DatasetId) -> None:
-        """Drop a dataset and all that is in it."""
+        """Drop a dataset and all that is in it; `restore_dataset` brings all of it back."""
+        tables = {at: it for at, it in self._tables.items() if (at.project, at.dataset) == id_}
+        routines = {at: it for at, it in self._routines.items() if (at.project, at.dataset) == id_}
+        if not id_[1].startswith("_"):
+            self._dropped[id_] = _Dropped(self._datasets[id_], tables, routines)
         del self._datasets[id_]
-        self._tables = {
-            at: it for at, it in self._tables.items() if (at.project, at.dataset) != id_
-        }
-        self._routines = {
-            at: it for at, it in self._routines.items() if (at.project, at.dataset) != id_
-        }
-        for gone in [at for at in self._versions if (at.project, at.dataset) == id_]:
-            del self._versions[gone]
+        for table in tables:
+            del self._tables[table]
+            self._versions.pop(table, None)
+        for routine in routines:
+            del self._routines[routine]
         self.changes += 1
+
+    def restore_dataset(self, id_: DatasetId) -> Dataset:
+        """Bring back a dataset as it was when it was last dropped.
+
+        Raises `NotFoundError`, and `DuplicateError` where there is one of this name.
+        """
+        if id_ in self._datasets:
+            raise DuplicateError(f"Already Exists: Dataset {id_[0]}:{id_[1]}")
+        if id_ not in self._dropped:
+            raise NotFoundError(f"Not found: Dataset {id_[0]}:{id_[1]}")
+        dataset, tables, routines = self._dropped.pop(id_)
+        self._tables |= tables
+        self._routines |= routines
+        self.put_dataset(dataset)
+        return dataset
 
     def put_table(self, stored: Stored, *, new: bool = False) -> None:
         """Add or replace a table or view, and remember what was there.
 
         With `new` it raises `DuplicateError` where there is one.
         """
-        id_ = stored.id
+        self._drop_expired()
+        id_ = self._spelled(stored.id)
+        if id_ != stored.id:
+            stored = msgspec.structs.replace(stored, id=id_)
         if new and id_ in self._tables:
             raise DuplicateError(f"Already Exists: Table {id_.project}:{id_.dataset}.{id_.table}")
+        if id_ not in self._tables:
+            stored = self._with_default_expiry(stored)
         if id_ in self._tables:
             kept = self._versions.setdefault(id_, [])
             kept.append((stored.modified, self._tables[id_]))
             del kept[:-_VERSIONS_KEPT]
         self._tables[id_] = stored
+        self._next_expiry = min(self._next_expiry, stored.expires)
         self.changes += 1
 
     def drop_table(self, id_: TableId) -> None:
         """Drop a table or view."""
+        id_ = self._spelled(id_)
         del self._tables[id_]
         self._versions.pop(id_, None)
         self.changes += 1
@@ -153,3 +218,37 @@ class Store:
         """Drop a routine."""
         del self._routines[id_]
         self.changes += 1
+
+    def _spelled(self, id_: TableId) -> TableId:
+        """Give the name that is stored, where the case of letters makes no difference."""
+        dataset = self._datasets.get((id_.project, id_.dataset))
+        if id_ in self._tables or dataset is None or not dataset.is_case_insensitive:
+            return id_
+        lower = id_.table.lower()
+        return next(
+            (
+                at
+                for at in self._tables
+                if (at.project, at.dataset) == dataset.id and at.table.lower() == lower
+            ),
+            id_,
+        )
+
+    def _with_default_expiry(self, stored: Stored) -> Stored:
+        """Give a new table the lifetime that its dataset gives to tables that name none."""
+        dataset = self._datasets.get((stored.id.project, stored.id.dataset))
+        lifetime = dataset.details.get("defaultTableExpirationMs") if dataset else None
+        if not lifetime or stored.kind is not TableKind.TABLE or "expirationTime" in stored.details:
+            return stored
+        until = str(int(stored.created * 1000) + int(str(lifetime)))
+        return msgspec.structs.replace(stored, details={**stored.details, "expirationTime": until})
+
+    def _drop_expired(self) -> None:
+        now = time.time()
+        if now < self._next_expiry:
+            return
+        for id_ in [id_ for id_, stored in self._tables.items() if stored.expires <= now]:
+            self.drop_table(id_)
+        self._next_expiry = min(
+            (stored.expires for stored in self._tables.values()), default=float("inf")
+        )

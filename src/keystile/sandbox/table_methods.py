@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 from keystile.model.errors import InvalidRequestError
 from keystile.model.schema import TableId, TableKind
 from keystile.sandbox import resources
 from keystile.sandbox.asks import Answers, Ask
+from keystile.sandbox.bodies import check_match, patched, reference, truth
+from keystile.sandbox.changes import with_rows
+from keystile.sandbox.data import Stored
+from keystile.sandbox.errors import unsupported
+from keystile.sandbox.fitting import refitted
 from keystile.sandbox.jobs import Jobs
 from keystile.sandbox.pages import page_of_list, page_of_rows, selected
 from keystile.sandbox.queries import Catalog
+from keystile.sandbox.table_bodies import FIELDS, changed_table, new_table
 from keystile.wire import responses
+from keystile.wire.jsonbody import parse_object
 from keystile.wire.requests import parse_page
 from keystile.wire.responses import Resource
+
+_TABLE_NAME = re.compile(r"[\w -]{1,1024}")
 
 
 class TableMethods:
@@ -25,35 +38,123 @@ class TableMethods:
         self.answers: Answers = {
             "tables.list": self._list,
             "tables.get": self._get,
+            "tables.insert": self._insert,
+            "tables.patch": self._patch,
+            "tables.update": self._update,
+            "tables.delete": self._delete,
+            "tables.testIamPermissions": self._permissions,
             "tabledata.list": self._rows,
+            "rowAccessPolicies.list": self._row_policies,
+            "models.list": self._models,
         }
 
     async def _list(self, ask: Ask) -> Resource:
         stored = self._store.tables_in((ask.call.project, ask.call.dataset))
-        listed, token = page_of_list([resources.table_resource(each) for each in stored], ask.call)
-        return responses.table_list(listed, len(stored), token)
+        found = [resources.table_resource(each) for each in stored]
+        listed, token = page_of_list(found, ask.call)
+        answer = responses.table_list(listed, len(stored), token)
+        for told, each in zip(_tables(answer), listed, strict=True):
+            if "view" in each:
+                told["view"] = {"useLegacySql": False}
+        return answer
 
     async def _get(self, ask: Ask) -> Resource:
         id_ = _table_id(ask)
         if job := self._jobs.holding(id_):
             return resources.result_resource(id_, job.view)
-        self._store.table(id_)
-        return resources.table_resource(await self._catalog.look_up(id_))
+        return await self._told(self._store.table(id_))
+
+    async def _told(self, stored: Stored) -> Resource:
+        location = self._store.dataset((stored.id.project, stored.id.dataset)).location
+        return resources.table_resource(await self._catalog.look_up(stored.id), location)
+
+    async def _insert(self, ask: Ask) -> Resource:
+        given = FIELDS.of(ask)
+        named = reference(given, "tableReference")
+        dataset = ask.call.project, ask.call.dataset
+        self._store.tables_in(dataset)
+        if (named.get("projectId"), named.get("datasetId")) != dataset:
+            raise InvalidRequestError("`tableReference` does not name the dataset of the path")
+        id_ = TableId(*dataset, named.get("tableId", ""))
+        if not _TABLE_NAME.fullmatch(id_.table):
+            raise InvalidRequestError(f'Invalid table ID "{id_.table[:100]}".')
+        async with self._catalog.changing:
+            made = await new_table(self._catalog, id_, given)
+            self._store.put_table(made, new=True)
+        return await self._told(made)
+
+    async def _patch(self, ask: Ask) -> Resource:
+        return await self._changed(ask, patch=True)
+
+    async def _update(self, ask: Ask) -> Resource:
+        return await self._changed(ask, patch=False)
+
+    async def _changed(self, ask: Ask, *, patch: bool) -> Resource:
+        if truth(ask, "autodetect_schema"):
+            raise unsupported("`autodetect_schema`")
+        given = FIELDS.of(ask)
+        async with self._catalog.changing:
+            before = self._store.table(_table_id(ask))
+            check_match(ask, before.etag)
+            if patch:
+                current = await self._told(before)
+                body = {name: current[name] for name in current if name in FIELDS.writable}
+                if before.kind is not TableKind.TABLE and "schema" not in given:
+                    body.pop("schema", None)  # it follows from the query
+                given = patched(body, given)
+            after = await changed_table(self._catalog, before, given)
+            if after.kind is TableKind.TABLE and after.fields != before.fields:
+                content = await self._catalog.content(before)
+                after = with_rows(after, refitted(content, before, after))
+            self._store.put_table(after)
+        return await self._told(after)
+
+    async def _delete(self, ask: Ask) -> None:
+        async with self._catalog.changing:
+            self._store.drop_table(self._store.table(_table_id(ask)).id)
+
+    async def _permissions(self, ask: Ask) -> Resource:
+        """Answer that the one account may do all that it asks about."""
+        self._store.table(_table_id(ask))
+        return {"permissions": list(_flat(parse_object(ask.body).get("permissions")))}
+
+    async def _row_policies(self, ask: Ask) -> Resource:
+        self._store.table(_table_id(ask))
+        return {}
+
+    async def _models(self, ask: Ask) -> Resource:
+        self._store.tables_in((ask.call.project, ask.call.dataset))
+        return {}
 
     async def _rows(self, ask: Ask) -> Resource:
         page = parse_page(ask.call)
         id_ = _table_id(ask)
+        rows: Sequence[dict[str, Any]]
         if job := self._jobs.holding(id_):
             rows, fields = job.rows, job.view.schema or ()
-        elif self._store.table(id_).kind is not TableKind.TABLE:
-            raise InvalidRequestError("Cannot list a table of type VIEW.")
+        elif (kind := self._store.table(id_).kind) is not TableKind.TABLE:
+            raise InvalidRequestError(f"Cannot list a table of type {kind.value}.")
         else:
             rows, fields = await self._catalog.rows(id_), self._store.table(id_).fields
-        if page.selected_fields:
-            rows, fields = selected(rows, fields, page.selected_fields)
         shown, token = page_of_rows(rows, fields, page, str(id_))
+        if page.selected_fields:
+            shown = selected(shown, fields, page.selected_fields)
         return responses.table_data_resource(shown, len(rows), token)
 
 
 def _table_id(ask: Ask) -> TableId:
     return TableId(ask.call.project, ask.call.dataset, ask.call.table)
+
+
+def _tables(answer: Resource) -> list[dict[str, object]]:
+    found = answer["tables"]
+    return found if isinstance(found, list) else []
+
+
+def _flat(given: object) -> Iterator[str]:
+    """Read a list of texts. Google's own reader of JSON takes lists within it for their items."""
+    for item in given if isinstance(given, list) else ():
+        if isinstance(item, str):
+            yield item
+        else:
+            yield from _flat(item)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
-from zetasql.wasi._pb2.zetasql.public import value_pb2
 
 from keystile.model.errors import DuplicateError
-from keystile.model.schema import Field, Mode, TableId, TableKind
+from keystile.model.schema import Field, TableId, TableKind
 from keystile.sandbox.binding import Question
-from keystile.sandbox.changes import Row, new_row, rows_of, with_defaults, with_rows
+from keystile.sandbox.changes import Row, new_row, with_defaults, with_rows
 from keystile.sandbox.data import Stored, partition_columns
+from keystile.sandbox.fitting import fitted, refitted
 from keystile.sandbox.partitions import partition_cells
 from keystile.sandbox.queries import Catalog
 from keystile.sandbox.targets import other_kind
@@ -98,35 +97,7 @@ async def write(
     partition_cells(table, added)
     kept: list[Row] = []
     if to.adds and to.present:
-        before = to.present.fields + to.present.hidden
-        at = [places[field.name] for field in before]
-        for row in rows_of(await catalog.content(to.present)):
-            values = zip(row, before, strict=True)
-            cells = [fitted(v, each, by_name.get(each.name.lower(), each)) for v, each in values]
-            kept.append(new_row(after, at, cells))
+        kept = refitted(await catalog.content(to.present), to.present, table)
     stored = with_rows(table, kept + added)
     catalog.store.put_table(stored)
     return stored
-
-
-def fitted(value: Any, before: Field, after: Field) -> Any:
-    """Give a value the fields that its record has been given since."""
-    if before.fields == after.fields or value.WhichOneof("value") is None:
-        return value
-    made = value_pb2.ValueProto()
-    if before.mode is Mode.REPEATED:
-        one = msgspec.structs.replace(before, mode=Mode.NULLABLE)
-        made.array_value.SetInParent()
-        made.array_value.element.extend(
-            fitted(item, one, after) for item in value.array_value.element
-        )
-        return made
-    given = {
-        field.name.lower(): (part, field)
-        for part, field in zip(value.struct_value.field, before.fields, strict=True)
-    }
-    made.struct_value.SetInParent()
-    for field in after.fields:
-        part = given.get(field.name.lower())
-        made.struct_value.field.append(fitted(*part, field) if part else value_pb2.ValueProto())
-    return made

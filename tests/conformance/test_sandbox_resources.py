@@ -1,0 +1,266 @@
+# ruff: noqa: S608 - queries made of a test's own words
+"""Datasets, tables and views made, changed and dropped by the API, with the real client."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import requests
+from google.api_core.exceptions import BadRequest, Conflict, NotFound, PreconditionFailed
+from google.cloud import bigquery
+from google.cloud.bigquery import DatasetReference, PolicyTagList, SchemaField, Table
+
+Call = Callable[..., requests.Response]
+_PEOPLE = [
+    SchemaField("id", "INTEGER", mode="REQUIRED"),
+    SchemaField("name", "STRING", description="Given and family name"),
+]
+
+
+def _table(client: bigquery.Client, lab: str, name: str, schema: Any = _PEOPLE) -> Table:
+    return client.create_table(Table(f"{client.project}.{lab}.{name}", schema=schema))
+
+
+def _rows(client: bigquery.Client, sql: str) -> list[tuple[Any, ...]]:
+    return [tuple(row.values()) for row in client.query_and_wait(sql)]
+
+
+def test_a_dataset_lives_from_insert_to_delete(client: bigquery.Client) -> None:
+    given = bigquery.Dataset(f"{client.project}.made_{uuid.uuid4().hex[:8]}")
+    given.description, given.labels, given.location = "for a test", {"team": "shop"}, "US"
+    made = client.create_dataset(given)
+    assert (made.description, made.labels) == ("for a test", {"team": "shop"})
+    with pytest.raises(Conflict, match="Already Exists: Dataset"):
+        client.create_dataset(given)
+    listed = client.list_datasets(filter="labels.team:shop")
+    assert [each.dataset_id for each in listed] == [made.dataset_id]
+    assert not list(client.list_datasets(filter="labels.team:other"))
+    made.labels = {"team": None, "stage": "test"}
+    changed = client.update_dataset(made, ["labels"])
+    assert (changed.labels, changed.description) == ({"stage": "test"}, "for a test")
+    made.description = "too late"
+    with pytest.raises(PreconditionFailed):
+        client.update_dataset(made, ["description"])
+    _table(client, made.dataset_id, "people")
+    with pytest.raises(BadRequest, match="still in use"):
+        client.delete_dataset(made)
+    client.delete_dataset(made, delete_contents=True)
+    with pytest.raises(NotFound):
+        client.get_dataset(made.reference)
+
+
+def test_a_deleted_dataset_comes_back_with_its_tables(client: bigquery.Client, call: Call) -> None:
+    name = f"made_{uuid.uuid4().hex[:8]}"
+    client.create_dataset(name)
+    client.query_and_wait(f"CREATE TABLE {name}.t AS SELECT 7 AS x")
+    client.delete_dataset(name, delete_contents=True)
+    assert call("POST", f"datasets/{name}:undelete", json={}).status_code == 200
+    assert _rows(client, f"SELECT x FROM {name}.t") == [(7,)]
+    assert call("POST", f"datasets/{name}:undelete", json={}).status_code == 409
+    client.delete_dataset(name, delete_contents=True)
+    assert call("POST", "datasets/never_there:undelete", json={}).status_code == 404
+
+
+def test_names_in_a_case_insensitive_dataset_are_one(client: bigquery.Client) -> None:
+    given = bigquery.Dataset(f"{client.project}.made_{uuid.uuid4().hex[:8]}")
+    given.is_case_insensitive = True
+    name = client.create_dataset(given).dataset_id
+    _table(client, name, "People")
+    assert client.get_table(f"{name}.peoplE").table_id == "People"
+    assert _rows(client, f"SELECT COUNT(*) FROM {name}.PEOPLE") == [(0,)]
+    with pytest.raises(Conflict):
+        _table(client, name, "people")
+    client.delete_dataset(name, delete_contents=True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "said"),
+    [
+        ("POST", "datasets", {"datasetReference": {"datasetId": "a b"}}, "Invalid dataset ID"),
+        ("POST", "datasets", {"datasetReference": {"datasetId": "x"}, "madeUp": 1}, "madeUp"),
+        ("POST", "datasets", {}, "datasetReference"),
+        ("PATCH", "datasets/shop", {"location": "EU"}, "location"),
+        ("POST", "datasets", {"datasetReference": 1}, "datasetReference"),
+        (
+            "POST",
+            "datasets",
+            {"datasetReference": {"datasetId": "x"}, "externalDatasetReference": {"a": "b"}},
+            "not supported by the sandbox: `externalDatasetReference`",
+        ),
+        ("POST", "datasets/shop/tables", {"tableReference": {"tableId": "x"}}, "tableReference"),
+    ],
+)
+def test_a_body_that_is_not_understood_is_refused(
+    call: Call, method: str, path: str, body: Any, said: str
+) -> None:
+    answer = call(method, path, json=body)
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]["message"]
+
+
+def test_a_table_keeps_all_that_is_said_of_it(client: bigquery.Client, lab: str) -> None:
+    tag = "projects/acme-shop/locations/us/taxonomies/1/policyTags/2"
+    given = Table(
+        f"{client.project}.{lab}.t",
+        schema=[
+            SchemaField("at", "TIMESTAMP", default_value_expression="CURRENT_TIMESTAMP()"),
+            SchemaField("code", "STRING", max_length=9, policy_tags=PolicyTagList([tag])),
+            SchemaField("price", "NUMERIC", precision=9, scale=2),
+            SchemaField("parts", "RECORD", "REPEATED", fields=[SchemaField("a", "BYTES")]),
+        ],
+    )
+    given.time_partitioning = bigquery.TimePartitioning(field="at")
+    given.clustering_fields = ["code"]
+    given.labels = {"kind": "test"}
+    given.expires = datetime.now(UTC) + timedelta(hours=1)
+    made = client.get_table(client.create_table(given))
+    assert made.schema == given.schema
+    assert (made.clustering_fields, made.labels) == (["code"], {"kind": "test"})
+    assert (made.time_partitioning.field, made.time_partitioning.type_) == ("at", "DAY")
+    assert abs((made.expires - given.expires).total_seconds()) < 1
+    assert (made.num_rows, made.num_bytes, made.location) == (0, 0, "US")
+    with pytest.raises(Conflict, match="Already Exists: Table"):
+        client.create_table(given)
+
+
+def test_a_table_that_has_expired_is_gone(client: bigquery.Client, lab: str) -> None:
+    given = Table(f"{client.project}.{lab}.brief", schema=_PEOPLE)
+    given.expires = datetime.now(UTC) + timedelta(seconds=1.5)
+    client.create_table(given)
+    assert _rows(client, f"SELECT COUNT(*) FROM {lab}.brief") == [(0,)]
+    time.sleep(1.6)
+    with pytest.raises(NotFound):
+        client.query_and_wait(f"SELECT COUNT(*) FROM {lab}.brief")
+    assert not list(client.list_tables(lab))
+
+
+def test_a_tables_rows_follow_its_schema(client: bigquery.Client, lab: str) -> None:
+    table = _table(
+        client, lab, "t", [*_PEOPLE, SchemaField("r", "RECORD", fields=[SchemaField("a", "INT64")])]
+    )
+    client.query_and_wait(f"INSERT {lab}.t (id, name, r) VALUES (1, 'Ada', STRUCT(2))")
+    table = client.get_table(table)
+    inner = [SchemaField("b", "STRING"), SchemaField("a", "INT64")]
+    table.schema = [
+        SchemaField("id", "INTEGER", mode="NULLABLE"),
+        SchemaField("name", "STRING"),
+        SchemaField("r", "RECORD", fields=inner),
+        SchemaField("tags", "STRING", mode="REPEATED"),
+    ]
+    changed = client.update_table(table, ["schema"])
+    assert [field.mode for field in changed.schema] == ["NULLABLE"] * 3 + ["REPEATED"]
+    assert changed.schema[1].description is None
+    sql = f"SELECT id, name, r.a, r.b, ARRAY_LENGTH(tags) FROM {lab}.t"
+    assert _rows(client, sql) == [(1, "Ada", 2, None, 0)]
+    client.query_and_wait(f"INSERT {lab}.t (id) VALUES (NULL)")
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        (_PEOPLE[:1], "Field name is missing in new schema"),
+        ([_PEOPLE[0], SchemaField("name", "INT64")], "has changed type from STRING to INTEGER"),
+        ([_PEOPLE[0], SchemaField("name", "STRING", "REQUIRED")], "has changed mode"),
+        ([*_PEOPLE, SchemaField("x", "INT64", "REQUIRED")], "Cannot add required fields"),
+        ([*_PEOPLE, SchemaField("NAME", "INT64")], "Duplicate field names"),
+    ],
+)
+def test_a_schema_that_the_rows_do_not_fit_is_refused(
+    client: bigquery.Client, lab: str, schema: list[SchemaField], said: str
+) -> None:
+    table = _table(client, lab, "t")
+    table.schema = schema
+    with pytest.raises(BadRequest, match=said):
+        client.update_table(table, ["schema"])
+    assert client.get_table(table).schema == _PEOPLE
+
+
+def test_policy_tags_stay_until_they_are_taken_away(client: bigquery.Client, lab: str) -> None:
+    tags = PolicyTagList(["projects/acme-shop/locations/us/taxonomies/1/policyTags/2"])
+    table = _table(client, lab, "t", [SchemaField("ssn", "STRING", policy_tags=tags)])
+    table.schema = [SchemaField("ssn", "STRING", description="said later")]
+    table = client.update_table(table, ["schema"])
+    assert (table.schema[0].description, table.schema[0].policy_tags) == ("said later", tags)
+    table.schema = [SchemaField("ssn", "STRING", policy_tags=PolicyTagList())]
+    assert client.update_table(table, ["schema"]).schema[0].policy_tags is None
+
+
+def test_a_table_is_changed_in_one_state_only(client: bigquery.Client, lab: str) -> None:
+    first = _table(client, lab, "t")
+    second = client.get_table(first)
+    first.description = "first"
+    client.update_table(first, ["description"])
+    second.description = "second"
+    with pytest.raises(PreconditionFailed):
+        client.update_table(second, ["description"])
+    client.delete_table(second)
+    with pytest.raises(NotFound):
+        client.delete_table(second)
+
+
+def test_an_update_says_all_of_a_table(client: bigquery.Client, lab: str, call: Call) -> None:
+    table = _table(client, lab, "t")
+    table.labels = {"a": "b"}
+    client.update_table(table, ["labels"])
+    fields = [{"name": "id", "type": "INTEGER", "mode": "REQUIRED"}]
+    fields += [{"name": "name", "type": "STRING"}]
+    body = {"description": "all new", "schema": {"fields": fields}}
+    told = call("PUT", f"datasets/{lab}/tables/t", json=body).json()
+    assert told["description"] == "all new"
+    assert "labels" not in told
+    assert call("PUT", f"datasets/{lab}/tables/t", json={}).status_code == 400
+
+
+def test_a_view_can_be_made_and_changed(client: bigquery.Client, lab: str) -> None:
+    given = Table(f"{client.project}.{lab}.v")
+    given.view_query = "SELECT id, total FROM `acme-shop.shop.orders`"
+    made = client.create_table(given)
+    assert (made.table_type, [field.name for field in made.schema]) == ("VIEW", ["id", "total"])
+    made.schema = [SchemaField("id", "INTEGER", description="of the order"), made.schema[1]]
+    made = client.update_table(made, ["schema"])
+    assert made.schema[0].description == "of the order"
+    made.view_query = "SELECT 1 AS one"
+    assert client.update_table(made, ["view_query"]).schema[0].name == "one"
+    assert _rows(client, f"SELECT * FROM {lab}.v") == [(1,)]
+    (listed,) = client.list_tables(lab)
+    assert (listed.table_type, listed.view_use_legacy_sql) == ("VIEW", False)
+    given = Table(f"{client.project}.{lab}.broken")
+    given.view_query = "SELECT nope FROM `acme-shop.shop.orders`"
+    with pytest.raises(BadRequest, match="Unrecognized name: nope"):
+        client.create_table(given)
+    given.view_use_legacy_sql = True
+    with pytest.raises(BadRequest, match="legacy SQL"):
+        client.create_table(given)
+
+
+def test_a_materialized_view_is_read_as_its_query(client: bigquery.Client, lab: str) -> None:
+    given = Table(f"{client.project}.{lab}.mv")
+    given.mview_query = "SELECT COUNT(*) AS n FROM `acme-shop.shop.customers`"
+    made = client.create_table(given)
+    assert (made.table_type, made.mview_enable_refresh) == ("MATERIALIZED_VIEW", True)
+    assert _rows(client, f"SELECT n FROM {lab}.mv") == [(200,)]
+    with pytest.raises(BadRequest, match="type MATERIALIZED_VIEW"):
+        list(client.list_rows(made, selected_fields=made.schema))
+
+
+def test_a_table_without_columns_lists_no_rows(client: bigquery.Client, lab: str) -> None:
+    table = client.create_table(f"{lab}.bare")
+    assert (table.schema, list(client.list_rows(table))) == ([], [])
+
+
+def test_what_only_lists_is_there(client: bigquery.Client, lab: str, call: Call) -> None:
+    _table(client, lab, "t")
+    assert list(client.list_models(lab)) == []
+    assert call("GET", f"datasets/{lab}/tables/t/rowAccessPolicies").json() == {}
+    assert "@" in client.get_service_account_email()
+    assert [each.project_id for each in client.list_projects()] == ["acme-shop"]
+    asked = ["bigquery.tables.get", "bigquery.tables.getData"]
+    answer = client.test_iam_permissions(client.get_table(f"{lab}.t"), asked)
+    assert answer["permissions"] == asked
+    with pytest.raises(NotFound):
+        list(client.list_models(DatasetReference("acme-shop", "nope")))
