@@ -147,6 +147,6 @@ def _token(stack: Stack) -> str:
 async def _sent(
     session: aiohttp.ClientSession, method: str, url: str, token: str, body: object
 ) -> Seen:
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
     async with session.request(method, url, json=body, headers=headers) as response:
         return Seen.of(response.status, response.headers, await response.read())

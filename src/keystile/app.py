@@ -212,6 +212,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
                 issuer=identity.builtin,
                 checks=_checks(database, log, pool, plans),
                 metrics=metrics,
+                url=settings.gateway_url,
             )
             console = console_app(
                 url=settings.people_url,

@@ -22,6 +22,7 @@ from keystile.api.http import (
     Request,
     Scope,
     Send,
+    packed,
     send_answer,
 )
 from keystile.api.ports import Check, Gate, IssuerDocuments, Principals, TokenExchange
@@ -34,6 +35,7 @@ from keystile.model.errors import (
 )
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics
+from keystile.wire import discovery
 from keystile.wire.methods import METHODS
 from keystile.wire.partial import select
 from keystile.wire.paths import Call, route
@@ -64,7 +66,7 @@ class Trace:
 class Api:
     """The ASGI application of the data port."""
 
-    def __init__(  # noqa: PLR0913  six ports, each one needed
+    def __init__(  # noqa: PLR0913  five ports and what to say of them, each one needed
         self,
         *,
         gate: Gate,
@@ -73,8 +75,9 @@ class Api:
         issuer: IssuerDocuments | None,
         checks: Mapping[str, Check],
         metrics: Metrics,
+        url: str,
     ) -> None:
-        """Serve these rooms. `issuer` is None where the built-in issuer is off."""
+        """Serve these rooms at `url`. `issuer` is None where the built-in issuer is off."""
         self._gate = gate
         self._principals = principals
         self._exchanger = exchanger
@@ -84,10 +87,14 @@ class Api:
             b"/readyz": ("readyz", partial(probes.readyz, checks)),
             b"/metrics": ("metrics", partial(probes.metrics_page, metrics)),
         }
+        described = partial(_document, partial(discovery.document, url))
+        self._pages |= {path.encode(): ("discovery", described) for path in discovery.PATHS}
         if issuer is not None:
-            discovery = "/issuer/.well-known/openid-configuration"
             self._pages |= {
-                discovery.encode(): ("issuer", partial(_document, issuer.discovery)),
+                b"/issuer/.well-known/openid-configuration": (
+                    "issuer",
+                    partial(_document, issuer.discovery),
+                ),
                 b"/issuer/jwks": ("issuer", partial(_document, issuer.jwks)),
             }
 
@@ -108,6 +115,8 @@ class Api:
             self._note(trace, _CLIENT_LEFT, started)
             return
         self._note(trace, answer.status, started)
+        if request.accepts_gzip:
+            answer = await packed(answer)
         await send_answer(send, answer, trace.id)
 
     async def _answer(self, trace: Trace, request: Request) -> Answer:

@@ -39,6 +39,7 @@ class Served:
             issuer=FakeIssuer(),
             checks=checks,
             metrics=self.metrics,
+            url="https://gateway.example",
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import socket
@@ -41,6 +42,8 @@ async def ask(  # noqa: PLR0913, PLR0917  a request has these parts
     body: bytes = b"",
     headers: Headers | None = None,
     token: Headers = TOKEN,
+    *,
+    packed: bool = False,
 ) -> Reply:
     path, _, query = target.partition("?")
     sent: list[Any] = []
@@ -63,7 +66,8 @@ async def ask(  # noqa: PLR0913, PLR0917  a request has these parts
     await app(scope, receive, send)
     start, rest = sent
     kind = dict(start["headers"])[b"content-type"]
-    parsed = json.loads(rest["body"]) if b"json" in kind else None
+    text = gzip.decompress(rest["body"]) if packed else rest["body"]
+    parsed = json.loads(text) if b"json" in kind else None
     return Reply(start["status"], dict(start["headers"]), parsed, rest["body"])
 
 
@@ -234,7 +238,7 @@ async def test_every_other_method_is_refused_by_name(make: Any, method: str) -> 
         "/bigquery/v2/projects/p/%2e%2e/queries/j", "/BigQuery/v2/projects/p/queries/j",
         "/bigquery/v2/projects/p/queries/j%00", "/bigquery/v2/projects/p/queries/%ff",
         "http://gateway.example/bigquery/v2/projects/p/queries/j", "*", "",
-        "/discovery/v1/apis/bigquery/v2/rest", "/batch/bigquery/v2",
+        "/discovery/v1/apis/bigquery/v3/rest", "/batch/bigquery/v2",
         "/upload/bigquery/v2/projects/p/jobs", "/resumable/upload/bigquery/v2/projects/p/jobs",
         "/healthz/", "/metrics/..", "/v1/token/", "/issuer", "/issuer/jwks/x", "/%68ealthz",
     ],
@@ -244,6 +248,27 @@ async def test_smuggled_and_unknown_paths_reach_nothing(make: Any, verb: str, ta
     reply = await ask(make(), verb, target, b"{}")
     assert reply.status in {400, 403, 404, 405}
     assert is_google_error(reply, reply.status, reply.json["error"]["errors"][0]["reason"])
+
+
+@pytest.mark.parametrize(
+    "target", ["/discovery/v1/apis/bigquery/v2/rest", "/$discovery/rest?version=v2"]
+)
+async def test_the_discovery_document_has_our_own_address(make: Any, target: str) -> None:
+    reply = await ask(make(), "GET", target, token=[])
+    assert reply.status == 200
+    assert reply.json["rootUrl"] == "https://gateway.example/"
+    assert "jobs" in reply.json["resources"]
+
+
+async def test_an_answer_is_packed_where_that_is_asked_for(make: Any) -> None:
+    gzipped = [(b"accept-encoding", b"gzip, deflate")]
+    target = "/$discovery/rest"
+    reply = await ask(make(), "GET", target)
+    packed = await ask(make(), "GET", target, headers=gzipped, packed=True)
+    assert packed.headers[b"content-encoding"] == b"gzip"
+    assert int(packed.headers[b"content-length"]) < len(reply.body)
+    assert packed.json == reply.json
+    assert b"content-encoding" not in reply.headers
 
 
 async def test_bytes_in_the_address_are_refused(make: Any) -> None:

@@ -105,6 +105,34 @@ async def test_a_header_given_twice_is_refused(name: bytes) -> None:
         twice.header(name)
 
 
+@pytest.mark.parametrize(
+    ("accepted", "wanted"),
+    [
+        ([], False),
+        ([b"gzip"], True),
+        ([b"identity, GZIP;q=0.5"], True),
+        ([b"br", b"deflate , gzip ; q=1.0"], True),
+        ([b"gzip;q=0"], False),
+        ([b"gzip;q=0.000"], False),
+        ([b"gzipped, x-gzip"], False),
+        ([b"\xff,,;"], False),
+    ],
+)
+def test_an_answer_is_packed_when_the_client_says_so(accepted: list[bytes], wanted: bool) -> None:  # noqa: FBT001
+    assert request([(b"accept-encoding", one) for one in accepted]).accepts_gzip == wanted
+
+
+@pytest.mark.parametrize("size", [1 << 10, 1 << 20])
+async def test_a_packed_answer_is_smaller_and_says_so(size: int) -> None:
+    answer = http.Answer(200, b"x" * size, headers=((b"a", b"b"),))
+    sent = await http.packed(answer)
+    assert gzip.decompress(sent.body) == answer.body
+    assert len(sent.body) < size / 10
+    assert set(sent.headers) > {(b"a", b"b"), (b"content-encoding", b"gzip")}
+    small = http.Answer(200, b"x" * 1023)
+    assert await http.packed(small) is small
+
+
 async def test_a_slow_body_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "_BODY_SECONDS", 0.01)
 
