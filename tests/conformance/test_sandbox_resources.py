@@ -264,3 +264,110 @@ def test_what_only_lists_is_there(client: bigquery.Client, lab: str, call: Call)
     assert answer["permissions"] == asked
     with pytest.raises(NotFound):
         list(client.list_models(DatasetReference("acme-shop", "nope")))
+
+
+def _stream(call: Call, lab: str, rows: list[Any], **more: object) -> requests.Response:
+    return call("POST", f"datasets/{lab}/tables/t/insertAll", json={"rows": rows, **more})
+
+
+def test_streamed_rows_are_there_at_once(client: bigquery.Client, lab: str) -> None:
+    inner = [SchemaField("n", "INT64", mode="REPEATED"), SchemaField("b", "BYTES")]
+    schema = [
+        SchemaField("at", "TIMESTAMP"),
+        SchemaField("price", "NUMERIC"),
+        SchemaField("note", "JSON"),
+        SchemaField("r", "RECORD", fields=inner),
+        SchemaField("tags", "STRING", mode="REPEATED"),
+        SchemaField("code", "STRING", default_value_expression="'none'"),
+    ]
+    table = _table(client, lab, "t", schema)
+    at = datetime(2024, 2, 3, 4, 5, 6, 789, UTC)
+    rows = [
+        {
+            "at": at,
+            "price": "1.23",
+            "note": {"a": [1]},
+            "r": {"n": [1, 2], "b": b"x"},
+            "code": None,
+        },
+        {"price": 2, "tags": ["a"]},
+    ]
+    assert client.insert_rows(table, rows) == []
+    first, second = sorted(client.list_rows(table), key=lambda row: row["price"])
+    assert (first["at"], first["note"], first["r"]) == (at, {"a": [1]}, {"n": [1, 2], "b": b"x"})
+    assert (first["code"], second["code"], second["tags"]) == ("a", "none", ["a"])
+
+
+def test_a_null_is_no_default(client: bigquery.Client, lab: str, call: Call) -> None:
+    schema = [SchemaField("a", "INT64"), SchemaField("b", "INT64", default_value_expression="7")]
+    _table(client, lab, "t", schema)
+    assert (
+        "insertErrors"
+        not in _stream(call, lab, [{"json": {"a": 1, "b": None}}, {"json": {"a": 2}}]).json()
+    )
+    assert _rows(client, f"SELECT a, b FROM {lab}.t ORDER BY a") == [(1, None), (2, 7)]
+
+
+def test_one_bad_row_stops_all(client: bigquery.Client, lab: str) -> None:
+    table = _table(client, lab, "t")
+    rows = [
+        {"id": 1, "name": "Ada"},
+        {"id": "x", "name": "Bob"},
+        {"name": "Cy"},
+        {"id": 3, "name": "Di", "more": 1},
+        {"id": 4, "name": ["Ed"]},
+    ]
+    errors = client.insert_rows_json(table, rows)
+    told = {each["index"]: each["errors"][0] for each in errors}
+    assert {at: (error["reason"], error["location"]) for at, error in told.items()} == {
+        0: ("stopped", ""),
+        1: ("invalid", "id"),
+        2: ("invalid", "id"),
+        3: ("invalid", "more"),
+        4: ("invalid", "name"),
+    }
+    assert told[3]["message"] == "no such field: more."
+    assert "Missing required field: id" in told[2]["message"]
+    assert list(client.list_rows(table)) == []
+    errors = client.insert_rows_json(
+        table, rows, skip_invalid_rows=True, ignore_unknown_values=True
+    )
+    assert [each["index"] for each in errors] == [1, 2, 4]
+    assert sorted(row["id"] for row in client.list_rows(table)) == [1, 3]
+
+
+def test_a_value_that_no_cast_takes_names_its_column(client: bigquery.Client, lab: str) -> None:
+    table = _table(client, lab, "t", [SchemaField("a", "INT64"), SchemaField("day", "DATE")])
+    rows = [{"a": 1, "day": "2024-01-01"}, {"a": 2, "day": "2024-13-01"}, {"a": 3}]
+    (error,) = client.insert_rows_json(table, rows, skip_invalid_rows=True)
+    assert (error["index"], error["errors"][0]["location"]) == (1, "day")
+    assert _rows(client, f"SELECT a, day IS NULL FROM {lab}.t ORDER BY a") == [
+        (1, False),
+        (3, True),
+    ]
+
+
+def test_a_row_that_comes_again_is_one_row(client: bigquery.Client, lab: str, call: Call) -> None:
+    _table(client, lab, "t")
+    row = {"insertId": "a", "json": {"id": 1}}
+    for rows in ([row, row], [row, {"insertId": "b", "json": {"id": 2}}], [{"json": {"id": 1}}]):
+        assert "insertErrors" not in _stream(call, lab, rows).json()
+    assert _rows(client, f"SELECT id FROM {lab}.t ORDER BY 1") == [(1,), (1,), (2,)]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"rows": []}, "No rows present"),
+        ({"rows": [{"json": 1}]}, "`json` is the row"),
+        ({"rows": [{"json": {}}], "templateSuffix": "_x"}, "not supported by the sandbox: `templa"),
+        ({"rows": [{"json": {}}], "madeUp": 1}, "madeUp"),
+    ],
+)
+def test_a_stream_that_is_not_understood_is_refused(
+    client: bigquery.Client, lab: str, call: Call, body: Any, said: str
+) -> None:
+    _table(client, lab, "t")
+    answer = call("POST", f"datasets/{lab}/tables/t/insertAll", json=body)
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]["message"]

@@ -18,6 +18,7 @@ from keystile.sandbox.fitting import refitted
 from keystile.sandbox.jobs import Jobs
 from keystile.sandbox.pages import page_of_list, page_of_rows, selected
 from keystile.sandbox.queries import Catalog
+from keystile.sandbox.streaming import Streams
 from keystile.sandbox.table_bodies import FIELDS, changed_table, new_table
 from keystile.wire import responses
 from keystile.wire.jsonbody import parse_object
@@ -35,6 +36,7 @@ class TableMethods:
         self._catalog = catalog
         self._store = catalog.store
         self._jobs = jobs
+        self._streams = Streams(catalog)
         self.answers: Answers = {
             "tables.list": self._list,
             "tables.get": self._get,
@@ -44,6 +46,7 @@ class TableMethods:
             "tables.delete": self._delete,
             "tables.testIamPermissions": self._permissions,
             "tabledata.list": self._rows,
+            "tabledata.insertAll": self._insert_all,
             "rowAccessPolicies.list": self._row_policies,
             "models.list": self._models,
         }
@@ -140,6 +143,9 @@ class TableMethods:
         if page.selected_fields:
             shown = selected(shown, fields, page.selected_fields)
         return responses.table_data_resource(shown, len(rows), token)
+
+    async def _insert_all(self, ask: Ask) -> Resource:
+        return await self._streams.insert(ask, _table_id(ask))
 
 
 def _table_id(ask: Ask) -> TableId:
