@@ -7,7 +7,7 @@ cannot be done, the text that BigQuery would get must read protected tables mask
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import pytest
 from prove.evaluator import Answer, Given, World, runnable
 from prove.scripts import run_in
 from prove.shop import CUSTOMERS, ORDERS, world
+from tests.support.front import Front
 
 from keystile.analysis.analyst import Analyst
 from keystile.gate.planning import Decided, Planner, refuse_denied
@@ -253,3 +254,15 @@ _READS_CUSTOMERS = re.compile(r"(?i)\b(from|join|using)\s+[\w`.-]*\bcustomers\b"
 def bench() -> Iterator[Bench]:
     runner = InlineRunner()
     return Bench(runner, Engine(module.load(None)))
+
+
+@pytest.fixture
+async def front(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Front]:
+    """The bench behind the gateway's HTTP front; its BigQuery tells of no table in a dry run."""
+    monkeypatch.setattr("keystile.gate.planning.agree", lambda *_: None)
+    front = Front(tmp_path, bench)
+    await front.open()
+    yield front
+    await front.close()

@@ -1,0 +1,384 @@
+"""Every known way round the gateway that is a request. `docs/security/bypasses.md` lists them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from keystile.wire.methods import METHODS, Access
+
+HOME = "/bigquery/v2/projects/acme-shop"
+CUSTOMERS = f"{HOME}/datasets/shop/tables/customers"
+READING = "SELECT * FROM `acme-shop`.`shop`.`customers`"
+
+
+async def refused(front: Any, verb: str, target: str, body: Any = b"", **more: Any) -> Any:
+    """Check that a request is refused and reaches nothing, and give the reply."""
+    before = len(front.account.asked)
+    reply = await front.ask(verb, target, body, **more)
+    assert 400 <= reply.status < 500, reply
+    assert front.account.asked[before:] == []
+    return reply
+
+
+async def test_line_06_a_job_tells_neither_its_plan_nor_the_text_that_ran(front: Any) -> None:
+    reply = await front.query("SELECT ssn FROM customers")
+    job = reply.json["jobReference"]["jobId"]
+    sent = front.account.queries[-1].sql
+    assert "XXX-XX-XXXX" in sent
+    for target in (f"{HOME}/jobs/{job}", f"{HOME}/jobs?projection=full", f"{HOME}/queries/{job}"):
+        told = json.dumps((await front.ask("GET", target)).json)
+        assert "XXX-XX-XXXX" not in told
+        assert "keystile_" not in told
+        for word in ("queryPlan", "timeline", "gserviceaccount"):
+            assert word not in told
+
+
+@pytest.mark.parametrize("name", ["customers$20240101", "customers@-3600000", "custom*"])
+async def test_line_11_a_decorator_in_an_address_names_no_table(front: Any, name: str) -> None:
+    for path in ("", "/data"):
+        reply = await refused(front, "GET", f"{HOME}/datasets/shop/tables/{name}{path}")
+        assert reply.status == 404
+
+
+async def test_line_13_legacy_sql_is_neither_asked_for_nor_the_default(front: Any) -> None:
+    body = {"query": "SELECT 1", "useLegacySql": True}
+    assert "use GoogleSQL" in (await refused(front, "POST", f"{HOME}/queries", body)).error
+    job = {"configuration": {"query": body}}
+    assert "use GoogleSQL" in (await refused(front, "POST", f"{HOME}/jobs", job)).error
+    # GoogleSQL's own quoting means something else there, so absence cannot have meant legacy SQL.
+    await front.query("SELECT `id` FROM `acme-shop.shop.customers`")
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        {"copy": {"sourceTable": {"projectId": "acme-shop", "datasetId": "shop", "tableId": "t"}}},
+        {"extract": {"destinationUri": "gs://out/x", "sourceTable": {"tableId": "customers"}}},
+        {"load": {"sourceUris": ["gs://in/x"], "destinationTable": {"tableId": "t"}}},
+        {"query": {"query": "SELECT 1", "tableDefinitions": {"t": {"sourceUris": ["gs://x"]}}}},
+        {"query": {"query": "SELECT 1", "destinationTable": {"tableId": "t"}}},
+    ],
+)
+async def test_line_16_a_job_of_another_kind_moves_nothing(front: Any, configuration: Any) -> None:
+    reply = await refused(front, "POST", f"{HOME}/jobs", {"configuration": configuration})
+    assert reply.status == 403
+
+
+RIGHTS = sorted(name for name, method in METHODS.items() if method.access is Access.RIGHTS)
+
+
+@pytest.mark.parametrize("name", RIGHTS)
+async def test_line_18_no_method_reads_or_changes_rights(front: Any, name: str) -> None:
+    names = {"project": "acme-shop", "dataset": "shop", "table": "customers", "item": "p"}
+    target = "/" + METHODS[name].path.format(**names)
+    body = {"access": [{"role": "OWNER", "userByEmail": "me@example.com"}]}
+    for who in ("reader", "writer"):
+        reply = await refused(front, METHODS[name].verb, target, body, who=who)
+        assert reply.status == 403
+        assert f"`{name}`" in reply.error
+
+
+async def test_line_19_the_gateways_accounts_are_not_told(front: Any) -> None:
+    await refused(front, "GET", f"{HOME}/serviceAccount")
+    told = (await front.ask("GET", f"{HOME}/datasets/shop?datasetView=FULL")).json
+    assert "access" not in told
+    job = (await front.query("SELECT 1")).json["jobReference"]["jobId"]
+    assert (await front.ask("GET", f"{HOME}/jobs/{job}")).json["user_email"] == "reader"
+
+
+async def test_line_20_another_agents_job_is_absent_in_every_method(front: Any) -> None:
+    job = (await front.query("SELECT id FROM customers")).json["jobReference"]["jobId"]
+    for verb, path in (
+        ("GET", "/jobs/{}"),
+        ("GET", "/queries/{}"),
+        ("POST", "/jobs/{}/cancel"),
+        ("GET", "/jobs?parentJobId={}"),
+    ):
+        said = []
+        for id_ in (job, "absent"):
+            reply = await refused(front, verb, HOME + path.format(id_), who="other")
+            said.append((reply.status, reply.error.replace(id_, "ID")))
+        assert said[0] == said[1]
+        assert said[0][0] == 404
+    body = {"jobReference": {"jobId": job}, "configuration": {"query": {"query": "SELECT 1"}}}
+    assert (await front.ask("POST", f"{HOME}/jobs", body, who="other")).status == 200
+
+
+async def test_line_21_rows_without_sql_are_masked_and_on_record(front: Any) -> None:
+    reply = await front.ask("GET", f"{CUSTOMERS}/data")
+    assert (reply.status, reply.json["totalRows"]) == (200, "3")
+    sent = front.account.queries[-1].sql
+    assert "XXX-XX-XXXX" in sent
+    assert sent != READING
+    (job,) = (await front.ask("GET", f"{HOME}/jobs?projection=full")).json["jobs"]
+    assert job["configuration"]["query"]["query"] == READING
+
+
+async def test_line_21_another_agents_result_has_no_table(front: Any) -> None:
+    mine = await front.result_table()
+    for path in ("", "/data"):
+        assert (await front.ask("GET", mine + path)).status == 200
+        said = []
+        for target in (mine, mine[:-1] + "x", f"{HOME}/datasets/_anonymous/tables/anon1"):
+            reply = await refused(front, "GET", target + path, who="other")
+            said.append(reply.status)
+        assert said == [404] * 3
+
+
+async def test_line_21_no_query_reads_a_result_by_its_name(front: Any) -> None:
+    parts = (await front.result_table()).split("/")
+    name = f"`acme-shop.{parts[4]}.{parts[6]}`"
+    for sql in (f"SELECT * FROM {name}", f"CREATE TABLE shop.c AS SELECT * FROM {name}"):  # noqa: S608
+        for who in ("reader", "writer", "other"):
+            body = {"query": sql}
+            reply = await front.ask("POST", f"{HOME}/queries", body, who=who)
+            assert reply.status in {403, 404}
+    assert (await refused(front, "GET", f"{HOME}/datasets/{parts[4]}/tables")).status == 404
+    assert (await refused(front, "GET", f"{HOME}/datasets/{parts[4]}")).status == 404
+
+
+async def test_line_23_a_page_token_is_good_for_nothing_else(front: Any) -> None:
+    first = await front.ask("GET", f"{CUSTOMERS}/data?maxResults=1")
+    rows = first.json["pageToken"]
+    query = (await front.query("SELECT id FROM customers", maxResults=1)).json
+    tables = (await front.ask("GET", f"{HOME}/datasets/shop/tables?maxResults=1")).json
+    jobs = (await front.ask("GET", f"{HOME}/jobs?maxResults=1")).json
+    tokens = [rows, query["pageToken"], tables["nextPageToken"], jobs["nextPageToken"]]
+    job = query["jobReference"]["jobId"]
+    places = (
+        f"{CUSTOMERS}/data",
+        f"{HOME}/queries/{job}",
+        f"{HOME}/datasets/shop/tables",
+        f"{HOME}/jobs",
+    )
+    for own, place in enumerate(places):
+        for at, token in enumerate([*tokens, "e30=", "x"]):
+            for who in ("reader", "other"):
+                reply = await front.ask("GET", f"{place}?pageToken={token}", who=who)
+                # A place in a list of what is the reader's own is no secret.
+                mine = at == own and (who == "reader" or own > 1)
+                assert (reply.status == 200) == mine, (place, at, who, reply)
+
+
+async def test_line_24_a_list_has_the_agents_own_jobs_alone(front: Any) -> None:
+    await front.query("SELECT 'mine'")
+    for query in ("", "?allUsers=true", "?allUsers=true&projection=full&stateFilter=done"):
+        assert (await front.ask("GET", HOME + "/jobs" + query, who="other")).json["jobs"] == []
+        assert len((await front.ask("GET", HOME + "/jobs" + query)).json["jobs"]) == 1
+    assert not any(asked.startswith("jobs.list") for asked in front.account.asked)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"createSession": True},
+        {"connectionProperties": [{"key": "session_id", "value": "s"}]},
+    ],
+)
+async def test_line_25_no_session_is_made_or_joined(front: Any, field: Any) -> None:
+    body = {"query": "SELECT 1", **field}
+    assert (await refused(front, "POST", f"{HOME}/queries", body)).status == 403
+
+
+async def test_line_26_no_request_reaches_into_another_project(front: Any) -> None:
+    one = {"query": {"query": "SELECT 1"}}
+    body = {"jobReference": {"projectId": "other"}, "configuration": one}
+    assert (await refused(front, "POST", f"{HOME}/jobs", body)).status == 400
+    for field in (
+        {"destinationTable": {"projectId": "other", "datasetId": "d", "tableId": "t"}},
+        {"connectionProperties": [{"key": "dataset_project_id", "value": "other"}]},
+        {"reservation": "projects/other/locations/us/reservations/r"},
+    ):
+        body = {"query": "SELECT 1", **field}
+        assert (await refused(front, "POST", f"{HOME}/queries", body)).status == 403
+    default = {"projectId": "other", "datasetId": "d"}
+    body = {"query": "SELECT * FROM customers", "defaultDataset": default}
+    assert (await refused(front, "POST", f"{HOME}/queries", body)).status == 404
+    for target in ("/projects/other/datasets/d", "/projects/other/datasets/d/tables/t/data"):
+        assert (await refused(front, "GET", target)).status == 404
+    plain = (await front.query("SELECT 1")).json
+    body = {"query": "SELECT 1"}
+    headers = {"x-goog-user-project": "other"}
+    await front.ask("POST", f"{HOME}/queries?quotaUser=other", body, headers=headers)
+    assert plain["jobReference"]["projectId"] == "acme-shop"
+    assert {query.project for query in front.account.queries} == {"acme-shop"}
+    assert "other" not in str(front.account.queries)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"connectionProperties": [{"key": "service_account", "value": "a@b.example"}]},
+        {"destinationEncryptionConfiguration": {"kmsKeyName": "k"}},
+        {"userDefinedFunctionResources": [{"resourceUri": "gs://in/code.js"}]},
+        {"secureContext": {"x": "y"}},
+    ],
+)
+async def test_line_27_no_other_account_key_or_code_comes_along(front: Any, field: Any) -> None:
+    body = {"query": "SELECT 1", **field}
+    assert (await refused(front, "POST", f"{HOME}/queries", body)).status == 403
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"continuous": True},
+        {"writeIncrementalResults": True},
+        {"queryResultsFormat": "ARROW"},
+        {"arrowSerializationOptions": {"bufferCompression": "ZSTD"}},
+        {"formatOptions": {"timestampOutputFormat": "ISO8601_STRING"}},
+        {"fieldOfTomorrow": 1},
+    ],
+)
+async def test_line_28_no_other_form_of_answer_is_chosen(front: Any, field: Any) -> None:
+    body = {"query": "SELECT 1", **field}
+    reply = await refused(front, "POST", f"{HOME}/queries", body)
+    assert next(iter(field)) in reply.error or "timestampOutputFormat" in reply.error
+
+
+@pytest.mark.parametrize("query", ["alt=proto", "alt=media", "callback=f", "upload_protocol=raw"])
+async def test_line_28_no_other_encoding_is_chosen(front: Any, query: str) -> None:
+    await refused(front, "GET", f"{CUSTOMERS}?{query}")
+
+
+async def test_line_28_a_query_without_a_job_has_an_owner_all_the_same(front: Any) -> None:
+    reply = await front.query("SELECT 1", jobCreationMode="JOB_CREATION_OPTIONAL")
+    job = reply.json["jobReference"]["jobId"]
+    assert (await front.ask("GET", f"{HOME}/jobs/{job}")).status == 200
+    assert (await front.ask("GET", f"{HOME}/jobs/{job}", who="other")).status == 404
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/v1/projects/acme-shop/locations/us/connections",
+        "/v1/projects/acme-shop/locations/us/transferConfigs",
+        "/v1/projects/acme-shop/locations/us/reservations",
+        "/v1/projects/acme-shop/locations/us/dataPolicies",
+        "/storage/v1/b",
+        "/v1/projects/acme-shop/serviceAccounts",
+        "/v3/projects",
+        "/google.cloud.bigquery.storage.v1.BigQueryRead/CreateReadSession",
+        "/bigquery/v3/projects/acme-shop/datasets",
+    ],
+)
+async def test_line_30_sister_services_are_not_here(front: Any, target: str) -> None:
+    for verb in ("GET", "POST"):
+        assert (await refused(front, verb, target, {})).status == 404
+
+
+async def test_line_31_an_agents_words_do_not_reach_bigquerys_logs(front: Any) -> None:
+    await front.query("SELECT 1", labels={"note": "4111-1111"}, requestId="secret-word")
+    for query in front.account.queries:
+        assert query.labels == {"keystile-agent": "reader"}
+    assert "secret-word" not in "".join(front.account.asked)
+    for labels in ({"note": "a\nb"}, {"": "x"}, {"k": "v" * 64}, {"UPPER": "x"}):
+        body = {"query": "SELECT 1", "labels": labels}
+        assert (await refused(front, "POST", f"{HOME}/queries", body)).status == 400
+
+
+@pytest.mark.parametrize("root", ["/upload/bigquery/v2", "/resumable/upload/bigquery/v2"])
+async def test_line_32_no_upload_is_begun_or_continued(front: Any, root: str) -> None:
+    for verb, query in (
+        ("POST", "uploadType=resumable"),
+        ("POST", "uploadType=multipart"),
+        ("PUT", "uploadType=resumable&upload_id=of-another"),
+    ):
+        reply = await refused(front, verb, f"{root}/projects/acme-shop/jobs?{query}", {})
+        assert reply.status == 403
+
+
+FORM = {"content-type": "application/x-www-form-urlencoded", "x-http-method-override": "GET"}
+
+
+async def test_line_33_an_override_changes_what_is_checked_too(front: Any) -> None:
+    form = urlencode({"pageToken": "x", "fields": "rows"}).encode()
+    assert (await refused(front, "POST", f"{HOME}/jobs", form, headers=FORM)).status == 400
+    got = await front.ask("POST", f"{CUSTOMERS}/data", b"maxResults=1", headers=FORM)
+    assert len(got.json["rows"]) == 1
+    for verb in ("DELETE", "PATCH", "POST"):
+        headers = {**FORM, "x-http-method-override": verb}
+        assert (await refused(front, "POST", CUSTOMERS, b"", headers=headers)).status == 403
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"query": "SELECT 1", "query": "DROP TABLE shop.customers"}',
+        b'{"query": "SELECT 1", "dryRun": true, "dryRun": false}',
+        b'{"query": "SELECT 1", "defaultDataset": {"datasetId": "a", "datasetId": "b"}}',
+        b'{"query": "SELECT 1", "qu\\u0065ry": "DROP TABLE shop.customers"}',
+        b'{"query": "SELECT 1", "Query": "DROP TABLE shop.customers"}',
+    ],
+)
+async def test_line_33_a_body_has_one_meaning(front: Any, body: bytes) -> None:
+    assert (await refused(front, "POST", f"{HOME}/queries", body)).status == 400
+
+
+async def test_line_33_a_packed_body_does_not_grow_without_bound(front: Any) -> None:
+    packed = {"content-encoding": "gzip"}
+    bomb = gzip.compress(b'{"query": "' + b" " * (8 << 20) + b'"}')
+    reply = await refused(front, "POST", f"{HOME}/queries", bomb, headers=packed)
+    assert reply.status == 413
+    large = b" " * (1 << 20) + b"{}"
+    assert (await refused(front, "POST", f"{HOME}/queries", large)).status == 413
+    for encoding in ("deflate", "br", "gzip, gzip"):
+        headers = {"content-encoding": encoding}
+        assert (
+            await refused(front, "POST", f"{HOME}/queries", b"{}", headers=headers)
+        ).status == 400
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/bigquery/v2/projects/acme-shop%2Fdatasets",
+        "/bigquery/v2/projects/acme-shop/datasets/shop%2Ftables",
+        "/bigquery/v2/projects/acme-shop/datasets/shop%252Ftables%252Fcustomers",
+        "/bigquery/v2/projects/acme-shop/datasets/shop/tables/customers/",
+        "/bigquery/v2//projects/acme-shop/datasets/shop",
+        "/bigquery/v2/projects/acme-shop/datasets/shop;x=1",
+        "/bigquery/v2/projects/acme-shop/jobs/../datasets/shop",
+        "/bigquery/v2/projects/acme-shop/%2e%2e/acme-shop/datasets/shop",
+        "/BIGQUERY/v2/projects/acme-shop/datasets/shop",
+        "/bigquery/v2/bigquery/v2/bigquery/v2/projects/acme-shop/datasets",
+    ],
+)
+async def test_line_33_one_address_names_one_thing(front: Any, target: str) -> None:
+    for verb in ("GET", "POST", "DELETE"):
+        assert (await refused(front, verb, target)).status in {400, 404, 405}
+
+
+@pytest.mark.parametrize("prefix", ["", "/bigquery/v2", "/bigquery/v2/bigquery/v2"])
+async def test_line_33_every_prefix_leads_to_the_same_checks(front: Any, prefix: str) -> None:
+    home = f"{prefix}/projects/acme-shop"
+    assert (await refused(front, "GET", f"{home}/datasets/payroll")).status == 404
+    assert (await refused(front, "DELETE", f"{home}/datasets/shop/tables/customers")).status == 403
+    assert (await front.ask("GET", f"{home}/datasets/shop/tables/customers/data")).status == 200
+    assert "XXX-XX-XXXX" in front.account.queries[-1].sql
+
+
+@pytest.mark.parametrize("name", ["access_token", "oauth_token"])
+async def test_line_33_a_token_in_the_address_is_refused(front: Any, name: str) -> None:
+    assert (await refused(front, "GET", f"{CUSTOMERS}?{name}=ya29.x")).status == 403
+
+
+async def test_line_37_a_limit_of_the_agents_own_is_kept_and_none_is_raised(front: Any) -> None:
+    await front.query("SELECT 1", maximumBytesBilled="10")
+    assert front.account.queries[-1].maximum_bytes_billed == 10
+    body = {"query": "SELECT 1", "maxSlots": 100000}
+    assert (await refused(front, "POST", f"{HOME}/queries", body)).status == 403
+
+
+async def test_rival_08_metadata_lists_nothing_outside_the_rules(front: Any) -> None:
+    listed = (await front.ask("GET", f"{HOME}/datasets?all=true")).json
+    assert [one["datasetReference"]["datasetId"] for one in listed["datasets"]] == ["shop"]
+    for target in ("/datasets/payroll", "/datasets/payroll/tables", "/datasets/payroll/routines"):
+        assert (await refused(front, "GET", HOME + target)).status == 404
+    told = (await front.ask("GET", f"{HOME}/datasets/shop/tables/people")).json
+    assert "view" not in told
