@@ -6,8 +6,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import socket
+import subprocess
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -264,3 +268,22 @@ def test_googles_own_uploader_recovers(
     while not upload.finished:
         answer = upload.transmit_next_chunk(session)
     assert _count(client, lab, answer.json()) == 7000
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_ends_leaves_no_upload_behind(
+    sandbox: Any, sandbox_command: list[str], tmp_path: Path, sign: signal.Signals
+) -> None:
+    temporary, key = tmp_path / "tmp", str(sandbox.account.public_file)
+    temporary.mkdir()
+    options = ["--data", str(tmp_path / "data"), "--sample", "--port", "0", "--public-key", key]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    command = [*sandbox_command, *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
+        assert server.stdout is not None
+        other = sandbox._replace(url=server.stdout.readline().split()[1])
+        _Uploader(other, "shop.t").begin()
+        assert list(temporary.glob("*/*"))
+        server.send_signal(sign)
+        assert server.wait(20) == 0
+    assert list(temporary.iterdir()) == []

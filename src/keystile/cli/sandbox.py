@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -54,15 +58,24 @@ async def _serve(data: Path, public_key: Path, host: str, port: int) -> None:
     pool = EnginePool(_LIMITS, module.default_folder())
     await pool.start()
     served = Sandbox(Catalog(folder, pool), tokens, Storage(data / STORAGE))
-    server = uvicorn.Server(
-        uvicorn.Config(served, lifespan="off", log_level="warning", access_log=False)
-    )
+    server = _Server(uvicorn.Config(served, lifespan="off", log_level="warning", access_log=False))
     out.print(f"sandbox: http://{host}:{listening.getsockname()[1]}", soft_wrap=True)
     try:
         await server.serve(sockets=[listening])
     finally:
         await served.close()
         await pool.close()
+
+
+class _Server(uvicorn.Server):
+    """One that ends in order; uvicorn's own dies of the signal before its files are gone."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sign, self.handle_exit, sign, None)
+        yield
 
 
 def _listen(host: str, port: int) -> socket.socket:
