@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - queries made of a test's own words
 """Jobs, metadata and the bearer check of the real server process."""
 
 from __future__ import annotations
@@ -7,13 +8,14 @@ import hmac
 import json
 import subprocess
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import google.auth.transport.requests
 import pytest
 import requests
-from google.api_core.exceptions import BadRequest, GoogleAPICallError, NotFound
+from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError, NotFound
 from google.cloud import bigquery
 from joserfc import jwt
 from joserfc.jwk import RSAKey
@@ -103,7 +105,7 @@ def test_a_job_ends_though_its_client_has_gone(sandbox: Any) -> None:
 
 
 def _texts(sandbox: Any) -> list[str]:
-    jobs = _call(sandbox, "GET", "jobs").json()["jobs"]
+    jobs = _call(sandbox, "GET", "jobs?projection=full").json()["jobs"]
     configurations = [job["configuration"] for job in jobs]
     return [each["query"]["query"] for each in configurations if "query" in each]
 
@@ -202,6 +204,159 @@ def test_methods_that_are_not_there_say_so(sandbox: Any) -> None:
         answer = _call(sandbox, method, path, json={})
         assert answer.status_code == 400
         assert "not supported by the sandbox: " in answer.json()["error"]["message"]
+
+
+def test_an_answer_is_packed_and_indented_where_that_is_asked_for(sandbox: Any) -> None:
+    plain = _call(sandbox, "GET", "datasets/shop/tables/customers")
+    assert plain.headers["content-encoding"] == "gzip"
+    assert b"\n" not in plain.content
+    headers = {"Authorization": f"Bearer {_token(sandbox)}", "Accept-Encoding": "identity"}
+    url = f"{sandbox.url}/projects/acme-shop/datasets/shop/tables/customers?prettyPrint=true"
+    indented = requests.get(url, headers=headers, timeout=10)
+    assert "content-encoding" not in indented.headers
+    assert b'\n  "kind": "bigquery#table"' in indented.content
+    assert indented.json() == plain.json()
+
+
+def test_jobs_are_listed_by_state_time_and_project(client: bigquery.Client) -> None:
+    first = client.query("SELECT 1 AS first")
+    first.result()
+    time.sleep(0.01)
+    between = datetime.now(UTC)
+    second = client.query("SELECT 2 AS second")
+    second.result()
+    later = [job.job_id for job in client.list_jobs(min_creation_time=between)]
+    assert (second.job_id in later, first.job_id in later) == (True, False)
+    earlier = [job.job_id for job in client.list_jobs(max_creation_time=between)]
+    assert (second.job_id in earlier, first.job_id in earlier) == (False, True)
+    assert second.job_id in [job.job_id for job in client.list_jobs(state_filter="done")]
+    assert second.job_id not in [job.job_id for job in client.list_jobs(state_filter="pending")]
+
+
+def test_a_list_of_jobs_is_of_ones_own(sandbox: Any, client: bigquery.Client) -> None:
+    job = client.query("SELECT 3")
+    job.result()
+    with bigquery.Client(
+        project="acme-shop",
+        credentials=sandbox.account.credentials("other@acme-shop.example.com"),
+        client_options={"api_endpoint": sandbox.url},
+    ) as other:
+        assert job.job_id not in [each.job_id for each in other.list_jobs()]
+        assert job.job_id in [each.job_id for each in other.list_jobs(all_users=True)]
+
+
+def test_a_short_list_of_jobs_has_no_texts(sandbox: Any) -> None:
+    _call(sandbox, "POST", "queries", json={"query": "SELECT 1", "useLegacySql": False})
+    assert "configuration" not in _call(sandbox, "GET", "jobs?maxResults=1").json()["jobs"][0]
+
+
+def test_a_deleted_job_is_gone_with_its_result_and_its_statements(client: bigquery.Client) -> None:
+    job = client.query("SELECT 1; SELECT 2")
+    job.result()
+    (child, *_) = client.list_jobs(parent_job=job)
+    table = client.get_job(job.job_id, location="US").destination
+    client.get_table(table)
+    client.delete_job_metadata(job)
+    for missing in (
+        lambda: client.get_job(job.job_id),
+        lambda: client.get_job(child.job_id),
+        lambda: client.get_table(table),
+    ):
+        with pytest.raises(NotFound):
+            missing()
+
+
+def test_a_result_is_a_table_that_queries_can_name(client: bigquery.Client) -> None:
+    job = client.query("SELECT id, [id] AS ids FROM shop.orders WHERE id < 4")
+    job.result()
+    table = client.get_table(job.destination)
+    assert (table.num_rows, table.num_bytes) == (3, 48)
+    (total,) = client.query_and_wait(f"SELECT SUM(i) AS n FROM `{table}`, UNNEST(ids) AS i")
+    assert total["n"] == 6
+    assert table.dataset_id not in [each.dataset_id for each in client.list_datasets()]
+    assert table.dataset_id.startswith("_")
+
+
+def _write(client: bigquery.Client, sql: str, table: str, **more: Any) -> None:
+    destination = bigquery.TableReference.from_string(table, client.project)
+    config = bigquery.QueryJobConfig(destination=destination, **more)
+    job = client.query(sql, job_config=config)
+    job.result()
+    assert job.destination == destination
+
+
+def test_a_result_goes_where_the_client_says(client: bigquery.Client, lab: str) -> None:
+    table = f"{lab}.t"
+    _write(client, "SELECT 1 AS id, 'a' AS name", table)
+    assert client.get_table(table).num_rows == 1
+    with pytest.raises(Conflict, match="Already Exists: Table"):
+        _write(client, "SELECT 2 AS id, 'b' AS name", table)
+    append = "WRITE_APPEND"
+    _write(client, "SELECT 'b' AS name, 2 AS id", table, write_disposition=append)
+    assert [tuple(row) for row in client.list_rows(table)] == [(1, "a"), (2, "b")]
+    with pytest.raises(BadRequest, match=r"Cannot add fields \(field: more\)"):
+        _write(client, "SELECT 3 AS id, 1 AS more", table, write_disposition=append)
+    with pytest.raises(BadRequest, match="has changed type from INTEGER to STRING"):
+        _write(client, "SELECT 'x' AS id", table, write_disposition=append)
+    options = ["ALLOW_FIELD_ADDITION"]
+    _write(
+        client,
+        "SELECT 3 AS id, 1 AS more",
+        table,
+        write_disposition=append,
+        schema_update_options=options,
+    )
+    rows = [tuple(row) for row in client.list_rows(table)]
+    assert rows == [(1, "a", None), (2, "b", None), (3, None, 1)]
+    _write(client, "SELECT DATE '2024-01-01' AS day", table, write_disposition="WRITE_TRUNCATE")
+    assert [field.name for field in client.get_table(table).schema] == ["day"]
+    with pytest.raises(NotFound):
+        _write(client, "SELECT 1", f"{lab}.nope", create_disposition="CREATE_NEVER")
+    with pytest.raises(NotFound):
+        _write(client, "SELECT 1", "nope.nope")
+    for sql in (f"CREATE TABLE {lab}.u (x INT64)", "SELECT 1; SELECT 2"):
+        with pytest.raises(BadRequest, match=r"destination( t|T)able"):
+            _write(client, sql, table)
+
+
+def test_a_result_can_be_partitioned(client: bigquery.Client, lab: str) -> None:
+    _write(
+        client,
+        "SELECT DATE '2024-01-01' AS day, 'a' AS name",
+        f"{lab}.t",
+        time_partitioning=bigquery.TimePartitioning(field="day"),
+        clustering_fields=["name"],
+    )
+    table = client.get_table(f"{lab}.t")
+    assert (table.time_partitioning.field, table.clustering_fields) == ("day", ["name"])
+
+
+@pytest.mark.parametrize("api_method", ["INSERT", "QUERY"])
+def test_a_session_keeps_what_is_temporary(client: bigquery.Client, api_method: str) -> None:
+    sql = "CREATE TEMP TABLE numbers AS SELECT x FROM UNNEST([1, 2]) AS x"
+    config = bigquery.QueryJobConfig(create_session=True)
+    job = client.query(sql, job_config=config, api_method=api_method)
+    job.result()
+    session = job.session_info.session_id
+    inside = bigquery.QueryJobConfig(
+        connection_properties=[bigquery.ConnectionProperty("session_id", session)]
+    )
+    double = "CREATE TEMP FUNCTION double(x INT64) AS (2 * x); SELECT double(x) FROM numbers"
+    assert sorted(row[0] for row in client.query(double, job_config=inside).result()) == [2, 4]
+    (row,) = client.query("SELECT SUM(double(x)) FROM numbers", job_config=inside).result()
+    assert row[0] == 6
+    with pytest.raises(BadRequest):
+        client.query("SELECT * FROM numbers").result()
+    unknown = bigquery.QueryJobConfig(
+        connection_properties=[bigquery.ConnectionProperty("session_id", "nope")]
+    )
+    with pytest.raises(NotFound, match="Session"):
+        client.query("SELECT 1", job_config=unknown).result()
+    zone = bigquery.QueryJobConfig(
+        connection_properties=[bigquery.ConnectionProperty("time_zone", "Europe/Paris")]
+    )
+    with pytest.raises(BadRequest, match="not supported by the sandbox: the connection property"):
+        client.query("SELECT 1", job_config=zone).result()
 
 
 def _claims(**changes: object) -> dict[str, object]:

@@ -288,7 +288,7 @@ def test_streamed_rows_are_there_at_once(client: bigquery.Client, lab: str) -> N
             "price": "1.23",
             "note": {"a": [1]},
             "r": {"n": [1, 2], "b": b"x"},
-            "code": None,
+            "code": "a",
         },
         {"price": 2, "tags": ["a"]},
     ]

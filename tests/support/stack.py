@@ -263,7 +263,7 @@ class Stack:
 
     def upstream_jobs(self) -> list[Any]:
         """List every job that BigQuery has, by its own account."""
-        jobs: list[Any] = self.upstream("jobs").json()["jobs"]
+        jobs: list[Any] = self.upstream("jobs?projection=full").json()["jobs"]
         return jobs
 
     def left_behind(self) -> Iterator[tuple[str, bytes]]:

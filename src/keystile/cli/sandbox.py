@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 import uvicorn
+from starlette.middleware.gzip import GZipMiddleware
 
 from keystile.cli.common import out, reports_errors, run
 from keystile.config.settings import EngineLimits
@@ -26,6 +27,8 @@ from keystile.sandbox.tokens import TokenCheck
 from keystile.sandbox.transfer.storage import Storage
 
 app = typer.Typer(add_completion=False)
+
+_WORTH_PACKING = 1024  # bytes of an answer
 
 # The evaluator is linear and meant for small tables; a query that needs longer will not end soon.
 _LIMITS = EngineLimits(deadline=60, queue=256)
@@ -58,7 +61,8 @@ async def _serve(data: Path, public_key: Path, host: str, port: int) -> None:
     pool = EnginePool(_LIMITS, module.default_folder())
     await pool.start()
     served = Sandbox(Catalog(folder, pool), tokens, Storage(data / STORAGE))
-    server = _Server(uvicorn.Config(served, lifespan="off", log_level="warning", access_log=False))
+    packed = GZipMiddleware(served, _WORTH_PACKING, compresslevel=1)
+    server = _Server(uvicorn.Config(packed, lifespan="off", log_level="warning", access_log=False))
     out.print(f"sandbox: http://{host}:{listening.getsockname()[1]}", soft_wrap=True)
     try:
         await server.serve(sockets=[listening])

@@ -1,18 +1,25 @@
-"""The methods of jobs: query, insert, get, list, cancel, getQueryResults."""
+"""The methods of jobs: query, insert, get, list, cancel, delete, getQueryResults."""
 
 from __future__ import annotations
 
 from keystile.model.errors import InvalidRequestError
 from keystile.sandbox import resources
+from keystile.sandbox.asking import asked_by_insert, asked_by_query
 from keystile.sandbox.asks import Answers, Ask
-from keystile.sandbox.errors import unsupported
 from keystile.sandbox.jobs import Job, Jobs
 from keystile.sandbox.pages import page_of_list, page_of_rows
 from keystile.sandbox.transfer.requests import parse_transfer
 from keystile.sandbox.transfer.running import Transfers
 from keystile.wire import responses
 from keystile.wire.jsonbody import parse_object
-from keystile.wire.requests import PageRequest, QueryRequest, parse_insert, parse_page, parse_query
+from keystile.wire.requests import (
+    JobsRequest,
+    PageRequest,
+    QueryRequest,
+    parse_jobs,
+    parse_page,
+    truth_value,
+)
 from keystile.wire.responses import Resource, ResultsView
 
 
@@ -28,25 +35,27 @@ class JobMethods:
             "jobs.get": self._get,
             "jobs.list": self._list,
             "jobs.cancel": self._cancel,
+            "jobs.delete": self._delete,
             "jobs.getQueryResults": self._results,
         }
 
     async def _query(self, ask: Ask) -> Resource:
-        request = parse_query(ask.call.project, ask.body)
+        asked = asked_by_query(ask)
+        request = asked.request
         if request.dry_run:
-            view = await self._jobs.dry_run(request, ask.account)
+            view = await self._jobs.dry_run(asked, ask.account)
             return responses.query_resource(ResultsView(view))
-        job = self._jobs.start(request, ask.account)
+        job = self._jobs.start(asked, ask.account)
         await self._jobs.wait(job, request.timeout_ms)
         return resources.query_resource(job, _page(job, _first_page(request)))
 
     async def _insert(self, ask: Ask) -> Resource:
         if transfer := parse_transfer(ask.call.project, parse_object(ask.body)):
             return resources.job_resource(self._transfers.start(transfer, ask.account))
-        request = parse_insert(ask.call.project, ask.body)
-        if request.dry_run:
-            return responses.job_resource(await self._jobs.dry_run(request, ask.account))
-        return resources.job_resource(self._jobs.start(request, ask.account))
+        asked = asked_by_insert(ask)
+        if asked.request.dry_run:
+            return responses.job_resource(await self._jobs.dry_run(asked, ask.account))
+        return resources.job_resource(self._jobs.start(asked, ask.account))
 
     async def _get(self, ask: Ask) -> Resource:
         return resources.job_resource(self._found(ask))
@@ -64,24 +73,38 @@ class JobMethods:
         await self._jobs.wait(job, page.timeout_ms)
         return resources.results_resource(job, _page(job, page))
 
+    async def _delete(self, ask: Ask) -> None:
+        self._jobs.delete(self._found(ask))
+
     async def _list(self, ask: Ask) -> Resource:
-        call = ask.call
-        for name in ("minCreationTime", "maxCreationTime"):
-            if call.parameters.get(name):
-                raise unsupported(f"`{name}` of jobs.list")
-        state = call.parameters.get("stateFilter", "").upper()
+        wanted = parse_jobs(ask.call)
+        everyone = truth_value(ask.call.parameters, "allUsers")
         jobs = [
             {**resources.job_resource(job), "state": job.view.state}
-            for job in self._jobs.newest_first(call.project, call.parameters.get("parentJobId", ""))
-            if state in ("", job.view.state)
+            for job in self._jobs.newest_first(ask.call.project, wanted.parent)
+            if _is_wanted(job, wanted) and (everyone or job.view.owner == ask.account)
         ]
-        listed, token = page_of_list(jobs, call)
-        resource: Resource = {"kind": "bigquery#jobList", "jobs": list(listed)}
+        listed, token = page_of_list(jobs, ask.call)
+        shown = [job if wanted.full else _minimal(job) for job in listed]
+        resource: Resource = {"kind": "bigquery#jobList", "jobs": shown}
         return {**resource, "nextPageToken": token} if token else resource
 
     def _found(self, ask: Ask) -> Job:
         call = ask.call
         return self._jobs.get(call.project, call.job, call.parameters.get("location", ""))
+
+
+def _is_wanted(job: Job, wanted: JobsRequest) -> bool:
+    created = int(job.view.created * 1000)
+    return (
+        wanted.state in ("", job.view.state.lower())
+        and (wanted.created_from or 0) <= created
+        and (wanted.created_until is None or created <= wanted.created_until)
+    )
+
+
+def _minimal(job: Resource) -> Resource:
+    return {name: value for name, value in job.items() if name != "configuration"}
 
 
 def _first_page(request: QueryRequest) -> PageRequest:

@@ -13,20 +13,30 @@ from typing import Any
 
 import msgspec
 
-from keystile.model.errors import DuplicateError, KeystileError, NotFoundError, StoppedError
-from keystile.model.schema import TableId
+from keystile.model.errors import (
+    DuplicateError,
+    InvalidRequestError,
+    KeystileError,
+    NotFoundError,
+    StoppedError,
+)
+from keystile.model.schema import TableId, TableKind
+from keystile.sandbox.asking import Asked
 from keystile.sandbox.binding import Question
+from keystile.sandbox.data import Stored
 from keystile.sandbox.effects import Effects
 from keystile.sandbox.errors import CostLimitError, unsupported
+from keystile.sandbox.into import check_into, write_result
 from keystile.sandbox.plans import Answer, Plan
 from keystile.sandbox.queries import Catalog
 from keystile.sandbox.running import run
 from keystile.sandbox.script_context import Ran
 from keystile.sandbox.scripting import planned, run_script
+from keystile.sandbox.sessions import Sessions
 from keystile.sandbox.store import LOCATION
 from keystile.sandbox.transfer.outcome import Moved
 from keystile.wire.requests import QueryRequest
-from keystile.wire.responses import JobError, JobView
+from keystile.wire.responses import JobError, JobView, Resource, etag
 
 _KEPT = 1000
 _log = logging.getLogger(__name__)
@@ -35,7 +45,8 @@ _log = logging.getLogger(__name__)
 class Job:
     """A job and, once done, its rows with timestamps as microseconds.
 
-    `moved` is what a load, copy or extract job tells of itself; a query has none.
+    `moved` is what a load, copy or extract job tells of itself; a query has none. `told` is what
+    jobs.get repeats of the query's configuration, `session` the id of its session.
     """
 
     def __init__(self, view: JobView) -> None:
@@ -43,7 +54,11 @@ class Job:
         self.view = view
         self.rows: list[dict[str, Any]] = []
         self.effects = Effects()
+        self.result: TableId | None = None
+        self.content = b""
         self.moved: Moved | None = None
+        self.told: Resource = {}
+        self.session = ""
         self.failure: KeystileError | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -56,25 +71,34 @@ class Jobs:
         self._catalog = catalog
         self._jobs: dict[tuple[str, str], Job] = {}
         self._by_request: dict[tuple[str, str], Job] = {}
-        self._by_table: dict[TableId, Job] = {}
+        self._sessions = Sessions(catalog)
 
-    async def dry_run(self, request: QueryRequest, owner: str) -> JobView:
+    async def dry_run(self, asked: Asked, owner: str) -> JobView:
         """Describe without running. Raises what planning raises."""
-        plan = await self._planned(request)
+        request = asked.request
+        plan = await self._planned(asked)
         view = _planned_view(_view(request, request.job_id, owner), plan)
         return msgspec.structs.replace(view, state="DONE", dry_run=True)
 
-    def start(self, request: QueryRequest, owner: str) -> Job:
+    def start(self, asked: Asked, owner: str) -> Job:
         """Start a job, or give the one that the same `requestId` started.
 
-        Raises `DuplicateError` for a job id that is taken.
+        Raises `DuplicateError` for a job id that is taken, `NotFoundError` for a session.
         """
+        request = asked.request
         repeated = self._by_request.get((request.project, request.request_id))
         if request.request_id and repeated:
             return repeated
         check_location(request.location)
+        self._sessions.scope(request.project, asked.session)
         view = _view(request, request.job_id, owner)
-        job = self.begin(view, partial(self._work, request=request), request.job_timeout_ms or 0)
+        if asked.into:
+            view = msgspec.structs.replace(view, destination=asked.into.table)
+        job = self.begin(view, partial(self._work, asked=asked), request.job_timeout_ms or 0)
+        job.told = asked.told
+        job.session = asked.session
+        if asked.creates_session:
+            job.session = self._sessions.create(request.project)
         if request.request_id:
             self._by_request[request.project, request.request_id] = job
         return job
@@ -102,9 +126,18 @@ class Jobs:
             raise NotFoundError(f"Not found: Job {project}:{location or LOCATION}.{job_id}")
         return job
 
-    def holding(self, table: TableId) -> Job | None:
-        """Find the job whose result is this anonymous table."""
-        return self._by_table.get(table)
+    def delete(self, job: Job) -> None:
+        """Forget a job that has ended, the statements of its script and what it gave.
+
+        Raises `InvalidRequestError` for one that runs.
+        """
+        view = job.view
+        if not view.done:
+            raise InvalidRequestError(f"Cannot delete the job `{view.job_id}`, which has not ended")
+        gone = [at for at, each in self._jobs.items() if view.job_id in (at[1], each.view.parent)]
+        for key in gone:
+            if key[0] == view.project:
+                self._forget(key)
 
     def newest_first(self, project: str, parent: str) -> list[Job]:
         """List a project's jobs that are the statements of a script; with no `parent`, all else."""
@@ -127,7 +160,8 @@ class Jobs:
         for job in self._jobs.values():
             await self.cancel(job)
 
-    async def _planned(self, request: QueryRequest) -> Plan:
+    async def _planned(self, asked: Asked, session: str = "") -> Plan:
+        request = asked.request
         check_location(request.location)
         question = Question(
             request.sql,
@@ -135,6 +169,7 @@ class Jobs:
             request.default_project,
             request.default_dataset,
             request.parameters,
+            self._sessions.scope(request.project, session or asked.session),
         )
         return await planned(self._catalog, question)
 
@@ -159,19 +194,23 @@ class Jobs:
             error=JobError.of(job.failure) if job.failure else None,
         )
 
-    async def _work(self, job: Job, request: QueryRequest) -> None:
-        plan = await self._planned(request)
+    async def _work(self, job: Job, asked: Asked) -> None:
+        plan = await self._planned(asked, job.session)
         job.view = _planned_view(job.view, plan)
-        limit = request.maximum_bytes_billed
+        limit = asked.request.maximum_bytes_billed
         if limit is not None and plan.bytes_processed > limit:
             raise CostLimitError(
                 f"Query exceeded limit for bytes billed: {limit}. "
                 f"{plan.bytes_processed} or higher required."
             )
+        if asked.into:
+            check_into(plan)
         if plan.names.script:
             await self._script(job, plan)
         else:
             self._keep(job, plan, await run(self._catalog, plan))
+        if asked.into:
+            await write_result(self._catalog, asked.into, plan, job.content)
 
     async def _script(self, job: Job, plan: Plan) -> None:
         """Run a script: its result is that of its last query."""
@@ -214,19 +253,37 @@ class Jobs:
             job.effects = done
             job.view = msgspec.structs.replace(job.view, schema=None, destination=done.destination)
             return
-        job.rows = done.rows
-        destination = _anonymous(job.view)
-        self._by_table[destination] = job
+        job.rows, job.content = done.rows, done.content
+        job.result = _anonymous(job.view)
+        self._catalog.store.put_result(
+            Stored(
+                id=job.result,
+                kind=TableKind.TABLE,
+                etag=etag(str(job.result)),
+                modified=time.time(),
+                created=time.time(),
+                fields=plan.fields,
+                content=done.content,
+                row_count=len(done.rows),
+            )
+        )
         job.view = msgspec.structs.replace(
-            job.view, schema=plan.fields, total_rows=len(done.rows), destination=destination
+            job.view,
+            schema=plan.fields,
+            total_rows=len(done.rows),
+            destination=job.view.destination or job.result,
         )
 
     def _drop_oldest(self) -> None:
         """Keep memory bounded; the results that go first are those that were read long ago."""
         for key in [key for key, job in self._jobs.items() if job.view.done][:-_KEPT]:
-            gone = self._jobs.pop(key)
-            self._by_table = {at: job for at, job in self._by_table.items() if job is not gone}
-            self._by_request = {at: job for at, job in self._by_request.items() if job is not gone}
+            self._forget(key)
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        gone = self._jobs.pop(key)
+        if gone.result:
+            self._catalog.store.drop_result(gone.result)
+        self._by_request = {at: job for at, job in self._by_request.items() if job is not gone}
 
 
 def check_location(location: str) -> None:

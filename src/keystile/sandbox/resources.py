@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from keystile.model.schema import TableId, TableKind
+from keystile.model.schema import TableKind
 from keystile.sandbox.columns import columns_json
 from keystile.sandbox.data import Stored
 from keystile.sandbox.jobs import Job
 from keystile.sandbox.store import LOCATION, Dataset
 from keystile.wire import responses
-from keystile.wire.responses import JobView, Resource, ResultsView
-from keystile.wire.schema import schema_json
+from keystile.wire.responses import Resource, ResultsView
 
 _ROOT = "https://bigquery.googleapis.com/bigquery/v2"
 
@@ -82,29 +81,16 @@ def table_resource(stored: Stored, location: str = LOCATION) -> Resource:
     }
 
 
-def result_resource(id_: TableId, job: JobView) -> Resource:
-    """Give the answer of tables.get for the anonymous table of a job's result."""
-    return {
-        "kind": "bigquery#table",
-        "id": f"{id_.project}:{id_.dataset}.{id_.table}",
-        "etag": responses.etag(str(id_)),
-        "tableReference": responses.table_reference(id_),
-        "type": "TABLE",
-        "location": LOCATION,
-        "schema": schema_json(job.schema or ()),
-        "numRows": str(job.total_rows or 0),
-        "creationTime": str(int(job.created * 1000)),
-    }
-
-
 def job_resource(job: Job) -> Resource:
     """Give the answer of jobs.get, with what the job changed."""
     resource = responses.job_resource(job.view)
     if job.moved:
         return job.moved.told(resource)
-    statistics = resource["statistics"]
-    if isinstance(statistics, dict):
+    statistics, configuration = resource["statistics"], resource["configuration"]
+    if isinstance(statistics, dict) and isinstance(configuration, dict):
         statistics["query"] |= job.effects.statistics()
+        statistics |= _session(job)
+        configuration["query"] = {**job.told, **configuration["query"]}
     return resource
 
 
@@ -115,9 +101,13 @@ def results_resource(job: Job, results: ResultsView) -> Resource:
 
 def query_resource(job: Job, results: ResultsView) -> Resource:
     """Give the answer of jobs.query."""
-    told = _with_effects(responses.query_resource(results), job)
+    told = _with_effects(responses.query_resource(results), job) | _session(job)
     stats = job.effects.statistics().get("dmlStats")
     return {**told, "dmlStats": stats} if stats else told
+
+
+def _session(job: Job) -> Resource:
+    return {"sessionInfo": {"sessionId": job.session}} if job.session else {}
 
 
 def _with_effects(resource: Resource, job: Job) -> Resource:

@@ -63,7 +63,8 @@ class ScriptContext:
         self._catalog = catalog
         self._question = question
         self._told = told
-        self._dataset = f"_script{uuid.uuid4().hex}"
+        self._session = question.scope.dataset
+        self._dataset = self._session or f"_script{uuid.uuid4().hex}"
         self._variables: dict[str, Given] = {}
         self._row_count: int | None = None
         self._steps = 0
@@ -73,14 +74,17 @@ class ScriptContext:
         self.result: Ran | None = None
 
     def begin(self) -> None:
-        """Make the hidden dataset."""
+        """Make the hidden dataset, but for a script in a session, which has one."""
+        if self._session:
+            return
         self._catalog.store.put_dataset(Dataset((self._question.project, self._dataset), 0.0))
 
     def end(self) -> None:
         """Undo what was not committed, and drop all that is temporary."""
         if self._before is not None:
             self._undo(self._before)
-        self._catalog.store.drop_dataset((self._question.project, self._dataset))
+        if not self._session:
+            self._catalog.store.drop_dataset((self._question.project, self._dataset))
 
     # Variables
 

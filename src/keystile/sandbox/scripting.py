@@ -30,8 +30,8 @@ async def planned(catalog: Catalog, question: Question) -> Plan:
     if not plan.names.script:
         return plan
     script = await _read(catalog, question)
-    if not script.plain:
-        return plan
+    if not script.plain or question.scope.dataset:
+        return plan  # in a session its functions would stay, though nothing has run
     context = ScriptContext(catalog, question)
     context.begin()
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -42,7 +43,7 @@ class Sandbox:
         self._answers: Answers = {
             **JobMethods(self._jobs, transfers).answers,
             **DatasetMethods(catalog).answers,
-            **TableMethods(catalog, self._jobs).answers,
+            **TableMethods(catalog).answers,
             **RoutineMethods(catalog).answers,
         }
 
@@ -74,7 +75,10 @@ class Sandbox:
         answered = await self._answered(request, account)
         if answered is None:
             return Response(status_code=204, media_type="application/json")
-        return Response(responses.to_bytes(answered), media_type="application/json")
+        text = responses.to_bytes(answered)
+        if "prettyPrint=true" in request.scope["query_string"].decode("latin-1").split("&"):
+            text = msgspec.json.format(text, indent=2)
+        return Response(text, media_type="application/json")
 
     async def _answered(self, request: Request, account: str) -> Resource | None:
         body = await _body(request)

@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
+from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
 from keystile.model.errors import DuplicateError, InvalidQueryError, NotFoundError
 from keystile.model.schema import TableId, TableKind
 from keystile.sandbox.data import Folder, Stored
 from keystile.sandbox.routines import Routine
+from keystile.sandbox.sizes import value_bytes
 
 LOCATION = "US"
 """Where the sandbox says that all its data is."""
@@ -65,6 +67,7 @@ class Store:
         self._routines = dict(folder.routines)
         self._versions: dict[TableId, list[tuple[float, Stored]]] = {}
         self._dropped: dict[DatasetId, _Dropped] = {}
+        self._results: dict[TableId, Stored] = {}
         self._projects = {project for project, _ in folder.datasets}
         self._next_expiry = float("inf")
         self.changes = 0
@@ -114,10 +117,12 @@ class Store:
     def has_table(self, id_: TableId) -> bool:
         """Tell whether there is a table or view."""
         self._drop_expired()
-        return self._spelled(id_) in self._tables
+        return id_ in self._results or self._spelled(id_) in self._tables
 
     def table(self, id_: TableId) -> Stored:
-        """Give a table or view. Raises `NotFoundError` in BigQuery's words."""
+        """Give a table, a view or a kept result. Raises `NotFoundError` in BigQuery's words."""
+        if id_ in self._results:
+            return self._result(id_)
         self._drop_expired()
         self.dataset((id_.project, id_.dataset))
         id_ = self._spelled(id_)
@@ -208,6 +213,31 @@ class Store:
         del self._tables[id_]
         self._versions.pop(id_, None)
         self.changes += 1
+
+    def put_result(self, stored: Stored) -> None:
+        """Keep the result of a query as an anonymous table. No other table changes by it."""
+        self._results[stored.id] = stored
+
+    def drop_result(self, id_: TableId) -> None:
+        """Forget a result, if it is there."""
+        self._results.pop(id_, None)
+
+    def location(self, id_: TableId) -> str:
+        """Tell where a table or a kept result is."""
+        dataset = self._datasets.get((id_.project, id_.dataset))
+        return dataset.location if dataset else LOCATION
+
+    def _result(self, id_: TableId) -> Stored:
+        """Give a result; how large it is is counted when someone looks."""
+        stored = self._results[id_]
+        if stored.row_count and not stored.sizes and stored.content:
+            rows = service.TableContent.FromString(stored.content).table_data.row
+            sizes = {
+                field.name: sum(value_bytes(row.cell[at], field.sql_type) for row in rows)
+                for at, field in enumerate(stored.fields)
+            }
+            stored = self._results[id_] = msgspec.structs.replace(stored, sizes=sizes)
+        return stored
 
     def put_routine(self, routine: Routine) -> None:
         """Add or replace a routine."""

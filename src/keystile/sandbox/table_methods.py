@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 from keystile.model.errors import InvalidRequestError
 from keystile.model.schema import TableId, TableKind
@@ -15,7 +14,6 @@ from keystile.sandbox.changes import with_rows
 from keystile.sandbox.data import Stored
 from keystile.sandbox.errors import unsupported
 from keystile.sandbox.fitting import refitted
-from keystile.sandbox.jobs import Jobs
 from keystile.sandbox.pages import page_of_list, page_of_rows, selected
 from keystile.sandbox.queries import Catalog
 from keystile.sandbox.streaming import Streams
@@ -31,11 +29,10 @@ _TABLE_NAME = re.compile(r"[\w -]{1,1024}")
 class TableMethods:
     """Answers of tables, views and the results of jobs."""
 
-    def __init__(self, catalog: Catalog, jobs: Jobs) -> None:
-        """Answer of what `catalog` holds, and of the anonymous tables of `jobs`."""
+    def __init__(self, catalog: Catalog) -> None:
+        """Answer of what `catalog` holds."""
         self._catalog = catalog
         self._store = catalog.store
-        self._jobs = jobs
         self._streams = Streams(catalog)
         self.answers: Answers = {
             "tables.list": self._list,
@@ -62,14 +59,11 @@ class TableMethods:
         return answer
 
     async def _get(self, ask: Ask) -> Resource:
-        id_ = _table_id(ask)
-        if job := self._jobs.holding(id_):
-            return resources.result_resource(id_, job.view)
-        return await self._told(self._store.table(id_))
+        return await self._told(self._store.table(_table_id(ask)))
 
     async def _told(self, stored: Stored) -> Resource:
-        location = self._store.dataset((stored.id.project, stored.id.dataset)).location
-        return resources.table_resource(await self._catalog.look_up(stored.id), location)
+        found = await self._catalog.look_up(stored.id)
+        return resources.table_resource(found, self._store.location(stored.id))
 
     async def _insert(self, ask: Ask) -> Resource:
         given = FIELDS.of(ask)
@@ -132,16 +126,13 @@ class TableMethods:
     async def _rows(self, ask: Ask) -> Resource:
         page = parse_page(ask.call)
         id_ = _table_id(ask)
-        rows: Sequence[dict[str, Any]]
-        if job := self._jobs.holding(id_):
-            rows, fields = job.rows, job.view.schema or ()
-        elif (kind := self._store.table(id_).kind) is not TableKind.TABLE:
-            raise InvalidRequestError(f"Cannot list a table of type {kind.value}.")
-        else:
-            rows, fields = await self._catalog.rows(id_), self._store.table(id_).fields
-        shown, token = page_of_rows(rows, fields, page, str(id_))
+        stored = self._store.table(id_)
+        if stored.view_query:
+            raise InvalidRequestError(f"Cannot list a table of type {stored.kind.value}.")
+        rows = await self._catalog.rows(id_)
+        shown, token = page_of_rows(rows, stored.fields, page, str(id_))
         if page.selected_fields:
-            shown = selected(shown, fields, page.selected_fields)
+            shown = selected(shown, stored.fields, page.selected_fields)
         return responses.table_data_resource(shown, len(rows), token)
 
     async def _insert_all(self, ask: Ask) -> Resource:
