@@ -19,7 +19,6 @@ from keystile.analysis.remembered import RememberingAnalyst
 from keystile.analysis.resolve import ResolveRequest, resolved_tree
 from keystile.analysis.statement import Statement
 from keystile.config.settings import EngineLimits
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.pool import EnginePool
 from keystile.masking.rewrite import Rewriter
@@ -92,9 +91,9 @@ class _Measured:
 
 async def measure(rounds: int) -> dict[str, object]:
     """Ask each query of both sets so many times, one after the other."""
-    pool = EnginePool(EngineLimits(workers=_WORKERS, deadline=60), module.default_folder())
+    pool = EnginePool(EngineLimits(workers=_WORKERS, deadline=60))
     await pool.start()
-    engine, policy = Engine(module.load()), _policy()
+    engine, policy = Engine(), _policy()
     found: dict[str, object] = {"workers": _WORKERS, "rounds": rounds}
     try:
         for name in _SETS:

@@ -17,8 +17,6 @@ from typing import NamedTuple
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
-from keystile.config.settings import EngineLimits
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
 from keystile.masking.rewrite import Rewriter
@@ -57,7 +55,7 @@ class Benchmark(NamedTuple):
 
 def measured(folder: Path) -> Benchmark:
     """Analyse every query of a folder, mask what it uses, and prove it."""
-    runner = InlineRunner(EngineLimits(deadline=60))  # whatever else the machine does
+    runner = InlineRunner()
     analyst, rewriter = Analyst(runner, 262_144), Rewriter(runner, _KEY)
     tables = _tables(folder)
     source = Named(tables)
@@ -88,7 +86,7 @@ def measured(folder: Path) -> Benchmark:
 def _tables(folder: Path) -> tuple[Table, ...]:
     text = (folder / SCHEMA).read_text(encoding="utf-8")
     definitions = dict(_CREATE.findall(text))
-    return tuple(defined(Engine(module.load()), definitions, PROJECT, DATASET))
+    return tuple(defined(Engine(), definitions, PROJECT, DATASET))
 
 
 def _masks(found: Analysed, tables: tuple[Table, ...]) -> Iterator[ColumnMask]:

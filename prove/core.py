@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
-from keystile.googlesql import module
-from keystile.googlesql.engine import Engine, EngineDiedError
+from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
 from prove.counter_examples import save
 from prove.queries.generator import PARAMETERS, Generator, Query
@@ -63,12 +62,7 @@ class Search:
         court = self._court(name)
         tally.cases += 1
         self._tried += 1
-        try:
-            await self._try(tally, name, court, query)
-        except EngineDiedError as died:  # the evaluator's: the gateway's own is replaced
-            self._courts.clear()
-            tally.outcomes["invalid"] += 1
-            tally.reason(f"the evaluator died: {died.death}")
+        await self._try(tally, name, court, query)
 
     async def _try(self, tally: Tally, name: str, court: Court, query: Query) -> None:
         trial = await court.try_query(query.sql, PARAMETERS)
@@ -111,7 +105,7 @@ class Search:
             self._courts.clear()
         if not self._courts:
             # The old one takes its worlds and what its memory has grown to with it.
-            self._engine = Engine(module.load())
+            self._engine = Engine()
         if name not in self._courts:
             shape = self._random.randrange(1 << 30)
             self._courts[name] = Court(

@@ -5,17 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Timer
 
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
-from keystile.config.settings import EngineLimits
-from keystile.googlesql import module
-from keystile.googlesql.engine import Engine, EngineDiedError
+from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
 from keystile.masking.rewrite import Rewriter
 from keystile.model.decision import ColumnMask
@@ -86,12 +81,11 @@ class Trier:
 
     def __init__(self, *, compare: bool) -> None:
         """`compare` runs each analysed query on the reference evaluator in two worlds."""
-        runner = InlineRunner(EngineLimits(deadline=_PATIENCE))
+        runner = InlineRunner()
         self._analyst = Analyst(runner, 262_144)
         self._rewriter = Rewriter(runner, _KEY)
         self._compare = compare
-        self._compiled = module.load()
-        self.engine = Engine(self._compiled)
+        self.engine = Engine()
         self._contents = Contents(self.engine)
         self._found = Coverage()
 
@@ -119,12 +113,7 @@ class Trier:
             return Verdict("empty")
         if case.golden.expects_error:
             return Verdict("the test expects an error")
-        try:
-            with self._deadline():
-                return judged(self.engine, case.golden.sql, case.tables, case.parameters)
-        except EngineDiedError as died:
-            self._renew()
-            return Verdict("the engine gives up", died.death.value)
+        return judged(self.engine, case.golden.sql, case.tables, case.parameters)
 
     def analysed(self, case: Case) -> Analysed | None:
         """Analyse a case as the gateway does; count why where it refuses."""
@@ -157,23 +146,6 @@ class Trier:
         else:
             self._found.proved += 1
 
-    @contextmanager
-    def _deadline(self) -> Iterator[None]:
-        self.engine.set_deadline(1)
-        timer = Timer(_DEADLINE, self._compiled.engine.increment_epoch)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()  # one that fires late would end the next case
-            self.engine.set_deadline(1 << 40)
-
-    def _renew(self) -> None:
-        self.engine = Engine(self._compiled)
-        self._contents = Contents(self.engine)
-
     def _misreading(self, case: Case, verdict: Verdict, analysed: Analysed) -> str:
         """Say what the facts miss; empty where they miss nothing."""
         known = {
@@ -185,12 +157,7 @@ class Trier:
                 return f"`{table}.{column}` is scanned and not in the facts"
         if not self._compare:
             return ""
-        try:
-            with self._deadline():
-                return self._difference(case, analysed)
-        except EngineDiedError:
-            self._renew()
-            return ""
+        return self._difference(case, analysed)
 
     def _difference(self, case: Case, analysed: Analysed) -> str:
         answer = difference(

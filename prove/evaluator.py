@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from google.protobuf.empty_pb2 import Empty
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-from zetasql.wasi._pb2.zetasql.public import value_pb2
-
 from keystile.analysis.text import quoted
 from keystile.googlesql.engine import Engine
+from keystile.googlesql.messages import service, value_pb2
 from keystile.googlesql.protos import analyzer_options, builtin_catalog, sql_type, type_proto
 from keystile.model.errors import InvalidQueryError
 from keystile.model.schema import Routine, SqlType, Table, TableId
@@ -88,8 +85,7 @@ class World:
 
     def close(self) -> None:
         """Let the engine forget the tables."""
-        request = service.UnregisterRequest(registered_id=self._id)
-        self._engine.call("UnregisterCatalog", request, Empty)
+        self._engine.unregister(self._id)
 
     def run(self, sql: str, parameters: Iterable[Given] = ()) -> Answer:
         """Run a query, or tell which rows INSERT and DELETE change, without changing them.

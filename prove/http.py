@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import aiohttp
 
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from prove.asking import OK, WAYS, Asked, Pair, same
 from prove.counter_examples import save
@@ -107,7 +106,7 @@ class HttpSearch:
 
     def _started(self, home: Path, shape: int, stack: ExitStack, secret: int) -> Served:
         folder, policed = home / str(secret), self._planted.policed or (*SERVED.values(),)
-        write_data(folder, Engine(module.load()), SERVED.values(), secret, shape)
+        write_data(folder, Engine(), SERVED.values(), secret, shape)
         return stack.enter_context(served(folder, policed, self._planted.gateway))
 
     async def share(self, pair: Pair, cases: int, report: Callable[[Tally], None]) -> None:

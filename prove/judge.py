@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-
 from keystile.analysis.tree import kind
 from keystile.analysis.walker import enum_name
 from keystile.googlesql.engine import Engine
+from keystile.googlesql.messages import service
 from keystile.googlesql.protos import (
     analyzer_options,
     builtin_catalog,

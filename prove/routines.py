@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from zetasql.wasi._pb2.zetasql.public import function_pb2 as function
-
+from keystile.googlesql.messages import function_pb2 as function
 from keystile.googlesql.protos import type_proto
 from keystile.model.schema import Argument, Routine, RoutineKind, SqlType
 

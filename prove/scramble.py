@@ -10,10 +10,8 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
 
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-from zetasql.wasi._pb2.zetasql.public import value_pb2
-
 from keystile.googlesql.engine import Engine
+from keystile.googlesql.messages import service, value_pb2
 from keystile.googlesql.protos import analyzer_options, builtin_catalog
 from keystile.model.errors import InvalidQueryError
 from keystile.model.facts import QueryFacts

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.statement import Statement
 from keystile.googlesql.inline import InlineRunner
+from keystile.googlesql.messages import service
 from keystile.masking.rewrite import Rewritten
 from keystile.model.errors import KeystileError
 from keystile.model.schema import Parameter, TableId

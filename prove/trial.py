@@ -12,7 +12,7 @@ from keystile.analysis.analysed import Analysed
 from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
 from keystile.googlesql.engine import Engine
-from keystile.googlesql.inline import InlineRunner
+from keystile.googlesql.task import TaskRunner
 from keystile.masking.rewrite import Rewriter
 from keystile.model.decision import ColumnMask
 from keystile.model.errors import KeystileError, RefusedError
@@ -50,7 +50,7 @@ class Court:
 
     def __init__(
         self,
-        runner: InlineRunner,
+        runner: TaskRunner,
         engine: Engine,
         schema: Schema = SHOP,
         secrets: tuple[int, int] = (1, 2),

@@ -6,12 +6,9 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-from zetasql.wasi._pb2.zetasql.public import function_pb2, type_pb2
-
 from keystile.analysis.functions import ALLOWED
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
+from keystile.googlesql.messages import function_pb2, service, type_pb2
 from keystile.googlesql.protos import builtin_catalog, sql_type
 from prove.queries.columns import MADE
 
@@ -41,7 +38,7 @@ class Call(NamedTuple):
 @cache
 def calls() -> tuple[Call, ...]:
     """Give a call of each allowed function that the evaluator runs, for each of its signatures."""
-    engine = Engine(module.load())
+    engine = Engine()
     options = builtin_catalog(engine).builtin_function_options
     answer = engine.call("GetBuiltinFunctions", options, service.GetBuiltinFunctionsResponse)
     found = [*_SPELLED]

@@ -38,7 +38,6 @@ from keystile.gate.shares import Shares
 from keystile.gate.table_data import TableData
 from keystile.gate.vigil import Vigil
 from keystile.googlesql.cached import CachedRunner
-from keystile.googlesql.module import default_folder
 from keystile.googlesql.pool import EnginePool
 from keystile.googlesql.task import TaskRunner
 from keystile.identity import wiring
@@ -194,7 +193,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
     settings.data_folder.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)
     log = RecordingLog(settings.path(settings.recording.folder), settings.recording.segment_bytes)
-    pool = EnginePool(settings.engine, default_folder())
+    pool = EnginePool(settings.engine)
     await database.open()
     try:
         await log.open()

@@ -21,7 +21,6 @@ from tests.support.front import Front
 from keystile.analysis.analyst import Analyst
 from keystile.gate.planning import Decided, Planner, refuse_denied
 from keystile.gate.shares import Shares
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
 from keystile.masking.rewrite import Rewriter
@@ -253,7 +252,7 @@ _READS_CUSTOMERS = re.compile(r"(?i)\b(from|join|using)\s+[\w`.-]*\bcustomers\b"
 @pytest.fixture(scope="session")
 def bench() -> Iterator[Bench]:
     runner = InlineRunner()
-    return Bench(runner, Engine(module.load(None)))
+    return Bench(runner, Engine())
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from prove.evaluator import Given
 from prove.schemas import PARTLY
 from prove.trial import Court, Outcome
 
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
 from keystile.model.schema import SqlType
@@ -625,7 +624,7 @@ async def test_rival_04_an_explain_prefix_is_refused(bench: Any) -> None:
 @pytest.fixture(scope="module")
 def partly() -> Court:
     """Two worlds under masks that show a part, which is the same in both."""
-    return Court(InlineRunner(), Engine(module.load(None)), PARTLY)
+    return Court(InlineRunner(), Engine(), PARTLY)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.cloud import bigquery
 from google.oauth2 import service_account
 
-from keystile.googlesql import module
-
 _ACCOUNT = "gateway@acme-shop.example.com"
 _SCOPE = "https://www.googleapis.com/auth/bigquery"
 
@@ -92,7 +90,6 @@ def sandbox(
     tmp_path_factory: pytest.TempPathFactory, sandbox_command: list[str]
 ) -> Iterator[Sandbox]:
     """A real server process on the sample data, with its own throwaway key."""
-    module.load()  # the first time on a machine this compiles the engine
     folder = tmp_path_factory.mktemp("sandbox")
     account = new_account(folder)
     data = folder / "data"

@@ -35,6 +35,7 @@ def given(kind: str, value: str) -> bytes:
     return f'{{{asking}, "queryParameters": [{parameter}]}}'.encode()
 
 
+_JSON = around("[", "", "]", 120_000)
 _STRING = '{"type": "STRING"}'
 _ARRAYS = around('{"type": "ARRAY", "arrayType": ', '{"type": "INT64"}', "}")
 _VALUES = around('{"arrayValues": [', '{"value": "1"}', "]}")
@@ -59,8 +60,8 @@ HOSTILE = {
     "columns": asked(f"SELECT {','.join(f'ssn c{n}' for n in range(20_000))} FROM shop.customers"),
     "views of views": asked("SELECT * FROM shop.v7"),
     "JSON as the body": around("[", "", "]").encode(),
-    "JSON in a literal": asked(f"SELECT JSON '{around('[', '', ']')}'"),
-    "JSON as a parameter": given('{"type": "JSON"}', f'{{"value": "{around("[", "", "]")}"}}'),
+    "JSON in a literal": asked(f"SELECT JSON '{_JSON}'"),
+    "JSON as a parameter": given('{"type": "JSON"}', f'{{"value": "{_JSON}"}}'),
     "the type of a parameter": given(_ARRAYS, _VALUES),
     "the value of a parameter": given(_STRING, _VALUES),
 }  # fmt: skip

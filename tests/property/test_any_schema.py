@@ -13,7 +13,6 @@ from prove.worlds import SchemaSource
 
 from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
 from keystile.masking.rewrite import Rewriter
@@ -21,7 +20,7 @@ from keystile.model.decision import ColumnMask
 from keystile.model.masks import ConstantMask, DefaultMask, Mask, NullMask, PatternMask
 from keystile.model.schema import ColumnRef, Field, Mode, SqlType, Table, TableId, TableKind
 
-RUNNER, ENGINE = InlineRunner(), Engine(module.load())
+RUNNER, ENGINE = InlineRunner(), Engine()
 ANALYST, REWRITER = Analyst(RUNNER, 262_144), Rewriter(RUNNER, bytes(range(32)))
 ID = TableId("p", "d", "t")
 MASKS: list[Mask] = [NullMask(), DefaultMask(), ConstantMask("c"), PatternMask("x")]

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prove.evaluator import Given, World, value_proto
 
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.masking.cell import masked_cell
 from keystile.masking.rewrite import Rewriter
@@ -29,7 +28,7 @@ from keystile.sandbox.cells import cell
 
 KEY = bytes(range(40))
 BYTES = SqlType("BYTES")
-EVALUATOR = World(Engine(module.load()), [])
+EVALUATOR = World(Engine(), [])
 INNER, OUTER = Rewriter(None, KEY)._pads  # type: ignore[arg-type]
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)

@@ -19,9 +19,9 @@ from keystile.analysis.lineage import NOTHING, Value
 from keystile.analysis.objects import Objects
 from keystile.analysis.scans import Walk
 from keystile.analysis.walker import enum_name
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
+from keystile.googlesql.native import Service
 from keystile.googlesql.protos import has, inherited
 from keystile.masking import sql as masks
 from keystile.masking import task
@@ -35,28 +35,28 @@ FEW_CASES = 60
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]
 
-_CALL = Engine._call_bytes
+_CALL = Service.call
 _ASKED = ("Parse", "Analyze", "EvaluateQuery", "EvaluateModify")
 
 
 @cache
-def answer(engine: Engine, export: str, data: bytes) -> bytes:
-    return _CALL(engine, export, data)
+def answer(service: Service, method: str, data: bytes) -> bytes:
+    return _CALL(service, method, data)
 
 
 @pytest.fixture(autouse=True)
 def one_answer_each(monkeypatch: Patch) -> None:
     """Ask the engine the same thing once: every bug is sought in the same queries."""
 
-    def call(engine: Engine, export: str, data: bytes) -> bytes:
-        return (answer if export.endswith(_ASKED) else _CALL)(engine, export, data)
+    def call(service: Service, method: str, data: bytes) -> bytes:
+        return (answer if method in _ASKED else _CALL)(service, method, data)
 
-    monkeypatch.setattr(Engine, "_call_bytes", call)
+    monkeypatch.setattr(Service, "call", call)
 
 
 @cache
 def engines() -> tuple[InlineRunner, Engine]:
-    return InlineRunner(), Engine(module.load())
+    return InlineRunner(), Engine()
 
 
 @cache

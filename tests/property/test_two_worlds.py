@@ -17,7 +17,6 @@ from prove.schemas import SCHEMAS, SMALL
 from prove.shrink import shrunk, spelled, tokens
 from prove.trial import Court, Outcome
 
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
 
@@ -27,7 +26,7 @@ REFUSED_BY_RULE = "differ by upper and lower case only"
 
 
 def court_of(name: str) -> Court:
-    return Court(InlineRunner(), Engine(module.load()), SCHEMAS[name])
+    return Court(InlineRunner(), Engine(), SCHEMAS[name])
 
 
 async def test_random_queries_tell_nothing() -> None:

@@ -27,10 +27,11 @@ $not_like_any_array
 classifier collate first is_first is_last last match_number match_row_number next prev
 abs acos acosh any_value approx_cosine_distance approx_count_distinct approx_dot_product
 approx_euclidean_distance approx_quantiles approx_top_count approx_top_sum array_agg array_avg
-array_concat array_concat_agg array_filter array_find_all array_first array_first_n array_includes
-array_includes_all array_includes_any array_is_distinct array_last array_last_n array_length
-array_max array_min array_offsets array_remove_first_n array_remove_last_n array_reverse array_slice
-array_sum array_to_string array_transform array_zip ascii asin asinh atan atan2 atanh avg bit_and
+array_concat array_concat_agg array_distinct array_filter array_find_all array_first array_first_n
+array_includes array_includes_all array_includes_any array_is_distinct array_last array_last_n
+array_length array_max array_min array_offsets array_remove_first_n array_remove_last_n
+array_reverse array_slice array_sum array_to_string array_transform array_zip ascii asin asinh atan
+atan2 atanh avg bit_and
 bit_count bit_or bit_xor bool bool_array byte_length cbrt ceil char_length chr coalesce
 code_points_to_bytes code_points_to_string concat corr cos cosh cosine_distance cot coth count
 countif covar_pop covar_samp csc csch cume_dist current_date current_datetime current_time

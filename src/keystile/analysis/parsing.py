@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-
 from keystile.analysis.names import Path, split
 from keystile.analysis.places import line_and_column
 from keystile.analysis.table_paths import table_paths
@@ -15,6 +13,7 @@ from keystile.analysis.text import Edit, quoted, splice
 from keystile.analysis.tree import edges, kind, span
 from keystile.analysis.words import in_bigquery_words
 from keystile.googlesql.engine import Engine
+from keystile.googlesql.messages import service
 from keystile.googlesql.protos import language_options, unwrapped
 from keystile.model.errors import InvalidQueryError, RefusedError
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-from zetasql.wasi._pb2.zetasql.public import options_pb2 as public_options
 
 from keystile.analysis.catalogs import with_catalog
 from keystile.analysis.places import line_and_column
@@ -16,6 +14,7 @@ from keystile.analysis.table_places import path_places
 from keystile.analysis.tree import Span
 from keystile.analysis.words import in_bigquery_words
 from keystile.googlesql.engine import Engine
+from keystile.googlesql.messages import public_options, service
 from keystile.googlesql.protos import analyzer_options, type_proto, unwrapped
 from keystile.model.facts import ColumnUse, Opaque, OutputColumn, Use, WrittenColumn
 from keystile.model.schema import TableId

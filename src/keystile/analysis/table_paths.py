@@ -16,7 +16,9 @@ from keystile.analysis.tree import descendants, kind
 from keystile.googlesql.protos import has, unwrapped
 
 # What names tables in other ways than a path in FROM, or changes what such a path sees.
-_ASK = frozenset({"ASTFromQuery", "ASTModelClause", "ASTConnectionClause", "ASTTVF"})
+_ASK = frozenset(
+    {"ASTAliasedGroupRows", "ASTFromQuery", "ASTModelClause", "ASTConnectionClause", "ASTTVF"}
+)
 _ASK_FAMILIES = ("ASTPipe", "ASTGraph", "ASTGql", "ASTTableClause", "ASTDescriptor", "ASTSubpipe")
 
 
@@ -69,7 +71,7 @@ def _is_plain(tree: Any, withs: list[Any]) -> bool:
 
 
 def _entries(clause: Any) -> list[Any]:
-    return [unwrapped(entry) for entry in getattr(clause, "with")]
+    return [entry.aliased_query for entry in clause.entries]
 
 
 def _names(reference: Any) -> Path:

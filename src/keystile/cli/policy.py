@@ -20,7 +20,8 @@ from keystile.cli.common import (
 )
 from keystile.cli.common import settings as read
 from keystile.config.settings import Settings
-from keystile.googlesql.inline import InlineRunner
+from keystile.gate.planning import Planner
+from keystile.googlesql.pool import EnginePool
 from keystile.identity.agents import Agents
 from keystile.identity.wiring import issuer_url
 from keystile.model.decision import Effect
@@ -81,19 +82,30 @@ async def _explain(settings: Settings, agent: str, request: QueryRequest) -> dic
         groups=known.groups,
         attributes=known.attributes,
     )
-    async with planning(settings, InlineRunner(settings.engine), Metrics()) as plans:
-        decided = await plans.planner.decide(principal, request)
-        found = explanation(decided.analysed.facts, decided.decision)
-        found["instead"] = decided.instead or None
-        found["rewritten_sql"] = None
-        if decided.decision.effect is not Effect.DENY:
-            try:
-                found["rewritten_sql"] = (await plans.planner.rewrite(decided)).sql
-            except RefusedError as refusal:
-                found["effect"] = str(Effect.DENY)
-                found["reasons"].append(
-                    {"rule": "mask-at-read", "effect": "deny", "message": str(refusal)}
-                )
+    pool = EnginePool(msgspec.structs.replace(settings.engine, workers=1))
+    await pool.start()
+    try:
+        async with planning(settings, pool, Metrics()) as plans:
+            return await _explained(plans.planner, principal, request)
+    finally:
+        await pool.close()
+
+
+async def _explained(
+    planner: Planner, principal: Principal, request: QueryRequest
+) -> dict[str, Any]:
+    decided = await planner.decide(principal, request)
+    found = explanation(decided.analysed.facts, decided.decision)
+    found["instead"] = decided.instead or None
+    found["rewritten_sql"] = None
+    if decided.decision.effect is not Effect.DENY:
+        try:
+            found["rewritten_sql"] = (await planner.rewrite(decided)).sql
+        except RefusedError as refusal:
+            found["effect"] = str(Effect.DENY)
+            found["reasons"].append(
+                {"rule": "mask-at-read", "effect": "deny", "message": str(refusal)}
+            )
     return found
 
 

@@ -16,7 +16,6 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from keystile.cli.common import out, reports_errors, run
 from keystile.config.settings import EngineLimits
-from keystile.googlesql import module
 from keystile.googlesql.pool import EnginePool
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.sandbox.data import STORAGE, read_folder
@@ -58,7 +57,7 @@ async def _serve(data: Path, public_key: Path, host: str, port: int) -> None:
     folder = read_folder(data)
     tokens = TokenCheck(public_key)
     listening = _listen(host, port)
-    pool = EnginePool(_LIMITS, module.default_folder())
+    pool = EnginePool(_LIMITS)
     await pool.start()
     served = Sandbox(Catalog(folder, pool), tokens, Storage(data / STORAGE))
     packed = GZipMiddleware(served, _WORTH_PACKING, compresslevel=1)

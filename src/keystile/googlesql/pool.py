@@ -7,16 +7,18 @@ killed, one that died is replaced, and its caller is told.
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
+from contextlib import suppress
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from keystile.config.settings import EngineLimits
+from keystile.googlesql.engine import too_deep
 from keystile.googlesql.frames import (
     FRAME_LIMIT,
     HEADER_BYTES,
@@ -28,7 +30,8 @@ from keystile.googlesql.frames import (
     failed,
     framed,
 )
-from keystile.googlesql.inline import stopped, too_deep, too_much_memory, too_slow
+from keystile.googlesql.inline import stopped, too_much_memory, too_slow
+from keystile.googlesql.native import OUT_OF_MEMORY
 from keystile.googlesql.task import AnswerT, RequestT, Task, TaskRunner
 from keystile.model.errors import (
     InvalidRequestError,
@@ -36,10 +39,8 @@ from keystile.model.errors import (
     RefusedError,
 )
 
-# The worker ends a task at the deadline by itself; this much later it is killed.
-_GRACE_SECONDS = 1.0
-# The first start on a machine compiles the engine, and several workers may wait for that.
-_START_SECONDS = 300.0
+_START_SECONDS = 60.0
+_DYING_SECONDS = 1.0
 _RESTART_PAUSE_SECONDS = 1.0
 
 
@@ -88,10 +89,9 @@ class _Job(msgspec.Struct):
 class EnginePool(TaskRunner):
     """Worker processes behind a bounded queue."""
 
-    def __init__(self, limits: EngineLimits, folder: Path) -> None:
-        """Prepare. `folder` is where the compiled engine is kept or will be."""
+    def __init__(self, limits: EngineLimits) -> None:
+        """Prepare."""
         self._limits = limits
-        self._folder = folder
         self._waiting: asyncio.Queue[_Job] = asyncio.Queue()
         self._slots: list[asyncio.Task[None]] = []
         self._ready = self._busy = self._ran = 0
@@ -166,7 +166,7 @@ class EnginePool(TaskRunner):
     async def _exchange(self, worker: Process, job: _Job) -> Done | Failed:
         """Have the worker do the job. One that gives no proper answer in time is ended."""
         try:
-            async with asyncio.timeout(self._limits.deadline + _GRACE_SECONDS):
+            async with asyncio.timeout(self._limits.deadline):
                 await _send(worker, job.order)
                 result = msgspec.msgpack.decode(await _receive(worker), type=Done | Failed)
         except asyncio.CancelledError:
@@ -180,13 +180,24 @@ class EnginePool(TaskRunner):
             result = failed(too_deep())
             await _end(worker)
         except (OSError, EOFError, msgspec.DecodeError):
-            result = failed(stopped())
+            with suppress(TimeoutError):  # what it dies of by itself is told
+                async with asyncio.timeout(_DYING_SECONDS):
+                    await worker.wait()
             await _end(worker)
+            result = failed(self._died(worker.returncode))
         else:
             self._ran += 1
             if isinstance(result, Failed) and result.last:
                 await _end(worker)
         return result
+
+    def _died(self, code: int | None) -> RefusedError:
+        """Say what a worker died of."""
+        if code == OUT_OF_MEMORY:
+            return too_much_memory(self._limits)
+        # Code that recurses past the end of its stack meets a page that is not there. The engine
+        # looks ahead nearly everywhere; its reader of JSON and that of its answers do not.
+        return too_deep() if code == -signal.SIGSEGV else stopped()
 
     def _why(self, result: Done | Failed) -> Restart:
         """Say what ended a worker, by what its caller was told."""
@@ -214,7 +225,7 @@ class EnginePool(TaskRunner):
         """Start a worker and wait until it is ready."""
         try:
             worker = await asyncio.create_subprocess_exec(
-                *_command(self._folder, self._limits),
+                *_command(self._limits),
                 stdin=PIPE,
                 stdout=PIPE,
                 cwd="/",
@@ -240,10 +251,10 @@ class EnginePool(TaskRunner):
             self._waiting.get_nowait().finish(failed(error))
 
 
-def _command(folder: Path, limits: EngineLimits) -> list[str]:
+def _command(limits: EngineLimits) -> list[str]:
     # -I: neither the environment nor the working folder decides what is imported.
-    arguments = [str(folder.resolve()), msgspec.json.encode(limits).decode()]
-    return [sys.executable, "-I", "-m", "keystile.googlesql.worker", *arguments]
+    worker = [sys.executable, "-I", "-m", "keystile.googlesql.worker"]
+    return [*worker, msgspec.json.encode(limits).decode()]
 
 
 def _order(task: Task[Any, Any], request: Any) -> bytes:

@@ -11,12 +11,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-from zetasql.wasi._pb2.zetasql.proto import options_pb2, simple_catalog_pb2
-from zetasql.wasi._pb2.zetasql.public import options_pb2 as public_options
-from zetasql.wasi._pb2.zetasql.public import type_pb2
-
 from keystile.googlesql.engine import Engine
+from keystile.googlesql.messages import (
+    options_pb2,
+    public_options,
+    service,
+    simple_catalog_pb2,
+    type_pb2,
+)
 from keystile.model.errors import OpaqueQueryError
 from keystile.model.schema import SqlType
 

@@ -1,6 +1,6 @@
 """A worker process: takes one task at a time from standard input, answers on standard output.
 
-Started by `pool.py` as `python -I -m keystile.googlesql.worker FOLDER LIMITS`. It holds nothing of
+Started by `pool.py` as `python -I -m keystile.googlesql.worker LIMITS`. It holds nothing of
 the gateway's: no environment, no files but the two pipes, no key.
 
 INVARIANT: it ends when its parent does, even in the middle of a task: the reading thread sees the
@@ -24,7 +24,7 @@ import msgspec
 
 from keystile.config.settings import EngineLimits
 from keystile.googlesql.frames import FRAME_LIMIT, HEADER_BYTES, Done, Order, Ready, failed, framed
-from keystile.googlesql.inline import InlineRunner, stopped
+from keystile.googlesql.inline import InlineRunner, stopped, too_much_memory
 from keystile.googlesql.task import Task
 from keystile.model.errors import KeystileError, RefusedError
 
@@ -32,17 +32,17 @@ from keystile.model.errors import KeystileError, RefusedError
 def main() -> None:
     """Serve until standard input ends."""
     answers = _take_standard_output()
-    limits = msgspec.json.decode(sys.argv[2], type=EngineLimits)
-    runner = InlineRunner(limits, Path(sys.argv[1]))
+    limits = msgspec.json.decode(sys.argv[1], type=EngineLimits)
+    runner = InlineRunner()
     _limit_memory(limits.memory_bytes)
     orders: SimpleQueue[bytes] = SimpleQueue()
     Thread(target=_read, args=(sys.stdin.buffer, orders), daemon=True).start()
     _write(answers, framed(Ready()))
     while True:
-        _write(answers, _answer(runner, orders.get()))
+        _write(answers, _answer(runner, limits, orders.get()))
 
 
-def _answer(runner: InlineRunner, frame: bytes) -> bytes:
+def _answer(runner: InlineRunner, limits: EngineLimits, frame: bytes) -> bytes:
     try:
         order = msgspec.msgpack.decode(frame, type=Order)
         request = msgspec.msgpack.decode(order.request, type=_named(order.type))
@@ -54,8 +54,9 @@ def _answer(runner: InlineRunner, frame: bytes) -> bytes:
             )
         return framed(Done(msgspec.Raw(answer)))
     except KeystileError as error:
-        # A new engine in this process would share the memory limit with what the old one left.
-        return framed(failed(error, last=not runner.alive))
+        return framed(failed(error))
+    except MemoryError:  # what the task has taken may be in pieces now
+        return framed(failed(too_much_memory(limits), last=True))
     except Exception as error:  # noqa: BLE001 -- whatever a bug left behind ends with the worker
         # Where and what kind, not the message: it could quote the query.
         sys.stderr.writelines(traceback.format_tb(error.__traceback__))
@@ -91,8 +92,7 @@ def _write(answers: BinaryIO, frame: bytes) -> None:
 def _limit_memory(allowed: int) -> None:
     """Allow `allowed` bytes more than the process holds now.
 
-    Wasmtime's own limit does not count shared memory, which the engine's is, and the size of the
-    address space says nothing, since wasmtime reserves 4 GB. What is writable is what counts.
+    What is writable counts; the engine's code is read from its file and shared by all workers.
     """
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()

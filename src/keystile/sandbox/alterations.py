@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-from zetasql.wasi._pb2.zetasql.public import value_pb2
 
+from keystile.googlesql.messages import service, value_pb2
 from keystile.model.errors import InvalidQueryError
 from keystile.model.schema import Mode, TableId
 from keystile.sandbox.data import Stored
@@ -102,4 +101,5 @@ def _edited(content: bytes, edit: Any) -> bytes:
         cells = list(row.cell)
         edit(cells)
         after.table_data.row.add().cell.extend(cells)
-    return after.SerializeToString()
+    encoded: bytes = after.SerializeToString()
+    return encoded

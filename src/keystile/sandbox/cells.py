@@ -14,8 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from typing import Any, cast
 
-from zetasql.wasi._pb2.zetasql.public import value_pb2
-
+from keystile.googlesql.messages import value_pb2
 from keystile.model.errors import InvalidQueryError, InvalidRequestError
 from keystile.model.schema import Field, Mode, SqlType
 

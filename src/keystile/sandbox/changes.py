@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-from zetasql.wasi._pb2.zetasql.public import value_pb2
 
+from keystile.googlesql.messages import service, value_pb2
 from keystile.model.errors import InvalidQueryError
 from keystile.model.schema import Field, Mode, SqlType, TableKind
 from keystile.sandbox.binding import Question

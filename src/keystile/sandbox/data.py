@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
+from keystile.googlesql.messages import service
 from keystile.model.errors import InvalidRequestError
 from keystile.model.schema import Field, Mode, TableId, TableKind
 from keystile.sandbox.cells import KINDS, stored_value
@@ -208,7 +208,8 @@ def raw_rows(rows: Sequence[Mapping[str, object]], fields: tuple[Field, ...], wh
             )
         except InvalidRequestError as error:
             raise BadDataError(f"`{where}`, row {number + 1}: {error}") from error
-    return content.SerializeToString()
+    encoded: bytes = content.SerializeToString()
+    return encoded
 
 
 def _id(file: Path, suffix: str) -> TableId:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
+from keystile.googlesql.messages import service
 from keystile.model.errors import DuplicateError, InvalidQueryError
 from keystile.model.schema import Field, TableId, TableKind
 from keystile.sandbox.alterations import altered, table_details

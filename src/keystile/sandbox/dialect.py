@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-from zetasql.wasi._pb2.zetasql.public import function_pb2 as public_function
-from zetasql.wasi._pb2.zetasql.public import options_pb2 as public_options
 
 from keystile.googlesql import protos
 from keystile.googlesql.engine import Engine
+from keystile.googlesql.messages import function_pb2 as public_function
+from keystile.googlesql.messages import public_options
 from keystile.model.errors import OpaqueQueryError
 from keystile.model.schema import SqlType
 from keystile.sandbox.errors import unsupported

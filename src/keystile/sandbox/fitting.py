@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from zetasql.wasi._pb2.zetasql.public import value_pb2
 
+from keystile.googlesql.messages import value_pb2
 from keystile.model.schema import Field, Mode
 from keystile.sandbox.changes import rows_of
 from keystile.sandbox.data import Stored

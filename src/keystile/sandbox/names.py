@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
 from keystile.googlesql import protos
 from keystile.googlesql.engine import Engine
+from keystile.googlesql.messages import service
 from keystile.googlesql.task import Task
 from keystile.sandbox.dialect import every_node, kind_of, place, replaced
 

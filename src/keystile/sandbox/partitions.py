@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-
+from keystile.googlesql.messages import service
 from keystile.model.errors import InvalidQueryError
 from keystile.model.schema import Field
 from keystile.sandbox.cells import scalar_text

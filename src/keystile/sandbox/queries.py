@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 
 import msgspec
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
 from keystile.googlesql.cached import CachedRunner
+from keystile.googlesql.messages import service
 from keystile.googlesql.task import AnswerT, RequestT, Task, TaskRunner
 from keystile.model.errors import InvalidQueryError, InvalidRequestError, RefusedError
 from keystile.model.schema import Field, Parameter, SqlType, TableId, TableKind
@@ -290,4 +290,5 @@ def numbered(content: bytes) -> bytes:
     rows = service.TableContent.FromString(content)
     for at, row in enumerate(rows.table_data.row):
         row.cell.add(int64_value=at)
-    return rows.SerializeToString()
+    encoded: bytes = rows.SerializeToString()
+    return encoded

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 import msgspec
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
+from keystile.googlesql.messages import service
 from keystile.model.schema import Field
 from keystile.sandbox.describing import Described
 from keystile.sandbox.errors import unsupported
@@ -47,4 +47,5 @@ def flattened(content: bytes) -> bytes:
     flat.table_data.SetInParent()
     for row in service.TableContent.FromString(content).table_data.row:
         flat.table_data.row.add().cell.extend(row.cell[0].struct_value.field)
-    return flat.SerializeToString()
+    encoded: bytes = flat.SerializeToString()
+    return encoded

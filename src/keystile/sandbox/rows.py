@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, overload
 
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-
+from keystile.googlesql.messages import service
 from keystile.model.schema import Field
 from keystile.sandbox.cells import cell
 

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-from zetasql.wasi._pb2.zetasql.public import value_pb2
 
+from keystile.googlesql.messages import service, value_pb2
 from keystile.model.errors import InvalidQueryError, KeystileError
 from keystile.model.schema import SqlType, TableId
 from keystile.sandbox.binding import Question, Scope

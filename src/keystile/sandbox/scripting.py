@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from zetasql.wasi._pb2.zetasql.public import value_pb2
-
+from keystile.googlesql.messages import value_pb2
 from keystile.model.errors import DuplicateError, InvalidQueryError, NotFoundError
 from keystile.model.schema import SqlType
 from keystile.sandbox.binding import Question

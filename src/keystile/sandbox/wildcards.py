@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
+from keystile.googlesql.messages import service
 from keystile.model.errors import InvalidQueryError, NotFoundError
 from keystile.model.schema import Field, TableId, TableKind
 from keystile.sandbox.data import Stored
@@ -89,4 +89,5 @@ async def content(catalog: Catalog, wildcard: Stored) -> bytes:
                 if at is not None:
                     cell.CopyFrom(row.cell[at])
             written.cell.add(string_value=suffix)
-    return union.SerializeToString()
+    encoded: bytes = union.SerializeToString()
+    return encoded

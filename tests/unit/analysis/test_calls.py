@@ -9,14 +9,13 @@ from keystile.analysis.calls import called, function, in_full, routine_id
 from keystile.analysis.parsing import statement_tree
 from keystile.analysis.text import splice
 from keystile.analysis.tree import descendants
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.model.schema import RoutineId
 
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return Engine(module.load())
+    return Engine()
 
 
 def nodes(engine: Engine, sql: str) -> list[Any]:

@@ -9,7 +9,6 @@ import pytest
 from keystile.analysis import catalogs
 from keystile.analysis.resolve import Resolved, ResolveRequest, resolve
 from keystile.analysis.scope import Scope, SpelledTable
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.model.errors import InvalidQueryError
 from keystile.model.schema import Field, Table, TableId, TableKind
@@ -19,7 +18,7 @@ Names = tuple[tuple[str, ...], ...]
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return Engine(module.load())
+    return Engine()
 
 
 @pytest.fixture

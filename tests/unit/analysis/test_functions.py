@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-from zetasql.wasi._pb2.zetasql.proto import options_pb2
-
 from keystile.analysis.functions import ALIASES, ALLOWED, DENIED
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
+from keystile.googlesql.messages import options_pb2, service
 from keystile.googlesql.protos import language_options
 
 
 def test_lists_are_exactly_the_engines_functions() -> None:
-    engine = Engine(module.load())
+    engine = Engine()
     options = options_pb2.ZetaSQLBuiltinFunctionOptionsProto()
     options.language_options.CopyFrom(language_options(engine))
     answer = engine.call("GetBuiltinFunctions", options, service.GetBuiltinFunctionsResponse)

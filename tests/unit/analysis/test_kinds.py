@@ -3,9 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from zetasql.wasi._pb2.zetasql.parser import parse_tree_pb2
 
 from keystile.analysis.kinds import KINDS, Depth
+from keystile.googlesql.messages import parse_tree_pb2
 
 
 def _concrete(any_statement: Any) -> set[str]:

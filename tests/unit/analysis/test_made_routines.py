@@ -22,7 +22,6 @@ from keystile.analysis.parsing import statement_tree
 from keystile.analysis.resolve import ResolveRequest
 from keystile.analysis.scope import Scope
 from keystile.analysis.statement import Statement
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
 from keystile.model.errors import InvalidQueryError, NotFoundError, RefusedError
@@ -67,7 +66,7 @@ class Source:
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return Engine(module.load())
+    return Engine()
 
 
 Analyse = Callable[[str], Analysed]

@@ -17,7 +17,6 @@ from keystile.analysis.routines import (
     question,
 )
 from keystile.analysis.tree import kind
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.model.facts import Action, ColumnUse, Use
 from keystile.model.schema import (
@@ -38,7 +37,7 @@ PAIRS = SqlType("ARRAY", element=STRUCT)
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return Engine(module.load())
+    return Engine()
 
 
 def routine(text: str = "x", *arguments: Argument, **more: Any) -> Routine:

@@ -4,7 +4,6 @@ import pytest
 
 from keystile.analysis.resolve import ResolveRequest, resolve
 from keystile.analysis.scope import Scope, SpelledRoutine
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.model.errors import InvalidQueryError
 from keystile.model.schema import Argument, Field, Routine, RoutineId, RoutineKind, SqlType
@@ -14,7 +13,7 @@ STRING, INT64 = SqlType("STRING"), SqlType("INT64")
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return Engine(module.load())
+    return Engine()
 
 
 def scope(

@@ -6,7 +6,6 @@ from bench.sets import queries
 from keystile.analysis.parsing import _paths, statement_tree
 from keystile.analysis.table_paths import table_paths
 from keystile.analysis.tree import descendants
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 
 PLAIN = (
@@ -42,7 +41,7 @@ ASK = (
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return Engine(module.load())
+    return Engine()
 
 
 def seen(engine: Engine, sql: str) -> tuple[tuple[str, ...], ...] | None:

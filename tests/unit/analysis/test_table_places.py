@@ -5,7 +5,6 @@ import pytest
 from keystile.analysis.resolve import ResolveRequest, resolve
 from keystile.analysis.scope import Scope, SpelledTable
 from keystile.googlesql.engine import Engine
-from keystile.googlesql.module import load
 from keystile.model.schema import Field, Table, TableId, TableKind
 
 TABLE = Table(TableId("p", "d", "t"), TableKind.TABLE, (Field("a", "INT64"),), "1")
@@ -13,7 +12,7 @@ TABLE = Table(TableId("p", "d", "t"), TableKind.TABLE, (Field("a", "INT64"),), "
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return Engine(load())
+    return Engine()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keystile.config.settings import EngineLimits
-from keystile.googlesql import module, pool
+from keystile.googlesql import pool
 from keystile.googlesql.inline import InlineRunner
 from keystile.googlesql.pool import EnginePool
 
@@ -22,8 +22,8 @@ async def start_pool(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartPool
     """Start pools whose workers can import the test's own tasks."""
     plain = pool._command
 
-    def command(folder: Path, limits: EngineLimits) -> list[str]:
-        python, isolated, _, name, *arguments = plain(folder, limits)
+    def command(limits: EngineLimits) -> list[str]:
+        python, isolated, _, name, *arguments = plain(limits)
         start = f"import sys; sys.path.insert(0, {_HERE!r}); from {name} import main; main()"
         return [python, isolated, "-c", start, *arguments]
 
@@ -31,7 +31,7 @@ async def start_pool(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartPool
     pools: list[EnginePool] = []
 
     async def start(**limits: int) -> EnginePool:
-        pools.append(EnginePool(EngineLimits(**limits), module.default_folder()))
+        pools.append(EnginePool(EngineLimits(**limits)))
         await pools[-1].start()
         return pools[-1]
 
@@ -42,4 +42,4 @@ async def start_pool(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartPool
 
 @pytest.fixture(scope="session")
 def runner() -> InlineRunner:
-    return InlineRunner(EngineLimits(deadline=3))
+    return InlineRunner()

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import msgspec
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
 from keystile.googlesql.engine import Engine
+from keystile.googlesql.messages import service
 from keystile.googlesql.protos import analyzer_options, builtin_catalog, inherited, sql_type
 from keystile.googlesql.protos import unwrapped as node_of
 from keystile.googlesql.task import Task

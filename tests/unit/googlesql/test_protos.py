@@ -3,11 +3,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-from zetasql.wasi._pb2.zetasql.public import type_pb2
 
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
+from keystile.googlesql.messages import service, type_pb2
 from keystile.googlesql.protos import (
     analyzer_options,
     builtin_catalog,
@@ -41,7 +39,7 @@ TYPES = st.recursive(
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return Engine(module.load())
+    return Engine()
 
 
 @given(TYPES)

@@ -12,7 +12,6 @@ from prove.shop import CUSTOMERS, DATASET, MASKS, ORDERS, PROJECT, TABLES, Shop,
 from prove.trial import Court
 
 from keystile.analysis.statement import Statement
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.masking import task
 from keystile.masking.filters import Predicates, problems
@@ -57,7 +56,7 @@ def contents(others: int, secret: int) -> list[Content]:
 @pytest.fixture(scope="module")
 def worlds() -> list[World]:
     """Two that differ in filtered-out rows, and one that has none."""
-    engine = Engine(module.load())
+    engine = Engine()
     return [World(engine, contents(others, secret)) for others, secret in WORLDS]
 
 
@@ -173,7 +172,7 @@ async def test_a_predicate_that_is_none_refuses(court: Court, where: str, words:
 
 
 def test_what_needs_no_table_is_found_before_any_query() -> None:
-    engine = Engine(module.load())
+    engine = Engine()
     found = problems(engine, Predicates((*BAD, *BAD_FOR_THE_TABLE, MINE.where))).found
     assert all(found[: len(BAD)])
     assert not found[-1]

@@ -18,7 +18,6 @@ from keystile.analysis import walker
 from keystile.analysis.lineage import NOTHING
 from keystile.analysis.scope import Scope
 from keystile.analysis.statement import Statement
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
 from keystile.masking import filters
@@ -145,7 +144,7 @@ _IN_A_VIEW = {"SELECT fn.beneath()"}  # the evaluator knows no views
 
 @pytest.fixture(scope="module")
 def court() -> Court:
-    return Court(InlineRunner(), Engine(module.load()), SHOP_WITH_ROUTINES)
+    return Court(InlineRunner(), Engine(), SHOP_WITH_ROUTINES)
 
 
 @pytest.mark.parametrize("query", MASKED)

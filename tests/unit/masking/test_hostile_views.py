@@ -17,7 +17,6 @@ from keystile.analysis.expansion import Expansion
 from keystile.analysis.objects import Objects
 from keystile.analysis.places import Translation
 from keystile.analysis.statement import Statement
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
 from keystile.model.schema import Field, Table, TableId, TableKind
@@ -107,7 +106,7 @@ ATTACKS = [
 
 @pytest.fixture(scope="module")
 def court() -> Court:
-    return Court(InlineRunner(), Engine(module.load()), SHOP_WITH_VIEWS)
+    return Court(InlineRunner(), Engine(), SHOP_WITH_VIEWS)
 
 
 @pytest.fixture

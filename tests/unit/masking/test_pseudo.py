@@ -11,7 +11,6 @@ from prove.worlds import SchemaSource
 
 from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
-from keystile.googlesql import module
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
 from keystile.masking import task
@@ -76,7 +75,7 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench() -> Bench:
-    return Bench(InlineRunner(), Engine(module.load()))
+    return Bench(InlineRunner(), Engine())
 
 
 SERVED = [

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
 from keystile.googlesql.inline import InlineRunner
+from keystile.googlesql.messages import service
 from keystile.model.errors import InvalidRequestError
 from keystile.model.schema import Field, Mode, SqlType
 from keystile.sandbox import evaluating

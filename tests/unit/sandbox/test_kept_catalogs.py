@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
 from keystile.googlesql.inline import InlineRunner
+from keystile.googlesql.messages import service
 from keystile.model.schema import SqlType
 from keystile.sandbox import evaluating
 from keystile.sandbox.dialect import Spelled, Statement

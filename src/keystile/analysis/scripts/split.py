@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-
 from keystile.analysis import names
 from keystile.analysis.calls import routine_id
 from keystile.analysis.functions import ALIASES, ALLOWED, DENIED
@@ -22,6 +20,7 @@ from keystile.analysis.temporary import is_certain, is_temporary, temporary, tem
 from keystile.analysis.tree import children, kind
 from keystile.analysis.words import in_bigquery_words
 from keystile.googlesql.engine import Engine
+from keystile.googlesql.messages import service
 from keystile.googlesql.protos import has, inherited, language_options, unwrapped
 from keystile.model.errors import InvalidQueryError, KeystileError
 from keystile.model.facts import Action
