@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
-from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 
+from keystile.googlesql.messages import service
 from keystile.model.errors import DuplicateError, InvalidQueryError, NotFoundError
 from keystile.model.schema import TableId, TableKind
 from keystile.sandbox.data import Folder, Stored
