@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from typing import Any
 
 from prove.clients.catalog import CLIENTS, Client
 from prove.clients.compare import Veil, shop_veil
-from prove.clients.environments import AbsentError, path_of
+from prove.clients.environments import AbsentError, environment_of, with_path
 from prove.clients.person import deciding
 from prove.clients.stage import Stage, standing
 from prove.clients.trial import tried
@@ -55,12 +54,12 @@ def run(names: Sequence[str], *, small: bool) -> dict[str, Any]:
 
 def _figures(stage: Stage, veil: Veil, client: Client, *, small: bool) -> dict[str, Any]:
     try:
-        path = _path(client, small=small)
+        found_by = with_path(Path(sys.executable).parent) if small else environment_of(client)
     except AbsentError as error:
         print(f"{client.name} is absent: {error}", flush=True)
         return {"passed": 0, "total": 0, "absent": str(error)}
     programs = client.small if small else client.programs
-    verdicts = [verdict for words in programs for verdict in tried(stage, veil, words, path)]
+    verdicts = [verdict for words in programs for verdict in tried(stage, veil, words, found_by)]
     failed = [verdict for verdict in verdicts if verdict.fault]
     for verdict in failed:
         print(f"{client.name} {verdict.check}: {verdict.fault}", flush=True)
@@ -69,12 +68,6 @@ def _figures(stage: Stage, veil: Veil, client: Client, *, small: bool) -> dict[s
         "total": len(verdicts),
         "failed": [verdict.check for verdict in failed],
     }
-
-
-def _path(client: Client, *, small: bool) -> str:
-    if not small:
-        return path_of(client)
-    return os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
 
 
 def _options() -> argparse.Namespace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +25,19 @@ def _python(name: str) -> tuple[str, ...]:
     return ("python", str(PROGRAMS / "python" / f"{name}.py"))
 
 
-_GOOGLE = _python("google_cloud_bigquery")
+_GOOGLE, _FRAMES = _python("google_cloud_bigquery"), _python("google_cloud_bigquery_frames")
 _CURL = ("sh", str(PROGRAMS / "curl" / "curl.sh"))
 
 CLIENTS = (
-    Client("google-cloud-bigquery", "python", (_GOOGLE,), small=(_GOOGLE,)),
+    Client("google-cloud-bigquery", "python", (_GOOGLE, _FRAMES), small=(_GOOGLE,)),
     Client("curl", "none", (_CURL,), small=(_CURL,)),
+    Client("googleapiclient", "python", (_python("googleapiclient_jobs"),)),
+    Client("pandas-gbq", "python", (_python("pandas_gbq_jobs"),)),
+    Client("sqlalchemy-bigquery", "python", (_python("sqlalchemy_bigquery_jobs"),)),
+    Client("ibis", "python", (_python("ibis_jobs"),)),
+    Client("node-bigquery", "node", (("node", str(PROGRAMS / "node" / "bigquery.cjs")),)),
+    Client("dbt-bigquery", "python", (_python("dbt_jobs"),)),
+    Client("mcp-toolbox", "node", ((sys.executable, *_python("mcp_toolbox_jobs")[1:]),)),
+    Client("go-bigquery", "go", (("go-bigquery",),)),
+    Client("bigframes", "python", (_python("bigframes_jobs"),)),
 )

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from prove.clients.catalog import Client
+from prove.clients.catalog import PROGRAMS, Client
 
 _LOCKS = Path(__file__).resolve().parent / "locks"
 _STAMP = "keystile-lock"
@@ -24,15 +24,17 @@ class AbsentError(Exception):
     """A client cannot be had on this machine; the words say why."""
 
 
-def path_of(client: Client) -> str:
-    """Give the PATH under which the client's programs run, installing it if need be.
+def environment_of(client: Client) -> dict[str, str]:
+    """Give the variables by which the client's programs find it, installing it if need be.
 
     Raises `AbsentError` where its toolchain is absent, or installing it failed.
     """
-    folder = _cache() / client.name
-    lock = _LOCKS / client.name
-    installed = _KINDS[client.kind](folder, lock)
-    return os.pathsep.join((*map(str, installed), os.environ["PATH"]))
+    return _KINDS[client.kind](_cache() / client.name, _LOCKS / client.name)
+
+
+def with_path(folder: Path) -> dict[str, str]:
+    """Put a folder of programs before all others."""
+    return {"PATH": os.pathsep.join((str(folder), os.environ["PATH"]))}
 
 
 def _cache() -> Path:
@@ -40,7 +42,7 @@ def _cache() -> Path:
     return Path(home) / "keystile" / "clients"
 
 
-def _python(folder: Path, lock: Path) -> tuple[Path, ...]:
+def _python(folder: Path, lock: Path) -> dict[str, str]:
     file = lock.with_suffix(".txt")
 
     def install() -> None:
@@ -50,14 +52,46 @@ def _python(folder: Path, lock: Path) -> tuple[Path, ...]:
         _run(*pip, *options, "--only-binary", ":all:", "-r", str(file))
 
     _made(folder, file.read_bytes() + sys.version.encode(), install)
-    return (folder / "bin",)
+    return with_path(folder / "bin")
 
 
-def _none(_folder: Path, _lock: Path) -> tuple[Path, ...]:
-    return ()
+def _node(folder: Path, lock: Path) -> dict[str, str]:
+    files = (lock / "package.json", lock / "package-lock.json")
+
+    def install() -> None:
+        for file in files:
+            shutil.copy(file, folder)
+        # Not `npm ci`, which wants the packages of every other platform in the registry as well.
+        _run(
+            "npm", "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", cwd=folder
+        )
+
+    _made(folder, b"".join(file.read_bytes() for file in files), install)
+    modules = folder / "node_modules"
+    return with_path(modules / ".bin") | {"NODE_PATH": str(modules)}
 
 
-_KINDS: Mapping[str, Callable[[Path, Path], tuple[Path, ...]]] = {"python": _python, "none": _none}
+def _go(folder: Path, _lock: Path) -> dict[str, str]:
+    source = PROGRAMS / "go"
+    files = sorted(source.iterdir())
+
+    def install() -> None:
+        _run("go", "build", "-o", str(folder / "bin" / "go-bigquery"), ".", cwd=source)
+
+    _made(folder, b"".join(file.read_bytes() for file in files), install)
+    return with_path(folder / "bin")
+
+
+def _none(_folder: Path, _lock: Path) -> dict[str, str]:
+    return {}
+
+
+_KINDS: Mapping[str, Callable[[Path, Path], dict[str, str]]] = {
+    "python": _python,
+    "node": _node,
+    "go": _go,
+    "none": _none,
+}
 
 
 def _made(folder: Path, locked: bytes, install: Callable[[], None]) -> None:
@@ -71,17 +105,10 @@ def _made(folder: Path, locked: bytes, install: Callable[[], None]) -> None:
     stamp.write_text(wanted)
 
 
-def _run(*command: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+def _run(*command: str, cwd: Path | None = None) -> None:
     if shutil.which(command[0]) is None:
         raise AbsentError(f"there is no `{command[0]}` on this machine")
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines()[-3:]
-        raise AbsentError(f"installing it failed: {' '.join(last)}")
+        said = " ".join((done.stderr or done.stdout).split())
+        raise AbsentError(f"installing it failed: {said[:400]}")

@@ -26,13 +26,14 @@ from keystile.identity.agents import Agents
 from keystile.identity.connection import Connection
 from keystile.identity.people import People
 from keystile.identity.wiring import builtin_issuer
+from keystile.sandbox.data import STORAGE
 from keystile.sandbox.sample import write_sample
 from keystile.store.database import Database
 
 WORKER, WAITER = "worker", "waiter"
 """The agent that does the common jobs, and the one whose queries wait for a person."""
 
-_LAB = "lab"
+_LAB, _BUCKET = "lab", "acme-shop-lab"
 _NOT_OURS = ("GOOGLE_", "BIGQUERY_", "CLOUDSDK_", "GCE_")
 _LIFETIME = 3600
 
@@ -81,6 +82,7 @@ def standing(folder: Path, expires: float) -> Iterator[Stage]:
     for home in (folder / "bigquery", folder / "direct"):
         write_sample(home)
         (home / PROJECT / _LAB).mkdir()
+        (home / STORAGE / _BUCKET).mkdir(parents=True)
     with ExitStack() as stack:
         up = stack.enter_context(running(folder, policy=folder / "policy", settings=settings))
         found = load(up.config)

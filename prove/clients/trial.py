@@ -17,14 +17,17 @@ from prove.clients.stage import WAITER, WORKER, Stage
 
 _SECONDS = 900.0
 _DIRECT = ("common", "approval")
-_THROUGH = ((WORKER, ("common", "storage")), (WAITER, ("approval", "refusal")))
+_THROUGH = ((WORKER, ("common", "through")), (WAITER, ("approval", "refusal")))
 _NOTHING = {"error": {"type": "none", "message": "the program ended before it"}}
 
 
 class Outcomes(NamedTuple):
-    """What one run of a program said; `log` is the rest of what it said."""
+    """What one run of a program said; `log` is the rest of what it said.
 
-    checks: tuple[str, ...]
+    `checks` is None if the program ended before it named them.
+    """
+
+    checks: tuple[str, ...] | None
     found: Mapping[str, Mapping[str, Any]]
     log: str
 
@@ -36,12 +39,17 @@ class Verdict(NamedTuple):
     fault: str
 
 
-def tried(stage: Stage, veil: Veil, command: Sequence[str], path: str) -> Iterator[Verdict]:
-    """Run a program directly and as both agents, all at once, and give its verdicts."""
+def tried(
+    stage: Stage, veil: Veil, command: Sequence[str], found_by: Mapping[str, str]
+) -> Iterator[Verdict]:
+    """Run a program directly and as both agents, all at once, and give its verdicts.
+
+    `found_by` are the variables by which it finds what is installed for it.
+    """
     word = uuid4().hex[:8]
 
     def run(environment: dict[str, str], kinds: Sequence[str]) -> Outcomes:
-        return _ran((*command, *kinds), environment | {"PATH": path})
+        return _ran((*command, *kinds), environment | found_by)
 
     with ThreadPoolExecutor() as pool:
         direct = pool.submit(run, stage.past(f"{word}-direct"), _DIRECT)
@@ -50,9 +58,9 @@ def tried(stage: Stage, veil: Veil, command: Sequence[str], path: str) -> Iterat
             for agent, kinds in _THROUGH
         ]
     for way in ways:
-        if not way.result().checks:
+        if way.result().checks is None:
             yield Verdict("start", f"the program did not start: {way.result().log[-500:]}")
-        for check in way.result().checks:
+        for check in way.result().checks or ():
             got = way.result().found.get(check, _NOTHING)
             wanted = direct.result().found.get(got.get("like", check), _NOTHING)
             yield Verdict(check, judged(check, wanted, got, veil))
@@ -70,7 +78,9 @@ def judged(check: str, wanted: Mapping[str, Any], got: Mapping[str, Any], veil: 
         return "" if SAYS[check] in told else f"the client tells {told}, not `{SAYS[check]}`"
     if "error" in wanted:
         return f"failed directly: {_words(wanted)}"
-    wanted_result = wanted["result"] if check == "approval" else veil.over(wanted["result"])
+    wanted_result = (
+        wanted["result"] if check.startswith("approval") else veil.over(wanted["result"])
+    )
     return difference(plain(wanted_result), plain(got["result"]))
 
 
@@ -108,7 +118,7 @@ def _ran(command: Sequence[str], environment: dict[str, str]) -> Outcomes:
 
 
 def _outcomes(said: str, log: str) -> Outcomes:
-    checks: list[str] = []
+    checks: tuple[str, ...] | None = None
     found: dict[str, Mapping[str, Any]] = {}
     for text in said.splitlines():
         try:
@@ -118,7 +128,7 @@ def _outcomes(said: str, log: str) -> Outcomes:
         if not isinstance(line, dict):
             log += f"\n{text}"
         elif "checks" in line:
-            checks += line["checks"]
+            checks = (*line["checks"],)
         elif "check" in line:
             found[line["check"]] = line
-    return Outcomes(tuple(checks), found, log)
+    return Outcomes(checks, found, log)

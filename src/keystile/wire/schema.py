@@ -154,7 +154,7 @@ def field_of(name: str, type_: SqlType) -> Field:
 
 
 def parameters_from_json(items: object, mode: object) -> tuple[Parameter, ...]:
-    """Read `queryParameters` under `parameterMode`, which may be absent.
+    """Read `queryParameters` under `parameterMode`, which may be absent, in any case of letters.
 
     Values become text or NULL, as the API's own documents write them. Raises `InvalidRequestError`
     naming the parameter.
@@ -165,6 +165,7 @@ def parameters_from_json(items: object, mode: object) -> tuple[Parameter, ...]:
         raise InvalidRequestError("`queryParameters` is not a list that is understood")
     parameters = tuple(_parameter(item, index) for index, item in enumerate(items))
     names = [parameter.name for parameter in parameters]
+    mode = mode.upper() if isinstance(mode, str) else mode  # Node's client writes it small
     if mode not in (None, "", "NAMED", "POSITIONAL"):
         raise InvalidRequestError("`parameterMode` must be `NAMED` or `POSITIONAL`")
     named = mode == "NAMED" or (not mode and any(names))

@@ -124,6 +124,12 @@ def test_a_parameter_reads_back_as_written(typed: tuple[SqlType, dict[str, objec
     assert parameters_from_json([parameter_json(parameter)], "NAMED") == (parameter,)
 
 
+def test_the_mode_of_parameters_may_be_written_small_as_nodes_client_does() -> None:
+    given = [{**_INT, "name": "a"}]
+    assert parameters_from_json(given, "named") == parameters_from_json(given, "NAMED")
+    assert parameters_from_json([_INT], "positional") == parameters_from_json([_INT], "POSITIONAL")
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(1.5, "1.5"), (True, "true"), (7, "7"), (None, None), ("nan", "nan")]
 )

@@ -82,7 +82,7 @@ get_dataset() { asked 'datasets/shop?fields=id,location,datasetReference'; }
 list_tables() { asked 'datasets/shop/tables?fields=totalItems,tables(tableReference,type)'; }
 get_table() { asked 'datasets/shop/tables/orders?fields=id,numRows,schema,type'; }
 get_masked_table() { asked 'datasets/shop/tables/customers?fields=id,schema,type'; }
-list_rows() { asked 'datasets/shop/tables/customers/data?maxResults=5&fields=rows,totalRows'; }
+list_rows() { asked 'datasets/shop/tables/customers/data?maxResults=5&selectedFields=id,ssn,email&fields=rows'; }
 create_table() {
     drop curl_made
     asked 'datasets/lab/tables?fields=id,schema,type' -d "{\"tableReference\": {\"projectId\":

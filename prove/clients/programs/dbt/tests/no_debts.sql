@@ -1,0 +1,1 @@
+select * from {{ ref('spending') }} where total < 0
