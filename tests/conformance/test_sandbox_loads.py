@@ -433,9 +433,81 @@ def test_a_table_is_copied_as_it_was(client: bigquery.Client, lab: str) -> None:
     config = bigquery.CopyJobConfig(operation_type="CLONE")
     client.copy_table(f"{lab}.t", f"{lab}.twin", job_config=config).result(timeout=30)
     assert client.get_table(f"{lab}.twin").clone_definition is not None
-    config = bigquery.CopyJobConfig(operation_type="SNAPSHOT")
-    with pytest.raises(BadRequest, match="not supported by the sandbox"):
-        client.copy_table(f"{lab}.t", f"{lab}.snap", job_config=config).result(timeout=30)
+    assert _ask(client, f"SELECT a FROM {lab}.twin ORDER BY a") == [(1,), (2,)]
+
+
+def test_a_snapshot_stays_as_it_is_and_is_restored(client: bigquery.Client, lab: str) -> None:
+    _load(client, "1\n2\n", f"{lab}.t", schema=[SchemaField("a", "INTEGER")])
+    until = "2999-01-01T00:00:00Z"
+    taken = bigquery.CopyJobConfig(operation_type="SNAPSHOT", destination_expiration_time=until)
+    client.copy_table(f"{lab}.t", f"{lab}.snap", job_config=taken).result(timeout=30)
+    snapshot = client.get_table(f"{lab}.snap")
+    assert (snapshot.table_type, snapshot.num_rows) == ("SNAPSHOT", 2)
+    assert snapshot.snapshot_definition.base_table_reference.table_id == "t"
+    assert snapshot.expires.year == 2999
+    _load(client, "3\n", f"{lab}.t")
+    assert _ask(client, f"SELECT a FROM {lab}.snap ORDER BY a") == [(1,), (2,)]
+    assert [row["a"] for row in client.list_rows(f"{lab}.snap")] == [1, 2]
+    listed = (
+        f"SELECT table_type, ddl FROM {lab}.INFORMATION_SCHEMA.TABLES WHERE table_name = 'snap'"
+    )
+    assert _ask(client, listed) == [
+        ("SNAPSHOT", f"CREATE SNAPSHOT TABLE `acme-shop.{lab}.snap`\nCLONE `acme-shop.{lab}.t`;")
+    ]
+    for statement in (
+        f"INSERT {lab}.snap VALUES (4)",
+        f"ALTER TABLE {lab}.snap ADD COLUMN b INT64",
+        f"DROP TABLE {lab}.snap",
+    ):
+        with pytest.raises(BadRequest, match="currently a SNAPSHOT"):
+            client.query_and_wait(statement)
+    with pytest.raises(BadRequest, match="currently a SNAPSHOT"):
+        _load(client, "4\n", f"{lab}.snap")
+    with pytest.raises(Conflict, match="Already Exists"):
+        client.copy_table(f"{lab}.t", f"{lab}.snap", job_config=taken).result(timeout=30)
+    snapshot.schema = [*snapshot.schema, SchemaField("b", "STRING")]
+    with pytest.raises(BadRequest, match="Cannot change the schema of a table snapshot"):
+        client.update_table(snapshot, ["schema"])
+    restored = bigquery.CopyJobConfig(operation_type="RESTORE", write_disposition="WRITE_TRUNCATE")
+    with pytest.raises(BadRequest, match="currently a TABLE"):
+        client.copy_table(f"{lab}.t", f"{lab}.t", job_config=restored).result(timeout=30)
+    client.copy_table(f"{lab}.snap", f"{lab}.t", job_config=restored).result(timeout=30)
+    assert _ask(client, f"SELECT a FROM {lab}.t ORDER BY a") == [(1,), (2,)]
+    assert client.get_table(f"{lab}.t").table_type == "TABLE"
+    client.delete_table(f"{lab}.snap")
+
+
+def test_a_new_table_is_as_the_load_says(client: bigquery.Client, lab: str) -> None:
+    schema = [
+        SchemaField("day", "DATE"),
+        SchemaField("code", "STRING", max_length=3, description="short"),
+        SchemaField("made", "STRING", default_value_expression="'by us'"),
+    ]
+    _load(
+        client,
+        "2024-01-01,abc,x\n",
+        f"{lab}.t",
+        schema=schema,
+        destination_table_description="what was loaded",
+        destination_table_friendly_name="Loaded",
+        time_partitioning=bigquery.TimePartitioning(field="day"),
+        clustering_fields=["code"],
+    )
+    table = client.get_table(f"{lab}.t")
+    assert (table.description, table.friendly_name) == ("what was loaded", "Loaded")
+    assert (table.time_partitioning.field, table.time_partitioning.type_) == ("day", "DAY")
+    assert table.clustering_fields == ["code"]
+    assert [field.max_length for field in table.schema] == [None, 3, None]
+    _load(client, "2024-01-02,def\n", f"{lab}.t", schema=schema[:2])
+    assert _ask(client, f"SELECT made FROM {lab}.t ORDER BY day") == [("x",), ("by us",)]
+    with pytest.raises(BadRequest, match="cannot be found in the schema: nothing"):
+        _load(
+            client,
+            "2024-01-01,abc,x\n",
+            f"{lab}.u",
+            schema=schema,
+            time_partitioning=bigquery.TimePartitioning(field="nothing"),
+        )
 
 
 def test_a_table_is_extracted_to_csv(client: bigquery.Client, lab: str, bucket: Path) -> None:

@@ -64,6 +64,15 @@ class Stored(msgspec.Struct, frozen=True):
     view_columns: tuple[str, ...] = ()
 
     @property
+    def base(self) -> TableId | None:
+        """The table that this one is a snapshot or a clone of."""
+        for name in ("snapshotDefinition", "cloneDefinition"):
+            if isinstance(found := self.details.get(name), dict):
+                base = found["baseTableReference"]
+                return TableId(base["projectId"], base["datasetId"], base["tableId"])
+        return None
+
+    @property
     def expires(self) -> float:
         """When it goes, in seconds since 1970; infinite where it stays."""
         until = self.details.get("expirationTime")

@@ -17,6 +17,8 @@ def of_table(stored: Stored) -> str:
         return f"CREATE VIEW `{stored.id}`\nAS {stored.view_query};"
     if stored.kind is TableKind.MATERIALIZED_VIEW:
         return f"CREATE MATERIALIZED VIEW `{stored.id}`\nAS {stored.view_query};"
+    if stored.kind is TableKind.SNAPSHOT:
+        return f"CREATE SNAPSHOT TABLE `{stored.id}`\nCLONE `{stored.base}`;"
     columns = ",\n  ".join(
         f"{field.name} {field.sql_type}{' NOT NULL' if field.mode is Mode.REQUIRED else ''}"
         for field in stored.fields

@@ -220,7 +220,7 @@ async def _alter(catalog: Catalog, plan: Plan, definition: Definition) -> Effect
         return Effects(operation="SKIP", table=id_)
     stored = catalog.store.table(id_)
     is_view = definition.kind == "AlterView"
-    if (stored.kind is TableKind.VIEW) is not is_view:
+    if stored.kind is not (TableKind.VIEW if is_view else TableKind.TABLE):
         raise other_kind(id_, stored.kind)
     content = b"" if is_view else await catalog.content(stored)
     after = stored

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Row = dict[str, object]
 _TYPES = {
     TableKind.TABLE: "BASE TABLE",
+    TableKind.SNAPSHOT: "SNAPSHOT",
     TableKind.VIEW: "VIEW",
     TableKind.MATERIALIZED_VIEW: "MATERIALIZED VIEW",
 }
@@ -206,7 +207,7 @@ async def _table_options(catalog: Catalog, datasets: Sequence[DatasetId]) -> lis
 async def _partitions(catalog: Catalog, datasets: Sequence[DatasetId]) -> list[Row]:
     found: list[Row] = []
     for stored in await _all(catalog, datasets):
-        if stored.kind is not TableKind.TABLE:
+        if stored.view_query:
             continue
         for partition, (count, size) in partition_ids(stored, await catalog.content(stored)):
             counted = {"total_rows": count, "total_logical_bytes": size}

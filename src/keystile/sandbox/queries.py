@@ -58,7 +58,7 @@ class Catalog:
         if id_.table.endswith("*"):
             return wildcards.table(self.store, id_)
         stored = self.store.table(id_)
-        if stored.kind is TableKind.TABLE:
+        if not stored.view_query:
             return stored
         known = self._fields.get(id_)
         if known is None or known[0] != self.store.changes:

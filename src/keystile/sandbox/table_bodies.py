@@ -117,7 +117,7 @@ async def new_table(catalog: Catalog, id_: TableId, given: Resource) -> Stored:
             view = msgspec.structs.replace(blank, kind=kind)
             return await _with_query(catalog, view, name, given)
     columns = read_columns(given.get("schema") or [])
-    return _with_columns(blank, columns)
+    return with_columns(blank, columns)
 
 
 async def changed_table(catalog: Catalog, before: Stored, given: Resource) -> Stored:
@@ -142,8 +142,10 @@ async def changed_table(catalog: Catalog, before: Stored, given: Resource) -> St
     if given.get("view") or given.get("materializedView"):
         raise InvalidRequestError("Cannot change a table into a view")
     old = Columns(before.fields, before.attributes, before.defaults)
-    new = changed_columns(old, read_columns(given["schema"] or []), before.id)
-    return _with_columns(after, new)
+    new = changed_columns(old, read_columns(given.get("schema") or []), before.id)
+    if before.kind is TableKind.SNAPSHOT and new.fields != old.fields:
+        raise InvalidRequestError("Cannot change the schema of a table snapshot")
+    return with_columns(after, new)
 
 
 def _server_details(stored: Stored) -> dict[str, object]:
@@ -170,7 +172,11 @@ def _description(given: Mapping[str, object]) -> str:
     return str(given.get("description") or "")
 
 
-def _with_columns(stored: Stored, columns: Columns) -> Stored:
+def with_columns(stored: Stored, columns: Columns) -> Stored:
+    """Give a table a schema.
+
+    Raises `InvalidRequestError` where it lacks a column that the table is partitioned by.
+    """
     for name, sql in columns.defaults.items():
         if not sql.strip():
             raise InvalidRequestError(f"the default of the column `{name}` is empty")

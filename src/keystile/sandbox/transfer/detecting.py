@@ -55,14 +55,14 @@ def delimiter_of(line: str) -> str:
     return next((each for each in (",", "|", "\t") if each in line), ",")
 
 
-class Columns(msgspec.Struct, frozen=True):
+class Detected(msgspec.Struct, frozen=True):
     """The columns of a CSV file, and whether its first row names them."""
 
     fields: tuple[Field, ...]
     header: bool
 
 
-def csv_columns(rows: Sequence[Sequence[Value]], null_markers: Sequence[str]) -> Columns:
+def csv_columns(rows: Sequence[Sequence[Value]], null_markers: Sequence[str]) -> Detected:
     """Detect columns from the first rows, the one that may be a header among them.
 
     It is a header where all of it is text and some column beneath it is not.
@@ -85,7 +85,7 @@ def csv_columns(rows: Sequence[Sequence[Value]], null_markers: Sequence[str]) ->
     names = _names([value.text for value in first]) if header else []
     names += [f"{kind.lower()}_field_{at}" for at, kind in enumerate(kinds)][len(names) :]
     fields = (Field(name, kind) for name, kind in zip(names, kinds, strict=False))
-    return Columns(tuple(fields), header)
+    return Detected(tuple(fields), header)
 
 
 def _names(given: Sequence[str]) -> list[str]:

@@ -8,13 +8,14 @@ from itertools import islice
 import msgspec
 
 from keystile.model.errors import InvalidQueryError, InvalidRequestError
-from keystile.model.schema import Field, Mode
-from keystile.sandbox.cells import KINDS
+from keystile.model.schema import Field, Mode, TableId
 from keystile.sandbox.changes import Row, rows_of
+from keystile.sandbox.columns import Columns, read_columns
 from keystile.sandbox.data import Stored, raw_rows
-from keystile.sandbox.errors import UnsupportedError, unsupported
+from keystile.sandbox.errors import UnsupportedError
 from keystile.sandbox.evaluating import CONVERT, Raw
 from keystile.sandbox.queries import Catalog
+from keystile.sandbox.table_bodies import with_columns
 from keystile.sandbox.transfer.outcome import BadDataInLoadError
 from keystile.sandbox.transfer.reading import JSON, Read, Reader, json_problem
 from keystile.sandbox.transfer.requests import Load, named_table
@@ -60,41 +61,41 @@ async def load(
 def _schema(asked: Load, to: Destination, reader: Reader) -> tuple[tuple[Field, ...], Stored]:
     """Give the columns of the files and the table as it will be, still with its old rows."""
     present = to.present.fields if to.present else ()
-    columns = asked.fields
-    if not columns and asked.autodetect:
-        columns = reader.detect(present if to.keeps_schema else ())
-    if not columns:
-        columns = present
-    if not columns:
+    given = read_columns(asked.schema or {})
+    if not given.fields and asked.autodetect:
+        given = Columns(reader.detect(present if to.keeps_schema else ()))
+    if not given.fields and not present:
         raise InvalidRequestError("No schema specified on job or table.")
-    for field in columns:
-        _check_kind(field)
+    if not given.fields and to.present:
+        return present, to.present
     if to.present is None:
-        return columns, fresh(to.id, columns, _details(asked))
-    fields = columns
-    if to.keeps_schema:
-        fields = merged(present, columns, asked.schema_update_options, to.id)
-    names = {field.name for field in fields}
-    defaults = {name: sql for name, sql in to.present.defaults.items() if name in names}
-    return columns, msgspec.structs.replace(to.present, fields=fields, defaults=defaults)
+        return given.fields, with_columns(_new(asked, to.id), given)
+    if not to.keeps_schema:
+        return given.fields, with_columns(to.present, given)
+    fields = merged(present, given.fields, asked.schema_update_options, to.id)
+    known = {field.name for field in present}
+    more = {name: sql for name, sql in given.defaults.items() if name not in known}
+    return given.fields, msgspec.structs.replace(
+        to.present,
+        fields=fields,
+        attributes={**given.attributes, **to.present.attributes},
+        defaults={**to.present.defaults, **more},
+    )
 
 
-def _check_kind(field: Field) -> None:
-    if field.type not in KINDS:
-        raise unsupported(f"columns of type {field.type}")
-    for inner in field.fields:
-        _check_kind(inner)
-
-
-def _details(asked: Load) -> dict[str, object]:
-    given = asked.destination_table_properties
+def _new(asked: Load, id_: TableId) -> Stored:
+    """Make the table that a load creates, without columns yet."""
+    properties = msgspec.to_builtins(asked.destination_table_properties or {})
+    description = properties.pop("description", "")
+    partitioning = asked.time_partitioning
     details = {
-        "timePartitioning": asked.time_partitioning,
+        "timePartitioning": {"type": "DAY", **partitioning} if partitioning else None,
         "rangePartitioning": asked.range_partitioning,
         "clustering": asked.clustering,
-        **(msgspec.to_builtins(given) if given else {}),
+        **properties,
     }
-    return {name: value for name, value in details.items() if value}
+    made = fresh(id_, (), {name: value for name, value in details.items() if value})
+    return msgspec.structs.replace(made, description=description)
 
 
 class _Batches:

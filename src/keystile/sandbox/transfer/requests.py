@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 from keystile.model.errors import InvalidRequestError
-from keystile.model.schema import Field, TableId
+from keystile.model.schema import TableId
 from keystile.sandbox.errors import unsupported
-from keystile.wire.schema import fields_from_json
 
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,1024}")
 _NAME = re.compile(r"[\w $@-]{1,1024}")
@@ -74,11 +74,6 @@ class Load(_Strict, frozen=True):
     clustering: dict[str, object] | None = None
     destination_table_properties: _Properties | None = None
 
-    @property
-    def fields(self) -> tuple[Field, ...]:
-        """The schema that the client gives; empty for none."""
-        return fields_from_json(self.schema or {})
-
 
 class Copy(_Strict, frozen=True):
     """A `JobConfigurationTableCopy`."""
@@ -88,7 +83,10 @@ class Copy(_Strict, frozen=True):
     source_tables: tuple[Reference, ...] = ()
     create_disposition: Create = "CREATE_IF_NEEDED"
     write_disposition: Write = "WRITE_EMPTY"
-    operation_type: str = "COPY"
+    operation_type: Literal[
+        "OPERATION_TYPE_UNSPECIFIED", "COPY", "SNAPSHOT", "RESTORE", "CLONE"
+    ] = "COPY"
+    destination_expiration_time: datetime | None = None
 
 
 class Extract(_Strict, frozen=True):
@@ -127,7 +125,7 @@ _UNSUPPORTED = {
         "timestampFormat",
         "timestampTargetPrecision",
     ),
-    "copy": ("destinationEncryptionConfiguration", "destinationExpirationTime"),
+    "copy": ("destinationEncryptionConfiguration",),
     "extract": ("sourceModel", "modelExtractOptions"),
 }
 # They say how other formats are read or written.
