@@ -33,7 +33,7 @@ from keystile.analysis.temporary import (
     temporary_name,
 )
 from keystile.analysis.text import Edit, unspliced
-from keystile.analysis.tree import descendants, kind, span
+from keystile.analysis.tree import kind, span
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import has, inherited, levels, unwrapped
 from keystile.model.errors import KeystileError
@@ -165,7 +165,7 @@ class _Look:
     def __init__(self, request: OutlineRequest, parsed: Parsed) -> None:
         self._request = request
         self._parsed = parsed
-        self._nodes = list(descendants(parsed.tree))
+        self._nodes = parsed.nodes
         in_script = request.temporary is not None
         self._temporary = request.temporary or ()
         self.is_script = parsed.script or (runs_as_script(parsed.tree) and not in_script)

@@ -21,6 +21,8 @@ from keystile.model.errors import InvalidQueryError, RefusedError
 class Parsed(NamedTuple):
     """A parse tree; `sql` is what it was made from and `script` whether it is several statements.
 
+    `nodes` are all of the tree, parents first; none of a script.
+
     `paths` are the tables that it names as spelled, names of common table expressions left out, and
     `splits` what brings the text as it came into canonical spelling; nothing of either for a
     script, whose statements are parsed one by one.
@@ -31,6 +33,7 @@ class Parsed(NamedTuple):
     script: bool
     paths: tuple[Path, ...]
     splits: list[Edit]
+    nodes: tuple[Any, ...] = ()
 
 
 def parse(engine: Engine, sql: str) -> Parsed:
@@ -75,10 +78,11 @@ def _parse(engine: Engine, sql: str) -> Parsed:
             raise InvalidQueryError(error.message, hint=_legacy_hint(sql)) from None
         return Parsed(sql, tree, script=True, paths=(), splits=[])
     found = list(edges(tree))
-    paths = table_paths(tree, (node for _, node in found))
+    nodes = (tree, *(node for _, node in found))
+    paths = table_paths(tree, nodes[1:])
     if paths is None:
         paths = _paths(engine, sql)
-    return Parsed(sql, tree, script=False, paths=paths, splits=_splits(found))
+    return Parsed(sql, tree, script=False, paths=paths, splits=_splits(found), nodes=nodes)
 
 
 # `FROM [project:dataset.table]` and `JOIN [dataset.table]` of BigQuery's old dialect.

@@ -31,14 +31,13 @@ def children(node: Any) -> list[tuple[str, Any]]:
     while level is not None:
         base = None
         for field, value in level.ListFields():
-            name, several = _held(field)
+            name, several = _HELD[field]
+            if not name:
+                continue
             if name == "parent":
                 base = value
-            elif not name:
-                continue
             elif several:
-                below = [(name, unwrapped(child)) for child in value]
-                found += [pair for pair in below if pair[1] is not None]
+                found += [(name, inner) for each in value if (inner := unwrapped(each)) is not None]
             elif (inner := unwrapped(value)) is not None:
                 found.append((name, inner))
         level = base
@@ -77,12 +76,17 @@ def _kind(message: Any) -> str:
     return name.removesuffix("Proto")
 
 
-@cache
-def _held(field: Any) -> tuple[str, bool]:
-    """Give the field's name, empty where it holds no nodes, and whether it holds several."""
-    if field.name != "parent" and (field.message_type is None or not _is_node(field.message_type)):
-        return "", False
-    return field.name, field.is_repeated
+class _Held(dict[Any, tuple[str, bool]]):
+    """Of each field its name, empty where it holds no nodes, and whether it holds several."""
+
+    def __missing__(self, field: Any) -> tuple[str, bool]:
+        is_node = field.message_type is not None and _is_node(field.message_type)
+        name = field.name if field.name == "parent" or is_node else ""
+        self[field] = held = (name, field.is_repeated)
+        return held
+
+
+_HELD = _Held()
 
 
 def _is_node(message: Any) -> bool:

@@ -154,7 +154,7 @@ def sql_type(proto: Any) -> SqlType:
 
 def unwrapped(node: Any) -> Any:
     """Take the node out of its `Any…Proto` wrappers; None where a wrapper is empty."""
-    while _is_wrapper(node.__class__):
+    while _WRAPPERS[node.__class__]:
         kind = node.WhichOneof("node")
         if kind is None:
             return None
@@ -194,9 +194,15 @@ def _level(node: Any, depth: int) -> Any:
     return node
 
 
-@cache
-def _is_wrapper(message: Any) -> bool:
-    return "node" in message.DESCRIPTOR.oneofs_by_name
+class _Wrappers(dict[Any, bool]):
+    """Whether a class of messages is a wrapper."""
+
+    def __missing__(self, message: Any) -> bool:
+        self[message] = is_wrapper = "node" in message.DESCRIPTOR.oneofs_by_name
+        return is_wrapper
+
+
+_WRAPPERS = _Wrappers()
 
 
 @cache

@@ -11,6 +11,8 @@ columns none may be named but to be set.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from enum import Enum
+from functools import cache
 from typing import Any, NamedTuple
 
 from keystile.analysis.dml import target_path
@@ -91,12 +93,12 @@ def normal(node: Any) -> bytes:
     copy = type(node)()
     copy.CopyFrom(node)
     numbers: dict[int, int] = {}
-    for message in messages(copy):
-        fields = message.DESCRIPTOR.fields_by_name
-        if message.DESCRIPTOR.name == "ResolvedColumnProto":
+    for message in _messages(copy, _TO_CHANGE):
+        descriptor = message.DESCRIPTOR
+        if descriptor.name == "ResolvedColumnProto":
             message.column_id = numbers.setdefault(message.column_id, len(numbers) + 1)
             message.ClearField("table_name")  # the alias around the subquery; the number counts
-        if "parse_location_range" in fields:
+        elif "parse_location_range" in descriptor.fields_by_name:
             message.ClearField("parse_location_range")
     encoded: bytes = copy.SerializeToString(deterministic=True)
     return encoded
@@ -178,7 +180,7 @@ class _Found:
                 self._call(called)
         elif name == "TableValuedFunctionRefProto":
             self._call(message.name)
-        yield from _inner(message)
+        yield from _inner(message, _TELLING)
 
     def _call(self, routine: str) -> None:
         """Note that a routine is called, where its text may read a masked column."""
@@ -223,9 +225,21 @@ _DML = frozenset(
 
 def masked_read(projection: Any, templates: Mapping[str, Template]) -> Any | None:
     """Give the scan of the table that a masking subquery reads; None where it is no such one."""
+    template = templates.get(_table_beneath(projection))
+    if template is None:
+        return None
     projection, scan = _of_any_rows(projection)
-    template = templates.get(scan.table.full_name) if _is_read(scan) else None
-    return scan if template and normal(projection) == template.projection else None
+    return scan if _is_read(scan) and normal(projection) == template.projection else None
+
+
+def _table_beneath(projection: Any) -> str:
+    """Name the table that a masking subquery would read here; empty where there is none."""
+    scan = unwrapped(projection.input_scan)
+    for between in ("ResolvedFilterScan", "ResolvedSampleScan"):
+        if kind(scan) == between:
+            scan = unwrapped(scan.input_scan)
+    name: str = scan.table.full_name if _is_read(scan) else ""
+    return name
 
 
 def _of_any_rows(projection: Any) -> tuple[Any, Any]:
@@ -272,13 +286,74 @@ def _bottom(expression: Any) -> Any:
 
 def messages(message: Any) -> Iterator[Any]:
     """Give a message and every one beneath it."""
+    return _messages(message, _ALL)
+
+
+def _messages(message: Any, holding: _Holding) -> Iterator[Any]:
     stack = [message]
     while stack:
         yield (current := stack.pop())
-        stack.extend(_inner(current))
+        stack.extend(_inner(current, holding))
 
 
-def _inner(message: Any) -> Iterator[Any]:
+def _inner(message: Any, holding: _Holding) -> Iterator[Any]:
+    """Give the messages directly within that are, or can hold, what is looked for."""
     for field, value in message.ListFields():
-        if field.message_type is not None:
-            yield from value if field.is_repeated else (value,)
+        held = holding[field]
+        if held is _Held.ONE:
+            yield value
+        elif held is _Held.SEVERAL:
+            yield from value
+
+
+class _Held(Enum):
+    """How many messages of those looked for a field may hold."""
+
+    NONE = 0
+    ONE = 1
+    SEVERAL = 2
+
+
+class _Holding(dict[Any, _Held]):
+    """Which fields are worth looking into, by what their types are made of.
+
+    INVARIANT: a field is left out only if no message of its type, at any depth, can be one of those
+    looked for. Of a resolved tree that is more than half: types, signatures, places.
+    """
+
+    def __init__(self, *names: str) -> None:
+        """Look for messages of these names; for all where there are none."""
+        self._names = frozenset(names)
+
+    def __missing__(self, field: Any) -> _Held:
+        kind = field.message_type
+        found = kind is not None and (not self._names or bool(self._names & _made_of(kind)))
+        several = _Held.SEVERAL if field.is_repeated else _Held.ONE
+        self[field] = held = several if found else _Held.NONE
+        return held
+
+
+@cache
+def _made_of(message: Any) -> frozenset[str]:
+    """Name a type of message and all that are found at any depth in it."""
+    seen, waiting = {message.name}, [message]
+    while waiting:
+        for field in waiting.pop().fields:
+            if field.message_type is not None and field.message_type.name not in seen:
+                seen.add(field.message_type.name)
+                waiting.append(field.message_type)
+    return frozenset(seen)
+
+
+_ALL = _Holding()
+_TO_CHANGE = _Holding("ResolvedColumnProto", "ParseLocationRangeProto")
+_TELLING = _Holding(
+    "FunctionRefProto",
+    "ResolvedColumnProto",
+    "ResolvedColumnRefProto",
+    "ResolvedGetStructFieldProto",
+    "ResolvedProjectScanProto",
+    "TableRefProto",
+    "TableValuedFunctionRefProto",
+)
+"""What `_Found` takes note of."""
