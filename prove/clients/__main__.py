@@ -18,9 +18,10 @@ from typing import Any
 from prove.clients.catalog import CLIENTS, Client
 from prove.clients.compare import Veil, shop_veil
 from prove.clients.environments import AbsentError, environment_of, with_path
+from prove.clients.page import page_fault
 from prove.clients.person import deciding
-from prove.clients.stage import Stage, standing
-from prove.clients.trial import tried
+from prove.clients.stage import WORKER, Stage, standing
+from prove.clients.trial import Verdict, tried
 
 _HOLD_SECONDS = 30.0
 _SMALL_HOLD_SECONDS = 1.0
@@ -60,6 +61,9 @@ def _figures(stage: Stage, veil: Veil, client: Client, *, small: bool) -> dict[s
         return {"passed": 0, "total": 0, "absent": str(error)}
     programs = client.small if small else client.programs
     verdicts = [verdict for words in programs for verdict in tried(stage, veil, words, found_by)]
+    as_agent = stage.through(WORKER, f"{client.name}-page") | found_by
+    if (fault := page_fault(client.name, as_agent, veil)) is not None:
+        verdicts.append(Verdict("page", fault))
     failed = [verdict for verdict in verdicts if verdict.fault]
     for verdict in failed:
         print(f"{client.name} {verdict.check}: {verdict.fault}", flush=True)

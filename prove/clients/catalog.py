@@ -38,6 +38,6 @@ CLIENTS = (
     Client("node-bigquery", "node", (("node", str(PROGRAMS / "node" / "bigquery.cjs")),)),
     Client("dbt-bigquery", "python", (_python("dbt_jobs"),)),
     Client("mcp-toolbox", "node", ((sys.executable, *_python("mcp_toolbox_jobs")[1:]),)),
-    Client("go-bigquery", "go", (("go-bigquery",),)),
+    Client("go-bigquery", "go", (("clients",),)),
     Client("bigframes", "python", (_python("bigframes_jobs"),)),
 )

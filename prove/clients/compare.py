@@ -36,8 +36,9 @@ class Veil:
         self, customers: Iterable[Mapping[str, Any]], tickets: Iterable[Mapping[str, Any]]
     ) -> None:
         """Learn every protected value from the rows of both tables."""
+        self.customers = [*customers]
         self._masks: dict[str, str] = {}
-        for customer in customers:
+        for customer in self.customers:
             self._masks[customer["ssn"]] = "XXX-XX-XXXX"
             self._masks[customer["name"]] = HASHED
             if email := customer["email"]:

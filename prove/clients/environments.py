@@ -73,10 +73,11 @@ def _node(folder: Path, lock: Path) -> dict[str, str]:
 
 def _go(folder: Path, _lock: Path) -> dict[str, str]:
     source = PROGRAMS / "go"
-    files = sorted(source.iterdir())
+    files = sorted(path for path in source.rglob("*") if path.is_file())
 
     def install() -> None:
-        _run("go", "build", "-o", str(folder / "bin" / "go-bigquery"), ".", cwd=source)
+        (folder / "bin").mkdir()
+        _run("go", "build", "-o", str(folder / "bin"), "./...", cwd=source)
 
     _made(folder, b"".join(file.read_bytes() for file in files), install)
     return with_path(folder / "bin")

@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from prove.clients.__main__ import run
+from prove.clients.catalog import CLIENTS, PROGRAMS
 from prove.clients.compare import HASHED, Veil, difference, plain
+from prove.clients.page import printed_fault, snippets
 from prove.clients.trial import judged
 
 # What the gateway or the sandbox does not serve yet. Take out what passes; add nothing.
@@ -39,7 +43,7 @@ UNSERVED = {
         "load_multipart",
     },
 }
-TOTAL = {"google-cloud-bigquery": 53, "curl": 35}
+TOTAL = {"google-cloud-bigquery": 54, "curl": 36}
 
 
 def test_clients_get_the_same_through_the_gateway() -> None:
@@ -50,6 +54,7 @@ def test_clients_get_the_same_through_the_gateway() -> None:
 
 
 CUSTOMER = {
+    "id": 1,
     "ssn": "951-59-0001",
     "name": "Gia Whisk",
     "email": "gia@example.com",
@@ -131,3 +136,28 @@ def test_a_check_that_fails_both_ways_is_not_passed() -> None:
     failed = {"error": {"type": "BadRequest", "message": "not supported"}}
     assert "directly too" in judged("copy", failed, failed, VEIL)
     assert "failed directly" in judged("copy", failed, RAW, VEIL)
+
+
+def test_the_page_has_a_section_for_each_client() -> None:
+    assert set(snippets()) == {client.name for client in CLIENTS}
+
+
+def test_what_the_page_shows_is_what_the_proof_runs() -> None:
+    shown = {name: text for name, (_, text) in snippets().items()}
+    assert shown["go-bigquery"] == (PROGRAMS / "go" / "page" / "main.go").read_text()
+    assert shown["dbt-bigquery"] == (PROGRAMS / "dbt" / "profiles.yml").read_text()
+    (server,) = json.loads(shown["mcp-toolbox"])["mcpServers"].values()
+    words = ", ".join(json.dumps(word) for word in (server["command"], *server["args"]))
+    assert f"_COMMAND = ({words})" in (PROGRAMS / "python" / "mcp_toolbox_jobs.py").read_text()
+
+
+PRINTED = "{'id': 1, 'email': 'g***@example.com', 'ssn': 'XXX-XX-XXXX'}"
+
+
+def test_a_program_that_prints_masked_rows_is_right() -> None:
+    assert printed_fault(PRINTED, VEIL) == ""
+
+
+@pytest.mark.parametrize("printed", ["", "1 951-59-0001", f"{PRINTED} 951-59-0001"])
+def test_a_program_that_prints_nothing_or_raw_values_is_not(printed: str) -> None:
+    assert printed_fault(printed, VEIL) != ""

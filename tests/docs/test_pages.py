@@ -19,7 +19,7 @@ COMMANDS = dict(commands())
 ALLOWED_HOSTS = re.compile(
     r"""localhost|127\.0\.0\.1|0\.0\.0\.0
     |(?:[\w-]+\.)*example\.(?:com|org|net)
-    |(?:[\w-]+\.)*(?:google|googleapis)\.com|cel\.dev
+    |(?:[\w-]+\.)*(?:google|googleapis)\.com|google\.golang\.org|cel\.dev
     |(?:www\.)?rfc-editor\.org|datatracker\.ietf\.org|openid\.net""",
     re.VERBOSE,
 )
