@@ -13,7 +13,13 @@ import pytest
 import requests
 from google.api_core.exceptions import BadRequest, Conflict, NotFound, PreconditionFailed
 from google.cloud import bigquery
-from google.cloud.bigquery import DatasetReference, PolicyTagList, SchemaField, Table
+from google.cloud.bigquery import (
+    DatasetReference,
+    PolicyTagList,
+    SchemaField,
+    StandardSqlTypeNames,
+    Table,
+)
 
 Call = Callable[..., requests.Response]
 _PEOPLE = [
@@ -371,3 +377,70 @@ def test_a_stream_that_is_not_understood_is_refused(
     answer = call("POST", f"datasets/{lab}/tables/t/insertAll", json=body)
     assert answer.status_code == 400
     assert said in answer.json()["error"]["message"]
+
+
+def _routine(lab: str, **more: Any) -> bigquery.Routine:
+    integer = bigquery.StandardSqlDataType(type_kind=StandardSqlTypeNames.INT64)
+    return bigquery.Routine(
+        f"acme-shop.{lab}.twice",
+        type_="SCALAR_FUNCTION",
+        language="SQL",
+        arguments=[bigquery.RoutineArgument(name="x", data_type=integer)],
+        **{"body": "x * 2", **more},
+    )
+
+
+def test_a_routine_lives_from_insert_to_delete(client: bigquery.Client, lab: str) -> None:
+    made = client.create_routine(_routine(lab, description="two times"))
+    assert (made.description, made.return_type.type_kind.value) == ("two times", "INT64")
+    assert _rows(client, f"SELECT {lab}.twice(21)") == [(42,)]
+    with pytest.raises(Conflict, match="Already Exists: Routine"):
+        client.create_routine(made)
+    said = ["arguments", "body", "description", "language", "type_"]
+    made.body, stale = "x * 2 + 1", client.get_routine(made.reference)
+    made = client.update_routine(made, said)
+    assert (made.body, made.description) == ("x * 2 + 1", "two times")
+    assert _rows(client, f"SELECT {lab}.twice(21)") == [(43,)]
+    stale.body = "0"
+    with pytest.raises(PreconditionFailed):
+        client.update_routine(stale, said)
+    assert [each.reference.routine_id for each in client.list_routines(lab)] == ["twice"]
+    client.delete_routine(made)
+    with pytest.raises(NotFound):
+        client.get_routine(made.reference)
+
+
+def test_a_table_function_is_made_with_its_columns(client: bigquery.Client, lab: str) -> None:
+    integer = bigquery.StandardSqlDataType(type_kind=StandardSqlTypeNames.INT64)
+    given = bigquery.Routine(
+        f"acme-shop.{lab}.upto",
+        type_="TABLE_VALUED_FUNCTION",
+        arguments=[bigquery.RoutineArgument(name="n", data_type=integer)],
+        return_table_type=bigquery.StandardSqlTableType(
+            columns=[bigquery.StandardSqlField(name="i", type=integer)]
+        ),
+        body="SELECT i FROM UNNEST(GENERATE_ARRAY(1, n)) AS i",
+    )
+    made = client.create_routine(given)
+    assert made.return_table_type == given.return_table_type
+    assert _rows(client, f"SELECT SUM(i) FROM {lab}.upto(4)") == [(10,)]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"body": "y * 2"}, "Unrecognized name: y"),
+        ({"body": "(SELECT 1 FROM nope.nope)"}, "nope"),
+        ({"body": ""}, "definitionBody"),
+        (
+            {"return_type": bigquery.StandardSqlDataType(type_kind=StandardSqlTypeNames.DATE)},
+            "(?i)date",
+        ),
+    ],
+)
+def test_a_routine_that_does_not_resolve_is_refused(
+    client: bigquery.Client, lab: str, more: Any, said: str
+) -> None:
+    with pytest.raises((BadRequest, NotFound), match=said):
+        client.create_routine(_routine(lab, **more))
+    assert list(client.list_routines(lab)) == []

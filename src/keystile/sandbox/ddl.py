@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from keystile.model.schema import Mode, TableKind
 from keystile.sandbox.data import Stored
 from keystile.sandbox.dialect import Argument
-from keystile.sandbox.routines import SQL, TABLE, Routine
+from keystile.sandbox.routines import AGGREGATE, SQL, TABLE, Routine
 
 
 def of_table(stored: Stored) -> str:
@@ -36,8 +36,11 @@ def of_table(stored: Stored) -> str:
 def of_routine(routine: Routine) -> str:
     """Give the CREATE statement of a routine."""
     arguments = ", ".join(f"{each.name} {argument_type(each)}" for each in routine.arguments)
-    kind = "TABLE FUNCTION" if routine.kind == TABLE else "FUNCTION"
+    kind = {TABLE: "TABLE FUNCTION", AGGREGATE: "AGGREGATE FUNCTION"}.get(routine.kind, "FUNCTION")
     returns = f" RETURNS {routine.returns}" if routine.returns else ""
+    if routine.columns:
+        columns = ", ".join(f"{name} {type_}" for name, type_ in routine.columns)
+        returns = f" RETURNS TABLE<{columns}>"
     head = f"CREATE {kind} `{routine.id}`({arguments}){returns}"
     if routine.kind == TABLE:
         return f"{head}\nAS {routine.body};"

@@ -33,11 +33,16 @@ _VIEWS = (TableKind.VIEW, TableKind.MATERIALIZED_VIEW)
 
 async def define(catalog: Catalog, plan: Plan) -> Effects:
     """Run a DDL statement. Nothing is changed where it raises."""
-    definition = await catalog.run(DEFINE, await _statement(catalog, plan))
+    definition = await definition_of(catalog, plan)
     run = _RUN.get(definition.kind)
     if run is None:
         raise unsupported(f"statements of type {plan.statement}")
     return await run(catalog, plan, definition)
+
+
+async def definition_of(catalog: Catalog, plan: Plan) -> Definition:
+    """Read what a planned DDL statement defines."""
+    return await catalog.run(DEFINE, await _statement(catalog, plan))
 
 
 def runs(kind: str) -> bool:
