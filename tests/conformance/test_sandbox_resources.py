@@ -444,3 +444,26 @@ def test_a_routine_that_does_not_resolve_is_refused(
     with pytest.raises((BadRequest, NotFound), match=said):
         client.create_routine(_routine(lab, **more))
     assert list(client.list_routines(lab)) == []
+
+
+def test_points_are_kept_and_given_back(client: bigquery.Client, lab: str) -> None:
+    schema = [SchemaField("id", "INT64"), SchemaField("place", "GEOGRAPHY")]
+    table = _table(client, lab, "t", schema)
+    rows = [{"id": 1, "place": "POINT(-122.0 37.25)"}, {"id": 2}]
+    assert client.insert_rows_json(table, rows) == []
+    assert [row["place"] for row in client.list_rows(table)] == ["POINT(-122 37.25)", None]
+    sql = f"SELECT id, place FROM {lab}.t WHERE place IS NOT NULL"
+    found = client.query_and_wait(sql)
+    assert [field.field_type for field in found.schema] == ["INTEGER", "GEOGRAPHY"]
+    assert [tuple(row) for row in found] == [(1, "POINT(-122 37.25)")]
+    client.query_and_wait(f"UPDATE {lab}.t SET id = 3 WHERE id = 2")
+    assert _rows(client, f"SELECT COUNT(place), SUM(id) FROM (SELECT * FROM {lab}.t)")[0][1:] == (
+        4,
+    )
+
+
+@pytest.mark.parametrize("what", ["TO_JSON_STRING(t)", "ST_X(place)", "CAST(place AS STRING)"])
+def test_no_text_is_taken_for_a_place(client: bigquery.Client, lab: str, what: str) -> None:
+    _table(client, lab, "t", [SchemaField("place", "GEOGRAPHY")])
+    with pytest.raises(BadRequest, match=r"not supported by the sandbox|Invalid cast"):
+        client.query_and_wait(f"SELECT {what} FROM {lab}.t")

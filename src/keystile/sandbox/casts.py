@@ -32,7 +32,7 @@ def cast_sql(expression: str, type_: SqlType, depth: int = 0) -> str:
             for at, (_, part) in enumerate(type_.fields)
         )
         return f"IF({expression} IS NULL, NULL, STRUCT({parts}))"
-    if type_.kind == "STRING":
+    if type_.kind in ("STRING", "GEOGRAPHY"):
         return expression
     if type_.kind == "BYTES":
         return f"FROM_BASE64({expression})"

@@ -17,6 +17,7 @@ from typing import Any, cast
 from keystile.googlesql.messages import value_pb2
 from keystile.model.errors import InvalidQueryError, InvalidRequestError
 from keystile.model.schema import Field, Mode, SqlType
+from keystile.sandbox.geography import point_text
 
 _EPOCH = date(1970, 1, 1)
 _NUMERIC_SCALE = {"NUMERIC": 9, "BIGNUMERIC": 38}
@@ -112,6 +113,7 @@ _TEXT: dict[str, Callable[[Any], str]] = {
     "INT64": lambda value: str(value.int64_value),
     "BOOL": lambda value: "true" if value.bool_value else "false",
     "STRING": lambda value: value.string_value,
+    "GEOGRAPHY": lambda value: value.string_value,
     "JSON": lambda value: value.json_value,
     "BYTES": lambda value: base64.b64encode(value.bytes_value).decode(),
     "FLOAT64": _float,
@@ -123,9 +125,6 @@ _TEXT: dict[str, Callable[[Any], str]] = {
     "TIMESTAMP": _timestamp,
     "INTERVAL": _interval,
 }
-
-KINDS = frozenset((*_TEXT, "ARRAY", "STRUCT", "RANGE"))
-"""The kinds of type that a result can have here."""
 
 
 def with_float_times(row: Mapping[str, Any], fields: tuple[Field, ...]) -> dict[str, object]:
@@ -196,6 +195,8 @@ def stored_text(value: object, type_: SqlType, where: str) -> str:
     """Give the text of a scalar in a data file. Raises `InvalidRequestError` naming `where`."""
     if type_.kind == "JSON" and not isinstance(value, str):
         return json.dumps(value)
+    if type_.kind == "GEOGRAPHY" and isinstance(value, str):
+        return point_text(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int | float):

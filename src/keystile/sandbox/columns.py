@@ -12,7 +12,6 @@ import msgspec
 
 from keystile.model.errors import InvalidRequestError
 from keystile.model.schema import Field, Mode, TableId
-from keystile.sandbox.cells import KINDS
 from keystile.sandbox.errors import unsupported
 from keystile.wire.responses import Resource
 from keystile.wire.schema import field_json, fields_from_json, schema_json
@@ -54,13 +53,10 @@ class Columns(msgspec.Struct, frozen=True):
 def read_columns(schema: object) -> Columns:
     """Read a `TableSchema`.
 
-    Raises `InvalidRequestError` naming what is not understood, `UnsupportedError` for a type or an
+    Raises `InvalidRequestError` naming what is not understood, `UnsupportedError` for an
     attribute that the sandbox has not.
     """
     fields = fields_from_json(schema)
-    for path, field in _paths(fields):
-        if field.type not in KINDS:
-            raise unsupported(f"a column of type {field.type} (`{path}`)")
     _check_names(fields, "")
     attributes: Attributes = {}
     defaults: dict[str, str] = {}
@@ -86,13 +82,6 @@ def _items(schema: Any, before: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         path = f"{before}{item['name']}"
         yield path, item
         yield from _items(item, f"{path}.")
-
-
-def _paths(fields: Sequence[Field], before: str = "") -> Iterator[tuple[str, Field]]:
-    for field in fields:
-        path = f"{before}{field.name}"
-        yield path, field
-        yield from _paths(field.fields, f"{path}.")
 
 
 def _check_names(fields: Sequence[Field], before: str) -> None:

@@ -18,8 +18,8 @@ import msgspec
 from keystile.googlesql.messages import service
 from keystile.model.errors import InvalidRequestError
 from keystile.model.schema import Field, Mode, TableId, TableKind
-from keystile.sandbox.cells import KINDS, stored_value
-from keystile.sandbox.errors import BadDataError
+from keystile.sandbox.cells import stored_value
+from keystile.sandbox.errors import BadDataError, UnsupportedError
 from keystile.sandbox.routines import Routine, routine_from_json
 from keystile.sandbox.sizes import logical_bytes
 from keystile.wire.responses import etag
@@ -138,13 +138,15 @@ def _table(file: Path) -> Stored:
         fields = fields_from_json(schema)
     except (ValueError, RecursionError, InvalidRequestError) as error:
         raise BadDataError(f"`{file}` is not a schema: {error}") from error
-    for field in fields:
-        _check_type(field, file)
     given = schema if isinstance(schema, dict) else {}
     partitioning = given.get("timePartitioning")
     hidden = partition_columns(partitioning)
     rows_file = file.with_name(file.name.removesuffix(_SCHEMA) + ".ndjson")
     rows = _rows(rows_file, fields, hidden) if rows_file.exists() else []
+    try:
+        raw = raw_rows(rows, fields + hidden, str(rows_file))
+    except UnsupportedError as error:
+        raise BadDataError(f"`{rows_file}`: {error}") from error
     return Stored(
         id=_id(file, _SCHEMA),
         kind=TableKind.TABLE,
@@ -152,7 +154,7 @@ def _table(file: Path) -> Stored:
         modified=file.stat().st_mtime,
         fields=fields,
         description=str(given.get("description", "")),
-        raw=raw_rows(rows, fields + hidden, str(rows_file)),
+        raw=raw,
         row_count=len(rows),
         sizes={
             field.name: sum(logical_bytes(row.get(field.name), field.sql_type) for row in rows)
@@ -171,13 +173,6 @@ def partition_columns(partitioning: object) -> tuple[Field, ...]:
     time = Field(_PARTITION_TIME, "TIMESTAMP")
     daily = partitioning.get("type", "DAY") == "DAY"
     return (time, Field("_PARTITIONDATE", "DATE")) if daily else (time,)
-
-
-def _check_type(field: Field, file: Path) -> None:
-    if field.type not in KINDS:
-        raise BadDataError(f"`{file}`: the sandbox has no columns of type {field.type}")
-    for inner in field.fields:
-        _check_type(inner, file)
 
 
 def _rows(

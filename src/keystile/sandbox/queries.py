@@ -20,6 +20,7 @@ from keystile.sandbox.data import Folder, Stored
 from keystile.sandbox.describing import DESCRIBE, Described
 from keystile.sandbox.dialect import Given, Spelled, Statement
 from keystile.sandbox.errors import unsupported
+from keystile.sandbox.geography import check_calls, holds_geography, kept_as
 from keystile.sandbox.modifying import ROW
 from keystile.sandbox.names import FIND_NAMES, Names
 from keystile.sandbox.plans import Answer, Plan, statement_type
@@ -142,6 +143,7 @@ class Catalog:
         for id_ in dict.fromkeys(id_ for _, id_ in bound.paths):
             stored = await self.look_up(id_)
             made = _spelled((str(id_),), id_, stored, question, await self.content(stored))
+            _check_geographies(made, plan, described)
             spelled[made.name] = made
         versions: dict[int, str] = {}
         for place in bound.names.places:
@@ -151,7 +153,7 @@ class Catalog:
                 spelled[version.name] = version
         return Statement(
             evaluating.evaluable(bound.names, described, versions),
-            tuple(spelled.values()),
+            tuple(map(_as_kept, spelled.values())),
             question.using or await self._parameters(question.parameters),
             bound.callees,
             bound.variables,
@@ -197,7 +199,8 @@ class Catalog:
         self, content: bytes, types: Sequence[SqlType], wanted: Sequence[SqlType]
     ) -> bytes:
         """Coerce rows to other types, as writing them into a table does."""
-        asked = evaluating.Recast(tuple(types), tuple(wanted), content)
+        before, after = tuple(map(kept_as, types)), tuple(map(kept_as, wanted))
+        asked = evaluating.Recast(before, after, content)
         return await self.run(evaluating.RECAST, asked)
 
     async def _referenced(self, bound: Bound, depth: int) -> tuple[TableId, ...]:
@@ -227,6 +230,8 @@ class Catalog:
     async def _parameters(self, parameters: tuple[Parameter, ...]) -> tuple[Given, ...]:
         if not parameters:
             return ()
+        if any(holds_geography(each.type) for each in parameters):
+            raise unsupported("query parameters of type GEOGRAPHY")
         texts = evaluating.Texts(
             tuple(each.type for each in parameters),
             tuple(
@@ -259,6 +264,18 @@ def _noted(field: Field, note: Field) -> Field:
     return msgspec.structs.replace(
         field, description=note.description, policy_tags=note.policy_tags, fields=inner
     )
+
+
+def _check_geographies(table: Spelled, plan: Plan, described: Described) -> None:
+    """Refuse a statement that does more with a geography than to hand it on."""
+    used = described.used.get(table.name, ())
+    if any(name in used and holds_geography(type_) for name, type_ in table.columns):
+        check_calls((*plan.names.calls, *(callee.path for callee in plan.bound.callees)))
+
+
+def _as_kept(table: Spelled) -> Spelled:
+    columns = tuple((name, kept_as(type_)) for name, type_ in table.columns)
+    return msgspec.structs.replace(table, columns=columns)
 
 
 def _failed(task: asyncio.Task[bytes]) -> bool:

@@ -38,7 +38,7 @@ def test_tables_views_and_empty_datasets_are_found(tmp_path: Path) -> None:
     [
         ("{", "", "t.schema.json` is not a schema"),
         ('[{"name": "a", "type": "MADE_UP"}]', "", "not understood: `MADE_UP`"),
-        ('[{"name": "a", "type": "GEOGRAPHY"}]', "", "no columns of type GEOGRAPHY"),
+        ('[{"name": "a", "type": "GEOGRAPHY"}]', '{"a": "LINESTRING(1 1, 2 2)"}', "only points"),
         (_SCHEMA, '{"a": 1}\n{', "line 2 is not JSON"),
         (_SCHEMA, '{"b": 1}', "line 1: `b` is not in the schema"),
         (_SCHEMA, "5", "line 1: no row"),
