@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.api_core.exceptions import BadRequest, Conflict, NotFound
+from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError, NotFound
 from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField
 
@@ -578,3 +578,37 @@ def test_what_the_sandbox_has_not_is_said(client: bigquery.Client, lab: str) -> 
         _load(client, "PAR1", f"{lab}.t", source_format="PARQUET")
     with pytest.raises(BadRequest, match="partition decorator"):
         _load(client, "1", f"{lab}.t$20240101", schema=[SchemaField("a", "INTEGER")])
+
+
+def test_a_load_runs_where_its_table_is(client: bigquery.Client, lab: str) -> None:
+    abroad = bigquery.Dataset(f"acme-shop.{lab}_eu")
+    abroad.location = "EU"
+    client.create_dataset(abroad)
+    config = bigquery.LoadJobConfig(schema=[SchemaField("a", "INTEGER")])
+    for size in (2, None):
+        job = client.load_table_from_file(
+            io.BytesIO(b"1\n"), f"{lab}_eu.t", size=size, location="EU", job_config=config
+        )
+        job.result(timeout=30)
+        assert client.get_job(job.job_id, location="EU").location == "EU"
+        with pytest.raises(NotFound, match="Not found: Job"):
+            client.get_job(job.job_id, location="US")
+        with pytest.raises(NotFound, match="was not found in location US"):
+            client.load_table_from_file(
+                io.BytesIO(b"1\n"), f"{lab}_eu.t", size=size, location="US", job_config=config
+            )
+    client.delete_dataset(abroad, delete_contents=True)
+
+
+def test_a_load_that_is_cancelled_changes_nothing(client: bigquery.Client, lab: str) -> None:
+    schema = [SchemaField("a", "INTEGER")]
+    _load(client, "1\n", f"{lab}.t", schema=schema)
+    many = "".join(f"{n}\n" for n in range(100_000))
+    job = _started(client, many, f"{lab}.t", schema=schema, write_disposition="WRITE_TRUNCATE")
+    assert job.state != "DONE"
+    assert job.cancel()
+    with pytest.raises(GoogleAPICallError, match="cancelled"):
+        job.result(timeout=30)
+    assert client.get_job(job.job_id, location="US").error_result["reason"] == "stopped"
+    assert _ask(client, f"SELECT * FROM {lab}.t") == [(1,)]
+    _load(client, "2\n", f"{lab}.t")  # nothing holds the table any more

@@ -113,7 +113,7 @@ class Jobs:
         view = msgspec.structs.replace(view, job_id=view.job_id or f"job_{uuid.uuid4().hex}")
         key = (view.project, view.job_id)
         if key in self._jobs:
-            raise DuplicateError(f"Already Exists: Job {key[0]}:{LOCATION}.{key[1]}")
+            raise DuplicateError(f"Already Exists: Job {key[0]}:{view.location}.{key[1]}")
         job = self._jobs[key] = Job(view)
         job.task = asyncio.get_running_loop().create_task(self._run(job, work, timeout_ms))
         self._drop_oldest()
@@ -122,7 +122,7 @@ class Jobs:
     def get(self, project: str, job_id: str, location: str = "") -> Job:
         """Find a job. Raises `NotFoundError`."""
         job = self._jobs.get((project, job_id))
-        if job is None or location.upper() not in ("", LOCATION):
+        if job is None or location.upper() not in ("", job.view.location.upper()):
             raise NotFoundError(f"Not found: Job {project}:{location or LOCATION}.{job_id}")
         return job
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from keystile.model.errors import InvalidRequestError
-from keystile.sandbox.jobs import Job, Jobs, check_location
+from keystile.model.errors import InvalidRequestError, NotFoundError
+from keystile.sandbox.jobs import Job, Jobs
 from keystile.sandbox.queries import Catalog
-from keystile.sandbox.store import LOCATION
 from keystile.sandbox.transfer.copying import copy
 from keystile.sandbox.transfer.extracting import extract
 from keystile.sandbox.transfer.loading import load
@@ -28,19 +27,17 @@ class Transfers:
     def start(self, asked: Transfer, owner: str, upload: Source | None = None) -> Job:
         """Start a job; a file that was uploaded for it goes with it.
 
-        Raises `DuplicateError` for a job id that is taken, `InvalidRequestError` for a table or a
-        file that is not named, `NotFoundError` for a dataset.
+        Raises as `location` does, `DuplicateError` for a job id that is taken and
+        `InvalidRequestError` where there is no file.
         """
-        check_location(asked.location)
-        for id_ in tables_of(asked):
-            self._catalog.store.dataset((id_.project, id_.dataset))
+        location = self.location(asked)
         if isinstance(asked.asked, Load) and not (asked.asked.source_uris or upload):
             raise InvalidRequestError("Required parameter is missing: sourceUris")
 
         view = JobView(
             project=asked.project,
             job_id=asked.job_id,
-            location=LOCATION,
+            location=location,
             owner=owner,
             state="PENDING",
             sql="",
@@ -51,6 +48,22 @@ class Transfers:
         )
         job.moved = Moved(asked.configuration)
         return job
+
+    def location(self, asked: Transfer) -> str:
+        """Tell where a job runs, which is where its tables are.
+
+        Raises `InvalidRequestError` for a table that is not named, `NotFoundError` for a dataset
+        that is not there or not in the location that is asked for.
+        """
+        store = self._catalog.store
+        for id_ in tables_of(asked):
+            location = store.dataset((id_.project, id_.dataset)).location
+            if asked.location.upper() not in ("", location.upper()):
+                raise NotFoundError(
+                    f"Not found: Dataset {id_.project}:{id_.dataset} was not found in location "
+                    f"{asked.location[:40]}"
+                )
+        return location
 
     async def _work(self, job: Job, asked: Transfer, upload: Source | None) -> None:
         try:

@@ -108,6 +108,7 @@ class Uploads:
             if len(body) > MAX_BODY_BYTES:
                 raise InvalidRequestError(f"the job is larger than {MAX_BODY_BYTES} bytes")
         transfer = _transfer(project, bytes(body))
+        self._transfers.location(transfer)  # before all the data comes
         if len(self._sessions) >= _MAX_SESSIONS:
             raise OverloadedError("too many uploads are under way", hint="try again later")
         given = request.headers.get("x-upload-content-length", "")

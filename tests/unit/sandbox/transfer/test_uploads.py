@@ -26,6 +26,9 @@ class _Started(Exception):  # noqa: N818  # it is no error: the job would run no
 
 
 class _Transfers:
+    def location(self, _asked: Transfer) -> str:
+        return "US"
+
     def start(self, _asked: Transfer, _owner: str, upload: Source) -> None:
         raise _Started(upload.file.read_bytes())
 
