@@ -23,6 +23,8 @@ from keystile.approvals.requests import Approvals
 from keystile.config.policy_folder import read_policy
 from keystile.config.settings import Listener, Settings
 from keystile.console.app import console_app
+from keystile.gate.by_statement import ByStatement
+from keystile.gate.changes import Changes
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.jobs import JobStore
@@ -244,9 +246,11 @@ def _gate(
     )
     duties = Duties(pipeline, jobs, vigil, approvals, metrics)
     reader = ResultReader(jobs, bigquery, recorder, pages, metrics)
-    rows = TableData(duties, own, results, reader, bigquery, plans.policy.current)
+    statements = ByStatement(duties, own)
+    rows = TableData(statements, results, reader, bigquery, plans.policy.current)
     metadata = Metadata(bigquery, plans.policy.current)
-    return Gate(duties, jobs, own, results, reader, rows, metadata, bigquery), duties
+    changes = Changes(statements, metadata, bigquery, plans.policy.current)
+    return Gate(duties, jobs, own, results, reader, rows, metadata, changes, bigquery), duties
 
 
 def _checks(

@@ -83,6 +83,49 @@ async def test_line_18_no_method_reads_or_changes_rights(front: Any, name: str) 
         assert f"`{name}`" in reply.error
 
 
+@pytest.mark.parametrize(
+    ("target", "field"),
+    [
+        ("", {"access": [{"role": "OWNER", "userByEmail": "me@example.com"}]}),
+        ("", {"linkedDatasetSource": {"sourceDataset": {"datasetId": "payroll"}}}),
+        ("", {"externalDatasetReference": {"externalSource": "x", "connection": "c"}}),
+        ("", {"defaultEncryptionConfiguration": {"kmsKeyName": "k"}}),
+        ("/shop/tables", {"externalDataConfiguration": {"sourceUris": ["gs://in/x"]}}),
+        ("/shop/tables", {"cloneDefinition": {"baseTableReference": {"tableId": "customers"}}}),
+        ("/shop/tables", {"schema": {"fields": [{"name": "a", "policyTags": {"names": ["t"]}}]}}),
+        ("/shop/tables", {"resourceTags": {"a": "b"}}),
+        ("/shop/tables", {"fieldOfTomorrow": 1}),
+    ],
+)
+async def test_line_18_what_is_made_brings_no_rights_and_no_rows(
+    front: Any, target: str, field: Any
+) -> None:
+    reference = "tableReference" if target else "datasetReference"
+    named = {"datasetId": "shop", **({"tableId": "made"} if target else {})}
+    body = {reference: named, **field}
+    reply = await refused(front, "POST", f"{HOME}/datasets{target}", body, who="writer")
+    assert reply.status in {400, 403}
+    assert next(iter(field)) in reply.error or "policyTags" in reply.error
+
+
+async def test_line_15_a_view_that_is_made_without_sql_is_masked(front: Any) -> None:
+    query = "SELECT id, ssn FROM `acme-shop.shop.customers`"
+    view = {"query": query, "useLegacySql": False}
+    body = {"tableReference": {"datasetId": "shop", "tableId": "open"}, "view": view}
+    target = f"{HOME}/datasets/shop/tables"
+    assert (await front.ask("POST", target, body)).status == 403  # a reader makes nothing
+    assert front.account.queries == []
+    for more in ("; DROP TABLE shop.customers", "\n--\n; DELETE FROM shop.orders WHERE TRUE"):
+        body["view"] = {**view, "query": query + more}
+        reply = await front.ask("POST", target, body, who="writer")
+        assert reply.status == 403, reply
+    body["view"] = view
+    await front.ask("POST", target, body, who="writer")
+    assert "XXX-XX-XXXX" in front.account.queries[-1].sql
+    body["view"] = {"query": query}  # without a word it is legacy SQL
+    assert (await refused(front, "POST", target, body, who="writer")).status == 403
+
+
 async def test_line_19_the_gateways_accounts_are_not_told(front: Any) -> None:
     await refused(front, "GET", f"{HOME}/serviceAccount")
     told = (await front.ask("GET", f"{HOME}/datasets/shop?datasetView=FULL")).json
@@ -358,7 +401,8 @@ async def test_line_33_one_address_names_one_thing(front: Any, target: str) -> N
 async def test_line_33_every_prefix_leads_to_the_same_checks(front: Any, prefix: str) -> None:
     home = f"{prefix}/projects/acme-shop"
     assert (await refused(front, "GET", f"{home}/datasets/payroll")).status == 404
-    assert (await refused(front, "DELETE", f"{home}/datasets/shop/tables/customers")).status == 403
+    dropped = await front.ask("DELETE", f"{home}/datasets/shop/tables/customers")
+    assert (dropped.status, front.account.queries) == (403, [])
     assert (await front.ask("GET", f"{home}/datasets/shop/tables/customers/data")).status == 200
     assert "XXX-XX-XXXX" in front.account.queries[-1].sql
 

@@ -15,6 +15,8 @@ import msgspec
 from keystile.api.app import Api
 from keystile.api.fakes import FakeExchange, FakePrincipals
 from keystile.approvals.requests import Approvals
+from keystile.gate.by_statement import ByStatement
+from keystile.gate.changes import Changes
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.jobs import JobStore
@@ -67,7 +69,7 @@ class Account:
     async def dry_run(self, query: UpstreamQuery) -> DryRun:
         self.asked.append("jobs.insert")
         self.queries.append(query)
-        return DryRun("SELECT", (), FIELDS, 1)
+        return DryRun("", (), FIELDS, 1)
 
     async def start(self, query: UpstreamQuery, job: str) -> None:
         self.asked.append(f"jobs.insert {job}")
@@ -183,9 +185,11 @@ class Front:
         duties = Duties(pipeline, jobs, vigil, approvals, self.metrics)
         results = ResultTables(own)
         reader = ResultReader(jobs, account, recorder, pages, self.metrics)
-        rows = TableData(duties, own, results, reader, account, policy)
+        statements = ByStatement(duties, own)
+        rows = TableData(statements, results, reader, account, policy)
         metadata = Metadata(account, policy)
-        return Gate(duties, jobs, own, results, reader, rows, metadata, account), duties
+        changes = Changes(statements, metadata, account, policy)
+        return Gate(duties, jobs, own, results, reader, rows, metadata, changes, account), duties
 
     async def open(self) -> None:
         await self._database.open()

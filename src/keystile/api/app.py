@@ -14,7 +14,7 @@ from functools import partial
 import msgspec
 
 from keystile.api import probes, token
-from keystile.api.bigquery import JobFailedError, handler
+from keystile.api.bigquery import handler
 from keystile.api.http import (
     Answer,
     ClientLeftError,
@@ -39,7 +39,7 @@ from keystile.wire import discovery
 from keystile.wire.methods import METHODS
 from keystile.wire.partial import select
 from keystile.wire.paths import Call, route
-from keystile.wire.responses import JobError, error_body, to_bytes
+from keystile.wire.responses import JobError, JobFailedError, error_body, to_bytes
 
 _CLIENT_LEFT = 499  # nginx's number for a client that closed the connection
 _SERVER_ERRORS = 500
@@ -160,6 +160,8 @@ class Api:
         select({}, call.fields)  # raises now, while nothing has run, if `fields` is malformed
         body = await request.body() if METHODS[call.method].verb == "POST" else b""
         resource = await handle(self._gate, principal, call, body)
+        if not resource:
+            return Answer(204, b"")
         return Answer(200, to_bytes(select(resource, call.fields)))
 
     def _refusal(self, trace: Trace, error: KeystileError) -> Answer:

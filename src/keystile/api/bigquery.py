@@ -20,9 +20,11 @@ from keystile.wire.requests import (
     parse_jobs,
     parse_page,
     parse_query,
+    truth_value,
 )
+from keystile.wire.resources import parse_dataset, parse_table
 from keystile.wire.responses import (
-    JobError,
+    JobFailedError,
     Resource,
     ResultsView,
     cancel_resource,
@@ -37,15 +39,6 @@ MAX_WAIT_MS = 10_000
 """How long one request waits for a job: clients poll, and idle connections get cut."""
 
 Handler = Callable[[Gate, Principal, Call, bytes], Awaitable[Resource]]
-
-
-class JobFailedError(Exception):
-    """The job that the request waits for has failed; its error is the request's answer."""
-
-    def __init__(self, error: JobError) -> None:
-        """Keep the job's error."""
-        super().__init__(error.reason)
-        self.error = error
 
 
 def handler(method: str) -> Handler:
@@ -107,8 +100,6 @@ async def _cancel(gate: Gate, principal: Principal, call: Call, _body: bytes) ->
 
 async def _rows(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
     results = await gate.rows(principal, call.project, call.dataset, call.table, parse_page(call))
-    if results.job.error is not None:
-        raise JobFailedError(results.job.error)
     return table_data_resource(results.rows, results.job.total_rows or 0, results.page_token)
 
 
@@ -144,6 +135,25 @@ async def _routine(gate: Gate, principal: Principal, call: Call, _body: bytes) -
     return await gate.routine(principal, call.project, call.dataset, call.item)
 
 
+async def _new_dataset(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
+    return await gate.create_dataset(principal, parse_dataset(call.project, body))
+
+
+async def _drop_dataset(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+    contents = truth_value(call.parameters, "deleteContents")
+    await gate.delete_dataset(principal, call.project, call.dataset, contents=contents)
+    return {}
+
+
+async def _new_table(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
+    return await gate.create_table(principal, parse_table(call.project, call.dataset, body))
+
+
+async def _drop_table(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+    await gate.delete_table(principal, call.project, call.dataset, call.table)
+    return {}
+
+
 SERVED: Mapping[str, Handler] = MappingProxyType(
     {
         "jobs.query": _query,
@@ -156,8 +166,12 @@ SERVED: Mapping[str, Handler] = MappingProxyType(
         "projects.list": _projects,
         "datasets.list": _datasets,
         "datasets.get": _dataset,
+        "datasets.insert": _new_dataset,
+        "datasets.delete": _drop_dataset,
         "tables.list": _tables,
         "tables.get": _table,
+        "tables.insert": _new_table,
+        "tables.delete": _drop_table,
         "routines.list": _routines,
         "routines.get": _routine,
     }

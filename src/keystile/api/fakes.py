@@ -20,6 +20,7 @@ from keystile.model.principal import Principal
 from keystile.model.schema import Field
 from keystile.wire.metadata import project_list, routine_list
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
+from keystile.wire.resources import NewDataset, NewTable
 from keystile.wire.responses import (
     JobError,
     JobsView,
@@ -178,6 +179,24 @@ class FakeGate:
         del principal
         reference = {"projectId": project, "datasetId": dataset, "routineId": routine}
         return {"routineReference": reference, "routineType": "SCALAR_FUNCTION"}
+
+    async def create_dataset(self, principal: Principal, new: NewDataset) -> Resource:
+        """Make nothing, and give it."""
+        return await self.dataset(principal, new.project, new.dataset)
+
+    async def delete_dataset(
+        self, principal: Principal, project: str, dataset: str, *, contents: bool
+    ) -> None:
+        """Drop nothing."""
+
+    async def create_table(self, principal: Principal, new: NewTable) -> Resource:
+        """Make nothing, and give it."""
+        return await self.table(principal, new.id.project, new.id.dataset, new.id.table)
+
+    async def delete_table(
+        self, principal: Principal, project: str, dataset: str, table: str
+    ) -> None:
+        """Drop nothing."""
 
     async def _wait(self, key: tuple[str, str, str], timeout_ms: int) -> None:
         self._now(key)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from keystile.model.principal import Principal
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
+from keystile.wire.resources import NewDataset, NewTable
 from keystile.wire.responses import JobsView, JobView, Resource, ResultsView
 
 Check = Callable[[], Awaitable[None]]
@@ -14,7 +15,10 @@ Check = Callable[[], Awaitable[None]]
 
 
 class Gate(Protocol):
-    """The pipeline and job ownership. Every method raises `KeystileError` and nothing else.
+    """The pipeline and job ownership.
+
+    Every method raises `KeystileError` and, where it waits for a job without giving it,
+    `JobFailedError`; nothing else.
 
     INVARIANT: a job, result or page of another principal is `NotFoundError`, like an absent one.
     """
@@ -88,6 +92,26 @@ class Gate(Protocol):
         self, principal: Principal, project: str, dataset: str, routine: str
     ) -> Resource:
         """Give the answer of routines.get."""
+        ...
+
+    async def create_dataset(self, principal: Principal, new: NewDataset) -> Resource:
+        """Make a dataset and give the answer of datasets.insert."""
+        ...
+
+    async def delete_dataset(
+        self, principal: Principal, project: str, dataset: str, *, contents: bool
+    ) -> None:
+        """Drop a dataset; one that holds something only with `contents`."""
+        ...
+
+    async def create_table(self, principal: Principal, new: NewTable) -> Resource:
+        """Make a table or a view and give the answer of tables.insert."""
+        ...
+
+    async def delete_table(
+        self, principal: Principal, project: str, dataset: str, table: str
+    ) -> None:
+        """Drop a table or a view."""
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from keystile.gate.changes import Changes
 from keystile.gate.duties import Duties
 from keystile.gate.jobs import Job, JobState, JobStore
 from keystile.gate.metadata import Metadata
@@ -19,6 +20,7 @@ from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.values import JobRef
 from keystile.wire.metadata import result_table_resource
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
+from keystile.wire.resources import NewDataset, NewTable
 from keystile.wire.responses import JobsView, JobView, Resource, ResultsView
 
 
@@ -34,6 +36,7 @@ class Gate:
         reader: ResultReader,
         table_data: TableData,
         metadata: Metadata,
+        changes: Changes,
         bigquery: BigQuery,
     ) -> None:
         """Wire the parts together."""
@@ -44,6 +47,7 @@ class Gate:
         self._reader = reader
         self._table_data = table_data
         self._metadata = metadata
+        self._changes = changes
         self._bigquery = bigquery
 
     async def query(self, principal: Principal, request: QueryRequest) -> JobView:
@@ -141,6 +145,26 @@ class Gate:
     ) -> Resource:
         """Give the answer of routines.get."""
         return await self._metadata.routine(principal, RoutineId(project, dataset, routine))
+
+    async def create_dataset(self, principal: Principal, new: NewDataset) -> Resource:
+        """Make a dataset, by the statement that this is."""
+        return await self._changes.create_dataset(principal, new)
+
+    async def delete_dataset(
+        self, principal: Principal, project: str, dataset: str, *, contents: bool
+    ) -> None:
+        """Drop a dataset, by the statement that this is."""
+        await self._changes.delete_dataset(principal, project, dataset, contents=contents)
+
+    async def create_table(self, principal: Principal, new: NewTable) -> Resource:
+        """Make a table or a view, by the statement that this is."""
+        return await self._changes.create_table(principal, new)
+
+    async def delete_table(
+        self, principal: Principal, project: str, dataset: str, table: str
+    ) -> None:
+        """Drop a table or a view, by the statement that this is."""
+        await self._changes.delete_table(principal, TableId(project, dataset, table))
 
     async def _cancel_upstream(self, job: Job) -> None:
         try:

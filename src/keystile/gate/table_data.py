@@ -6,24 +6,19 @@ approval and record, and a job like any other. Pages are pages of that job's res
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from uuid import uuid4
 
 import msgspec
 
 from keystile.analysis.text import quoted
-from keystile.gate.duties import Duties
-from keystile.gate.jobs import Job, JobState
-from keystile.gate.own_jobs import OwnJobs
+from keystile.gate.by_statement import ByStatement
+from keystile.gate.jobs import Job
 from keystile.gate.pages import job_of_token
 from keystile.gate.reading import ResultReader
 from keystile.gate.result_tables import ResultTables
 from keystile.gate.visible import VisibleObjects, is_plain, not_found
-from keystile.model.decision import Effect
-from keystile.model.errors import InvalidRequestError, RefusedError
+from keystile.model.errors import InvalidRequestError
 from keystile.model.principal import Principal
 from keystile.model.schema import Field, TableId, TableKind
 from keystile.policy.context import Context
@@ -33,28 +28,20 @@ from keystile.wire.cells import only_columns
 from keystile.wire.requests import PageRequest, QueryRequest
 from keystile.wire.responses import ResultsView
 
-_WAIT_SECONDS = 50.0
-"""How long one request waits for the rows: there is no answer that says "not yet"."""
-
-_KEPT_SECONDS = 15 * 60
-"""How long a client may ask again for rows that came when it had left."""
-
 
 class TableData:
     """Answers tabledata.list."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a listing goes through
+    def __init__(
         self,
-        duties: Duties,
-        jobs: OwnJobs,
+        statements: ByStatement,
         results: ResultTables,
         reader: ResultReader,
         bigquery: BigQuery,
         policy: Callable[[], Policy],
     ) -> None:
-        """Wire the parts together."""
-        self._duties = duties
-        self._jobs = jobs
+        """`policy` gives the snapshot that holds now."""
+        self._statements = statements
         self._results = results
         self._reader = reader
         self._bigquery = bigquery
@@ -63,23 +50,23 @@ class TableData:
     async def rows(self, principal: Principal, table: TableId, page: PageRequest) -> ResultsView:
         """Give a page of a table that the agent may read, or of a result of its own.
 
-        A job that failed is given with its error. Raises `NotFoundError` for a table that is
-        hidden or absent, `RefusedError` where policy says so or the rows are not there yet.
+        Raises `NotFoundError` for a table that is hidden or absent, `RefusedError` where policy
+        says so or the rows are not there in time, `JobFailedError` where they never will be.
         """
         job = await self._results.job(principal.key, table)
         if job is not None:
             return await self._of_result(job, page)
+        what = f"reading `{table}`"
         sql = await self._query(principal, table, page.selected_fields)
-        if page.page_token:
-            job = await self._begun(principal, sql, page.page_token)
-        else:
-            job = await self._left(principal, table, sql) or await self._duties.accept(
-                principal, QueryRequest(sql, table.project, job_id=f"{_prefix(sql)}{uuid4().hex}")
-            )
-        job = await self._duties.wait(job, _WAIT_SECONDS)
-        if job.state is not JobState.DONE:
-            raise _not_yet(job, table)
-        return await self._reader.page(job, page)
+        request = QueryRequest(sql, table.project)
+        if not page.page_token:
+            job = await self._statements.done(principal, request, what)
+            return await self._reader.page(job, page)
+        begun = job_of_token(page.page_token)
+        job = await self._statements.begun(principal, request, begun)
+        if job is None:
+            raise InvalidRequestError("`pageToken` belongs to another table or other columns")
+        return await self._reader.page(await self._statements.end(job, what), page)
 
     async def _of_result(self, job: Job, page: PageRequest) -> ResultsView:
         given = await self._reader.page(job, page)
@@ -105,23 +92,6 @@ class TableData:
         path = ".".join(quoted(part) for part in (table.project, table.dataset, table.table))
         return f"SELECT {names or '*'} FROM {path}"  # noqa: S608 - every name stands in backticks
 
-    async def _begun(self, principal: Principal, sql: str, token: str) -> Job:
-        job = await self._jobs.by_id(principal.key, job_of_token(token))
-        if job is None or job.request.sql != sql:
-            raise InvalidRequestError("`pageToken` belongs to another table or other columns")
-        return job
-
-    async def _left(self, principal: Principal, table: TableId, sql: str) -> Job | None:
-        """Give the job of the same listing that the client gave up waiting for, if there is one."""
-        job = await self._jobs.newest(principal.key, table.project, _prefix(sql))
-        if job is None or job.request.sql != sql:
-            return None
-        now = time.time()
-        waited = (job.ended_at or now) - job.created_at > _WAIT_SECONDS
-        asks = job.plan.decision.effect is Effect.REQUIRE_APPROVAL
-        fresh = job.ended_at is None or job.ended_at > now - _KEPT_SECONDS
-        return job if (waited or asks) and fresh else None
-
 
 def _chosen(fields: tuple[Field, ...], wanted: tuple[str, ...]) -> list[str]:
     """Give the names of the chosen columns in the order of the schema; empty for all."""
@@ -135,16 +105,3 @@ def _chosen(fields: tuple[Field, ...], wanted: tuple[str, ...]) -> list[str]:
             )
         chosen.add(known[name.lower()])
     return [field.name for field in fields if field.name in chosen]
-
-
-def _prefix(sql: str) -> str:
-    """Begin the ids of all jobs that are the same listing."""
-    return f"rows{hashlib.sha256(sql.encode()).hexdigest()[:32]}x"
-
-
-def _not_yet(job: Job, table: TableId) -> RefusedError:
-    why = "waits for approval" if job.state is JobState.PENDING else "still runs"
-    return RefusedError(
-        f"reading `{table}` {why} as job `{job.job_id}`",
-        hint="ask again in a while: the same request then gives the rows",
-    )

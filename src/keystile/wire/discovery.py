@@ -16,7 +16,9 @@ PATHS = ("/discovery/v1/apis/bigquery/v2/rest", "/$discovery/rest", "/%24discove
 
 _SCOPE = "https://www.googleapis.com/auth/bigquery"
 _NUMBERS = frozenset(("maxResults", "startIndex", "timeoutMs", "accessPolicyVersion"))
-_TRUTHS = frozenset(("all", "allUsers", "formatOptions.useInt64Timestamp", "prettyPrint"))
+_TRUTHS = frozenset(
+    ("all", "allUsers", "deleteContents", "formatOptions.useInt64Timestamp", "prettyPrint")
+)
 _COMMON = {
     "alt": "The form of the answer: `json` alone.",
     "fields": "Which fields of the answer are wanted.",
@@ -25,7 +27,12 @@ _COMMON = {
     "quotaUser": "Not used.",
 }
 _ITEMS = {"models": "modelId", "routines": "routineId", "rowAccessPolicies": "policyId"}
-_BODIES = {"jobs.query": "QueryRequest", "jobs.insert": "Job"}
+_BODIES = {
+    "jobs.query": "QueryRequest",
+    "jobs.insert": "Job",
+    "datasets.insert": "Dataset",
+    "tables.insert": "Table",
+}
 
 
 def document(root_url: str) -> Resource:

@@ -157,12 +157,21 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             withheld="access lists and key names",
         ),
         "datasets.insert": Method(
-            "POST", f"{_PROJECT}/datasets", Access.SCHEMA, _VERSION, instead=_BY_STATEMENT
+            "POST",
+            f"{_PROJECT}/datasets",
+            Access.SCHEMA,
+            _VERSION,
+            checks="policy decides as on `CREATE SCHEMA`; no rights, links or keys",
+            withheld="as in `datasets.get`",
         ),
         "datasets.patch": Method("PATCH", _DATASET, Access.RIGHTS, _UPDATE, instead=_BY_STATEMENT),
         "datasets.update": Method("PUT", _DATASET, Access.RIGHTS, _UPDATE, instead=_BY_STATEMENT),
         "datasets.delete": Method(
-            "DELETE", _DATASET, Access.SCHEMA, ("deleteContents",), instead=_BY_STATEMENT
+            "DELETE",
+            _DATASET,
+            Access.SCHEMA,
+            ("deleteContents",),
+            checks="policy decides as on `DROP SCHEMA`",
         ),
         "datasets.undelete": Method(
             "POST",
@@ -187,10 +196,19 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             withheld="texts of views, sources of external tables, default values, policy tags,"
             " keys, rights, and sizes that tell of masked values",
         ),
-        "tables.insert": Method("POST", f"{_DATASET}/tables", Access.SCHEMA, instead=_BY_STATEMENT),
+        "tables.insert": Method(
+            "POST",
+            f"{_DATASET}/tables",
+            Access.SCHEMA,
+            checks="policy decides as on `CREATE TABLE` or `CREATE VIEW`, whose query is masked; no"
+            " tags, keys or rows that lie elsewhere",
+            withheld="as in `tables.get`",
+        ),
         "tables.patch": Method("PATCH", _TABLE, Access.SCHEMA, _DETECT, instead=_BY_STATEMENT),
         "tables.update": Method("PUT", _TABLE, Access.SCHEMA, _DETECT, instead=_BY_STATEMENT),
-        "tables.delete": Method("DELETE", _TABLE, Access.SCHEMA, instead=_BY_STATEMENT),
+        "tables.delete": Method(
+            "DELETE", _TABLE, Access.SCHEMA, checks="policy decides as on `DROP TABLE` and the like"
+        ),
         "tables.getIamPolicy": Method(
             "POST", f"{_TABLE}:getIamPolicy", Access.RIGHTS, instead=_RIGHTS
         ),

@@ -67,24 +67,24 @@ _REFUSED_IN_CONFIGURATION = {
 }
 
 Int64 = int | str
-_StrictT = TypeVar("_StrictT", bound="_Strict")
+StrictT = TypeVar("StrictT", bound="Strict")
 
 
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    pass
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Base of what clients send: an unknown field is an error, not a silent nothing."""
 
 
-class _FormatOptions(_Strict, frozen=True):
+class _FormatOptions(Strict, frozen=True):
     use_int64_timestamp: bool | None = None
     timestamp_output_format: Literal["FLOAT64", "INT64"] | None = None
 
 
-class _DatasetReference(_Strict, frozen=True):
+class _DatasetReference(Strict, frozen=True):
     dataset_id: str
     project_id: str | None = None
 
 
-class _Query(_Strict, frozen=True):
+class _Query(Strict, frozen=True):
     query: str
     default_dataset: _DatasetReference | None = None
     query_parameters: list[object] | None = None
@@ -121,13 +121,13 @@ class _QueryBody(_Query, frozen=True):
     query_results_format: Literal["STRUCT_ENCODING"] | None = None
 
 
-class _JobReference(_Strict, frozen=True):
+class _JobReference(Strict, frozen=True):
     project_id: str | None = None
     job_id: str | None = None
     location: str | None = None
 
 
-class _Configuration(_Strict, frozen=True):
+class _Configuration(Strict, frozen=True):
     query: dict[str, object]
     dry_run: bool | None = None
     labels: dict[str, str] | None = None
@@ -135,7 +135,7 @@ class _Configuration(_Strict, frozen=True):
     job_type: Literal["QUERY"] | None = None
 
 
-class _InsertBody(_Strict, frozen=True):
+class _InsertBody(Strict, frozen=True):
     configuration: dict[str, object]
     job_reference: _JobReference | None = None
     kind: str | None = None
@@ -205,18 +205,18 @@ def parse_query(project: str, body: bytes) -> QueryRequest:
     Raises `InvalidRequestError` for what is malformed or unknown, `RefusedError` for what is
     understood and not served.
     """
-    given = _without_refused(parse_object(body), _REFUSED_IN_QUERY)
-    parsed = _convert(given, _QueryBody)
+    given = without_refused(parse_object(body), _REFUSED_IN_QUERY)
+    parsed = converted(given, _QueryBody)
     options = parsed.format_options or _FormatOptions()
     return msgspec.structs.replace(
         _common(project, parsed),
         location=parsed.location or "",
         dry_run=bool(parsed.dry_run),
-        labels=_labels(parsed.labels),
-        job_timeout_ms=_int64(parsed.job_timeout_ms, "jobTimeoutMs"),
+        labels=plain_labels(parsed.labels),
+        job_timeout_ms=int64(parsed.job_timeout_ms, "jobTimeoutMs"),
         request_id=_bounded(parsed.request_id, "requestId"),
         timeout_ms=_timeout(parsed.timeout_ms),
-        max_results=_int64(parsed.max_results, "maxResults"),
+        max_results=int64(parsed.max_results, "maxResults"),
         use_int64_timestamp=bool(options.use_int64_timestamp)
         or options.timestamp_output_format == "INT64",
         job_creation_optional=parsed.job_creation_mode == "JOB_CREATION_OPTIONAL",
@@ -228,21 +228,21 @@ def parse_insert(project: str, body: bytes) -> QueryRequest:
 
     Raises as `parse_query` does.
     """
-    parsed = _convert(parse_object(body), _InsertBody)
+    parsed = converted(parse_object(body), _InsertBody)
     reference = parsed.job_reference or _JobReference()
     if reference.project_id not in (None, "", project):
         raise InvalidRequestError("`jobReference.projectId` is not the project of the path")
     if reference.job_id and not _JOB_ID.fullmatch(reference.job_id):
         raise InvalidRequestError("`jobReference.jobId` has characters that a job id cannot have")
-    given = _without_refused(parsed.configuration, _REFUSED_IN_CONFIGURATION)
-    configuration = _convert(given, _Configuration)
-    query = _convert(_without_refused(configuration.query, _REFUSED_IN_QUERY), _Query)
+    given = without_refused(parsed.configuration, _REFUSED_IN_CONFIGURATION)
+    configuration = converted(given, _Configuration)
+    query = converted(without_refused(configuration.query, _REFUSED_IN_QUERY), _Query)
     return msgspec.structs.replace(
         _common(project, query),
         location=reference.location or "",
         dry_run=bool(configuration.dry_run),
-        labels=_labels(configuration.labels),
-        job_timeout_ms=_int64(configuration.job_timeout_ms, "jobTimeoutMs"),
+        labels=plain_labels(configuration.labels),
+        job_timeout_ms=int64(configuration.job_timeout_ms, "jobTimeoutMs"),
         job_id=reference.job_id or "",
     )
 
@@ -260,8 +260,8 @@ def parse_page(call: Call) -> PageRequest:
     return PageRequest(
         location=given.get("location", ""),
         page_token=given.get("pageToken", ""),
-        start_index=_int64(given.get("startIndex"), "startIndex"),
-        max_results=_int64(given.get("maxResults"), "maxResults"),
+        start_index=int64(given.get("startIndex"), "startIndex"),
+        max_results=int64(given.get("maxResults"), "maxResults"),
         timeout_ms=_timeout(given.get("timeoutMs")),
         use_int64_timestamp=int64_wanted or timestamp_format == "INT64",
         selected_fields=tuple(filter(None, given.get("selectedFields", "").split(","))),
@@ -282,12 +282,12 @@ def parse_jobs(call: Call) -> JobsRequest:
         raise InvalidRequestError("`projection` must be `full` or `minimal`")
     return JobsRequest(
         state=state,
-        created_from=_int64(given.get("minCreationTime"), "minCreationTime"),
-        created_until=_int64(given.get("maxCreationTime"), "maxCreationTime"),
+        created_from=int64(given.get("minCreationTime"), "minCreationTime"),
+        created_until=int64(given.get("maxCreationTime"), "maxCreationTime"),
         parent=given.get("parentJobId", ""),
         full=projection == "full",
         page_token=given.get("pageToken", ""),
-        max_results=_int64(given.get("maxResults"), "maxResults"),
+        max_results=int64(given.get("maxResults"), "maxResults"),
     )
 
 
@@ -322,25 +322,27 @@ def _common(project: str, query: _Query) -> QueryRequest:
         default_dataset=dataset.dataset_id if dataset else "",
         parameters=parameters_from_json(query.query_parameters, query.parameter_mode),
         use_query_cache=query.use_query_cache is not False,
-        maximum_bytes_billed=_int64(query.maximum_bytes_billed, "maximumBytesBilled"),
+        maximum_bytes_billed=int64(query.maximum_bytes_billed, "maximumBytesBilled"),
     )
 
 
-def _without_refused(given: Mapping[str, object], refused: Mapping[str, str]) -> dict[str, object]:
+def without_refused(given: Mapping[str, object], refused: Mapping[str, str]) -> dict[str, object]:
+    """Leave out refused fields that say nothing. Raises `RefusedError` for one that does."""
     for name, why in refused.items():
         if given.get(name):
             raise RefusedError(f"`{name}` is refused: {why}")
     return {name: value for name, value in given.items() if name not in refused}
 
 
-def _convert(given: object, type_: type[_StrictT]) -> _StrictT:
+def converted(given: object, type_: type[StrictT]) -> StrictT:
+    """Read a value. Raises `InvalidRequestError` naming the field that is not understood."""
     try:
         return msgspec.convert(given, type_)
     except msgspec.ValidationError as error:
         raise InvalidRequestError(f"the request is not understood: {str(error)[:300]}") from error
 
 
-def _int64(value: Int64 | None, name: str) -> int | None:
+def int64(value: Int64 | None, name: str) -> int | None:
     """Read a 64-bit number, which the API writes as text, that must not be negative."""
     if value is None or value == "":
         return None
@@ -350,7 +352,7 @@ def _int64(value: Int64 | None, name: str) -> int | None:
 
 
 def _timeout(value: Int64 | None) -> int:
-    wanted = _int64(value, "timeoutMs")
+    wanted = int64(value, "timeoutMs")
     return DEFAULT_TIMEOUT_MS if wanted is None else wanted
 
 
@@ -360,7 +362,7 @@ def _bounded(value: str | None, name: str) -> str:
     return value or ""
 
 
-def _labels(labels: dict[str, str] | None) -> dict[str, str]:
+def plain_labels(labels: dict[str, str] | None) -> dict[str, str]:
     """Hold labels to BigQuery's own rules, so that they carry no hidden text."""
     found = labels or {}
     for key, value in found.items():

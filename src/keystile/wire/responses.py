@@ -31,6 +31,15 @@ class JobError(msgspec.Struct, frozen=True):
         return cls(error.http_status, error.reason, error.status, str(error))
 
 
+class JobFailedError(Exception):
+    """The job that a request waits for has failed; its error is the request's answer."""
+
+    def __init__(self, error: JobError) -> None:
+        """Keep the job's error."""
+        super().__init__(error.reason)
+        self.error = error
+
+
 class RowsChanged(msgspec.Struct, frozen=True):
     """How many rows a statement that writes has changed."""
 

@@ -21,6 +21,7 @@ from keystile.model.errors import (
 )
 from keystile.telemetry import logs
 from keystile.wire.methods import METHODS
+from keystile.wire.responses import JobError, JobFailedError
 
 Headers = list[tuple[bytes, bytes]]
 TOKEN: Headers = [(b"authorization", b"Bearer token-a")]
@@ -151,10 +152,11 @@ async def test_only_a_full_list_of_jobs_says_what_was_asked(make: Any) -> None:
 
 
 async def test_a_listing_that_fails_is_answered_with_its_error(make: Any) -> None:
-    denial = RecordingUnavailableError("denied by `operator`: not now")
-    app = make(fakes.FakeGate(failure=denial))
+    denial = JobError.of(RecordingUnavailableError("denied by `operator`: not now"))
+    app = make(fakes.FakeGate(refusal=JobFailedError(denial)))
     reply = await ask(app, "GET", "/projects/acme-shop/datasets/shop/tables/customers/data")
     assert is_google_error(reply, 403, "accessDenied")
+    assert "not now" in reply.json["error"]["message"]
 
 
 async def test_malformed_fields_are_refused_before_anything_runs(make: Any) -> None:

@@ -15,6 +15,8 @@ import msgspec
 import pytest
 
 from keystile.approvals.requests import Approvals, ApprovalState, Person
+from keystile.gate.by_statement import ByStatement
+from keystile.gate.changes import Changes
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.jobs import Job, JobState, JobStore
@@ -192,8 +194,12 @@ class Replica:
         own = OwnJobs(bench.database)
         results = ResultTables(own)
         reader = ResultReader(self.jobs, bigquery, recorder, self.pages, self.metrics)
-        rows = TableData(self.duties, own, results, reader, bigquery, bench.current_policy)
-        self.gate = Gate(self.duties, self.jobs, own, results, reader, rows, metadata, bigquery)
+        statements, policy = ByStatement(self.duties, own), bench.current_policy
+        rows = TableData(statements, results, reader, bigquery, policy)
+        changes = Changes(statements, metadata, bigquery, policy)
+        self.gate = Gate(
+            self.duties, self.jobs, own, results, reader, rows, metadata, changes, bigquery
+        )
 
     async def watch(self) -> None:
         """Look once at what waits for people, and let what that starts come to its end."""

@@ -1,0 +1,72 @@
+"""Datasets and tables made and dropped without SQL: the same decision as on the statement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from keystile.gate import ddl
+from keystile.gate.by_statement import ByStatement
+from keystile.gate.metadata import Metadata
+from keystile.gate.visible import VisibleObjects, is_plain, not_found
+from keystile.model.principal import Principal
+from keystile.model.schema import TableId
+from keystile.policy.context import Context
+from keystile.policy.policy import Policy
+from keystile.upstream.bigquery import BigQuery
+from keystile.wire.requests import QueryRequest
+from keystile.wire.resources import NewDataset, NewTable
+from keystile.wire.responses import Resource
+
+
+class Changes:
+    """Answers datasets.insert, datasets.delete, tables.insert and tables.delete.
+
+    Every method raises what its statement would be refused with, and `JobFailedError` where
+    BigQuery refuses it.
+    """
+
+    def __init__(
+        self,
+        statements: ByStatement,
+        metadata: Metadata,
+        bigquery: BigQuery,
+        policy: Callable[[], Policy],
+    ) -> None:
+        """Answer with what `metadata` then says."""
+        self._statements = statements
+        self._metadata = metadata
+        self._bigquery = bigquery
+        self._policy = policy
+
+    async def create_dataset(self, principal: Principal, new: NewDataset) -> Resource:
+        """Make a dataset, and give it as datasets.get does."""
+        request = QueryRequest(ddl.create_dataset(new), new.project, location=new.location)
+        await self._statements.done(principal, request, f"making `{new.dataset}`")
+        return await self._metadata.dataset(principal, new.project, new.dataset)
+
+    async def delete_dataset(
+        self, principal: Principal, project: str, dataset: str, *, contents: bool
+    ) -> None:
+        """Drop a dataset; one that holds something only with `contents`."""
+        await self._metadata.dataset(principal, project, dataset)
+        sql = ddl.drop_dataset(project, dataset, contents=contents)
+        request = QueryRequest(sql, project)
+        await self._statements.done(principal, request, f"dropping `{dataset}`")
+
+    async def create_table(self, principal: Principal, new: NewTable) -> Resource:
+        """Make a table or a view, and give it as tables.get does."""
+        id_ = new.id
+        request = QueryRequest(ddl.create_table(new), id_.project)
+        await self._statements.done(principal, request, f"making `{id_}`")
+        return await self._metadata.table(principal, id_.project, id_.dataset, id_.table)
+
+    async def delete_table(self, principal: Principal, id_: TableId) -> None:
+        """Drop a table, a view or whatever has this name."""
+        if not is_plain(id_):
+            raise not_found(id_)
+        context = Context(id_.project, datetime.now(UTC))
+        objects = VisibleObjects(self._bigquery, self._policy(), principal, context)
+        kind = (await objects.table(id_)).kind
+        request = QueryRequest(ddl.drop_table(id_, kind), id_.project)
+        await self._statements.done(principal, request, f"dropping `{id_}`")

@@ -1,0 +1,147 @@
+"""Datasets and tables that a client wants made or dropped, written as the statements they are.
+
+INVARIANT: names stand in backticks and values are literals. What comes out is analysed and decided
+on as if the agent had written it, so that nothing here has to be trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from keystile.analysis.text import quoted
+from keystile.masking.literals import text
+from keystile.model.errors import InvalidRequestError
+from keystile.model.schema import Field, Mode, TableId, TableKind
+from keystile.wire.resources import NewDataset, NewTable, Partitioning, Words
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_MS = 24 * 3600 * 1000
+_DROPPED_AS = {
+    TableKind.TABLE: "TABLE",
+    TableKind.VIEW: "VIEW",
+    TableKind.MATERIALIZED_VIEW: "MATERIALIZED VIEW",
+    TableKind.SNAPSHOT: "SNAPSHOT TABLE",
+    TableKind.EXTERNAL: "EXTERNAL TABLE",
+}
+
+
+def create_dataset(new: NewDataset) -> str:
+    """Write CREATE SCHEMA. Where it lies is said by where the statement runs."""
+    options = [
+        *_words(new.words),
+        *_days("default_table_expiration_days", new.table_expiration_ms),
+        *_days("default_partition_expiration_days", new.partition_expiration_ms),
+    ]
+    return f"CREATE SCHEMA {_path(new.project, new.dataset)}{_options(options)}"
+
+
+def drop_dataset(project: str, dataset: str, *, contents: bool) -> str:
+    """Write DROP SCHEMA."""
+    return f"DROP SCHEMA {_path(project, dataset)}{' CASCADE' if contents else ''}"
+
+
+def create_table(new: NewTable) -> str:
+    """Write CREATE TABLE or CREATE VIEW.
+
+    Raises `InvalidRequestError` for what no statement can say.
+    """
+    path = _path(*_parts(new.id))
+    options = [*_words(new.words), *_expires(new.expires_ms)]
+    if new.query:
+        if new.fields or new.partitioning or new.clustering:
+            raise InvalidRequestError("a view has no schema or partitions of its own here")
+        return f"CREATE VIEW {path}{_options(options)} AS\n{new.query}"
+    if not new.fields:
+        raise InvalidRequestError("the table has no `schema`", hint="name its columns")
+    if new.partitioning:
+        options += _days("partition_expiration_days", new.partitioning.expiration_ms)
+    if new.require_partition_filter:
+        options.append("require_partition_filter = TRUE")
+    columns = ", ".join(map(_column, new.fields))
+    return (
+        f"CREATE TABLE {path} ({columns})"
+        f"{_partitioned(new.partitioning, new.fields)}{_clustered(new.clustering)}"
+        f"{_options(options)}"
+    )
+
+
+def drop_table(table: TableId, kind: TableKind) -> str:
+    """Write the DROP of a table of this kind. Raises `InvalidRequestError` where there is none."""
+    if kind not in _DROPPED_AS:
+        raise InvalidRequestError(f"`{table}` is nothing that can be dropped here")
+    return f"DROP {_DROPPED_AS[kind]} {_path(*_parts(table))}"
+
+
+def _parts(table: TableId) -> tuple[str, str, str]:
+    return table.project, table.dataset, table.table
+
+
+def _path(*parts: str) -> str:
+    return ".".join(map(quoted, parts))
+
+
+def _column(field: Field) -> str:
+    required = " NOT NULL" if field.mode is Mode.REQUIRED else ""
+    described = [f"description = {text(field.description)}"] if field.description else []
+    return f"{quoted(field.name)} {_type(field)}{required}{_options(described)}"
+
+
+def _type(field: Field) -> str:
+    kind = field.type
+    if kind == "STRUCT":
+        kind = f"STRUCT<{', '.join(map(_column, field.fields))}>"
+    elif kind == "RANGE":
+        kind = f"RANGE<{field.range_element}>"
+    return f"ARRAY<{kind}>" if field.mode is Mode.REPEATED else kind
+
+
+def _partitioned(cut: Partitioning | None, fields: tuple[Field, ...]) -> str:
+    if cut is None:
+        return ""
+    if not cut.field:
+        by_day = "_PARTITIONDATE"
+        return f" PARTITION BY {by_day if cut.unit == 'DAY' else _cut('_PARTITIONTIME', cut.unit)}"
+    kind = next((field.type for field in fields if field.name.lower() == cut.field.lower()), "")
+    if kind not in {"DATE", "DATETIME", "TIMESTAMP"}:
+        raise InvalidRequestError(f"`timePartitioning.field` `{cut.field[:100]}` is no time")
+    if (kind, cut.unit) == ("DATE", "DAY"):
+        return f" PARTITION BY {quoted(cut.field)}"
+    return f" PARTITION BY {_cut(quoted(cut.field), cut.unit, kind)}"
+
+
+def _cut(column: str, unit: str, kind: str = "TIMESTAMP") -> str:
+    return f"{kind}_TRUNC({column}, {unit})"
+
+
+def _clustered(columns: tuple[str, ...]) -> str:
+    return f" CLUSTER BY {', '.join(map(quoted, columns))}" if columns else ""
+
+
+def _words(words: Words) -> Iterable[str]:
+    if words.description:
+        yield f"description = {text(words.description)}"
+    if words.friendly_name:
+        yield f"friendly_name = {text(words.friendly_name)}"
+    if words.labels:
+        pairs = (f"({text(key)}, {text(value)})" for key, value in words.labels.items())
+        yield f"labels = [{', '.join(pairs)}]"
+
+
+def _days(name: str, milliseconds: int | None) -> list[str]:
+    return [] if milliseconds is None else [f"{name} = {milliseconds / _DAY_MS!r}"]
+
+
+def _expires(milliseconds: int | None) -> list[str]:
+    if milliseconds is None:
+        return []
+    try:
+        at = _EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError as error:
+        raise InvalidRequestError("`expirationTime` is beyond all times") from error
+    return [f"expiration_timestamp = TIMESTAMP '{at:%Y-%m-%d %H:%M:%S}.{at.microsecond:06}+00'"]
+
+
+def _options(options: Iterable[str]) -> str:
+    listed = ", ".join(options)
+    return f" OPTIONS ({listed})" if listed else ""

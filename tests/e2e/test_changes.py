@@ -1,0 +1,96 @@
+# ruff: noqa: S608 - queries read best on one line, and are no injections here
+"""Datasets and tables made and dropped by the real client, without SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from google.api_core import exceptions
+from google.cloud import bigquery
+from tests.support.stack import PROJECT, Client, Stack
+
+POLICY = """
+rules:
+  - name: makers
+    agents: {names: [support]}
+    resources: {datasets: [acme-shop.lab, acme-shop.shop]}
+    allow: [read, write, schema_change]
+  - name: readers
+    agents: {names: [reader]}
+    allow: [read]
+"""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose agent `support` may change schemas, under the labels of the demo."""
+    stack = Stack(tmp_path_factory.mktemp("changes"))
+    for file in ("tests.yaml", "rules.yaml"):
+        (stack.folder / "policy" / file).unlink()
+    (stack.folder / "policy" / "rules.yaml").write_text(POLICY)
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture(scope="module")
+def maker(stack: Stack) -> Client:
+    client = stack.client("support")
+    client.create_dataset("lab")
+    return client
+
+
+def test_a_dataset_is_made_listed_and_dropped_with_what_it_holds(maker: Client) -> None:
+    with pytest.raises(exceptions.Conflict):
+        maker.create_dataset("lab")
+    assert maker.create_dataset("lab", exists_ok=True).dataset_id == "lab"
+    assert "lab" in [one.dataset_id for one in maker.list_datasets()]
+    with pytest.raises(exceptions.Forbidden, match="no rule allows"):
+        maker.create_dataset("other")
+
+
+def test_a_table_is_made_filled_and_dropped(stack: Stack, maker: Client) -> None:
+    table = bigquery.Table(
+        f"{PROJECT}.lab.days",
+        [
+            bigquery.SchemaField("day", "DATE", mode="REQUIRED"),
+            bigquery.SchemaField("n", "INTEGER", description="it's a count"),
+        ],
+    )
+    table.description, table.labels = "Days", {"team": "x"}
+    made = maker.create_table(table)
+    assert [(one.name, one.field_type, one.mode) for one in made.schema] == [
+        ("day", "DATE", "REQUIRED"),
+        ("n", "INTEGER", "NULLABLE"),
+    ]
+    assert (made.description, made.labels) == ("Days", {"team": "x"})
+    maker.query_and_wait("INSERT INTO lab.days (day, n) VALUES ('2026-01-01', 1)")
+    assert [row.n for row in maker.list_rows(made)] == [1]
+    with pytest.raises(exceptions.Conflict):
+        maker.create_table(table)
+    with pytest.raises(exceptions.Forbidden):
+        stack.client("reader").delete_table(made)
+    maker.delete_table(made)
+    maker.delete_table(made, not_found_ok=True)
+    with pytest.raises(exceptions.NotFound):
+        maker.get_table(made)
+
+
+def test_a_view_that_is_made_shows_masks(maker: Client) -> None:
+    view = bigquery.Table(f"{PROJECT}.lab.texts")
+    view.view_query = f"SELECT id, body FROM `{PROJECT}.shop.tickets`"
+    assert maker.create_table(view).table_type == "VIEW"
+    rows = maker.query_and_wait("SELECT DISTINCT body FROM lab.texts")
+    assert [row.body for row in rows] == [""]
+    maker.delete_table(view)
+
+
+def test_it_is_on_record_as_the_statement_that_it_is(stack: Stack, maker: Client) -> None:
+    said = [step.sql for step in stack.steps(maker.session)]
+    assert "CREATE SCHEMA `acme-shop`.`lab`" in said
+    maker.delete_dataset("lab", delete_contents=True)
+    assert stack.steps(maker.session)[-1].sql == "DROP SCHEMA `acme-shop`.`lab` CASCADE"
+    assert "lab" not in [one.dataset_id for one in maker.list_datasets()]

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keystile.analysis.analyst import Analyst
+from keystile.analysis.statement import Statement
+from keystile.gate import ddl
+from keystile.googlesql.inline import InlineRunner
+from keystile.model.errors import InvalidRequestError, KeystileError, NotFoundError
+from keystile.model.schema import Field, Mode, Table, TableId, TableKind
+from keystile.wire.resources import NewDataset, NewTable, Partitioning, Words
+
+ID = TableId("acme-shop", "shop", "made")
+WORDS = Words("it's", "Made", {"team": "x"})
+OPTIONS = "description = 'it\\'s', friendly_name = 'Made', labels = [('team', 'x')]"
+
+
+@pytest.fixture(scope="module")
+def analyst() -> Iterator[Analyst]:
+    return Analyst(InlineRunner(), 262_144)  # type: ignore[return-value]
+
+
+class Nothing:
+    """Knows no table."""
+
+    async def table(self, id: TableId) -> Table:  # noqa: A002 - the word of the port
+        raise NotFoundError(str(id))
+
+    tables_like = routine = table
+
+
+def test_a_dataset_is_made_and_dropped() -> None:
+    new = NewDataset("acme-shop", "lab", WORDS, "EU", 86_400_000, 43_200_000)
+    assert ddl.create_dataset(new) == (
+        f"CREATE SCHEMA `acme-shop`.`lab` OPTIONS ({OPTIONS},"
+        " default_table_expiration_days = 1.0, default_partition_expiration_days = 0.5)"
+    )
+    assert ddl.create_dataset(NewDataset("p", "d", Words())) == "CREATE SCHEMA `p`.`d`"
+    assert ddl.drop_dataset("p", "d", contents=False) == "DROP SCHEMA `p`.`d`"
+    assert ddl.drop_dataset("p", "d", contents=True) == "DROP SCHEMA `p`.`d` CASCADE"
+
+
+def test_a_table_is_made_with_all_that_its_resource_says() -> None:
+    inner = (Field("x", "INT64", Mode.REQUIRED, description="d"), Field("y", "BYTES"))
+    fields = (
+        Field("id", "INT64", Mode.REQUIRED),
+        Field("tags", "STRING", Mode.REPEATED),
+        Field("parts", "STRUCT", Mode.REPEATED, inner),
+        Field("span", "RANGE", range_element="DATE"),
+        Field("at", "TIMESTAMP"),
+    )
+    cut = Partitioning("DAY", "at", 86_400_000)
+    new = NewTable(ID, WORDS, fields, "", 1_500, cut, ("id",), require_partition_filter=True)
+    assert ddl.create_table(new) == (
+        "CREATE TABLE `acme-shop`.`shop`.`made` (`id` INT64 NOT NULL, `tags` ARRAY<STRING>,"
+        " `parts` ARRAY<STRUCT<`x` INT64 NOT NULL OPTIONS (description = 'd'), `y` BYTES>>,"
+        " `span` RANGE<DATE>, `at` TIMESTAMP)"
+        " PARTITION BY TIMESTAMP_TRUNC(`at`, DAY) CLUSTER BY `id`"
+        f" OPTIONS ({OPTIONS}, expiration_timestamp = TIMESTAMP '1970-01-01 00:00:01.500000+00',"
+        " partition_expiration_days = 1.0, require_partition_filter = TRUE)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cut", "written"),
+    [
+        (Partitioning("DAY"), "_PARTITIONDATE"),
+        (Partitioning("HOUR"), "TIMESTAMP_TRUNC(_PARTITIONTIME, HOUR)"),
+        (Partitioning("DAY", "D"), "`D`"),
+        (Partitioning("MONTH", "d"), "DATE_TRUNC(`d`, MONTH)"),
+        (Partitioning("DAY", "dt"), "DATETIME_TRUNC(`dt`, DAY)"),
+    ],
+)
+def test_partitions_are_written_as_bigquery_asks(cut: Partitioning, written: str) -> None:
+    fields = (Field("d", "DATE"), Field("dt", "DATETIME"), Field("s", "STRING"))
+    said = ddl.create_table(NewTable(ID, Words(), fields, partitioning=cut))
+    assert said.endswith(f") PARTITION BY {written}")
+
+
+def test_what_no_statement_can_say_is_refused() -> None:
+    fields = (Field("s", "STRING"),)
+    for new in (
+        NewTable(ID, Words()),
+        NewTable(ID, Words(), fields, "SELECT 1"),
+        NewTable(ID, Words(), fields, partitioning=Partitioning("DAY", "s")),
+        NewTable(ID, Words(), fields, partitioning=Partitioning("DAY", "other")),
+        NewTable(ID, Words(), fields, expires_ms=(1 << 63) - 1),
+    ):
+        with pytest.raises(InvalidRequestError):
+            ddl.create_table(new)
+    with pytest.raises(InvalidRequestError):
+        ddl.drop_table(ID, TableKind.OTHER)
+    assert ddl.drop_table(ID, TableKind.SNAPSHOT).startswith("DROP SNAPSHOT TABLE ")
+
+
+ODD = st.text(min_size=1, max_size=12) | st.sampled_from(
+    ["`", "\\", "a` INT64) --", "'", "'); DROP TABLE x; --", "\n", "*/", "😀"]
+)
+
+
+@given(name=ODD, nested=ODD, description=ODD, key=ODD, column=ODD, query=st.booleans())
+@settings(max_examples=60, deadline=None)
+async def test_no_word_of_a_resource_becomes_sql(  # noqa: PLR0913, PLR0917 - so many words it has
+    analyst: Any,
+    name: str,
+    nested: str,
+    description: str,
+    key: str,
+    column: str,
+    query: bool,  # noqa: FBT001
+) -> None:
+    fields = (Field(column, "STRUCT", fields=(Field(nested, "INT64", description=description),)),)
+    words = Words(description, key, {key: description})
+    id_ = TableId("acme-shop", "shop", name)
+    new = NewTable(id_, words, () if query else fields, "SELECT 1 AS a" if query else "")
+    statement = Statement(ddl.create_table(new), "acme-shop", "")
+    try:
+        analysed = await analyst.analyse(statement, Nothing())
+    except KeystileError:
+        return  # a name that no table can have is an error, never another statement
+    assert analysed.facts.statement == ("CREATE_VIEW" if query else "CREATE_TABLE")
+    assert set(analysed.facts.writes) <= {id_}
+    assert not analysed.facts.reads
