@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from keystile.gate.by_statement import ByStatement
+from keystile.gate.changes import Changes
+from keystile.gate.own_jobs import OwnJobs
+from keystile.model.errors import NotFoundError, RefusedError
+from keystile.model.schema import Field, TableId
+from keystile.wire.resources import NewDataset, NewTable, Words
+
+LAB = NewDataset("acme-shop", "lab", Words(), "EU")
+TABLE = TableId("acme-shop", "lab", "made")
+
+
+class FakeMetadata:
+    """Says what was asked for."""
+
+    def __init__(self) -> None:
+        self.hidden = False
+
+    async def dataset(self, _principal: Any, *names: str) -> dict[str, Any]:
+        if self.hidden:
+            raise NotFoundError("Not found: Dataset")
+        return {"dataset": names}
+
+    async def table(self, _principal: Any, *names: str) -> dict[str, Any]:
+        return {"table": names}
+
+
+@pytest.fixture
+def metadata() -> FakeMetadata:
+    return FakeMetadata()
+
+
+@pytest.fixture
+def changes(bench: Any, one: Any, metadata: Any) -> Changes:
+    statements = ByStatement(one.duties, OwnJobs(bench.database))
+    return Changes(statements, metadata, bench.bigquery, bench.current_policy)
+
+
+def asked(bench: Any) -> list[str]:
+    return [event.body["sql"] for event in bench.events if event.kind in {"intent", "refused"}]
+
+
+async def test_what_is_made_is_on_record_and_answered(bench: Any, changes: Changes) -> None:
+    agent = bench.principal()
+    assert await changes.create_dataset(agent, LAB) == {"dataset": ("acme-shop", "lab")}
+    new = NewTable(TABLE, Words(), (Field("a", "INT64"),))
+    made = await changes.create_table(agent, new)
+    assert made == {"table": ("acme-shop", "lab", "made")}
+    await changes.delete_table(agent, TABLE)
+    await changes.delete_table(agent, TableId("acme-shop", "lab", "view"))
+    await changes.delete_dataset(agent, "acme-shop", "lab", contents=True)
+    assert asked(bench) == [
+        "CREATE SCHEMA `acme-shop`.`lab`",
+        "CREATE TABLE `acme-shop`.`lab`.`made` (`a` INT64)",
+        "DROP TABLE `acme-shop`.`lab`.`made`",
+        "DROP VIEW `acme-shop`.`lab`.`view`",
+        "DROP SCHEMA `acme-shop`.`lab` CASCADE",
+    ]
+    assert bench.events[0].body["request"]["location"] == "US"  # where BigQuery says it runs
+
+
+async def test_what_policy_denies_is_not_made(bench: Any, changes: Changes) -> None:
+    bench.planner.decide_fails = RefusedError("agents change no schemas")
+    with pytest.raises(RefusedError, match="no schemas"):
+        await changes.create_dataset(bench.principal(), LAB)
+    assert bench.bigquery.started == []
+
+
+async def test_what_is_hidden_cannot_be_told_from_what_is_absent(
+    bench: Any, changes: Changes, metadata: FakeMetadata
+) -> None:
+    metadata.hidden = True
+    bench.policy = "rules: [{name: r, allow: [read], resources: {datasets: [acme-shop.shop]}}]"
+    agent = bench.principal()
+    with pytest.raises(NotFoundError):
+        await changes.delete_dataset(agent, "acme-shop", "lab", contents=False)
+    for table in ("made", "absent", "made$20240101"):
+        with pytest.raises(NotFoundError):
+            await changes.delete_table(agent, TableId("acme-shop", "lab", table))
+    assert bench.events == []
