@@ -189,10 +189,11 @@ def opened(source: Source) -> IO[bytes]:
 
     Reading raises `InvalidRequestError` for what cannot be unpacked or is too large then.
     """
-    file = source.file.open("rb")
-    if file.peek(2)[:2] != _GZIP:
-        return file
-    return io.BufferedReader(_Unpacked(gzip.GzipFile(fileobj=file)))
+    with source.file.open("rb") as file:
+        packed = file.read(len(_GZIP)) == _GZIP
+    if packed:
+        return io.BufferedReader(_Unpacked(gzip.GzipFile(source.file)))
+    return source.file.open("rb")
 
 
 class _Unpacked(io.RawIOBase):
@@ -213,6 +214,10 @@ class _Unpacked(io.RawIOBase):
 
     def tell(self) -> int:
         return self._packed.tell()
+
+    def close(self) -> None:
+        self._packed.close()
+        super().close()
 
     def readinto(self, buffer: Any) -> int:
         try:
