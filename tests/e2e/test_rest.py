@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import requests
 from google.api_core import exceptions
 from google.cloud import bigquery
 from tests.support.stack import PROJECT, Client, Stack
@@ -116,6 +117,27 @@ def test_an_agent_lists_its_own_jobs_alone(stack: Stack, reader: Client) -> None
     assert "reader" not in {one.user_email for one in stranger.list_jobs(all_users=True)}
     with pytest.raises(exceptions.NotFound):
         list(stranger.list_jobs(parent_job=job))
+
+
+def test_the_projects_and_routines_that_policy_shows_are_listed(
+    stack: Stack, reader: Client
+) -> None:
+    assert [one.project_id for one in reader.list_projects()] == [PROJECT]
+    made = "CREATE OR REPLACE FUNCTION shop.twice(x INT64) AS (2 * x)"
+    body = {"query": made, "useLegacySql": False}
+    answer = requests.post(
+        f"{stack.sandbox_url}/bigquery/v2/projects/{PROJECT}/queries",
+        json=body,
+        headers={"Authorization": f"Bearer {stack.bearer()}"},
+        timeout=30,
+    )
+    assert answer.ok, answer.text
+    (routine,) = reader.list_routines(f"{PROJECT}.shop")
+    told = reader.get_routine(routine.reference)
+    assert [(one.name, one.data_type.type_kind) for one in told.arguments] == [("x", "INT64")]
+    assert told.body is None
+    with pytest.raises(exceptions.NotFound):
+        list(reader.list_routines(f"{PROJECT}.payroll"))
 
 
 def test_what_is_not_served_says_so(reader: Client) -> None:
