@@ -18,7 +18,7 @@ from keystile.model.errors import (
 )
 from keystile.model.principal import Principal
 from keystile.model.schema import Field
-from keystile.wire.metadata import project_list, routine_list
+from keystile.wire.metadata import dataset_list, project_list, routine_list, table_list
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
 from keystile.wire.responses import (
@@ -27,8 +27,6 @@ from keystile.wire.responses import (
     JobView,
     Resource,
     ResultsView,
-    dataset_list,
-    table_list,
 )
 
 _SCHEMA = (Field("id", "INT64"), Field("email", "STRING"))

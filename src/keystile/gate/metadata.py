@@ -18,21 +18,18 @@ from keystile.policy.policy import Policy
 from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.tables import fields_of
 from keystile.wire.metadata import (
+    dataset_list,
     project_list,
     routine_list,
+    table_list,
+    visible_dataset,
     visible_project,
     visible_routine,
     visible_schema,
-)
-from keystile.wire.requests import PageRequest
-from keystile.wire.responses import (
-    Resource,
-    dataset_list,
-    table_list,
-    table_reference,
-    visible_dataset,
     visible_table,
 )
+from keystile.wire.requests import PageRequest
+from keystile.wire.responses import Resource, table_reference
 
 _SIZES = frozenset({"numBytes", "numRows"})
 

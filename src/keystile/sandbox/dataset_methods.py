@@ -17,7 +17,7 @@ from keystile.sandbox.errors import InUseError
 from keystile.sandbox.pages import page_of_list
 from keystile.sandbox.queries import Catalog
 from keystile.sandbox.store import Dataset, DatasetId
-from keystile.wire import responses
+from keystile.wire.metadata import dataset_list
 from keystile.wire.responses import Resource
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,1024}")
@@ -110,7 +110,7 @@ class DatasetMethods:
         for key, value in _wanted_labels(ask):
             found = [each for each in found if _has_label(each, key, value)]
         listed, token = page_of_list(found, ask.call)
-        return responses.dataset_list(listed, token)
+        return dataset_list(listed, token)
 
     async def _get(self, ask: Ask) -> Resource:
         return resources.dataset_resource(self._found(ask))

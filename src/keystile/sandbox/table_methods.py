@@ -20,6 +20,7 @@ from keystile.sandbox.streaming import Streams
 from keystile.sandbox.table_bodies import FIELDS, changed_table, new_table
 from keystile.wire import responses
 from keystile.wire.jsonbody import parse_object
+from keystile.wire.metadata import table_list
 from keystile.wire.requests import parse_page
 from keystile.wire.responses import Resource
 
@@ -52,7 +53,7 @@ class TableMethods:
         stored = self._store.tables_in((ask.call.project, ask.call.dataset))
         found = [resources.table_resource(each) for each in stored]
         listed, token = page_of_list(found, ask.call)
-        answer = responses.table_list(listed, len(stored), token)
+        answer = table_list(listed, len(stored), token)
         for told, each in zip(_tables(answer), listed, strict=True):
             if "view" in each:
                 told["view"] = {"useLegacySql": False}

@@ -1,4 +1,4 @@
-"""Projects, routines, results and schemas as far as an agent may see them, in BigQuery's shape."""
+"""Projects, datasets, tables and routines as far as an agent may see them, in BigQuery's shape."""
 
 from __future__ import annotations
 
@@ -10,6 +10,48 @@ from keystile.wire.schema import schema_json
 
 _RESULT_SECONDS = 24 * 3600  # how long BigQuery keeps the result of a query
 
+_DATASET_IN_LIST = frozenset(
+    ("id", "datasetReference", "friendlyName", "labels", "location", "type")
+)
+_DATASET = _DATASET_IN_LIST | {
+    "kind",
+    "etag",
+    "selfLink",
+    "description",
+    "creationTime",
+    "lastModifiedTime",
+    "defaultCollation",
+    "isCaseInsensitive",
+    "maxTimeTravelHours",
+    "storageBillingModel",
+}
+_TABLE_IN_LIST = frozenset(
+    (
+        "id",
+        "tableReference",
+        "friendlyName",
+        "type",
+        "labels",
+        "creationTime",
+        "expirationTime",
+        "timePartitioning",
+        "rangePartitioning",
+        "clustering",
+    )
+)
+_TABLE = _TABLE_IN_LIST | {
+    "kind",
+    "etag",
+    "selfLink",
+    "description",
+    "schema",
+    "numRows",
+    "numBytes",
+    "lastModifiedTime",
+    "location",
+    "requirePartitionFilter",
+    "caseInsensitive",
+}
 _FIELD = frozenset(
     (
         "name",
@@ -117,3 +159,38 @@ def routine_list(routines: Sequence[Mapping[str, object]], page_token: str = "")
         for routine in routines
     ]
     return {"routines": listed} | ({"nextPageToken": page_token} if page_token else {})
+
+
+def dataset_list(datasets: Sequence[Mapping[str, object]], page_token: str = "") -> Resource:
+    """Give the answer of datasets.list from resources that `visible_dataset` made."""
+    listed = [{**_only(item, _DATASET_IN_LIST), "kind": "bigquery#dataset"} for item in datasets]
+    resource: Resource = {"kind": "bigquery#datasetList", "datasets": listed}
+    return {**resource, "nextPageToken": page_token} if page_token else resource
+
+
+def table_list(
+    tables: Sequence[Mapping[str, object]], total: int, page_token: str = ""
+) -> Resource:
+    """Give the answer of tables.list from resources that `visible_table` made."""
+    listed = [{**_only(item, _TABLE_IN_LIST), "kind": "bigquery#table"} for item in tables]
+    resource: Resource = {"kind": "bigquery#tableList", "tables": listed, "totalItems": total}
+    return {**resource, "nextPageToken": page_token} if page_token else resource
+
+
+def visible_dataset(resource: Mapping[str, object]) -> Resource:
+    """Keep what an agent may see of a `Dataset`: who has access and key names stay behind."""
+    return _only(resource, _DATASET)
+
+
+def visible_table(
+    resource: Mapping[str, object], withheld: frozenset[str] = frozenset()
+) -> Resource:
+    """Keep what an agent may see of a `Table`.
+
+    Texts of views, sources of external tables, keys and access rules stay behind, and `withheld`.
+    """
+    return _only(resource, _TABLE - withheld)
+
+
+def _only(resource: Mapping[str, object], names: frozenset[str]) -> Resource:
+    return {name: value for name, value in resource.items() if name in names}

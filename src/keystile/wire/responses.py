@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -299,82 +299,3 @@ def _results(results: ResultsView, kind: str) -> Resource:
 def table_reference(table: TableId) -> Resource:
     """Give a `TableReference`."""
     return {"projectId": table.project, "datasetId": table.dataset, "tableId": table.table}
-
-
-def dataset_list(datasets: Sequence[Mapping[str, object]], page_token: str = "") -> Resource:
-    """Give the answer of datasets.list from resources that `visible_dataset` made."""
-    listed = [{**_only(item, _DATASET_IN_LIST), "kind": "bigquery#dataset"} for item in datasets]
-    resource: Resource = {"kind": "bigquery#datasetList", "datasets": listed}
-    return {**resource, "nextPageToken": page_token} if page_token else resource
-
-
-def table_list(
-    tables: Sequence[Mapping[str, object]], total: int, page_token: str = ""
-) -> Resource:
-    """Give the answer of tables.list from resources that `visible_table` made."""
-    listed = [{**_only(item, _TABLE_IN_LIST), "kind": "bigquery#table"} for item in tables]
-    resource: Resource = {"kind": "bigquery#tableList", "tables": listed, "totalItems": total}
-    return {**resource, "nextPageToken": page_token} if page_token else resource
-
-
-def visible_dataset(resource: Mapping[str, object]) -> Resource:
-    """Keep what an agent may see of a `Dataset`: who has access and key names stay behind."""
-    return _only(resource, _DATASET)
-
-
-def visible_table(
-    resource: Mapping[str, object], withheld: frozenset[str] = frozenset()
-) -> Resource:
-    """Keep what an agent may see of a `Table`.
-
-    Texts of views, sources of external tables, keys and access rules stay behind, and `withheld`.
-    """
-    return _only(resource, _TABLE - withheld)
-
-
-def _only(resource: Mapping[str, object], names: frozenset[str]) -> Resource:
-    return {name: value for name, value in resource.items() if name in names}
-
-
-_DATASET_IN_LIST = frozenset(
-    ("id", "datasetReference", "friendlyName", "labels", "location", "type")
-)
-_DATASET = _DATASET_IN_LIST | {
-    "kind",
-    "etag",
-    "selfLink",
-    "description",
-    "creationTime",
-    "lastModifiedTime",
-    "defaultCollation",
-    "isCaseInsensitive",
-    "maxTimeTravelHours",
-    "storageBillingModel",
-}
-_TABLE_IN_LIST = frozenset(
-    (
-        "id",
-        "tableReference",
-        "friendlyName",
-        "type",
-        "labels",
-        "creationTime",
-        "expirationTime",
-        "timePartitioning",
-        "rangePartitioning",
-        "clustering",
-    )
-)
-_TABLE = _TABLE_IN_LIST | {
-    "kind",
-    "etag",
-    "selfLink",
-    "description",
-    "schema",
-    "numRows",
-    "numBytes",
-    "lastModifiedTime",
-    "location",
-    "requirePartitionFilter",
-    "caseInsensitive",
-}

@@ -4,12 +4,15 @@ from typing import Any
 
 from keystile.model.schema import Field, TableId
 from keystile.wire.metadata import (
+    dataset_list,
     project_list,
     result_table_resource,
     routine_list,
+    visible_dataset,
     visible_project,
     visible_routine,
     visible_schema,
+    visible_table,
     with_fields,
 )
 from keystile.wire.responses import JobView
@@ -60,3 +63,13 @@ def test_projects_and_routines_keep_what_is_on_the_list_alone() -> None:
     }
     assert "definitionBody" not in visible_routine(routine, text=False)
     assert routine_list([routine]) == {"routines": [{"routineType": "X"}]}
+
+
+def test_who_has_access_and_what_a_view_says_stay_behind() -> None:
+    dataset = {"id": "p:d", "access": [{"role": "OWNER"}], "location": "US"}
+    assert visible_dataset(dataset) == {"id": "p:d", "location": "US"}
+    assert dataset_list([dataset])["datasets"] == [
+        {"id": "p:d", "location": "US", "kind": "bigquery#dataset"}
+    ]
+    table = {"id": "p:d.t", "view": {"query": "select secret"}, "encryptionConfiguration": {}}
+    assert visible_table(table) == {"id": "p:d.t"}

@@ -17,7 +17,6 @@ from keystile.wire.responses import (
     JobView,
     ResultsView,
     RowsChanged,
-    dataset_list,
     error_body,
     job_list_resource,
     job_resource,
@@ -25,8 +24,6 @@ from keystile.wire.responses import (
     results_resource,
     table_data_resource,
     to_bytes,
-    visible_dataset,
-    visible_table,
 )
 
 _JOB = JobView(
@@ -134,16 +131,6 @@ def test_a_dry_run_has_a_schema_and_no_job_id() -> None:
     assert answer["jobReference"] == {"projectId": "p", "location": "US"}
     assert "totalRows" not in answer
     assert answer["totalBytesProcessed"] == "8"
-
-
-def test_who_has_access_and_what_a_view_says_stay_behind() -> None:
-    dataset = {"id": "p:d", "access": [{"role": "OWNER"}], "location": "US"}
-    assert visible_dataset(dataset) == {"id": "p:d", "location": "US"}
-    assert dataset_list([dataset])["datasets"] == [
-        {"id": "p:d", "location": "US", "kind": "bigquery#dataset"}
-    ]
-    table = {"id": "p:d.t", "view": {"query": "select secret"}, "encryptionConfiguration": {}}
-    assert visible_table(table) == {"id": "p:d.t"}
 
 
 @pytest.mark.parametrize(
