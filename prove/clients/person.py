@@ -17,7 +17,7 @@ COMMENT = "ask for less"
 SAYS = {
     "denial": f"denied by `operator`: {COMMENT}",
     "expiry": "nobody approved the query in time",
-    "withdrawal": "stopped",
+    "withdrawal": "cancelled while it waited for approval",
 }
 """What a client must tell its user when its query is not run."""
 

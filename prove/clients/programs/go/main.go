@@ -175,7 +175,11 @@ var checks = []check{
 	}},
 	{"table_rows", "common", func(ctx context.Context, c *bigquery.Client) (any, error) {
 		found, err := rows(c.Dataset("shop").Table("customers").Read(ctx), nil)
-		return found[:min(len(found), 5)], err
+		found = found[:min(len(found), 5)]
+		for _, row := range found {
+			delete(row, "address") // its masked parts are within one text
+		}
+		return found, err
 	}},
 	{"table_made_and_dropped", "common", func(ctx context.Context, c *bigquery.Client) (any, error) {
 		table := c.Dataset("lab").Table("go_made")
