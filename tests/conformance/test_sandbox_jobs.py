@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hmac
 import json
 import subprocess
@@ -216,6 +217,19 @@ def test_an_answer_is_packed_and_indented_where_that_is_asked_for(sandbox: Any) 
     assert "content-encoding" not in indented.headers
     assert b'\n  "kind": "bigquery#table"' in indented.content
     assert indented.json() == plain.json()
+
+
+def test_a_packed_request_is_read_whole_or_not_at_all(sandbox: Any) -> None:
+    def status(data: bytes, encoding: str = "gzip") -> int:
+        headers = {"Content-Encoding": encoding, "Content-Type": "application/json"}
+        headers["Authorization"] = f"Bearer {_token(sandbox)}"
+        url = f"{sandbox.url}/projects/acme-shop/queries"
+        return requests.post(url, data=data, headers=headers, timeout=30).status_code
+
+    packed = gzip.compress(b'{"query": "SELECT 1", "useLegacySql": false}')
+    assert status(packed) == 200
+    assert status(packed[:-4]) == status(b"{}") == status(packed, "br") == 400
+    assert status(gzip.compress(b" " * (20 << 20))) == 400
 
 
 def test_jobs_are_listed_by_state_time_and_project(client: bigquery.Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -29,6 +30,7 @@ from keystile.wire.paths import route
 from keystile.wire.responses import Resource
 
 _log = logging.getLogger(__name__)
+_GZIP_BITS = 31  # zlib: the largest window, with the header of gzip
 
 
 class Sandbox:
@@ -94,14 +96,26 @@ class Sandbox:
 
 
 async def _body(request: Request) -> bytes:
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise InvalidRequestError("compressed request bodies are not read here")
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding not in {"identity", "gzip"}:
+        raise InvalidRequestError("only gzip is read of compressed request bodies")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             raise InvalidRequestError(f"the request body is larger than {MAX_BODY_BYTES} bytes")
-    return bytes(body)
+    return _unpacked(bytes(body)) if encoding == "gzip" else bytes(body)
+
+
+def _unpacked(body: bytes) -> bytes:
+    unpacking = zlib.decompressobj(wbits=_GZIP_BITS)
+    try:
+        data = unpacking.decompress(body, MAX_BODY_BYTES + 1)
+    except zlib.error as error:
+        raise InvalidRequestError("the request body is not gzip") from error
+    if len(data) > MAX_BODY_BYTES or not unpacking.eof:
+        raise InvalidRequestError("the request body is cut off or too large")
+    return data
 
 
 def _failure(error: KeystileError) -> Response:

@@ -262,9 +262,11 @@ def delete_table() -> Any:
 def dataset_of_its_own() -> Any:
     client.delete_dataset("lab_own", delete_contents=True, not_found_ok=True)
     made = client.create_dataset("lab_own")
-    made.description = "for a moment"
-    changed = client.update_dataset(made, ["description"])
-    client.delete_dataset("lab_own")
+    try:
+        made.description = "for a moment"
+        changed = client.update_dataset(made, ["description"])
+    finally:
+        client.delete_dataset("lab_own")
     return changed.description, raised(lambda: client.get_dataset("lab_own"))
 
 
@@ -351,7 +353,8 @@ def copy() -> Any:
 
 @check()
 def extract() -> Any:
-    job = client.extract_table("shop.orders", "gs://acme-shop-lab/orders.csv")
+    client.query_and_wait(f"INSERT INTO {fresh('lab.extracted')} (id) VALUES (1), (2)")
+    job = client.extract_table("lab.extracted", "gs://acme-shop-lab/extracted.csv")
     job.result()
     return job.destination_uri_file_counts
 

@@ -1,1 +1,1 @@
-select id, email, ssn from {{ source('shop', 'customers') }} where id <= 10
+select id, email as reached_at, ssn as number from {{ source('shop', 'customers') }} where id <= 10

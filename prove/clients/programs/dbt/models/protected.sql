@@ -1,0 +1,1 @@
+select id, email, ssn from {{ source('shop', 'customers') }} where id <= 10
