@@ -13,9 +13,14 @@ READ, MAKE = "SELECT * FROM `p`.`d`.`t`", "CREATE SCHEMA `p`.`d`"
 
 
 @pytest.fixture
-def statements(bench: Any, one: Any, monkeypatch: pytest.MonkeyPatch) -> ByStatement:
-    monkeypatch.setattr("keystile.gate.by_statement._WAIT_SECONDS", 0.05)
+def statements(bench: Any, one: Any) -> ByStatement:
     return ByStatement(one.duties, OwnJobs(bench.database))
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for people as briefly as a test can."""
+    monkeypatch.setattr("keystile.gate.by_statement._WAIT_SECONDS", 0.05)
 
 
 async def done(statements: ByStatement, bench: Any, sql: str, who: str = "demo-agent") -> Any:
@@ -31,6 +36,7 @@ async def test_each_request_is_a_job_of_its_own(
     assert len(bench.bigquery.started) == 2
 
 
+@pytest.mark.usefixtures("hurry")
 @pytest.mark.parametrize("sql", [READ, MAKE])
 async def test_a_request_made_again_waits_for_the_job_that_runs(
     bench: Any, one: Any, statements: ByStatement, sql: str
@@ -47,6 +53,7 @@ async def test_a_request_made_again_waits_for_the_job_that_runs(
     assert len(bench.bigquery.started) == 2
 
 
+@pytest.mark.usefixtures("hurry")
 async def test_rows_that_came_when_the_client_had_left_are_given_and_nothing_is_made_twice(
     bench: Any, one: Any, statements: ByStatement
 ) -> None:
@@ -62,6 +69,7 @@ async def test_rows_that_came_when_the_client_had_left_are_given_and_nothing_is_
         await done(statements, bench, MAKE)
 
 
+@pytest.mark.usefixtures("hurry")
 async def test_another_request_with_the_same_text_is_another_job(
     bench: Any, one: Any, statements: ByStatement
 ) -> None:
