@@ -467,3 +467,34 @@ def test_no_text_is_taken_for_a_place(client: bigquery.Client, lab: str, what: s
     _table(client, lab, "t", [SchemaField("place", "GEOGRAPHY")])
     with pytest.raises(BadRequest, match=r"not supported by the sandbox|Invalid cast"):
         client.query_and_wait(f"SELECT {what} FROM {lab}.t")
+
+
+def test_a_job_runs_where_its_tables_are(client: bigquery.Client, lab: str) -> None:
+    given = bigquery.Dataset(f"{client.project}.far_{uuid.uuid4().hex[:8]}")
+    given.location = "asia-northeast1"
+    name = client.create_dataset(given).dataset_id
+    rows = [{"id": 1, "name": "Ada"}]
+    config = bigquery.LoadJobConfig(schema=_PEOPLE)
+    load = client.load_table_from_json(rows, f"{name}.t", job_config=config)
+    load.result()
+    assert load.location == "asia-northeast1"
+    assert client.get_table(f"{name}.t").location == "asia-northeast1"
+    sql = f"SELECT name FROM {name}.t"
+    for location in (None, "asia-northeast1"):
+        job = client.query(sql, location=location)
+        assert [tuple(row) for row in job.result()] == [("Ada",)]
+        assert job.location == "asia-northeast1"
+        assert client.get_table(job.destination).location == "asia-northeast1"
+    with pytest.raises(NotFound, match="Job"):
+        client.get_job(job.job_id, location="US")
+    with pytest.raises(NotFound, match=f"Dataset acme-shop:{name} was not found in location US"):
+        client.query(sql, location="US").result()
+    with pytest.raises(NotFound, match="was not found in location"):
+        client.query(f"SELECT 1 FROM {name}.t, shop.orders").result()
+    with pytest.raises(NotFound, match="was not found in location"):
+        client.copy_table(f"{name}.t", f"{lab}.t", location="US").result()
+    count = "SELECT COUNT(*) FROM `region-asia-northeast1`.INFORMATION_SCHEMA.TABLES"
+    assert _rows(client, count) == [(1,)]
+    with pytest.raises(BadRequest, match="Invalid location"):
+        client.query("SELECT 1", location="the moon").result()
+    client.delete_dataset(name, delete_contents=True)

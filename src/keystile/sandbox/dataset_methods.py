@@ -14,6 +14,7 @@ from keystile.sandbox import resources
 from keystile.sandbox.asks import Answers, Ask
 from keystile.sandbox.bodies import Fields, check_match, patched, reference, truth
 from keystile.sandbox.errors import InUseError
+from keystile.sandbox.locations import location_name
 from keystile.sandbox.pages import page_of_list
 from keystile.sandbox.queries import Catalog
 from keystile.sandbox.store import Dataset, DatasetId
@@ -129,7 +130,12 @@ class DatasetMethods:
             )
         if id_ in self._store.all_datasets:
             raise DuplicateError(f"Already Exists: Dataset {id_[0]}:{id_[1]}")
-        dataset = Dataset(id_, time.time(), _FIELDS.details(given))
+        details = _FIELDS.details(given)
+        dataset = Dataset(
+            id_,
+            time.time(),
+            {**details, "location": location_name(str(details.get("location") or ""))},
+        )
         self._store.put_dataset(dataset)
         return resources.dataset_resource(dataset)
 

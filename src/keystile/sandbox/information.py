@@ -81,9 +81,9 @@ def _datasets(catalog: Catalog, id_: TableId, name: str) -> list[DatasetId]:
             f'Table "INFORMATION_SCHEMA.{name}" must be qualified with a dataset '
             "(e.g. dataset.table)."
         )
-    if region and id_.dataset.removeprefix("region-").upper() != LOCATION:
-        return []
-    return [each for each in catalog.store.datasets if each[0] == id_.project]
+    where = id_.dataset.removeprefix("region-") or LOCATION
+    found = (each for each in catalog.store.datasets if each[0] == id_.project)
+    return [id_ for id_ in found if catalog.store.dataset(id_).location.lower() == where.lower()]
 
 
 def _yes(truth: object) -> str:
@@ -111,7 +111,7 @@ async def _schemata(catalog: Catalog, datasets: Sequence[DatasetId]) -> list[Row
             "schema_name": dataset.id[1],
             "creation_time": time_text(dataset.created),
             "last_modified_time": time_text(dataset.created),
-            "location": LOCATION,
+            "location": dataset.location,
             "ddl": f"CREATE SCHEMA `{dataset.id[0]}.{dataset.id[1]}`;",
             "default_collation_name": "NULL",
         }

@@ -40,7 +40,7 @@ class JobMethods:
         }
 
     async def _query(self, ask: Ask) -> Resource:
-        asked = asked_by_query(ask)
+        asked = await self._jobs.placed(asked_by_query(ask))
         request = asked.request
         if request.dry_run:
             view = await self._jobs.dry_run(asked, ask.account)
@@ -52,7 +52,7 @@ class JobMethods:
     async def _insert(self, ask: Ask) -> Resource:
         if transfer := parse_transfer(ask.call.project, parse_object(ask.body)):
             return resources.job_resource(self._transfers.start(transfer, ask.account))
-        asked = asked_by_insert(ask)
+        asked = await self._jobs.placed(asked_by_insert(ask))
         if asked.request.dry_run:
             return responses.job_resource(await self._jobs.dry_run(asked, ask.account))
         return resources.job_resource(self._jobs.start(asked, ask.account))

@@ -25,8 +25,9 @@ from keystile.sandbox.asking import Asked
 from keystile.sandbox.binding import Question
 from keystile.sandbox.data import Stored
 from keystile.sandbox.effects import Effects
-from keystile.sandbox.errors import CostLimitError, unsupported
+from keystile.sandbox.errors import CostLimitError
 from keystile.sandbox.into import check_into, write_result
+from keystile.sandbox.locations import check_location, location_name, location_of
 from keystile.sandbox.plans import Answer, Plan
 from keystile.sandbox.queries import Catalog
 from keystile.sandbox.running import run
@@ -78,7 +79,25 @@ class Jobs:
         request = asked.request
         plan = await self._planned(asked)
         view = _planned_view(_view(request, request.job_id, owner), plan)
+        check_location(self._catalog.store, plan.tables, view.location)
         return msgspec.structs.replace(view, state="DONE", dry_run=True)
+
+    async def placed(self, asked: Asked) -> Asked:
+        """Say where a query is to run that does not say so itself: where its tables are.
+
+        Raises `InvalidRequestError` for what is no location.
+        """
+        request, store = asked.request, self._catalog.store
+        location = location_name(request.location)
+        if not request.location and store.elsewhere:
+            default = TableId(request.default_project, request.default_dataset, "")
+            try:
+                tables = (await self._planned(asked)).tables
+            except KeystileError:
+                tables = ()
+            location = location_of(store, tables) or store.location(default) or location
+        request = msgspec.structs.replace(request, location=location)
+        return msgspec.structs.replace(asked, request=request)
 
     def start(self, asked: Asked, owner: str) -> Job:
         """Start a job, or give the one that the same `requestId` started.
@@ -89,7 +108,6 @@ class Jobs:
         repeated = self._by_request.get((request.project, request.request_id))
         if request.request_id and repeated:
             return repeated
-        check_location(request.location)
         self._sessions.scope(request.project, asked.session)
         view = _view(request, request.job_id, owner)
         if asked.into:
@@ -162,7 +180,6 @@ class Jobs:
 
     async def _planned(self, asked: Asked, session: str = "") -> Plan:
         request = asked.request
-        check_location(request.location)
         question = Question(
             request.sql,
             request.project,
@@ -197,6 +214,8 @@ class Jobs:
     async def _work(self, job: Job, asked: Asked) -> None:
         plan = await self._planned(asked, job.session)
         job.view = _planned_view(job.view, plan)
+        into = (asked.into.table,) if asked.into else ()
+        check_location(self._catalog.store, (*plan.tables, *into), job.view.location)
         limit = asked.request.maximum_bytes_billed
         if limit is not None and plan.bytes_processed > limit:
             raise CostLimitError(
@@ -265,6 +284,7 @@ class Jobs:
                 fields=plan.fields,
                 content=done.content,
                 row_count=len(done.rows),
+                details={"location": job.view.location},
             )
         )
         job.view = msgspec.structs.replace(
@@ -286,17 +306,11 @@ class Jobs:
         self._by_request = {at: job for at, job in self._by_request.items() if job is not gone}
 
 
-def check_location(location: str) -> None:
-    """Raise `UnsupportedError` for a location that is not the one of all data."""
-    if location.upper() not in ("", LOCATION):
-        raise unsupported(f"the location `{location[:40]}`; all its data is in {LOCATION}")
-
-
 def _view(request: QueryRequest, job_id: str, owner: str) -> JobView:
     return JobView(
         project=request.project,
         job_id=job_id,
-        location=LOCATION,
+        location=request.location or LOCATION,
         owner=owner,
         state="PENDING",
         sql=request.sql,

@@ -19,7 +19,7 @@ from keystile.sandbox.routines import Routine
 from keystile.sandbox.sizes import value_bytes
 
 LOCATION = "US"
-"""Where the sandbox says that all its data is."""
+"""Where a dataset and a job are if they do not say."""
 
 _VERSIONS_KEPT = 20
 
@@ -223,9 +223,16 @@ class Store:
         self._results.pop(id_, None)
 
     def location(self, id_: TableId) -> str:
-        """Tell where a table or a kept result is."""
+        """Tell where a table or a kept result is; nothing for what is in no dataset here."""
+        if id_ in self._results:
+            return str(self._results[id_].details["location"])
         dataset = self._datasets.get((id_.project, id_.dataset))
-        return dataset.location if dataset else LOCATION
+        return dataset.location if dataset and not id_.dataset.startswith("_") else ""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether some dataset is not where most are."""
+        return any(dataset.location != LOCATION for dataset in self._datasets.values())
 
     def _result(self, id_: TableId) -> Stored:
         """Give a result; how large it is is counted when someone looks."""

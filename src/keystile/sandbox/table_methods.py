@@ -16,6 +16,7 @@ from keystile.sandbox.errors import unsupported
 from keystile.sandbox.fitting import refitted
 from keystile.sandbox.pages import page_of_list, page_of_rows, selected
 from keystile.sandbox.queries import Catalog
+from keystile.sandbox.store import LOCATION
 from keystile.sandbox.streaming import Streams
 from keystile.sandbox.table_bodies import FIELDS, changed_table, new_table
 from keystile.wire import responses
@@ -64,7 +65,7 @@ class TableMethods:
 
     async def _told(self, stored: Stored) -> Resource:
         found = await self._catalog.look_up(stored.id)
-        return resources.table_resource(found, self._store.location(stored.id))
+        return resources.table_resource(found, self._store.location(stored.id) or LOCATION)
 
     async def _insert(self, ask: Ask) -> Resource:
         given = FIELDS.of(ask)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from keystile.model.errors import InvalidRequestError, NotFoundError
+from keystile.model.errors import InvalidRequestError
 from keystile.sandbox.jobs import Job, Jobs
+from keystile.sandbox.locations import check_location, location_name, location_of
 from keystile.sandbox.queries import Catalog
 from keystile.sandbox.transfer.copying import copy
 from keystile.sandbox.transfer.extracting import extract
@@ -55,14 +56,11 @@ class Transfers:
         Raises `InvalidRequestError` for a table that is not named, `NotFoundError` for a dataset
         that is not there or not in the location that is asked for.
         """
-        store = self._catalog.store
-        for id_ in tables_of(asked):
-            location = store.dataset((id_.project, id_.dataset)).location
-            if asked.location.upper() not in ("", location.upper()):
-                raise NotFoundError(
-                    f"Not found: Dataset {id_.project}:{id_.dataset} was not found in location "
-                    f"{asked.location[:40]}"
-                )
+        store, tables = self._catalog.store, tables_of(asked)
+        for id_ in tables:
+            store.dataset((id_.project, id_.dataset))
+        location = location_name(asked.location or location_of(store, tables))
+        check_location(store, tables, location)
         return location
 
     async def _work(self, job: Job, asked: Transfer, upload: Source | None) -> None:
