@@ -12,6 +12,7 @@ from keystile.model.errors import InvalidRequestError
 from keystile.wire.jsonbody import MAX_BODY_BYTES
 
 _COPIED_BYTES = 1 << 20
+_REST_OF_LINE = re.compile(rb"(?:--)?[ \t]*(?=\r?\n|\Z)")
 _HEADERS_END = re.compile(rb"\r?\n\r?\n")
 _MAX_HEADERS = 16_384
 _IDENTITY = (b"", b"7bit", b"8bit", b"binary")
@@ -51,8 +52,14 @@ def parted(body: Path, boundary: bytes, data: Path) -> bytes:
 
 def _places(text: mmap.mmap, boundary: bytes) -> Iterator[tuple[int, int]]:
     """Give where each line of the boundary begins, with the line end before it, and ends."""
-    line = re.compile(rb"(?:^|\r?\n)--" + re.escape(boundary) + rb"(?:--)?[ \t]*(?=\r?\n|\Z)")
-    return (found.span() for found in line.finditer(text))
+    mark = b"--" + boundary
+    at = text.find(mark)  # a regular expression takes half a minute for 200 MB
+    while at >= 0:
+        rest = _REST_OF_LINE.match(text, at + len(mark))
+        before = text[max(at - 2, 0) : at]
+        if rest and (not before or before.endswith(b"\n")):
+            yield at - (2 if before == b"\r\n" else len(before[-1:])), rest.end()
+        at = text.find(mark, at + 1)
 
 
 def _content(text: mmap.mmap, start: int) -> int:

@@ -153,7 +153,7 @@ class Uploads:
     def _drop(self, id_: str) -> None:
         session = self._sessions.pop(id_)
         session.turn += 1
-        if session.job is None:
+        if session.job is None or session.job.view.done:  # else the job reads it, and drops it then
             session.file.unlink(missing_ok=True)
 
     def _drop_stale(self) -> None:

@@ -64,6 +64,10 @@ def test_nothing_and_an_empty_text_differ() -> None:
     assert _values('a,,""\n') == [[("a", False), ("", False), ("", True)]]
 
 
+def test_a_line_of_blanks_is_a_value_and_an_empty_one_is_none() -> None:
+    assert _values("  \n\n\r\n") == [[("  ", False)]]
+
+
 def test_positions_are_bytes_and_count_what_was_skipped() -> None:
     lines = _lines('é\n\n"x\ny",1\r\nlast')
     assert [(line.position, len(line.values)) for line in lines] == [(0, 1), (4, 2), (13, 1)]

@@ -52,8 +52,6 @@ def test_the_configuration_is_told_as_it_was_asked() -> None:
         {"load": {"maxBadRecords": -1}},
         {"load": {"writeDisposition": "WRITE_MAYBE"}},
         {"load": {"destinationTable": {"datasetId": "d"}}},
-        {"load": {}, "copy": {}},
-        {"load": {}, "query": {}},
         {"load": {}, "dryRun": True},
         {"load": {}, "madeUp": 1},
         {"copy": {"operationType": "MOVE"}},
@@ -64,6 +62,12 @@ def test_the_configuration_is_told_as_it_was_asked() -> None:
 def test_what_is_not_understood_is_refused(configuration: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError):
         _parsed(configuration)
+
+
+def test_a_job_does_one_thing() -> None:
+    for configuration in ({"load": {}, "copy": {}}, {"load": {}, "query": {}}):
+        with pytest.raises(InvalidRequestError, match="a job has one of"):
+            _parsed(configuration)
 
 
 @pytest.mark.parametrize(

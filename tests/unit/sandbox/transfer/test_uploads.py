@@ -134,6 +134,17 @@ async def test_an_upload_belongs_to_who_began_it(received: Uploads) -> None:
         await _put(received, query, b"mine", owner="a")
 
 
+async def test_bytes_that_come_again_count_once(received: Uploads) -> None:
+    query = await _begun(received)
+    await _put(received, query, b"x" * (256 << 10), content_range=f"bytes 0-{(256 << 10) - 1}/*")
+    start, end = (256 << 10) - 2, (256 << 10) + 2
+    with pytest.raises(_Started) as started:
+        await _put(
+            received, query, b"x", b"xy", b"z", content_range=f"bytes {start}-{end - 1}/{end}"
+        )
+    assert started.value.args[0] == b"x" * (256 << 10) + b"yz"
+
+
 async def test_the_request_that_came_last_goes_on_with_an_upload(received: Uploads) -> None:
     query = await _begun(received)
     more = asyncio.Event()
