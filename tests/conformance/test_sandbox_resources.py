@@ -498,3 +498,46 @@ def test_a_job_runs_where_its_tables_are(client: bigquery.Client, lab: str) -> N
     with pytest.raises(BadRequest, match="Invalid location"):
         client.query("SELECT 1", location="the moon").result()
     client.delete_dataset(name, delete_contents=True)
+
+
+def test_types_with_parameters_are_kept_and_held_to(client: bigquery.Client, lab: str) -> None:
+    client.query_and_wait(
+        f"CREATE TABLE {lab}.t (s STRING(3), n NUMERIC(4, 1), b BIGNUMERIC(38), "
+        "r ARRAY<STRUCT<x BYTES(2)>>, d STRING(9) DEFAULT 'x')"
+    )
+    schema = client.get_table(f"{lab}.t").schema
+    assert [field.max_length for field in (schema[0], schema[3].fields[0])] == [3, 2]
+    assert [(field.precision, field.scale) for field in schema[1:3]] == [(4, 1), (38, None)]
+    client.query_and_wait(f"INSERT {lab}.t (s, n) VALUES ('äöü', 1.25), ('', -99.95)")
+    rows = _rows(client, f"SELECT s, CAST(n AS STRING), d FROM {lab}.t ORDER BY n")
+    assert rows == [("", "-100", "x"), ("äöü", "1.3", "x")]
+    for column, value in (("s", "'long'"), ("n", "999.95"), ("r", "[STRUCT(b'abc' AS x)]")):
+        with pytest.raises(BadRequest, match=r"maximum length|not in its range"):
+            client.query_and_wait(f"INSERT {lab}.t ({column}) VALUES ({value})")
+    client.query_and_wait(f"ALTER TABLE {lab}.t RENAME COLUMN s TO short")
+    client.query_and_wait(f"ALTER TABLE {lab}.t DROP COLUMN n")
+    client.query_and_wait(f"ALTER TABLE {lab}.t ADD COLUMN more STRING(1)")
+    client.query_and_wait(f"ALTER TABLE {lab}.t RENAME COLUMN d TO e")
+    lengths = {field.name: field.max_length for field in client.get_table(f"{lab}.t").schema}
+    assert lengths == {"short": 3, "b": None, "r": None, "e": 9, "more": 1}
+    client.query_and_wait(f"INSERT {lab}.t (more) VALUES ('a')")
+    assert _rows(client, f"SELECT e FROM {lab}.t WHERE more = 'a'") == [("x",)]
+    with pytest.raises(BadRequest, match="maximum length 3"):
+        client.query_and_wait(f"UPDATE {lab}.t SET short = 'long' WHERE TRUE")
+
+
+def test_decimals_are_rounded_as_their_column_says(client: bigquery.Client, lab: str) -> None:
+    even = {"precision": 4, "scale": 1}
+    table = client.create_table(
+        Table(
+            f"{client.project}.{lab}.t",
+            schema=[
+                SchemaField("a", "NUMERIC", **even),
+                SchemaField("b", "NUMERIC", **even, rounding_mode="ROUND_HALF_EVEN"),
+            ],
+        )
+    )
+    assert client.insert_rows_json(table, [{"a": "0.25", "b": "0.25"}]) == []
+    assert _rows(client, f"SELECT CAST(a AS STRING), CAST(b AS STRING) FROM {lab}.t") == [
+        ("0.3", "0.2")
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,6 +13,8 @@ from keystile.model.schema import Mode, TableId
 from keystile.sandbox.data import Stored
 from keystile.sandbox.defining import Alteration
 from keystile.sandbox.errors import unsupported
+
+_ToldT = TypeVar("_ToldT")
 
 
 def table_details(options: Mapping[str, object]) -> dict[str, object]:
@@ -49,11 +51,31 @@ def altered(stored: Stored, content: bytes, action: Alteration) -> tuple[Stored,
         raise InvalidQueryError(f"Column not found: {action.column}")
     if action.kind == "DropColumn":
         fields = stored.fields[:place] + stored.fields[place + 1 :]
-        after = msgspec.structs.replace(stored, fields=fields)
+        after = msgspec.structs.replace(_without(stored, action.column), fields=fields)
         return after, _edited(content, lambda cells: cells.pop(place))
     changed = _changed(stored, place, action)
     fields = (*stored.fields[:place], changed, *stored.fields[place + 1 :])
+    if changed.name != action.column:
+        stored = _without(stored, action.column, changed.name)
     return msgspec.structs.replace(stored, fields=fields), content
+
+
+def _without(stored: Stored, column: str, renamed: str = "") -> Stored:
+    """Take away, or give to a column's new name, its default and what is told of its type."""
+
+    def kept(named: Mapping[str, _ToldT]) -> dict[str, _ToldT]:
+        found = {}
+        for path, told in named.items():
+            first, dot, rest = path.partition(".")
+            if first.lower() != column.lower():
+                found[path] = told
+            elif renamed:
+                found[f"{renamed}{dot}{rest}"] = told
+        return found
+
+    return msgspec.structs.replace(
+        stored, attributes=kept(stored.attributes), defaults=kept(stored.defaults)
+    )
 
 
 def _added(stored: Stored, content: bytes, action: Alteration) -> tuple[Stored, bytes]:
@@ -69,6 +91,7 @@ def _added(stored: Stored, content: bytes, action: Alteration) -> tuple[Stored, 
     after = msgspec.structs.replace(
         stored,
         fields=(*stored.fields, action.field),
+        attributes={**stored.attributes, **action.attributes},
         defaults={
             **stored.defaults,
             **({action.column: action.default} if action.default else {}),

@@ -15,6 +15,7 @@ from keystile.sandbox.binding import Question
 from keystile.sandbox.casts import assigned_sql
 from keystile.sandbox.data import Stored
 from keystile.sandbox.effects import Effects
+from keystile.sandbox.limits import hold_to_limits
 from keystile.sandbox.modifying import COMPOSE, DELETE, INSERT, UPDATE, Modification, Step
 from keystile.sandbox.partitions import partition_cells
 from keystile.sandbox.plans import Plan
@@ -194,7 +195,11 @@ def _fill_arrays(value: Any, field: Field) -> None:
 
 
 def with_rows(stored: Stored, rows: Sequence[Row]) -> Stored:
-    """Give the table with other rows. A stored array is never NULL, it is empty."""
+    """Give the table with other rows. A stored array is never NULL, it is empty.
+
+    Raises `InvalidQueryError` for a value beyond the parameters of its type.
+    """
+    hold_to_limits(stored, rows)
     content = service.TableContent()
     content.table_data.SetInParent()
     arrays = [at for at, field in enumerate(stored.fields) if _holds_array(field)]

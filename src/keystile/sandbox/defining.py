@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -32,6 +33,7 @@ class Alteration(msgspec.Struct, frozen=True):
     kind: str
     column: str = ""
     field: Field | None = None
+    attributes: dict[str, dict[str, object]] = {}
     default: str = ""
     path: tuple[str, ...] = ()
     options: Options = {}
@@ -54,6 +56,7 @@ class Definition(msgspec.Struct, frozen=True):
     object_type: str = ""
     options: Options = {}
     fields: tuple[Field, ...] = ()
+    attributes: dict[str, dict[str, object]] = {}
     defaults: dict[str, str] = {}
     partition: str = ""
     clustering: tuple[str, ...] = ()
@@ -132,6 +135,11 @@ class _Reader:
         return msgspec.structs.replace(
             made,
             fields=fields,
+            attributes={
+                path: told
+                for column, field in zip(columns, fields, strict=True)
+                for path, told in _type_parameters(field, column.annotations, field.name)
+            },
             defaults=defaults,
             partition=partition,
             clustering=clustering,
@@ -211,6 +219,23 @@ def _annotated(field: Field, annotations: Any) -> Field:
     )
 
 
+def _type_parameters(
+    field: Field, annotations: Any, path: str
+) -> Iterator[tuple[str, dict[str, object]]]:
+    """Give what a resource tells of types such as `STRING(9)`, by the path of the field."""
+    if field.mode is Mode.REPEATED:  # an array's annotations hold those of its element
+        if not annotations.child_list:
+            return
+        annotations = annotations.child_list[0]
+    text = annotations.type_parameters.string_type_parameters
+    number = annotations.type_parameters.numeric_type_parameters
+    given = {"maxLength": text.max_length, "precision": number.precision, "scale": number.scale}
+    if told := {name: str(value) for name, value in given.items() if value}:
+        yield path, dict(told)
+    for part, inner in zip(field.fields, annotations.child_list, strict=False):
+        yield from _type_parameters(part, inner, f"{path}.{part.name}")
+
+
 def _alteration(wrapped: Any) -> Alteration:
     node = protos.unwrapped(wrapped)
     kind = kind_of(node, "Resolved", "ActionProto")
@@ -223,10 +248,12 @@ def _alteration(wrapped: Any) -> Alteration:
     )
     if kind == "AddColumn":
         column = node.column_definition
+        field = _field(column.name, column.type, column.annotations)
         return msgspec.structs.replace(
             made,
             column=column.name,
-            field=_field(column.name, column.type, column.annotations),
+            field=field,
+            attributes=dict(_type_parameters(field, column.annotations, field.name)),
             default=column.default_value.sql,
         )
     if kind == "AlterColumnSetDataType":

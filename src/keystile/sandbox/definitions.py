@@ -88,6 +88,7 @@ async def _create_table(catalog: Catalog, plan: Plan, definition: Definition) ->
         etag=etag([str(id_), now]),
         modified=now,
         fields=fields,
+        attributes=definition.attributes,
         description=str(definition.options.get("description") or ""),
         created=now,
         hidden=partition_columns(details.get("timePartitioning")),
