@@ -49,7 +49,7 @@ def tried(
     word = uuid4().hex[:8]
 
     def run(environment: dict[str, str], kinds: Sequence[str]) -> Outcomes:
-        return _ran((*command, *kinds), environment | found_by)
+        return ran((*command, *kinds), environment | found_by)
 
     with ThreadPoolExecutor() as pool:
         direct = pool.submit(run, stage.past(f"{word}-direct"), _DIRECT)
@@ -97,7 +97,8 @@ def _words(outcome: Mapping[str, Any]) -> str:
     return " ".join(f"{error['type']}: {error['message']}".split())[:400]
 
 
-def _ran(command: Sequence[str], environment: dict[str, str]) -> Outcomes:
+def ran(command: Sequence[str], environment: dict[str, str]) -> Outcomes:
+    """Run a program in its HOME, and give what it said of its checks."""
     with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as log:
         try:
             subprocess.run(

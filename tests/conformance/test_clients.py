@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 from prove.clients.__main__ import run
 from prove.clients.catalog import CLIENTS, PROGRAMS
 from prove.clients.compare import HASHED, Veil, difference, plain
+from prove.clients.environments import AbsentError, environment_of
 from prove.clients.page import printed_fault, snippets
-from prove.clients.trial import judged
+from prove.clients.trial import judged, ran
 
 # What the gateway or the sandbox does not serve yet. Take out what passes; add nothing.
 UNSERVED = {
@@ -156,3 +159,28 @@ def test_a_program_that_prints_masked_rows_is_right() -> None:
 @pytest.mark.parametrize("printed", ["", "1 951-59-0001", f"{PRINTED} 951-59-0001"])
 def test_a_program_that_prints_nothing_or_raw_values_is_not(printed: str) -> None:
     assert printed_fault(printed, VEIL) != ""
+
+
+@pytest.mark.parametrize("name", ["node-bigquery", "go-bigquery"])
+def test_a_client_whose_toolchain_is_missing_is_told(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (client,) = (one for one in CLIENTS if one.name == name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    for _ in range(2):  # what was not installed does not count as installed the next time
+        with pytest.raises(AbsentError, match=r"there is no `(npm|go)` on this machine"):
+            environment_of(client)
+
+
+def test_checks_that_a_program_never_came_to_are_known(tmp_path: Path) -> None:
+    text = """print('{"checks": ["a", "b"]}\\nnoise\\n{"check": "a", "result": 1}'); exit("dead")"""
+    outcomes = ran((sys.executable, "-c", text), {"HOME": str(tmp_path)})
+    assert outcomes.checks == ("a", "b")
+    assert [*outcomes.found] == ["a"]
+    assert "dead" in outcomes.log
+    assert "noise" in outcomes.log
+
+
+def test_a_program_that_does_not_start_names_no_checks(tmp_path: Path) -> None:
+    assert ran(("no-such-program",), {"HOME": str(tmp_path), "PATH": ""}).checks is None
