@@ -140,7 +140,9 @@ def partial_response() -> Any:
 
 @check()
 def table_data() -> Any:
-    listed = service.tabledata().list(**SHOP, tableId="customers", maxResults=10)
+    listed = service.tabledata().list(
+        **SHOP, tableId="customers", maxResults=10, selectedFields="id,ssn,email"
+    )
     return listed.execute()["rows"]
 
 

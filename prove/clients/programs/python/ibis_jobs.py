@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 import ibis
@@ -41,7 +43,18 @@ def expressions() -> dict[str, Any]:
 
 def by_rest(expression: Any) -> Any:
     """Run what Ibis writes by BigQuery's own client."""
-    return [dict(row) for row in shop.client.query_and_wait(ibis.to_sql(expression))]
+    return without_scale(dict(row) for row in shop.client.query_and_wait(ibis.to_sql(expression)))
+
+
+def without_scale(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give rows without the zeros that Arrow, which has a fixed scale, puts behind a NUMERIC."""
+    return [
+        {
+            name: cell.normalize() if isinstance(cell, Decimal) else cell
+            for name, cell in row.items()
+        }
+        for row in rows
+    ]
 
 
 def both_ways(name: str) -> None:
@@ -51,7 +64,7 @@ def both_ways(name: str) -> None:
         return by_rest(ordered(name))
 
     def own() -> Any:
-        return ordered(name).to_pyarrow().to_pylist()
+        return without_scale(ordered(name).to_pyarrow().to_pylist())
 
     plain.__name__, own.__name__ = f"{name}_by_rest", name
     check()(plain)
