@@ -18,6 +18,7 @@ from keystile.analysis.analyst import Analyst
 from keystile.analysis.remembered import RememberingAnalyst
 from keystile.analysis.resolve import ResolveRequest, resolved_tree
 from keystile.analysis.statement import Statement
+from keystile.app import TASKS
 from keystile.config.settings import EngineLimits
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.pool import EnginePool
@@ -91,7 +92,7 @@ class _Measured:
 
 async def measure(rounds: int) -> dict[str, object]:
     """Ask each query of both sets so many times, one after the other."""
-    pool = EnginePool(EngineLimits(workers=_WORKERS, deadline=60))
+    pool = EnginePool(EngineLimits(workers=_WORKERS, deadline=60), TASKS)
     await pool.start()
     engine, policy = Engine(), _policy()
     found: dict[str, object] = {"workers": _WORKERS, "rounds": rounds}

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import uvicorn
 
+from keystile.analysis import tasks as analysis
 from keystile.analysis.remembered import RememberingAnalyst
 from keystile.api.app import Api
 from keystile.api.ports import Check
@@ -44,6 +45,7 @@ from keystile.googlesql.pool import EnginePool
 from keystile.googlesql.task import TaskRunner
 from keystile.identity import wiring
 from keystile.identity.gateway_tokens import GatewayTokens
+from keystile.masking import tasks as masking
 from keystile.masking.filters import PROBLEMS, Predicates
 from keystile.masking.rewrite import Rewriter
 from keystile.model.errors import (
@@ -62,6 +64,9 @@ from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics
 from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.credential import ServiceAccount
+
+TASKS = (*analysis.TASKS, *masking.TASKS)
+"""What the gateway asks of the SQL engine."""
 
 _POLICY_SECONDS = 1.0
 _RETENTION_SECONDS = 3600.0
@@ -195,7 +200,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
     settings.data_folder.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)
     log = RecordingLog(settings.path(settings.recording.folder), settings.recording.segment_bytes)
-    pool = EnginePool(settings.engine)
+    pool = EnginePool(settings.engine, TASKS)
     await database.open()
     try:
         await log.open()

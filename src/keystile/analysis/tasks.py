@@ -42,3 +42,6 @@ MADE_ROUTINE = Task(made_routine, ResolveRequest, MadeRoutine)
 
 MADE_COLUMNS = Task(made_columns, ResolveRequest, MadeColumns)
 """Find the columns that CREATE TABLE gives a table."""
+
+TASKS = (OUTLINE, RESOLVE, VIEW_TEXT, EXPAND, SPLIT, WITHOUT, MADE_ROUTINE, MADE_COLUMNS)
+"""All of them, which a pool's workers must know."""

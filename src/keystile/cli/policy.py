@@ -8,7 +8,7 @@ import msgspec
 import typer
 from rich.table import Table as Grid
 
-from keystile.app import planning
+from keystile.app import TASKS, planning
 from keystile.cli.common import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -82,7 +82,7 @@ async def _explain(settings: Settings, agent: str, request: QueryRequest) -> dic
         groups=known.groups,
         attributes=known.attributes,
     )
-    pool = EnginePool(msgspec.structs.replace(settings.engine, workers=1))
+    pool = EnginePool(msgspec.structs.replace(settings.engine, workers=1), TASKS)
     await pool.start()
     try:
         async with planning(settings, pool, Metrics()) as plans:

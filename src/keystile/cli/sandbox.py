@@ -22,6 +22,7 @@ from keystile.sandbox.data import STORAGE, read_folder
 from keystile.sandbox.queries import Catalog
 from keystile.sandbox.sample import write_sample
 from keystile.sandbox.server import Sandbox
+from keystile.sandbox.tasks import TASKS
 from keystile.sandbox.tokens import TokenCheck
 from keystile.sandbox.transfer.storage import Storage
 
@@ -57,7 +58,7 @@ async def _serve(data: Path, public_key: Path, host: str, port: int) -> None:
     folder = read_folder(data)
     tokens = TokenCheck(public_key)
     listening = _listen(host, port)
-    pool = EnginePool(_LIMITS)
+    pool = EnginePool(_LIMITS, TASKS)
     await pool.start()
     served = Sandbox(Catalog(folder, pool), tokens, Storage(data / STORAGE))
     packed = GZipMiddleware(served, _WORTH_PACKING, compresslevel=1)

@@ -11,7 +11,8 @@ import ctypes
 import os
 import re
 from collections.abc import Callable, Mapping
-from ctypes import addressof, c_bool, c_char_p, c_int, c_int64, c_void_p
+from ctypes import addressof, c_bool, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from weakref import finalize
@@ -46,6 +47,10 @@ class _Method(NamedTuple):
     response: str
 
 
+_LOAD_TIME_ZONE = (
+    "_ZN4absl12lts_2024072212LoadTimeZoneENSt3__117basic_string_viewIcNS1_11char_traitsIcEEEE"
+    "PNS0_8TimeZoneE"
+)
 _SET_LEAST_LOGGED = "_ZN4absl12lts_2024072214SetMinLogLevelENS0_18LogSeverityAtLeastE"
 _NOTHING_IS_LOGGED = 1000  # absl::LogSeverityAtLeast::kInfinity
 
@@ -71,6 +76,14 @@ METHODS: Mapping[str, _Method] = MappingProxyType(
     }
 )
 """The methods that are called, by the name of each."""
+
+
+def load_time_zones() -> None:
+    """Have the engine read all time zones now: it keeps them, and may not be able to later."""
+    load = _function(library.load(), _LOAD_TIME_ZONE, c_char_p, c_size_t, c_void_p)
+    found = ctypes.create_string_buffer(8)
+    for name in (files("tzdata") / "zones").read_bytes().split():
+        load(name, len(name), addressof(found))
 
 
 class NativeError(Exception):

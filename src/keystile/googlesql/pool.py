@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Iterable
 from contextlib import suppress
 from enum import StrEnum
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import msgspec
 
 from keystile.config.settings import EngineLimits
+from keystile.googlesql.batched import BATCH
 from keystile.googlesql.engine import too_deep
 from keystile.googlesql.frames import (
     FRAME_LIMIT,
@@ -89,9 +91,10 @@ class _Job(msgspec.Struct):
 class EnginePool(TaskRunner):
     """Worker processes behind a bounded queue."""
 
-    def __init__(self, limits: EngineLimits) -> None:
-        """Prepare."""
+    def __init__(self, limits: EngineLimits, tasks: Iterable[Task[Any, Any]]) -> None:
+        """Prepare workers that know `tasks`; of tasks in the same module one is enough."""
         self._limits = limits
+        self._modules = sorted({task.function.__module__ for task in (*tasks, BATCH)})
         self._waiting: asyncio.Queue[_Job] = asyncio.Queue()
         self._slots: list[asyncio.Task[None]] = []
         self._ready = self._busy = self._ran = 0
@@ -225,7 +228,7 @@ class EnginePool(TaskRunner):
         """Start a worker and wait until it is ready."""
         try:
             worker = await asyncio.create_subprocess_exec(
-                *_command(self._limits),
+                *_command(self._limits, self._modules),
                 stdin=PIPE,
                 stdout=PIPE,
                 cwd="/",
@@ -251,10 +254,10 @@ class EnginePool(TaskRunner):
             self._waiting.get_nowait().finish(failed(error))
 
 
-def _command(limits: EngineLimits) -> list[str]:
+def _command(limits: EngineLimits, modules: list[str]) -> list[str]:
     # -I: neither the environment nor the working folder decides what is imported.
     worker = [sys.executable, "-I", "-m", "keystile.googlesql.worker"]
-    return [*worker, msgspec.json.encode(limits).decode()]
+    return [*worker, msgspec.json.encode(limits).decode(), *modules]
 
 
 def _order(task: Task[Any, Any], request: Any) -> bytes:

@@ -1,7 +1,8 @@
 """A worker process: takes one task at a time from standard input, answers on standard output.
 
-Started by `pool.py` as `python -I -m keystile.googlesql.worker LIMITS`. It holds nothing of
-the gateway's: no environment, no files but the two pipes, no key.
+Started by `pool.py` as `python -I -m keystile.googlesql.worker LIMITS MODULES`. It holds nothing of
+the gateway's: no environment, no files but the two pipes, no key. It imports the modules of its
+tasks, and before it reads the first order it gives up opening anything.
 
 INVARIANT: it ends when its parent does, even in the middle of a task: the reading thread sees the
 end of standard input and ends the process.
@@ -25,6 +26,8 @@ import msgspec
 from keystile.config.settings import EngineLimits
 from keystile.googlesql.frames import FRAME_LIMIT, HEADER_BYTES, Done, Order, Ready, failed, framed
 from keystile.googlesql.inline import InlineRunner, stopped, too_much_memory
+from keystile.googlesql.native import load_time_zones
+from keystile.googlesql.seal import seal
 from keystile.googlesql.task import Task
 from keystile.model.errors import KeystileError, RefusedError
 
@@ -34,9 +37,13 @@ def main() -> None:
     answers = _take_standard_output()
     limits = msgspec.json.decode(sys.argv[1], type=EngineLimits)
     runner = InlineRunner()
+    for module in sys.argv[2:]:
+        importlib.import_module(module)
+    load_time_zones()
     _limit_memory(limits.memory_bytes)
     orders: SimpleQueue[bytes] = SimpleQueue()
     Thread(target=_read, args=(sys.stdin.buffer, orders), daemon=True).start()
+    seal()
     _write(answers, framed(Ready()))
     while True:
         _write(answers, _answer(runner, limits, orders.get()))

@@ -22,8 +22,8 @@ async def start_pool(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartPool
     """Start pools whose workers can import the test's own tasks."""
     plain = pool._command
 
-    def command(limits: EngineLimits) -> list[str]:
-        python, isolated, _, name, *arguments = plain(limits)
+    def command(limits: EngineLimits, modules: list[str]) -> list[str]:
+        python, isolated, _, name, *arguments = plain(limits, modules)
         start = f"import sys; sys.path.insert(0, {_HERE!r}); from {name} import main; main()"
         return [python, isolated, "-c", start, *arguments]
 
@@ -31,7 +31,9 @@ async def start_pool(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartPool
     pools: list[EnginePool] = []
 
     async def start(**limits: int) -> EnginePool:
-        pools.append(EnginePool(EngineLimits(**limits)))
+        import engine_tasks  # noqa: PLC0415 -- `sys.path` must name it first
+
+        pools.append(EnginePool(EngineLimits(**limits), [engine_tasks.TYPES]))
         await pools[-1].start()
         return pools[-1]
 

@@ -76,7 +76,29 @@ async def test_a_worker_has_nothing_of_the_gateways(
         seen = await pool.run(tasks.LOOK_AROUND, "")
     assert "GATEWAY_SECRET" not in seen.environment
     assert set(seen.environment) <= {"LC_CTYPE", "TZDIR"}
-    assert str(held) not in seen.open_files
+    assert set(seen.files) <= {1, 2}  # where it may write what went wrong
+
+
+async def test_a_worker_that_is_taken_over_can_do_nothing_but_compute(
+    start_pool: Any, tmp_path: Path
+) -> None:
+    pool = await start_pool(workers=1)
+    key = tmp_path / "key"
+    key.write_bytes(b"secret")
+    tried = await pool.run(tasks.BREAK_OUT, str(key))
+    assert len(tried) > 10
+    assert [one.what for one in tried if not one.got] == []
+    assert key.read_bytes() == b"secret"
+
+
+async def test_a_sealed_worker_knows_every_time_zone(start_pool: Any) -> None:
+    pool = await start_pool(workers=1)
+    for zone in ("Europe/Paris", "Antarctica/Troll", "US/Pacific"):
+        assert await pool.run(tasks.TYPES, f"SELECT TIMESTAMP '2024-05-06 07:08:09 {zone}'") == (
+            SqlType("TIMESTAMP"),
+        )
+    with pytest.raises(InvalidQueryError, match="Invalid TIMESTAMP"):
+        await pool.run(tasks.TYPES, "SELECT TIMESTAMP '2024-05-06 07:08:09 Europe/Nowhere'")
 
 
 async def test_what_a_task_prints_spoils_nothing(start_pool: Any) -> None:
@@ -229,13 +251,13 @@ from pathlib import Path
 from keystile.config.settings import EngineLimits
 from keystile.googlesql import pool
 plain = pool._command
-pool._command = lambda limits: [
+pool._command = lambda *given: [
     sys.executable, "-I", "-c",
     "import sys; sys.path.insert(0, {here!r}); from keystile.googlesql.worker import main; main()",
-    plain(limits)[-1],
+    *plain(*given)[4:],
 ]
 async def main():
-    runner = pool.EnginePool(EngineLimits(workers=1))
+    runner = pool.EnginePool(EngineLimits(workers=1), [engine_tasks.TYPES])
     await runner.start()
     print((await runner.run(engine_tasks.LOOK_AROUND, "")).pid, flush=True)
     await runner.run(engine_tasks.SLEEP, 60.0)
@@ -266,9 +288,9 @@ def _alive(pid: int) -> bool:
 
 async def test_a_pool_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-c", "raise SystemExit(1)"]
-    monkeypatch.setattr(pool_module, "_command", lambda _limits: command)
+    monkeypatch.setattr(pool_module, "_command", lambda *_: command)
     with pytest.raises(RefusedError, match="could not be started"):
-        await EnginePool(EngineLimits()).start()
+        await EnginePool(EngineLimits(), []).start()
 
 
 @pytest.mark.parametrize("depth", [150, 400, 2000])
@@ -311,7 +333,7 @@ async def test_nobody_waits_for_a_worker_that_cannot_start_again(
 ) -> None:
     pool = await start_pool(workers=1)
     command = [sys.executable, "-c", "raise SystemExit(1)"]
-    monkeypatch.setattr(pool_module, "_command", lambda _limits: command)
+    monkeypatch.setattr(pool_module, "_command", lambda *_: command)
     dying = asyncio.ensure_future(pool.run(tasks.DIE, 1))
     behind = asyncio.ensure_future(pool.run(tasks.TYPES, "select 1"))
     with pytest.raises(RefusedError, match="stopped the analyser"):

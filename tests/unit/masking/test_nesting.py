@@ -13,6 +13,7 @@ from prove.shop import DATASET, MASKS, PROJECT, Shop
 from prove.trial import Court
 
 from keystile.analysis.statement import Statement
+from keystile.app import TASKS
 from keystile.config.settings import EngineLimits
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.pool import EnginePool
@@ -63,7 +64,7 @@ HOSTILE = {
 @pytest.fixture
 async def away() -> AsyncIterator[Court]:
     """A court whose texts are read in a process of its own, as in service."""
-    pool = EnginePool(EngineLimits(workers=1))
+    pool = EnginePool(EngineLimits(workers=1), TASKS)
     await pool.start()
     yield Court(pool, Engine())
     await pool.close()
