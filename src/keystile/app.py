@@ -76,9 +76,11 @@ _log = logger("app")
 
 
 class PolicySource:
-    """The compiled policy. Files that change are compiled and take its place at once.
+    """The compiled policy. Files that change are compiled and take its place.
 
     A change that does not compile is logged and the policy before it stays in force.
+    INVARIANT: what is read the same twice, one look after the other, is taken, and nothing else: a
+    file that is being written may be a policy too, with the masks still missing.
     """
 
     def __init__(self, folder: Path, runner: TaskRunner) -> None:
@@ -88,7 +90,7 @@ class PolicySource:
         """
         self._folder = folder
         self._runner = runner
-        self._documents = read_policy(folder)
+        self._documents = self._seen = read_policy(folder)
         self._policy = compile_policy(self._documents)
 
     def current(self) -> Policy:
@@ -123,7 +125,8 @@ class PolicySource:
 
     async def _follow_once(self) -> None:
         documents = await asyncio.to_thread(read_policy, self._folder)
-        if documents != self._documents:
+        settled, self._seen = documents == self._seen, documents
+        if settled and documents != self._documents:
             self._documents = documents
             policy = await asyncio.to_thread(compile_policy, documents)
             await self._check(policy)

@@ -82,6 +82,21 @@ async def test_a_changed_policy_takes_its_place_and_a_broken_one_does_not(
         await asyncio.gather(following, return_exceptions=True)
 
 
+async def test_half_a_file_that_is_being_written_is_no_policy(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text(RULES, encoding="utf-8")
+    source = PolicySource(tmp_path, InlineRunner())
+    first = source.current().digest
+    after = f"{RULES}{FILTER.format('TRUE')}"
+    for written in ("", RULES.replace("read", "write"), after):
+        file.write_text(written, encoding="utf-8")
+        await source._follow_once()
+        assert source.current().digest == first
+    await source._follow_once()
+    assert source.current().digest == PolicySource(tmp_path, InlineRunner()).current().digest
+    assert source.current().digest != first
+
+
 async def test_a_row_filter_that_is_no_condition_stops_the_gateway(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(FILTER.format("a) OR (b"), encoding="utf-8")
     with pytest.raises(
