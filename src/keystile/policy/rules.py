@@ -17,6 +17,8 @@ from keystile.policy.patterns import Part, fit, names, parts
 Key = tuple[str, ...]
 """One thing that is true of a principal, such as `("group", "analytics")`."""
 
+_PRINCIPALS_KEPT = 4096
+
 
 class Scope(msgspec.Struct, frozen=True):
     """The tables that a rule is about: full-name patterns of one, two or three parts.
@@ -94,6 +96,7 @@ class RuleIndex:
         self._rules = rules
         self._for_all: list[int] = []
         self._by_key: dict[Key, list[int]] = {}
+        self._known: dict[frozenset[Key], tuple[CompiledRule, ...]] = {}
         for number, rule in enumerate(rules):
             if not rule.agents:
                 self._for_all.append(number)
@@ -101,15 +104,26 @@ class RuleIndex:
             for key in rule.agents[0]:
                 self._by_key.setdefault(key, []).append(number)
 
-    def about(self, principal: Principal) -> list[CompiledRule]:
-        """Give every rule whose words about agents all fit, in the given order."""
+    def about(self, principal: Principal) -> tuple[CompiledRule, ...]:
+        """Give every rule whose words about agents all fit, in the given order.
+
+        INVARIANT: the answer depends on what `keys_of` says of the principal alone, so that it is
+        remembered by that.
+        """
         facts = frozenset(keys_of(principal))
+        known = self._known.get(facts)
+        if known is None:
+            if len(self._known) >= _PRINCIPALS_KEPT:
+                self._known.clear()
+            known = self._known[facts] = self._about(facts)
+        return known
+
+    def _about(self, facts: frozenset[Key]) -> tuple[CompiledRule, ...]:
         numbers = set(self._for_all)
         for key in facts:
             numbers.update(self._by_key.get(key, ()))
-        return [
-            rule for rule in map(self._rules.__getitem__, sorted(numbers)) if rule.is_about(facts)
-        ]
+        rules = map(self._rules.__getitem__, sorted(numbers))
+        return tuple(rule for rule in rules if rule.is_about(facts))
 
 
 def keys_of(principal: Principal) -> Iterator[Key]:
