@@ -24,6 +24,7 @@ OUT_OF_MEMORY = 77
 """What a process exits with when the engine finds no more memory."""
 
 _OK = 1  # how absl::Status writes that there is no error
+_INLINED = 1  # set where it is a code alone, and no address of more
 _WITH_PAYLOADS = 1  # absl::StatusToStringMode
 
 _SERVICE = "_ZN7zetasql13local_service23ZetaSqlLocalServiceImpl"
@@ -32,7 +33,7 @@ _SERVICE = "_ZN7zetasql13local_service23ZetaSqlLocalServiceImpl"
 _STATUS = "_ZNK4absl12lts_2024072215status_internal9StatusRep5UnrefEv"
 _STATUS_TEXT = "_ZN4absl12lts_202407226Status12ToStringSlowEmNS0_18StatusToStringModeE"
 _PAYLOAD = re.compile(r" \[type\.googleapis\.com/zetasql\.(\w+)='((?:[^'\\]|\\.)*)'\]\Z")
-_CODE = re.compile(r"\A[A-Z_]+: ")
+_CODE = re.compile(r"\A[A-Z_]+: (?=.)")
 
 _STRING_BYTES = 24
 
@@ -162,7 +163,8 @@ class Service:
         write = self._function(_STATUS_TEXT, c_void_p, c_void_p, c_int)
         write(addressof(text), number, _WITH_PAYLOADS)
         said = _string(addressof(text)).decode("utf-8", "replace")
-        self._function(_STATUS, c_void_p)(number)
+        if not number & _INLINED:
+            self._function(_STATUS, c_void_p)(number)
         raise NativeError(_placed(said))
 
     def _function(self, symbol: str, *arguments: Any) -> Any:

@@ -60,6 +60,15 @@ def test_an_error_is_the_engines_words_and_the_place(
         assert caught.value.text.endswith(says)
 
 
+@pytest.mark.parametrize(("code", "name"), [(11, "OUT_OF_RANGE"), (8, "RESOURCE_EXHAUSTED")])
+def test_an_error_of_a_code_alone_does_not_end_the_process(
+    native: Service, code: int, name: str
+) -> None:
+    status = ctypes.create_string_buffer((code << 2 | 1).to_bytes(8, "little"), 8)
+    with pytest.raises(NativeError, match=name):
+        native._check(status)
+
+
 def test_bytes_that_are_no_request_are_an_error(native: Service) -> None:
     with pytest.raises(NativeError, match="cannot read"):
         native.call("Parse", b"\xff\xff")
