@@ -22,6 +22,11 @@ _SHORTEST, _LONGEST = 2, 3
 _OWN = frozenset({"aead", "ai", "hll_count", "keys", "kll_quantiles", "ml", "net", "obj", "safe"})
 
 
+def calls(node: Any) -> bool:
+    """Tell whether a node calls a function or a routine."""
+    return kind(node) in _NODES
+
+
 def called(node: Any) -> Path:
     """Give the path of the routine that a node calls, as spelled; empty where it calls none.
 

@@ -274,7 +274,7 @@ def _copy_of(node: Any) -> Doubt | None:
 
 
 def _export(node: Any) -> Doubt | None:
-    if UNKNOWN_URI in uris(node):
+    if UNKNOWN_URI in uris([node]):
         return Doubt(
             "export to an address that is not written out", "write `uri` as a text in quotes"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from keystile.analysis.parsing import identifiers
@@ -25,18 +25,19 @@ _OPTION_HOLDERS = frozenset(
 )
 
 
-def uris(statement: Any) -> Iterator[str]:
-    """Give the addresses that a statement exports to or loads from."""
-    if kind(statement) not in _OPTION_HOLDERS:
-        return
-    for entry in options(statement):
-        if entry.name.id_string.lower() in _ADDRESSES:
-            yield from _texts(unwrapped(entry.value))
+def uris(nodes: Iterable[Any]) -> Iterator[str]:
+    """Give the addresses that statements among the nodes export to or load from."""
+    for statement in nodes:
+        if kind(statement) not in _OPTION_HOLDERS:
+            continue
+        for entry in options(statement):
+            if entry.name.id_string.lower() in _ADDRESSES:
+                yield from _texts(unwrapped(entry.value))
 
 
-def connections(statement: Any) -> Iterator[tuple[str, ...]]:
-    """Give the path of each connection that a statement names, as it is spelled."""
-    for node in descendants(statement):
+def connections(nodes: Iterable[Any]) -> Iterator[tuple[str, ...]]:
+    """Give the path of each connection that the nodes of a statement name, as it is spelled."""
+    for node in nodes:
         if kind(node) == "ASTConnectionClause" and has(node, "connection_path"):
             path = unwrapped(node.connection_path)
             yield identifiers(path) if kind(path) == "ASTPathExpression" else ("default",)

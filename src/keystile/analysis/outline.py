@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from keystile.analysis import names
-from keystile.analysis.calls import called, doubt_of_any_type, function, routine_id
+from keystile.analysis.calls import called, calls, doubt_of_any_type, function, routine_id
 from keystile.analysis.doubts import doubt
 from keystile.analysis.effects import connections, copies, copies_rows, renamed, uris
 from keystile.analysis.kinds import KINDS, SCRIPT, UNKNOWN, Depth, Kind
@@ -166,6 +166,7 @@ class _Look:
         self._request = request
         self._parsed = parsed
         self._nodes = parsed.nodes
+        self._callers = [node for node in parsed.nodes if calls(node)]
         in_script = request.temporary is not None
         self._temporary = request.temporary or ()
         self.is_script = parsed.script or (runs_as_script(parsed.tree) and not in_script)
@@ -196,11 +197,12 @@ class _Look:
         writes: set[TableId] = set()
         plain = _PLAIN_IN.get(kind(self._parsed.tree), frozenset[str]())
         for node in self._nodes:
-            if kind(node) in KINDS or kind(node).endswith("Statement"):
+            name = kind(node)
+            if name in KINDS or name.endswith("Statement"):
                 actions.update(_kind(node).actions)
                 writes.update(self._targets(node))
                 actions.update(_extra_actions(node))
-            if kind(node) not in plain and (found := doubt(node)):
+            if name not in plain and (found := doubt(node)):
                 self._note(found.what, found.node or node, found.hint)
         if self._kind.depth is Depth.NAMED or copies(self._parsed.tree):
             # The engine does not look into it, so it must not compute anything.
@@ -208,8 +210,8 @@ class _Look:
                 if kind(node) in _QUERIES:
                     self._note("query in this statement", node, "write its value out")
         named = self._named()
-        calls, functions = self._calls(), self._functions()
-        self._look_at_any_type((*named, *calls), functions)
+        routines, functions = self._calls(), self._functions()
+        self._look_at_any_type((*named, *routines), functions)
         actions -= _own_business(tree)
         if {table.id for table in named} - writes:
             actions.add(Action.READ)
@@ -221,8 +223,8 @@ class _Look:
             writes=tuple(sorted(writes)),
             opaque=tuple(self._opaque),
             resolve=(self._kind.depth is Depth.RESOLVED and not self._opaque and not copies(tree)),
-            uris=tuple(dict.fromkeys(uri for node in self._nodes for uri in uris(node))),
-            connections=tuple(dict.fromkeys(connections(tree))),
+            uris=tuple(dict.fromkeys(uris(self._nodes))),
+            connections=tuple(dict.fromkeys(connections(self._nodes))),
             renamed=tuple(
                 WrittenColumn(ColumnRef(table, (new,)), (ColumnRef(table, (old,)),))
                 for old, new in renamed(tree)
@@ -230,7 +232,7 @@ class _Look:
             ),
             replaces=_replaces(tree),
             copied=copies_rows(tree),
-            calls=calls,
+            calls=routines,
             functions=functions,
             splits=tuple(self._parsed.splits),
         )
@@ -257,7 +259,7 @@ class _Look:
         return self._kind.statement
 
     def _functions(self) -> tuple[str, ...]:
-        return tuple(sorted({name for node in self._nodes if (name := function(node))}))
+        return tuple(sorted({name for node in self._callers if (name := function(node))}))
 
     def _look_at_any_type(self, named: tuple[object, ...], functions: tuple[str, ...]) -> None:
         tree = self._parsed.tree
@@ -266,7 +268,7 @@ class _Look:
 
     def _calls(self) -> tuple[NamedRoutine, ...]:
         found: dict[names.Path, NamedRoutine] = {}
-        for node in self._nodes:
+        for node in self._callers:
             if (path := called(node)) and path not in found:
                 id_ = routine_id(path, self._request.project)
                 place = self._line_and_column(node)

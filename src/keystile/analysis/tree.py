@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Any, NamedTuple
 
 from keystile.googlesql.protos import has, inherited, unwrapped
@@ -18,7 +17,7 @@ class Span(NamedTuple):
 
 def kind(node: Any) -> str:
     """Name a node's kind: `ResolvedTableScan` for `ResolvedTableScanProto`."""
-    return _kind(node.__class__)
+    return _KINDS[node.__class__]
 
 
 def children(node: Any) -> list[tuple[str, Any]]:
@@ -28,7 +27,7 @@ def children(node: Any) -> list[tuple[str, Any]]:
     """
     found = []
     level = node
-    while level is not None:
+    while level is not None and _HOLDERS[level.__class__]:
         base = None
         for field, value in level.ListFields():
             name, several = _HELD[field]
@@ -70,10 +69,28 @@ def span(node: Any) -> Span | None:
 _NO_NODES = frozenset({"ResolvedColumnProto", "ResolvedFunctionCallInfoProto"})
 
 
-@cache
-def _kind(message: Any) -> str:
-    name: str = message.DESCRIPTOR.name
-    return name.removesuffix("Proto")
+class _Kinds(dict[Any, str]):
+    """The kind of each class of messages."""
+
+    def __missing__(self, message: Any) -> str:
+        name: str = message.DESCRIPTOR.name
+        self[message] = kind_of = name.removesuffix("Proto")
+        return kind_of
+
+
+class _Holders(dict[Any, bool]):
+    """Whether a class of messages, or a base class of it, has a field that holds nodes."""
+
+    def __missing__(self, message: Any) -> bool:
+        self[message] = holds = _holds_nodes(message.DESCRIPTOR)
+        return holds
+
+
+def _holds_nodes(message: Any) -> bool:
+    kinds = [(field.name, field.message_type) for field in message.fields if field.message_type]
+    if any(_is_node(held) for name, held in kinds if name != "parent"):
+        return True
+    return any(_holds_nodes(held) for name, held in kinds if name == "parent")
 
 
 class _Held(dict[Any, tuple[str, bool]]):
@@ -86,6 +103,8 @@ class _Held(dict[Any, tuple[str, bool]]):
         return held
 
 
+_KINDS = _Kinds()
+_HOLDERS = _Holders()
 _HELD = _Held()
 
 
