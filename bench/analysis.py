@@ -6,11 +6,12 @@ Prints a line for each set, and as the last line JSON. What each figure means: `
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import time
 from datetime import UTC, datetime
 from statistics import median
+
+import uvloop
 
 from bench.sets import PROJECT, PROTECTED, queries, tables
 from keystile.analysis.analysed import Analysed
@@ -190,7 +191,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="bench analysis", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    print(json.dumps(asyncio.run(measure(parser.parse_args().rounds))))
+    print(json.dumps(uvloop.run(measure(parser.parse_args().rounds))))
 
 
 if __name__ == "__main__":

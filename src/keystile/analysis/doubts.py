@@ -328,3 +328,6 @@ _CHECKS = {
     "ASTPipeLog": _pipe_with_effect,
     "ASTPipeIf": _pipe_with_effect,
 }
+
+DOUBTED = frozenset(_NODES) | frozenset(_CHECKS)
+"""The kinds of nodes that `doubt` may have something to say of."""

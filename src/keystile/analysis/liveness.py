@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from keystile.analysis.holding import Held, Holding
 from keystile.googlesql.protos import inherited, unwrapped
 
 
@@ -57,7 +58,7 @@ class _Found:
 def _used_by(message: Any) -> Iterator[Any]:
     """Give the messages within, but for the columns that a scan puts out to another scan."""
     for field, value in message.ListFields():
-        if field.message_type is None:
+        if _TELLING[field] is Held.NONE:
             continue
         if message.DESCRIPTOR.name == "ResolvedScanProto" and field.name == "column_list":
             continue
@@ -65,6 +66,10 @@ def _used_by(message: Any) -> Iterator[Any]:
         if field.message_type.name == "AnyResolvedScanProto" and not _hands_on(message):
             for scan in value if field.is_repeated else (value,):
                 yield from inherited(unwrapped(scan), "column_list")
+
+
+_TELLING = Holding("ResolvedColumnProto", "ResolvedWithEntryProto", "ResolvedWithRefScanProto")
+"""What `_Found` takes note of."""
 
 
 def _hands_on(message: Any) -> bool:

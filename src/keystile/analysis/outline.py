@@ -13,7 +13,7 @@ import msgspec
 
 from keystile.analysis import names
 from keystile.analysis.calls import called, calls, doubt_of_any_type, function, routine_id
-from keystile.analysis.doubts import doubt
+from keystile.analysis.doubts import DOUBTED, doubt
 from keystile.analysis.effects import connections, copies, copies_rows, renamed, uris
 from keystile.analysis.kinds import KINDS, SCRIPT, UNKNOWN, Depth, Kind
 from keystile.analysis.made_routines import (
@@ -202,7 +202,7 @@ class _Look:
                 actions.update(_kind(node).actions)
                 writes.update(self._targets(node))
                 actions.update(_extra_actions(node))
-            if name not in plain and (found := doubt(node)):
+            if name in DOUBTED and name not in plain and (found := doubt(node)):
                 self._note(found.what, found.node or node, found.hint)
         if self._kind.depth is Depth.NAMED or copies(self._parsed.tree):
             # The engine does not look into it, so it must not compute anything.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import typer
+import uvloop
 
 from keystile import app as gateway
 from keystile.cli.common import DEFAULT_CONFIG, ConfigOption, out, reports_errors
@@ -20,7 +21,7 @@ app = typer.Typer(add_completion=False)
 def serve(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Run the gateway and the console until stopped."""
     logs.configure()
-    asyncio.run(_serve(read(config)))
+    uvloop.run(_serve(read(config)))
 
 
 async def _serve(settings: Settings) -> None:

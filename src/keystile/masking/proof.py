@@ -11,13 +11,12 @@ columns none may be named but to be set.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from enum import Enum
-from functools import cache
 from typing import Any, NamedTuple
 
 from keystile.analysis.dml import target_path
 from keystile.analysis.fixed import is_fixed
 from keystile.analysis.groups import GOOGLESQL
+from keystile.analysis.holding import Held, Holding
 from keystile.analysis.tree import kind
 from keystile.analysis.walker import enum_name
 from keystile.googlesql.protos import has, inherited, unwrapped
@@ -289,65 +288,26 @@ def messages(message: Any) -> Iterator[Any]:
     return _messages(message, _ALL)
 
 
-def _messages(message: Any, holding: _Holding) -> Iterator[Any]:
+def _messages(message: Any, holding: Holding) -> Iterator[Any]:
     stack = [message]
     while stack:
         yield (current := stack.pop())
         stack.extend(_inner(current, holding))
 
 
-def _inner(message: Any, holding: _Holding) -> Iterator[Any]:
+def _inner(message: Any, holding: Holding) -> Iterator[Any]:
     """Give the messages directly within that are, or can hold, what is looked for."""
     for field, value in message.ListFields():
         held = holding[field]
-        if held is _Held.ONE:
+        if held is Held.ONE:
             yield value
-        elif held is _Held.SEVERAL:
+        elif held is Held.SEVERAL:
             yield from value
 
 
-class _Held(Enum):
-    """How many messages of those looked for a field may hold."""
-
-    NONE = 0
-    ONE = 1
-    SEVERAL = 2
-
-
-class _Holding(dict[Any, _Held]):
-    """Which fields are worth looking into, by what their types are made of.
-
-    INVARIANT: a field is left out only if no message of its type, at any depth, can be one of those
-    looked for. Of a resolved tree that is more than half: types, signatures, places.
-    """
-
-    def __init__(self, *names: str) -> None:
-        """Look for messages of these names; for all where there are none."""
-        self._names = frozenset(names)
-
-    def __missing__(self, field: Any) -> _Held:
-        kind = field.message_type
-        found = kind is not None and (not self._names or bool(self._names & _made_of(kind)))
-        several = _Held.SEVERAL if field.is_repeated else _Held.ONE
-        self[field] = held = several if found else _Held.NONE
-        return held
-
-
-@cache
-def _made_of(message: Any) -> frozenset[str]:
-    """Name a type of message and all that are found at any depth in it."""
-    seen, waiting = {message.name}, [message]
-    while waiting:
-        for field in waiting.pop().fields:
-            if field.message_type is not None and field.message_type.name not in seen:
-                seen.add(field.message_type.name)
-                waiting.append(field.message_type)
-    return frozenset(seen)
-
-
-_ALL = _Holding()
-_TO_CHANGE = _Holding("ResolvedColumnProto", "ParseLocationRangeProto")
-_TELLING = _Holding(
+_ALL = Holding()
+_TO_CHANGE = Holding("ResolvedColumnProto", "ParseLocationRangeProto")
+_TELLING = Holding(
     "FunctionRefProto",
     "ResolvedColumnProto",
     "ResolvedColumnRefProto",

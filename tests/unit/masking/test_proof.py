@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from keystile.analysis.holding import Holding
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.messages import service
 from keystile.googlesql.protos import analyzer_options, builtin_catalog, type_proto, unwrapped
-from keystile.masking.proof import _TELLING, _TO_CHANGE, _Holding, _messages, messages, normal
+from keystile.masking.proof import _TELLING, _TO_CHANGE, _messages, messages, normal
 from keystile.model.schema import SqlType
 
 QUERIES = [
@@ -44,7 +45,7 @@ def resolved(engine: Engine, sql: str) -> Any:
     return unwrapped(answer.resolved_statement)
 
 
-def found(passing: Any, holding: _Holding) -> list[str]:
+def found(passing: Any, holding: Holding) -> list[str]:
     names = holding._names
     return sorted(
         f"{name} {message}" for message in passing if (name := message.DESCRIPTOR.name) in names
@@ -54,7 +55,7 @@ def found(passing: Any, holding: _Holding) -> list[str]:
 @pytest.mark.parametrize("sql", QUERIES)
 @pytest.mark.parametrize("holding", [_TELLING, _TO_CHANGE], ids=["telling", "to change"])
 def test_nothing_that_is_looked_for_is_passed_over(
-    engine: Engine, sql: str, holding: _Holding
+    engine: Engine, sql: str, holding: Holding
 ) -> None:
     tree = resolved(engine, sql)
     assert found(_messages(tree, holding), holding) == found(messages(tree), holding) != []
