@@ -33,7 +33,16 @@ from keystile.model.errors import KeystileError, RefusedError
 
 
 def main() -> None:
-    """Serve until standard input ends."""
+    """Serve until standard input ends, or say on standard error why it cannot."""
+    try:
+        _serve()
+    except KeystileError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.stderr.flush()
+        os._exit(1)  # the reading thread would hold up an exit in order
+
+
+def _serve() -> None:
     answers = _take_standard_output()
     limits = msgspec.json.decode(sys.argv[1], type=EngineLimits)
     runner = InlineRunner()

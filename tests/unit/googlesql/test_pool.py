@@ -293,6 +293,21 @@ async def test_a_pool_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch)
         await EnginePool(EngineLimits(), []).start()
 
 
+def test_a_worker_that_cannot_start_says_why() -> None:
+    code = (
+        "import sys; sys.argv[1:] = ['{}']; from keystile.googlesql import seal, worker\n"
+        "seal._NO_NEW_PRIVILEGES = -1; worker.main()"
+    )
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as worker:
+        assert worker.stderr is not None
+        said = worker.stderr.read()
+        assert worker.wait() == 1
+    assert said.startswith("the system does not let a process give up rights: ")
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("depth", [150, 400, 2000])
 async def test_an_answer_nested_too_deeply_to_read_does_not_end_its_slot(
     start_pool: Any, depth: int
