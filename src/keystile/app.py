@@ -79,7 +79,7 @@ class PolicySource:
     """The compiled policy. Files that change are compiled and take its place.
 
     A change that does not compile is logged and the policy before it stays in force.
-    INVARIANT: what is read the same twice, one look after the other, is taken, and nothing else: a
+    INVARIANT: a change is taken only when it is read the same twice, one look after the other: a
     file that is being written may be a policy too, with the masks still missing.
     """
 

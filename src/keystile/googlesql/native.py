@@ -31,6 +31,7 @@ _SERVICE = "_ZN7zetasql13local_service23ZetaSqlLocalServiceImpl"
 """How the compiler writes `zetasql::local_service::ZetaSqlLocalServiceImpl`, up to a member."""
 
 _STATUS = "_ZNK4absl12lts_2024072215status_internal9StatusRep5UnrefEv"
+_END_STRING = "_ZNSt3__112basic_stringIcNS_11char_traitsIcEENS_9allocatorIcEEED1Ev"
 _STATUS_TEXT = "_ZN4absl12lts_202407226Status12ToStringSlowEmNS0_18StatusToStringModeE"
 _PAYLOAD = re.compile(r" \[type\.googleapis\.com/zetasql\.(\w+)='((?:[^'\\]|\\.)*)'\]\Z")
 _CODE = re.compile(r"\A[A-Z_]+: (?=.)")
@@ -96,6 +97,10 @@ class NativeError(Exception):
         self.text = text
 
 
+# The library keeps its address for as long as the process lives, so it must live as long.
+_DIE = ctypes.CFUNCTYPE(None)(lambda: os._exit(OUT_OF_MEMORY))
+
+
 class Service:
     """One local service of the library, with its catalogs. One owner: not for two threads."""
 
@@ -150,7 +155,9 @@ class Service:
                     raise NativeError("the engine cannot read the request")
                 function(addressof(status), addressof(self._self), asked, answer)
                 self._check(status)
-                self._serialize(answer, addressof(self._answer))
+                # INVARIANT: what is not written whole is no answer, least of all one of before.
+                if not self._serialize(answer, addressof(self._answer)):
+                    raise NativeError("the engine's answer is too large")
                 return _string(addressof(self._answer))
 
         return call
@@ -163,6 +170,7 @@ class Service:
         write = self._function(_STATUS_TEXT, c_void_p, c_void_p, c_int)
         write(addressof(text), number, _WITH_PAYLOADS)
         said = _string(addressof(text)).decode("utf-8", "replace")
+        self._function(_END_STRING, c_void_p)(addressof(text))
         if not number & _INLINED:
             self._function(_STATUS, c_void_p)(number)
         raise NativeError(_placed(said))
@@ -176,8 +184,7 @@ class Service:
 
     def _die_without_memory(self) -> None:
         """Have the process end with a code of its own, where C++ would abort like for any fault."""
-        self._new_handler = ctypes.CFUNCTYPE(None)(lambda: os._exit(OUT_OF_MEMORY))
-        self._function("_ZSt15set_new_handlerPFvvE", c_void_p)(self._new_handler)
+        self._function("_ZSt15set_new_handlerPFvvE", c_void_p)(_DIE)
 
 
 class _Object:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import resource
 
 import pytest
 
@@ -67,6 +68,33 @@ def test_an_error_of_a_code_alone_does_not_end_the_process(
     status = ctypes.create_string_buffer((code << 2 | 1).to_bytes(8, "little"), 8)
     with pytest.raises(NativeError, match=name):
         native._check(status)
+
+
+def test_an_answer_that_was_not_written_whole_is_none(
+    native: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = service.ParseRequest(sql_statement="select 1").SerializeToString()
+    assert native.call("Parse", request)
+    monkeypatch.setattr(native, "_serialize", lambda *_: False)
+    with pytest.raises(NativeError, match="too large"):
+        native.call("Parse", request)
+
+
+def test_errors_leave_nothing_behind(native: Service) -> None:
+    name = "x" * 100_000
+    request = service.AnalyzeRequest(sql_statement=f"select {name}")
+    request.simple_catalog.name = "root"
+    asked = request.SerializeToString()
+
+    def held() -> int:
+        for _ in range(200):
+            with pytest.raises(NativeError, match=name):
+                native.call("Analyze", asked)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    held()
+    before = held()
+    assert held() - before < 4 << 10  # KiB; the texts of these errors are 20 MB
 
 
 def test_bytes_that_are_no_request_are_an_error(native: Service) -> None:
