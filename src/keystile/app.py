@@ -254,7 +254,7 @@ def _gate(
     )
     duties = Duties(pipeline, jobs, vigil, approvals, metrics)
     reader = ResultReader(jobs, bigquery, recorder, pages, metrics)
-    statements = ByStatement(duties, own)
+    statements = ByStatement(duties, own, plans.policy.current)
     rows = TableData(statements, results, reader, bigquery, plans.policy.current)
     metadata = Metadata(bigquery, plans.policy.current)
     changes = Changes(statements, metadata, bigquery, plans.policy.current)

@@ -185,7 +185,7 @@ class Front:
         duties = Duties(pipeline, jobs, vigil, approvals, self.metrics)
         results = ResultTables(own)
         reader = ResultReader(jobs, account, recorder, pages, self.metrics)
-        statements = ByStatement(duties, own)
+        statements = ByStatement(duties, own, policy)
         rows = TableData(statements, results, reader, account, policy)
         metadata = Metadata(account, policy)
         changes = Changes(statements, metadata, account, policy)

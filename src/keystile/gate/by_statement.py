@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from uuid import uuid4
 
 import msgspec
@@ -14,6 +15,7 @@ from keystile.gate.own_jobs import OwnJobs
 from keystile.model.decision import Effect
 from keystile.model.errors import RefusedError
 from keystile.model.principal import Principal
+from keystile.policy.policy import Policy
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobFailedError
 
@@ -27,10 +29,11 @@ _KEPT_SECONDS = 15 * 60
 class ByStatement:
     """Runs the statement that a request stands for, under the decision that a query of it gets."""
 
-    def __init__(self, duties: Duties, jobs: OwnJobs) -> None:
-        """`duties` take statements in; `jobs` tell of earlier ones."""
+    def __init__(self, duties: Duties, jobs: OwnJobs, policy: Callable[[], Policy]) -> None:
+        """`duties` take statements in; `jobs` tell of earlier ones; `policy` is what holds now."""
         self._duties = duties
         self._jobs = jobs
+        self._policy = policy
 
     async def done(self, principal: Principal, request: QueryRequest, what: str) -> Job:
         """Give the finished job of a request, whose `sql` is its statement and nothing else.
@@ -74,7 +77,9 @@ class ByStatement:
         now = time.time()
         waited = (job.ended_at or now) - job.created_at > _WAIT_SECONDS
         asks = job.plan.decision.effect is Effect.REQUIRE_APPROVAL
-        fresh = job.ended_at is None or job.ended_at > now - kept_seconds
+        # INVARIANT: rows that were decided on under another policy are not given for a new request.
+        same_policy = job.plan.decision.policy_digest == self._policy().digest
+        fresh = job.ended_at is None or (same_policy and job.ended_at > now - kept_seconds)
         return job if (waited or asks) and fresh else None
 
 

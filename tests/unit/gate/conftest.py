@@ -194,7 +194,8 @@ class Replica:
         own = OwnJobs(bench.database)
         results = ResultTables(own)
         reader = ResultReader(self.jobs, bigquery, recorder, self.pages, self.metrics)
-        statements, policy = ByStatement(self.duties, own), bench.current_policy
+        statements = ByStatement(self.duties, own, bench.planned_policy)
+        policy = bench.current_policy
         rows = TableData(statements, results, reader, bigquery, policy)
         changes = Changes(statements, metadata, bigquery, policy)
         self.gate = Gate(
@@ -244,6 +245,10 @@ class Bench:
         if self.disabled:
             raise RefusedError(f"the agent `{principal.agent}` is disabled")
         return msgspec.structs.replace(principal, groups=self.groups)
+
+    def planned_policy(self) -> Any:
+        """Give the policy that the planner says it decides by."""
+        return SimpleNamespace(digest=self.planner.policy)
 
     def current_policy(self) -> Policy:
         return compile_policy({"p.yaml": self.policy})

@@ -14,7 +14,7 @@ READ, MAKE = "SELECT * FROM `p`.`d`.`t`", "CREATE SCHEMA `p`.`d`"
 
 @pytest.fixture
 def statements(bench: Any, one: Any) -> ByStatement:
-    return ByStatement(one.duties, OwnJobs(bench.database))
+    return ByStatement(one.duties, OwnJobs(bench.database), bench.planned_policy)
 
 
 @pytest.fixture
@@ -67,6 +67,20 @@ async def test_rows_that_came_when_the_client_had_left_are_given_and_nothing_is_
     # Made again it means another one: the first may have been dropped since.
     with pytest.raises(RefusedError, match="waits for approval"):
         await done(statements, bench, MAKE)
+
+
+@pytest.mark.usefixtures("hurry")
+async def test_rows_of_an_earlier_policy_are_not_given_for_a_new_request(
+    bench: Any, one: Any, statements: ByStatement
+) -> None:
+    bench.planner.ask_people()
+    with pytest.raises(RefusedError):
+        await done(statements, bench, READ)
+    await bench.vote()
+    await one.watch()
+    bench.planner.policy = "another"
+    with pytest.raises(RefusedError, match="waits for approval"):
+        await done(statements, bench, READ)
 
 
 @pytest.mark.usefixtures("hurry")

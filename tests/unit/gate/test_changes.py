@@ -37,7 +37,7 @@ def metadata() -> FakeMetadata:
 
 @pytest.fixture
 def changes(bench: Any, one: Any, metadata: Any) -> Changes:
-    statements = ByStatement(one.duties, OwnJobs(bench.database))
+    statements = ByStatement(one.duties, OwnJobs(bench.database), bench.planned_policy)
     return Changes(statements, metadata, bench.bigquery, bench.current_policy)
 
 
