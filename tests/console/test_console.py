@@ -183,6 +183,22 @@ def test_a_running_session_grows_live(page: Page, console: Any) -> None:
     expect(page.locator("#step")).to_contain_text("allowed")
 
 
+def test_a_step_that_came_after_a_finished_one_could_not_be_reached(
+    page: Page, console: Any
+) -> None:
+    events = console.session_events("late", AGENT, time.time(), "SELECT 1")
+    ended = next(place for place, event in enumerate(events) if event.job != events[0].job)
+    console.record(*events[:ended])
+    sign_in(page, console)
+    page.goto(f"{console.url}/session?id=late&agent={AGENT}")
+    expect(page.get_by_text("Step 1 of 1")).to_be_visible()
+    expect(page.locator("#live")).to_contain_text("Live")
+    console.record(*events[ended:])
+    expect(page.get_by_text("Step 1 of 3")).to_be_visible(timeout=5000)
+    page.get_by_role("link", name="Next").click()
+    expect(page.get_by_text("Step 2 of 3")).to_be_visible()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_both_themes_fit_a_phone_and_meet_contrast(
     browser: Browser, console: Any, scheme: Any
