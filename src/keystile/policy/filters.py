@@ -73,6 +73,8 @@ class RowFilters:
         Raises `FilterError` where one cannot be applied.
         """
         mine = self._about(principal)
+        if not mine:
+            return ()
         return tuple(found for table in tables for found in _on(table, mine, principal))
 
     def _about(self, principal: Principal) -> list[CompiledFilter]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import msgspec
 
@@ -39,6 +40,17 @@ Pair = tuple[Action, TableId | None]
 
 _ON_WRITTEN_TABLES = frozenset({Action.WRITE, Action.SCHEMA_CHANGE, Action.ACCESS_CHANGE})
 _ROW_CHOOSING_USES = frozenset({Use.FILTER, Use.JOIN})
+_QUERIES_KEPT = 1024
+_NOTHING: frozenset[str] = frozenset()
+
+
+class _Query(NamedTuple):
+    """What a query is to this policy, whoever asks: `problem` says what is not understood."""
+
+    facts: QueryFacts
+    tables: tuple[Table, ...]
+    pairs: tuple[Pair, ...]
+    problem: str
 
 
 class Policy:
@@ -58,6 +70,10 @@ class Policy:
         self._index = RuleIndex(rules)
         self._conditions = conditions
         self._protection = protection
+        self._allowed_by = {
+            rule.name: _allow_reason(rule) for rule in rules if rule.effect is Effect.ALLOW
+        }
+        self._queries: dict[int, _Query] = {}
 
     def labels(self, table: Table) -> Mapping[Path, tuple[str, ...]]:
         """Give the labels of each labelled leaf of `table`; a STRUCT's labels go to its leaves."""
@@ -71,13 +87,14 @@ class Policy:
         `tables` are all tables that it reads or writes, as the analysis saw them. Never raises for
         a query: what does not fit together is denied.
         """
-        question = _Question(self._conditions, self._protection, principal, facts, tables, context)
+        query = self._query(facts, tables)
+        question = _Question(self._conditions, self._protection, principal, query, context)
         asked = self._index.about(principal)
-        if problem := self._not_understood(facts, tables):
+        if query.problem:
             # What is denied whatever it says in detail is denied in the rule's own words: a reader
             # can do more with those. Conditions are left alone: they ask about the details.
             plain = (rule for rule in asked if rule.condition is None)
-            unclear = Reason(NOT_UNDERSTOOD, Effect.DENY, problem)
+            unclear = Reason(NOT_UNDERSTOOD, Effect.DENY, query.problem)
             denials = tuple(question.denials(plain)) or (unclear,)
             return Decision(Effect.DENY, denials, self.digest)
         if denials := tuple(question.denials(asked)):
@@ -94,7 +111,11 @@ class Policy:
         reasons = tuple(_demand_reason(rule) for rule, _ in demanding)
         return Decision(
             Effect.REQUIRE_APPROVAL if demanding else Effect.ALLOW,
-            (*reasons, *(_allow_reason(rule) for rule in allowing), *_filter_reasons(filters)),
+            (
+                *reasons,
+                *(self._allowed_by[rule.name] for rule in allowing),
+                *_filter_reasons(filters),
+            ),
             self.digest,
             masks=question.masks(allowing, demanding),
             approvals=tuple(demand for _, demand in demanding),
@@ -137,6 +158,20 @@ class Policy:
             ):
                 yield rule
 
+    def _query(self, facts: QueryFacts, tables: tuple[Table, ...]) -> _Query:
+        """Give what is the same for all who ask, remembered while these very facts are asked about.
+
+        INVARIANT: what is remembered holds its facts, so no other facts can have their identity.
+        """
+        known = self._queries.get(id(facts))
+        if known is not None and known.facts is facts and known.tables == tables:
+            return known
+        if len(self._queries) >= _QUERIES_KEPT:
+            self._queries.clear()
+        problem = self._not_understood(facts, tables)
+        made = self._queries[id(facts)] = _Query(facts, tables, tuple(_pairs(facts)), problem)
+        return made
+
     def _not_understood(self, facts: QueryFacts, tables: tuple[Table, ...]) -> str:
         """Give the sentence for what is not understood, or an empty text."""
         if facts.opaque:
@@ -169,22 +204,21 @@ class Policy:
 class _Question:
     """One query before the policy: what several rules ask of it is found once."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - these are exactly the inputs of a decision
+    def __init__(
         self,
         conditions: Conditions,
         protection: Protection,
         principal: Principal,
-        facts: QueryFacts,
-        tables: tuple[Table, ...],
+        query: _Query,
         context: Context,
     ) -> None:
         self._conditions = conditions
         self._protection = protection
         self._principal = principal
-        self._facts = facts
-        self._tables = tables
+        self._facts = query.facts
+        self._tables = query.tables
         self._context = context
-        self._pairs = tuple(_pairs(facts))
+        self._pairs = query.pairs
 
     def denials(self, rules: Iterable[CompiledRule]) -> Iterator[Reason]:
         """Yield a reason for every rule that denies. A condition that fails counts as met."""
@@ -240,7 +274,7 @@ class _Question:
         masks: list[ColumnMask] = []
         for table in self._tables:
             # INVARIANT: what is lifted on a wildcard is lifted on each of its members.
-            lifted = [_lifted(rights, member.id) for member in table.read]
+            lifted = [_lifted(rights, member.id) for member in table.read] if rights else [_NOTHING]
             masks += self._protection.masks(table, frozenset.intersection(*lifted))
         return tuple(masks)
 

@@ -94,6 +94,21 @@ def test_reading_a_table_needs_the_right_even_where_no_read_is_stated(shop: Any)
     assert decide(shop, policy(write_all, READ), facts, "g").effect is Effect.ALLOW
 
 
+def test_the_same_query_is_judged_anew_when_its_tables_changed(shop: Any) -> None:
+    made, facts = policy(READ), shop.selects(shop.customers, "email")
+
+    def asked(*tables: Table) -> Any:
+        return made.decide(shop.agent("g"), facts, tables, shop.context)
+
+    first = asked(shop.customers)
+    assert first.effect is Effect.ALLOW
+    assert asked(shop.customers) == first
+    without = msgspec.structs.replace(shop.customers, fields=shop.customers.fields[:2])
+    assert asked(without).effect is Effect.DENY
+    assert asked().effect is Effect.DENY
+    assert asked(shop.customers) == first
+
+
 def test_export_is_done_to_what_is_read(shop: Any) -> None:
     facts = QueryFacts("EXPORT_DATA", (Action.READ, Action.EXPORT), reads=(shop.orders.id,))
     elsewhere = "- {name: x, resources: {datasets: [acme-shop.analytics]}, allow: [export]}"
