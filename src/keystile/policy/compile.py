@@ -17,8 +17,9 @@ from keystile.policy.document import Document, Resources, RowFiltering, Rule, se
 from keystile.policy.filters import CompiledFilter, RowFilters, words
 from keystile.policy.labels import Labeller, ancestors
 from keystile.policy.parse import Parsed, parse, suggestion
-from keystile.policy.policy import DEFAULT_DENY, NOT_UNDERSTOOD, Policy
+from keystile.policy.policy import NOT_UNDERSTOOD, Policy
 from keystile.policy.protection import Protection
+from keystile.policy.question import DEFAULT_DENY
 from keystile.policy.rules import CompiledRule, compile_agents, compile_scope
 
 _EFFECTS = ("allow", "deny", "require_approval")
