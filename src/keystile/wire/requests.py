@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
@@ -18,6 +18,7 @@ from keystile.model.schema import Parameter
 from keystile.wire.jsonbody import parse_object
 from keystile.wire.paths import Call
 from keystile.wire.schema import parameters_from_json
+from keystile.wire.strict import Int64, Strict, converted, int64, plain_labels, without_refused
 
 DEFAULT_TIMEOUT_MS = 10_000
 """How long `jobs.query` and `jobs.getQueryResults` wait when the client does not say."""
@@ -25,13 +26,9 @@ DEFAULT_TIMEOUT_MS = 10_000
 MAX_SQL_CHARACTERS = 1 << 20
 """BigQuery's own bound on the length of a query."""
 
-_INT64_TEXT = re.compile(r"[0-9]{1,19}")
-_MAX_INT64 = (1 << 63) - 1
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,1024}")
 _PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,126}[A-Za-z0-9])?")
 _DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
-_LABEL = re.compile(r"[\w-]{0,63}")
-_MAX_LABELS = 64
 
 # Fields of JobConfigurationQuery and QueryRequest that would change what the query reads, writes,
 # costs or answers in a way that is not followed here.
@@ -65,13 +62,6 @@ _REFUSED_IN_CONFIGURATION = {
     "reservation": "choosing a reservation is not served",
     "maxSlots": "choosing slots is not served",
 }
-
-Int64 = int | str
-StrictT = TypeVar("StrictT", bound="Strict")
-
-
-class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Base of what clients send: an unknown field is an error, not a silent nothing."""
 
 
 class _FormatOptions(Strict, frozen=True):
@@ -326,31 +316,6 @@ def _common(project: str, query: _Query) -> QueryRequest:
     )
 
 
-def without_refused(given: Mapping[str, object], refused: Mapping[str, str]) -> dict[str, object]:
-    """Leave out refused fields that say nothing. Raises `RefusedError` for one that does."""
-    for name, why in refused.items():
-        if given.get(name):
-            raise RefusedError(f"`{name}` is refused: {why}")
-    return {name: value for name, value in given.items() if name not in refused}
-
-
-def converted(given: object, type_: type[StrictT]) -> StrictT:
-    """Read a value. Raises `InvalidRequestError` naming the field that is not understood."""
-    try:
-        return msgspec.convert(given, type_)
-    except msgspec.ValidationError as error:
-        raise InvalidRequestError(f"the request is not understood: {str(error)[:300]}") from error
-
-
-def int64(value: Int64 | None, name: str) -> int | None:
-    """Read a 64-bit number, which the API writes as text, that must not be negative."""
-    if value is None or value == "":
-        return None
-    if not _INT64_TEXT.fullmatch(str(value)) or int(value) > _MAX_INT64:
-        raise InvalidRequestError(f"`{name}` is not a number that is understood")
-    return int(value)
-
-
 def _timeout(value: Int64 | None) -> int:
     wanted = int64(value, "timeoutMs")
     return DEFAULT_TIMEOUT_MS if wanted is None else wanted
@@ -360,17 +325,3 @@ def _bounded(value: str | None, name: str) -> str:
     if value and not _JOB_ID.fullmatch(value):
         raise InvalidRequestError(f"`{name}` has characters that it cannot have")
     return value or ""
-
-
-def plain_labels(labels: dict[str, str] | None) -> dict[str, str]:
-    """Hold labels to BigQuery's own rules, so that they carry no hidden text."""
-    found = labels or {}
-    for key, value in found.items():
-        text = key + value
-        if not key or not (_LABEL.fullmatch(key) and _LABEL.fullmatch(value)):
-            raise InvalidRequestError(f"the label `{key[:63]}` is not valid")
-        if text != text.lower():
-            raise InvalidRequestError(f"the label `{key[:63]}` has capital letters")
-    if len(found) > _MAX_LABELS:
-        raise InvalidRequestError(f"there are more than {_MAX_LABELS} labels")
-    return found

@@ -15,8 +15,8 @@ import msgspec
 from keystile.model.errors import InvalidRequestError, RefusedError
 from keystile.model.schema import Field, TableId
 from keystile.wire.jsonbody import parse_object
-from keystile.wire.requests import Int64, Strict, converted, int64, plain_labels, without_refused
 from keystile.wire.schema import fields_from_json
+from keystile.wire.strict import Int64, Strict, converted, int64, plain_labels, without_refused
 
 Unit = Literal["HOUR", "DAY", "MONTH", "YEAR"]
 
