@@ -1,4 +1,4 @@
-"""Reading JSON that a client sends: only fields on a list pass, with numbers and labels in bounds."""
+"""Reading JSON that a client sends: only fields on a list pass, numbers and labels in bounds."""
 
 from __future__ import annotations
 
