@@ -39,6 +39,7 @@ from keystile.model.facts import (
 )
 from keystile.model.schema import ColumnRef, Table, TableId, TableKind
 
+_VIEWS = frozenset({"CREATE_MATERIALIZED_VIEW", "CREATE_VIEW"})
 _NO_FACTS = Resolved(columns=(), output=(), functions=(), opaque=())
 
 
@@ -205,8 +206,13 @@ def _actions(outline: Outline, called: tuple[KnownRoutine, ...]) -> tuple[Action
 
 
 def _filled(outline: Outline, resolved: Resolved) -> Iterator[WrittenColumn]:
-    """Give the columns of a table that CREATE OR REPLACE … AS SELECT fills anew."""
-    if outline.replaces:
+    """Give the columns of a table that CREATE OR REPLACE … AS SELECT fills anew.
+
+    A view has none: OR REPLACE puts it in the place of another view and, at BigQuery, of nothing
+    else, so that all values that either reads stay where they are. What is written from it later
+    derives from what its text reads, masked or not.
+    """
+    if outline.replaces and outline.statement not in _VIEWS:
         for table in outline.writes:
             for column in resolved.output:
                 yield WrittenColumn(ColumnRef(table, (column.name,)), column.sources)

@@ -133,7 +133,7 @@ class Rewriter:
 
         `given` are all parameters of the query, of which a part of a script may have fewer.
         """
-        columns = _strongest(carried_down(masks, analysed), analysed)
+        columns = writes.without_key(analysed, _strongest(carried_down(masks, analysed), analysed))
         known = {table.id for table in analysed.tables}
         filters = tuple(one for one in filters if one.table in known)
         past = any(scan.past for scan in analysed.scans)
@@ -147,6 +147,7 @@ class Rewriter:
             return None
         read = writes.read(analysed, columns)
         added = self._hash_parameters(analysed, read, given)
+        there = {spelled.table.id for spelled in analysed.scope.tables}  # not what it makes
         request = MaskRequest(
             sql=analysed.sql,
             scope=msgspec.structs.replace(
@@ -155,7 +156,7 @@ class Rewriter:
             scans=analysed.scans,
             output=analysed.facts.output,
             written=writes.assigned(analysed),
-            masks=columns,
+            masks=tuple(column for column in columns if column.table in there),
             mentions=analysed.mentions,
             filters=filters,
         )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.mentions import refused
 from keystile.masking.routines import touches
 from keystile.masking.task import MaskedColumn
 from keystile.model.facts import WrittenColumn
-from keystile.model.masks import KeyedHashMask
+from keystile.model.masks import KeyedHashMask, NullMask
 from keystile.model.schema import ColumnRef
 
 _KEPT_TEXTS = {
@@ -18,6 +20,7 @@ _KEPT_TEXTS = {
     "CREATE_TABLE_FUNCTION": "function",
     "CREATE_VIEW": "view",
 }
+"""Statements whose text BigQuery keeps, and what it is the text of."""
 
 
 def check(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None:
@@ -28,6 +31,23 @@ def check(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None:
     if statement in _KEPT_TEXTS:
         _check_kept_text(analysed, columns)
     _check_copied(analysed, columns)
+
+
+def without_key(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> tuple[MaskedColumn, ...]:
+    """Give the masks with NULL for keyed hashes of columns that a text to be kept does not use.
+
+    What it reads a table by gives every column of it, but the key may stand in no such text.
+    """
+    if analysed.facts.statement not in _KEPT_TEXTS:
+        return columns
+    used = {use.column for use in analysed.facts.columns}
+    return tuple(
+        msgspec.structs.replace(column, mask=NullMask())
+        if isinstance(column.mask, KeyedHashMask)
+        and not _touches(ColumnRef(column.table, column.path), used)
+        else column
+        for column in columns
+    )
 
 
 def read(analysed: Analysed, columns: Iterable[MaskedColumn]) -> tuple[MaskedColumn, ...]:
@@ -46,6 +66,7 @@ def _check_written(analysed: Analysed, masked: set[ColumnRef]) -> None:
     """Refuse to write what a mask gives into a column that has one, and to rename such columns.
 
     INVARIANT: a placeholder never takes the place of a value, whoever believes it to be one.
+    A view has no values, so nothing is written where one is made or replaced.
     """
     for written in analysed.facts.written:
         source = next((ref for ref in written.sources if _touches(ref, masked)), None)
@@ -68,6 +89,10 @@ def _check_written(analysed: Analysed, masked: set[ColumnRef]) -> None:
 
 
 def _check_kept_text(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None:
+    """Refuse a text that BigQuery would keep with the key in it.
+
+    INVARIANT: the key of keyed hashes is in no text that others can read or run.
+    """
     for column in read(analysed, columns):
         if isinstance(column.mask, KeyedHashMask):
             raise refused(
@@ -75,7 +100,7 @@ def _check_kept_text(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> N
                 ColumnRef(column.table, column.path),
                 "{} is masked by a keyed hash, whose key no "
                 f"{_KEPT_TEXTS[analysed.facts.statement]} may hold",
-                hint="leave this column's table out, or make a table with CREATE TABLE AS SELECT",
+                hint="leave this column out, or make a table with CREATE TABLE AS SELECT",
             )
 
 
