@@ -54,19 +54,83 @@ async def test_line_13_legacy_sql_is_neither_asked_for_nor_the_default(front: An
     await front.query("SELECT `id` FROM `acme-shop.shop.customers`")
 
 
+def _named(table: str, dataset: str = "shop") -> dict[str, str]:
+    return {"projectId": "acme-shop", "datasetId": dataset, "tableId": table}
+
+
+def _copy(source: str, target: str = "made", **more: Any) -> Any:
+    return {"copy": {"sourceTable": _named(source), "destinationTable": _named(target), **more}}
+
+
 @pytest.mark.parametrize(
-    "configuration",
+    ("configuration", "said"),
     [
-        {"copy": {"sourceTable": {"projectId": "acme-shop", "datasetId": "shop", "tableId": "t"}}},
-        {"extract": {"destinationUri": "gs://out/x", "sourceTable": {"tableId": "customers"}}},
-        {"load": {"sourceUris": ["gs://in/x"], "destinationTable": {"tableId": "t"}}},
-        {"query": {"query": "SELECT 1", "tableDefinitions": {"t": {"sourceUris": ["gs://x"]}}}},
-        {"query": {"query": "SELECT 1", "destinationTable": {"tableId": "t"}}},
+        (_copy("customers"), "is masked for you"),
+        (_copy("log", writeDisposition="WRITE_IT"), "writeDisposition"),
+        (_copy("customers$20240101"), "a part or an earlier state"),
+        (_copy("customers@-3600000"), "a part or an earlier state"),
+        (_copy("people"), "of type VIEW"),
+        (_copy("log", "people"), "of type VIEW"),
+        ({"copy": {"sourceTable": _named("salaries", "payroll"), "destinationTable": _named("x")}},
+         "was not found"),
+        ({"copy": {"sourceTable": _named("log"), "destinationTable": _named("x", "payroll")}},
+         "no rule allows"),
+        ({"copy": {"sourceTable": _named("log"), "destinationTable": _named("x", "_hidden")}},
+         "was not found"),
+        ({"extract": {"destinationUri": "gs://out/x", "sourceTable": _named("log")}},
+         "no rule allows"),
+        ({"extract": {"destinationUri": "https://x.example/", "sourceTable": _named("log")}},
+         "is not served"),
+        ({"extract": {"destinationUri": "gs://out/x", "sourceModel": {"modelId": "m"}}},
+         "sourceModel"),
+        ({"load": {"sourceUris": ["gs://in/x"], "destinationTable": _named("log")}},
+         "no rule allows"),
+        ({"load": {"sourceUris": ["gs://in/x"], "destinationTable": _named("log"),
+                   "hivePartitioningOptions": {"mode": "AUTO"}}}, "hivePartitioningOptions"),
+        ({"load": {"sourceUris": ["gs://in/x"], "destinationTable": _named("log"),
+                   "schema": {"fields": [{"name": "a", "policyTags": {"names": ["t"]}}]}}},
+         "policyTags"),
+        ({"load": {"sourceUris": ["gs://in/x"], "destinationTable": _named("log"),
+                   "fieldOfTomorrow": 1}}, "fieldOfTomorrow"),
+        ({"query": {"query": "SELECT 1", "tableDefinitions": {"t": {"sourceUris": ["gs://x"]}}}},
+         "tableDefinitions"),
+        ({"query": {"query": "SELECT 1", "destinationTable": {"tableId": "t"}}},
+         "destinationTable"),
     ],
-)
-async def test_line_16_a_job_of_another_kind_moves_nothing(front: Any, configuration: Any) -> None:
-    reply = await refused(front, "POST", f"{HOME}/jobs", {"configuration": configuration})
-    assert reply.status == 403
+)  # fmt: skip
+async def test_line_16_a_job_of_another_kind_moves_nothing_that_is_hidden(
+    front: Any, configuration: Any, said: str
+) -> None:
+    body = {"configuration": configuration}
+    reply = await front.ask("POST", f"{HOME}/jobs", body, who="writer")
+    assert 400 <= reply.status < 500
+    assert said in reply.error
+    assert front.account.queries == []
+
+
+@pytest.mark.parametrize("write", ["WRITE_TRUNCATE", "WRITE_TRUNCATE_DATA", "WRITE_APPEND"])
+async def test_line_16_rows_that_are_filtered_out_are_neither_moved_nor_replaced(
+    front: Any, write: str
+) -> None:
+    for source, target in (("customers", "made"), ("log", "customers")):
+        body = {"configuration": _copy(source, target, writeDisposition=write)}
+        reply = await front.ask("POST", f"{HOME}/jobs", body, who="some-rows")
+        refused_here = source == "customers" or write != "WRITE_APPEND"
+        assert (reply.status == 403) == refused_here, reply
+    await front.settle()
+    assert [query.transfer is not None for query in front.account.queries] == [True] * (
+        write == "WRITE_APPEND"
+    )
+
+
+async def test_line_16_a_job_that_may_make_no_table_makes_none(front: Any) -> None:
+    # The table may be gone when the job runs; whoever may write only must not make it anew.
+    body = {"configuration": _copy("log", "log", writeDisposition="WRITE_APPEND")}
+    assert (await front.ask("POST", f"{HOME}/jobs", body, who="writer")).status == 200
+    await front.settle()
+    (query,) = front.account.queries
+    assert query.transfer["copy"]["createDisposition"] == "CREATE_NEVER"
+    assert query.transfer["copy"]["sourceTable"] == _named("log")
 
 
 RIGHTS = sorted(name for name, method in METHODS.items() if method.access is Access.RIGHTS)

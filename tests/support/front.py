@@ -5,6 +5,7 @@ No process and no socket: a request is a call, and all that reaches BigQuery is 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from pathlib import Path
@@ -140,7 +141,7 @@ class Reply(NamedTuple):
 
 
 class Front:
-    """One gateway. Agents `reader`, `writer` and `other` have their names as tokens and groups."""
+    """One gateway. Agents have their names as tokens, and most have them as groups."""
 
     def __init__(self, folder: Path, bench: Any) -> None:
         self.account = Account(bench.bigquery)
@@ -157,7 +158,12 @@ class Front:
             self.metrics,
         )
         gate, self._duties = self._gate(planner, account, lambda: bench.policy)
-        groups = {"reader": "reader", "writer": "writer", "other": "reader"}
+        groups = {
+            "reader": "reader",
+            "writer": "writer",
+            "other": "reader",
+            "some-rows": "some-rows",
+        }
         principals = {
             name: Principal("https://issuer.example", name, name, "run", groups=(group,))
             for name, group in groups.items()
@@ -199,6 +205,10 @@ class Front:
         await self._duties.stop()
         await self._log.close()
         await self._database.close()
+
+    async def settle(self) -> None:
+        """Let every job come to its end."""
+        await asyncio.gather(*self._duties._carried.values())
 
     async def ask(
         self,

@@ -13,11 +13,10 @@ from keystile.gate.reading import ResultReader
 from keystile.gate.result_tables import ResultTables
 from keystile.gate.table_data import TableData
 from keystile.gate.views import view_of
-from keystile.model.errors import NotFoundError
+from keystile.model.errors import InvalidRequestError, NotFoundError
 from keystile.model.principal import Principal
 from keystile.model.schema import RoutineId, TableId
 from keystile.upstream.bigquery import BigQuery
-from keystile.upstream.values import JobRef
 from keystile.wire.metadata import result_table_resource
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
@@ -89,6 +88,11 @@ class Gate:
     ) -> ResultsView:
         """Wait for a job up to `page.timeout_ms`, then give a page of its rows."""
         job = await self._jobs.owned(principal.key, project, job_id)
+        if job.request.transfer is not None:
+            raise InvalidRequestError(
+                f"Cannot list the results of a {job.request.transfer.kind} job",
+                hint="ask for the job itself with jobs.get",
+            )
         job = await self._duties.wait(job, page.timeout_ms / 1000)
         return await self._reader.page(job, page)
 
@@ -168,7 +172,7 @@ class Gate:
 
     async def _cancel_upstream(self, job: Job) -> None:
         try:
-            await self._bigquery.cancel(JobRef(job.request.project, job.upstream_id, job.location))
+            await self._bigquery.cancel(job.reference)
         except NotFoundError:
             # Not sent yet: it ends by itself, and the client may ask again.
             return

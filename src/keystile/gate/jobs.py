@@ -22,6 +22,7 @@ from keystile.model.principal import Principal
 from keystile.model.schema import Field
 from keystile.store.database import Database
 from keystile.store.tables import jobs
+from keystile.upstream.values import JobRef
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError, RowsChanged
 
@@ -41,7 +42,7 @@ class JobOutcome(msgspec.Struct, frozen=True):
     """What BigQuery said of a finished job.
 
     The first `recorded_rows` rows are on record. `on_one_page` says that the first page has them
-    all.
+    all. `moved` are a transfer's counts, under its kind.
     """
 
     schema: tuple[Field, ...]
@@ -51,6 +52,7 @@ class JobOutcome(msgspec.Struct, frozen=True):
     recorded_rows: int
     changed: RowsChanged | None = None
     on_one_page: bool = False
+    moved: dict[str, object] = {}
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -71,6 +73,12 @@ class Job(msgspec.Struct, frozen=True):
     ended_at: float | None = None
     error: JobError | None = None
     outcome: JobOutcome | None = None
+
+    @property
+    def reference(self) -> JobRef:
+        """The job's full name at BigQuery."""
+        moves = self.request.transfer is not None
+        return JobRef(self.request.project, self.upstream_id, self.location, moves)
 
     @property
     def upstream_id(self) -> str:

@@ -41,7 +41,7 @@ from keystile.model.principal import Principal
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics, Phase
 from keystile.upstream.bigquery import BigQuery
-from keystile.upstream.values import JobRef, JobStatus, UpstreamQuery
+from keystile.upstream.values import JobStatus, Page, UpstreamQuery
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError
 
@@ -205,8 +205,7 @@ class Pipeline:
 
         Gives the job with the plan that holds now, and its query, where it is still to be started.
         """
-        reference = JobRef(job.request.project, job.upstream_id, job.location)
-        if await is_started(self._bigquery, reference):
+        if await is_started(self._bigquery, job.reference):
             # What runs there is the recorded plan, whatever changed since.
             status = await run_to_end(self._bigquery, self._jobs, job, None)
             await self._finish(job, status)
@@ -258,8 +257,9 @@ class Pipeline:
             return
         plan = job.plan
         agree_at_the_end(plan.facts, plan.schema, status.schema, plan.results)
-        reference = JobRef(job.request.project, job.upstream_id, job.location)
-        first = await first_page(self._bigquery, reference, FIRST_PAGE_ROWS)
+        first = Page((), "", 0, ())
+        if job.request.transfer is None:
+            first = await first_page(self._bigquery, job.reference, FIRST_PAGE_ROWS)
         now = time.time()
         await self._recorder.record(records.done(job, status, first, now))
         self._pages.keep(job, 0, first.rows)
@@ -271,6 +271,7 @@ class Pipeline:
             recorded_rows=len(first.rows),
             changed=status.changed,
             on_one_page=len(first.rows) >= status.total_rows,
+            moved=status.moved,
         )
         await self._jobs.finish(job, now, error=None, outcome=outcome)
 

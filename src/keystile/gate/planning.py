@@ -13,6 +13,7 @@ import msgspec
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
+from keystile.gate import transfers
 from keystile.gate.plan import Plan, digest_of, hides_bytes
 from keystile.gate.shares import Shares
 from keystile.gate.visible import VisibleObjects
@@ -27,6 +28,7 @@ from keystile.telemetry.metrics import Metrics, Phase
 from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.values import UpstreamQuery
 from keystile.wire.requests import QueryRequest
+from keystile.wire.transfers import Transfer
 
 _LONGEST_SUGGESTION = 2_000  # characters
 _LONGEST_SECONDS = 60
@@ -92,7 +94,10 @@ class Planner:
         objects = VisibleObjects(self._bigquery, policy, principal, context)
         with self._metrics.query_seconds.labels(Phase.ANALYSE).time():
             async with self._shares.turn(principal.key), _bounded():
-                analysed = await self._analyst.analyse(_statement(request), objects)
+                if request.transfer:
+                    analysed = await transfers.analyse(request.transfer, request, objects)
+                else:
+                    analysed = await self._analyst.analyse(_statement(request), objects)
         with self._metrics.query_seconds.labels(Phase.DECIDE).time():
             decision = policy.decide(principal, analysed.facts, analysed.tables, context)
         return Decided(principal, analysed, decision, _labels(policy, analysed))
@@ -139,6 +144,8 @@ class Planner:
         Raises `RefusedError` when it cannot be masked or the second witness disagrees, and
         BigQuery's own error when it does not accept the query.
         """
+        if request.transfer:
+            return await self._plan_transfer(request.transfer, request, decided)
         refuse_to_measure(request, decided.decision)
         rewritten = await self.rewrite(decided)
         query = _query(principal, request, rewritten)
@@ -168,6 +175,35 @@ class Planner:
             instead=decided.instead,
         )
         location = witness.location or request.location or "US"
+        return Planned(plan, query, location)
+
+    async def _plan_transfer(
+        self, transfer: Transfer, request: QueryRequest, decided: Decided
+    ) -> Planned:
+        """Make the plan of a job that moves whole tables. BigQuery makes no dry run of those."""
+        transfers.refuse_hidden(transfer, decided.decision)
+        analysed, principal = decided.analysed, decided.principal
+        home = transfer.destination or transfer.sources[0]
+        dataset = await self._bigquery.get_dataset(home.project, home.dataset)
+        location = request.location or str(dataset.get("location") or "US")
+        plan = Plan(
+            facts=analysed.facts,
+            decision=decided.decision,
+            sql=request.sql,
+            masked=(),
+            schema=(),
+            bytes_estimate=0,
+            digest=digest_of(principal, request, request.sql, decided.decision, analysed.tables),
+            labels=decided.labels,
+        )
+        query = UpstreamQuery(
+            project=request.project,
+            sql="",
+            location=location,
+            labels=_labels_of(principal),
+            timeout_ms=request.job_timeout_ms,
+            transfer=transfers.configuration(transfer, analysed.facts),
+        )
         return Planned(plan, query, location)
 
 
@@ -231,8 +267,6 @@ def _statement(request: QueryRequest) -> Statement:
 
 
 def _query(principal: Principal, request: QueryRequest, rewritten: Rewritten) -> UpstreamQuery:
-    # The agent's labels stay behind: they would carry its words to whoever reads BigQuery's logs.
-    agent = "".join(c if c.isalnum() and c.isascii() else "-" for c in principal.agent.lower())
     return UpstreamQuery(
         project=request.project,
         sql=rewritten.sql,
@@ -241,8 +275,14 @@ def _query(principal: Principal, request: QueryRequest, rewritten: Rewritten) ->
         default_dataset=request.default_dataset,
         parameters=rewritten.parameters,
         hidden=frozenset(rewritten.hidden_parameters),
-        labels={"keystile-agent": agent[:63]},
+        labels=_labels_of(principal),
         maximum_bytes_billed=request.maximum_bytes_billed,
         use_query_cache=request.use_query_cache,
         timeout_ms=request.job_timeout_ms,
     )
+
+
+def _labels_of(principal: Principal) -> dict[str, str]:
+    # The agent's labels stay behind: they would carry its words to whoever reads BigQuery's logs.
+    agent = "".join(c if c.isalnum() and c.isascii() else "-" for c in principal.agent.lower())
+    return {"keystile-agent": agent[:63]}

@@ -14,7 +14,6 @@ from keystile.gate.recorder import Recorder
 from keystile.gate.views import view_of
 from keystile.telemetry.metrics import Metrics, Phase
 from keystile.upstream.bigquery import BigQuery
-from keystile.upstream.values import JobRef
 from keystile.wire.requests import PageRequest
 from keystile.wire.responses import ResultsView
 
@@ -63,7 +62,7 @@ class ResultReader:
             rows = kept[:wanted]
         else:
             fetched = await self._bigquery.rows(
-                JobRef(job.request.project, job.upstream_id, job.location),
+                job.reference,
                 start_index=start,
                 max_results=wanted,
                 use_int64_timestamp=page.use_int64_timestamp,

@@ -80,6 +80,8 @@ def done(job: Job, status: JobStatus, first: Page, at: float) -> Event:
         "started_at": job.started_at,
         "ended_at": at,
     }
+    if status.moved:
+        body["moved"] = status.moved
     return _event(EventKind.OUTCOME, job.principal, job.id, at, body)
 
 

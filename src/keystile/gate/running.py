@@ -23,7 +23,7 @@ async def run_to_end(
     Raises BigQuery's own error when it does not take the job, and `RefusedError` when it cannot be
     reached for five minutes.
     """
-    reference = JobRef(job.request.project, job.upstream_id, job.location)
+    reference = job.reference
     if query is not None:
         await _start(bigquery, query, reference)
     await jobs.move(job, state=JobState.RUNNING, started_at=job.started_at or time.time())

@@ -48,6 +48,8 @@ def view_of(job: Job) -> JobView:
         default_dataset=request.default_dataset,
         use_query_cache=request.use_query_cache,
         maximum_bytes_billed=request.maximum_bytes_billed,
+        transfer=request.transfer,
+        moved=outcome.moved if outcome else {},
     )
 
 

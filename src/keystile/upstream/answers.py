@@ -143,10 +143,37 @@ class QueryStatistics(msgspec.Struct, frozen=True, rename="camel"):
     dml_stats: DmlStatistics | None = None
 
 
+class LoadStatistics(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`Job.statistics.load`; the numbers are texts."""
+
+    input_files: str | None = None
+    input_file_bytes: str | None = None
+    output_rows: str | None = None
+    output_bytes: str | None = None
+    bad_records: str | None = None
+
+
+class CopyStatistics(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`Job.statistics.copy`; the numbers are texts."""
+
+    copied_rows: str | None = None
+    copied_logical_bytes: str | None = None
+
+
+class ExtractStatistics(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`Job.statistics.extract`; the numbers are texts."""
+
+    destination_uri_file_counts: tuple[str, ...] | None = None
+    input_bytes: str | None = None
+
+
 class Statistics(msgspec.Struct, frozen=True, rename="camel"):
     """`Job.statistics`; times are milliseconds since the epoch."""
 
     query: QueryStatistics = QueryStatistics()
+    load: LoadStatistics | None = None
+    copy: CopyStatistics | None = None
+    extract: ExtractStatistics | None = None
     start_time: float = 0
     end_time: float = 0
 

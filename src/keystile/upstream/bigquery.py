@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from collections import OrderedDict
@@ -20,6 +21,7 @@ from keystile.upstream.answers import (
     QueryStatistics,
     ResultsAnswer,
     RoutineAnswer,
+    Statistics,
     TableAnswer,
     TablesAnswer,
 )
@@ -36,7 +38,7 @@ from keystile.upstream.values import (
     Page,
     UpstreamQuery,
 )
-from keystile.wire.encode import QueryJob, query_job_body
+from keystile.wire.encode import NewJob, job_body
 from keystile.wire.responses import RowsChanged
 
 # How stale a schema may be. The dry run is the second witness against a change in between.
@@ -44,6 +46,7 @@ _OBJECT_SECONDS = 10.0
 _OBJECTS_KEPT = 4096
 _A_PAGE = 1000
 _PAGES_LISTED = 50
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds
 AnswerT = TypeVar("AnswerT")
 ListT = TypeVar("ListT", TablesAnswer, DatasetsAnswer, EntriesAnswer)
 IdT = TypeVar("IdT", TableId, RoutineId)
@@ -134,6 +137,8 @@ class BigQuery:
 
         Raises `NotFoundError` when BigQuery knows no such job.
         """
+        if job.moves:
+            return await self._wait_moving(job, timeout_seconds)
         query = {"maxResults": "0", "timeoutMs": str(int(timeout_seconds * 1000))}
         answer = await self._transport.send(
             Call("GET", _results_path(job), query | _location(job), extra_seconds=timeout_seconds)
@@ -156,6 +161,21 @@ class BigQuery:
         elif failure:
             raise failure
         return _status(status, results, failure)
+
+    async def _wait_moving(self, job: JobRef, timeout_seconds: float) -> JobStatus:
+        """Look again and again: of a job that is no query nothing else can be asked."""
+        path, pause = ("projects", job.project, "jobs", job.job), _FIRST_PAUSE
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            answer = await self._transport.send(Call("GET", path, _location(job)))
+            found = self._decoded(answer, JobAnswer)
+            if found.status.state == "DONE":
+                result = found.status.error_result
+                return _status(found, None, from_job(result, self._secrets) if result else None)
+            if time.monotonic() + pause > deadline:
+                return JobStatus(done=False)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def rows(
         self,
@@ -243,8 +263,8 @@ class BigQuery:
 
     async def _insert(self, query: UpstreamQuery, job: str, *, dry_run: bool) -> Answer:
         self._secrets |= _hidden_texts(query)
-        body = query_job_body(
-            QueryJob(
+        body = job_body(
+            NewJob(
                 project=query.project,
                 job_id=job,
                 sql=query.sql,
@@ -257,6 +277,7 @@ class BigQuery:
                 use_query_cache=query.use_query_cache,
                 job_timeout_ms=query.timeout_ms,
                 dry_run=dry_run,
+                transfer=query.transfer,
             )
         )
         return await self._transport.send(
@@ -309,6 +330,7 @@ def _status(
         statement_type=statistics.statement_type,
         cache_hit=statistics.cache_hit,
         changed=_changed(statistics),
+        moved=_moved(job.statistics),
         started=job.statistics.start_time / 1000,
         ended=job.statistics.end_time / 1000,
     )
@@ -321,6 +343,11 @@ def _changed(statistics: QueryStatistics) -> RowsChanged | None:
     return RowsChanged(
         counts.inserted_row_count, counts.updated_row_count, counts.deleted_row_count
     )
+
+
+def _moved(statistics: Statistics) -> dict[str, object]:
+    parts = {"load": statistics.load, "copy": statistics.copy, "extract": statistics.extract}
+    return {kind: msgspec.to_builtins(part) for kind, part in parts.items() if part is not None}
 
 
 def _results_path(job: JobRef) -> tuple[str, ...]:

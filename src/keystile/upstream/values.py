@@ -10,11 +10,11 @@ from keystile.wire.responses import RowsChanged
 
 
 class UpstreamQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """One SELECT to run upstream, in exactly this text.
+    """One query to run upstream, in exactly this text, or the `transfer` that a job is instead.
 
-    `hidden` names the parameters that the gateway added itself: their values (key material) appear
-    in no repr, log or error. `timeout_ms` is BigQuery's `jobTimeoutMs`; an empty `location` lets
-    BigQuery choose.
+    `transfer` is the configuration of a load, copy or extract job, under its kind. `hidden` names
+    the parameters that the gateway added itself: their values (key material) appear in no repr, log
+    or error. `timeout_ms` is BigQuery's `jobTimeoutMs`; an empty `location` lets BigQuery choose.
     """
 
     project: str
@@ -28,6 +28,7 @@ class UpstreamQuery(msgspec.Struct, frozen=True, kw_only=True):
     maximum_bytes_billed: int | None = None
     use_query_cache: bool = True
     timeout_ms: int | None = None
+    transfer: dict[str, object] | None = None
 
     def __repr__(self) -> str:
         """Show what a reader of a traceback needs; parameter values are never shown."""
@@ -49,11 +50,15 @@ class ListedTable(msgspec.Struct, frozen=True):
 
 
 class JobRef(msgspec.Struct, frozen=True):
-    """A job's full name upstream. `location` may be empty for the US and EU multi-regions only."""
+    """A job's full name upstream. `location` may be empty for the US and EU multi-regions only.
+
+    `moves` tells that it is no query, so that it has no rows.
+    """
 
     project: str
     job: str
     location: str = ""
+    moves: bool = False
 
 
 class DryRun(msgspec.Struct, frozen=True):
@@ -73,7 +78,8 @@ class DryRun(msgspec.Struct, frozen=True):
 class JobStatus(msgspec.Struct, frozen=True):
     """How a job stands. Until `done`, the other fields mean nothing.
 
-    `error` is set when it failed. Times are UTC seconds since the epoch.
+    `error` is set when it failed. `moved` are a transfer's own counts, under its kind. Times are
+    UTC seconds since the epoch.
     """
 
     done: bool
@@ -84,6 +90,7 @@ class JobStatus(msgspec.Struct, frozen=True):
     statement_type: str = ""
     cache_hit: bool = False
     changed: RowsChanged | None = None
+    moved: dict[str, object] = {}
     started: float = 0.0
     ended: float = 0.0
 

@@ -1,4 +1,4 @@
-"""A query job as a body that BigQuery understands. Built from typed values alone."""
+"""A job as a body that BigQuery understands. Built from typed values alone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from keystile.model.schema import Parameter
 from keystile.wire.schema import parameter_json
 
 
-class QueryJob(msgspec.Struct, frozen=True):
-    """A query job to start upstream. `job_id` is fixed beforehand, so it runs at most once."""
+class NewJob(msgspec.Struct, frozen=True):
+    """A job to start upstream: a query, or the `transfer` that it is instead.
+
+    `job_id` is fixed beforehand, so it runs at most once. `transfer` is the configuration of a
+    load, copy or extract job under its kind.
+    """
 
     project: str
     job_id: str
-    sql: str
+    sql: str = ""
     location: str = ""
     default_project: str = ""
     default_dataset: str = ""
@@ -23,10 +27,27 @@ class QueryJob(msgspec.Struct, frozen=True):
     use_query_cache: bool = True
     job_timeout_ms: int | None = None
     dry_run: bool = False
+    transfer: dict[str, object] | None = None
 
 
-def query_job_body(job: QueryJob) -> bytes:
-    """Write the body of jobs.insert. `useLegacySql` is always said: its absence means true."""
+def job_body(job: NewJob) -> bytes:
+    """Write the body of jobs.insert."""
+    if job.transfer is None:
+        configuration: dict[str, object] = {"query": _query(job), "dryRun": job.dry_run}
+    else:
+        configuration = dict(job.transfer)
+    if job.labels:
+        configuration["labels"] = job.labels
+    if job.job_timeout_ms is not None:
+        configuration["jobTimeoutMs"] = str(job.job_timeout_ms)
+    reference = {"projectId": job.project, "jobId": job.job_id}
+    if job.location:
+        reference["location"] = job.location
+    return msgspec.json.encode({"jobReference": reference, "configuration": configuration})
+
+
+def _query(job: NewJob) -> dict[str, object]:
+    """Give the query's own part. `useLegacySql` is always said: its absence means true."""
     query: dict[str, object] = {
         "query": job.sql,
         "useLegacySql": False,
@@ -43,12 +64,4 @@ def query_job_body(job: QueryJob) -> bytes:
         query["queryParameters"] = [parameter_json(parameter) for parameter in job.parameters]
     if job.maximum_bytes_billed is not None:
         query["maximumBytesBilled"] = str(job.maximum_bytes_billed)
-    configuration: dict[str, object] = {"query": query, "dryRun": job.dry_run}
-    if job.labels:
-        configuration["labels"] = job.labels
-    if job.job_timeout_ms is not None:
-        configuration["jobTimeoutMs"] = str(job.job_timeout_ms)
-    reference = {"projectId": job.project, "jobId": job.job_id}
-    if job.location:
-        reference["location"] = job.location
-    return msgspec.json.encode({"jobReference": reference, "configuration": configuration})
+    return query

@@ -19,6 +19,7 @@ from keystile.wire.jsonbody import parse_object
 from keystile.wire.paths import Call
 from keystile.wire.schema import parameters_from_json
 from keystile.wire.strict import Int64, Strict, converted, int64, plain_labels, without_refused
+from keystile.wire.transfers import Transfer, kind_of, transfer_of
 
 DEFAULT_TIMEOUT_MS = 10_000
 """How long `jobs.query` and `jobs.getQueryResults` wait when the client does not say."""
@@ -56,9 +57,6 @@ _REFUSED_IN_QUERY = {
     "systemVariables": "system variables are not served",
 }
 _REFUSED_IN_CONFIGURATION = {
-    "load": "load jobs are not served",
-    "copy": "copy jobs are not served; read the table with a query",
-    "extract": "extract jobs are not served; read the table with a query",
     "reservation": "choosing a reservation is not served",
     "maxSlots": "choosing slots is not served",
 }
@@ -118,11 +116,14 @@ class _JobReference(Strict, frozen=True):
 
 
 class _Configuration(Strict, frozen=True):
-    query: dict[str, object]
+    query: dict[str, object] | None = None
+    load: object = None
+    copy: object = None
+    extract: object = None
     dry_run: bool | None = None
     labels: dict[str, str] | None = None
     job_timeout_ms: Int64 | None = None
-    job_type: Literal["QUERY"] | None = None
+    job_type: Literal["QUERY", "LOAD", "COPY", "EXTRACT"] | None = None
 
 
 class _InsertBody(Strict, frozen=True):
@@ -132,10 +133,11 @@ class _InsertBody(Strict, frozen=True):
 
 
 class QueryRequest(msgspec.Struct, frozen=True):
-    """A query job that a client asks for, by jobs.query or by jobs.insert.
+    """A job that a client asks for, by jobs.query or by jobs.insert.
 
-    `job_id` is empty where the client left the choice; `request_id` makes jobs.query repeatable.
-    Times are milliseconds. `max_results` is the size of the first page, None for no wish.
+    `sql` is the query; with a `transfer` it is no query, and `sql` says it in words. `job_id` is
+    empty where the client left the choice; `request_id` makes jobs.query repeatable. Times are
+    milliseconds. `max_results` is the size of the first page, None for no wish.
     """
 
     sql: str
@@ -155,6 +157,7 @@ class QueryRequest(msgspec.Struct, frozen=True):
     max_results: int | None = None
     use_int64_timestamp: bool = False
     job_creation_optional: bool = False
+    transfer: Transfer | None = None
 
 
 class PageRequest(msgspec.Struct, frozen=True):
@@ -213,8 +216,8 @@ def parse_query(project: str, body: bytes) -> QueryRequest:
     )
 
 
-def parse_insert(project: str, body: bytes) -> QueryRequest:
-    """Read the body of jobs.insert; only query jobs are served.
+def parse_insert(project: str, body: bytes, *, upload: bool = False) -> QueryRequest:
+    """Read the body of jobs.insert, or the job of an `upload`, which is a load job.
 
     Raises as `parse_query` does.
     """
@@ -225,16 +228,35 @@ def parse_insert(project: str, body: bytes) -> QueryRequest:
     if reference.job_id and not _JOB_ID.fullmatch(reference.job_id):
         raise InvalidRequestError("`jobReference.jobId` has characters that a job id cannot have")
     given = without_refused(parsed.configuration, _REFUSED_IN_CONFIGURATION)
-    configuration = converted(given, _Configuration)
-    query = converted(without_refused(configuration.query, _REFUSED_IN_QUERY), _Query)
+    kind, configuration = kind_of(given), converted(given, _Configuration)
+    if configuration.job_type not in {None, (kind or "query").upper()}:
+        raise InvalidRequestError("`jobType` is not that of the configuration")
+    if upload and kind != "load":
+        raise InvalidRequestError("an upload is for a load job", hint="send `configuration.load`")
+    if kind is None:
+        query = converted(without_refused(configuration.query or {}, _REFUSED_IN_QUERY), _Query)
+        request = _common(project, query)
+    else:
+        request = _moving(project, transfer_of(project, kind, given[kind], upload=upload))
+        if configuration.dry_run:
+            raise InvalidRequestError("`dryRun` is for query jobs", hint="leave it out")
     return msgspec.structs.replace(
-        _common(project, query),
+        request,
         location=reference.location or "",
         dry_run=bool(configuration.dry_run),
         labels=plain_labels(configuration.labels),
         job_timeout_ms=int64(configuration.job_timeout_ms, "jobTimeoutMs"),
         job_id=reference.job_id or "",
     )
+
+
+def _moving(project: str, transfer: Transfer) -> QueryRequest:
+    if not _PROJECT.fullmatch(project):
+        raise InvalidRequestError("the project of the path is not a project id")
+    text = transfer.text
+    if len(text) > MAX_SQL_CHARACTERS:
+        raise InvalidRequestError(f"the job is longer than {MAX_SQL_CHARACTERS} characters")
+    return QueryRequest(text, project, transfer=transfer)
 
 
 def parse_page(call: Call) -> PageRequest:

@@ -10,6 +10,7 @@ import msgspec
 from keystile.model.errors import InvalidQueryError, KeystileError
 from keystile.model.schema import Field, Parameter, TableId
 from keystile.wire.schema import parameter_json, schema_json
+from keystile.wire.transfers import Transfer
 
 Row = msgspec.Raw | dict[str, object]
 """`{"f": [{"v": …}, …]}`."""
@@ -57,13 +58,14 @@ class RowsChanged(msgspec.Struct, frozen=True):
 
 
 class JobView(msgspec.Struct, frozen=True):
-    """What a client may see of a query job.
+    """What a client may see of a job.
 
     `state` is `PENDING`, `RUNNING` or `DONE`. Times are seconds since 1970. `owner` stands where
     BigQuery gives `user_email`. `destination` is the anonymous table that holds the result, which
     clients expect to find named. A script's statements are jobs of their own: it has so many
     `children`, and each of these names its `parent`.
-    `bytes_processed` is None where it is not known or not shown.
+    `bytes_processed` is None where it is not known or not shown. `transfer` is what a job is that
+    is no query, `moved` its counts under its kind.
     """
 
     project: str
@@ -93,6 +95,8 @@ class JobView(msgspec.Struct, frozen=True):
     parent: str = ""
     changed: RowsChanged | None = None
     children: int = 0
+    transfer: Transfer | None = None
+    moved: dict[str, object] = {}
 
     @property
     def done(self) -> bool:
@@ -215,6 +219,10 @@ def _reference(job: JobView) -> Resource:
 
 
 def _configuration(job: JobView) -> Resource:
+    if job.transfer:
+        kind = job.transfer.kind
+        moves: Resource = {"jobType": kind.upper(), kind: job.transfer.configuration}
+        return {**moves, "labels": job.labels} if job.labels else moves
     query: Resource = {
         "query": job.sql,
         "useLegacySql": False,
@@ -240,6 +248,8 @@ def _configuration(job: JobView) -> Resource:
 
 
 def _statistics(job: JobView) -> Resource:
+    if job.transfer:
+        return {**_times(job), **job.moved}
     query: Resource = {"cacheHit": job.cache_hit}
     if job.statement:
         query["statementType"] = job.statement

@@ -1,0 +1,153 @@
+"""What a load, copy or extract job does, and what goes to BigQuery of it.
+
+Such a job moves whole tables as they are, so nothing in it can be masked: what is protected for the
+agent, or has rows that it may not see, is not moved at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from keystile.analysis.analysed import Analysed
+from keystile.analysis.lineage import leaves
+from keystile.analysis.scope import Scope, SpelledTable
+from keystile.analysis.statement import Statement
+from keystile.gate.visible import VisibleObjects, is_plain, not_found
+from keystile.model.decision import Decision
+from keystile.model.errors import InvalidRequestError, NotFoundError, RefusedError
+from keystile.model.facts import Action, ColumnUse, QueryFacts, Use
+from keystile.model.schema import ColumnRef, Field, Table, TableId, TableKind
+from keystile.wire.requests import QueryRequest
+from keystile.wire.transfers import Transfer
+
+_READ_FROM = frozenset({TableKind.TABLE, TableKind.SNAPSHOT})
+_INSTEAD = {
+    "copy": "use CREATE TABLE AS SELECT, which copies masked values",
+    "extract": "use EXPORT DATA, which exports masked values",
+}
+
+
+async def analyse(transfer: Transfer, request: QueryRequest, objects: VisibleObjects) -> Analysed:
+    """Find out what a transfer reads and writes, of what the agent may know of.
+
+    Raises `NotFoundError` for a source that is hidden or absent, `InvalidRequestError` for what is
+    no table.
+    """
+    sources = [await _source(transfer, id_, objects) for id_ in transfer.sources]
+    target = await _target(transfer, transfer.destination, objects)
+    writes = (transfer.destination,) if transfer.destination else ()
+    facts = QueryFacts(
+        transfer.kind.upper(),
+        _actions(transfer, target),
+        reads=transfer.sources,
+        writes=writes,
+        columns=tuple(
+            ColumnUse(ref, (Use.OUTPUT,)) for table in sources for ref in _columns(table)
+        ),
+        unseen=() if target else writes,
+        uris=transfer.uris,
+    )
+    found = [*sources, *([target] if target else [])]
+    scope = Scope(tuple(SpelledTable(_path(table.id), table) for table in found))
+    statement = Statement(request.sql, request.project, "", ())
+    return Analysed(statement, request.sql, scope, facts, resolved=False)
+
+
+def refuse_hidden(transfer: Transfer, decision: Decision) -> None:
+    """Raise `RefusedError` where a table to be moved, or replaced, is not all for the agent to see.
+
+    INVARIANT: no value that is masked for an agent, and no row that is filtered out for it, leaves
+    its table by a transfer.
+    """
+    for mask in decision.masks:
+        if mask.column.table in transfer.sources:
+            raise RefusedError(
+                f"`{mask.column}` is masked for you, and a {transfer.kind} job moves a table as it"
+                " is",
+                hint=_INSTEAD[transfer.kind],
+            )
+    for one in decision.row_filters:
+        if one.table in transfer.sources:
+            raise RefusedError(
+                f"some rows of `{one.table}` are not for you, and a {transfer.kind} job moves a"
+                " table as it is",
+                hint=_INSTEAD[transfer.kind],
+            )
+        if transfer.replaces and one.table == transfer.destination:
+            raise RefusedError(
+                f"some rows of `{one.table}` are not for you, and the job would replace them",
+                hint="append to it, or write to another table",
+            )
+
+
+def configuration(transfer: Transfer, facts: QueryFacts) -> dict[str, object]:
+    """Give the job configuration that is sent.
+
+    INVARIANT: where policy was not asked about a change of schemas, BigQuery is told to make no
+    table: the one that was there may be gone by then.
+    """
+    asked = dict(transfer.configuration)
+    if transfer.destination and Action.SCHEMA_CHANGE not in facts.actions:
+        asked["createDisposition"] = "CREATE_NEVER"
+    return {transfer.kind: asked}
+
+
+def _actions(transfer: Transfer, target: Table | None) -> tuple[Action, ...]:
+    if transfer.kind == "extract":
+        return (Action.READ, Action.EXPORT)
+    found = [Action.WRITE]
+    if transfer.reshapes or (transfer.creates and target is None):
+        found.append(Action.SCHEMA_CHANGE)
+    if transfer.kind == "copy":
+        found.append(Action.READ)
+    elif not transfer.upload:
+        # The gateway's own account reads the files, which the agent might not.
+        found.append(Action.EXTERNAL)
+    return tuple(sorted(found))
+
+
+async def _source(transfer: Transfer, id_: TableId, objects: VisibleObjects) -> Table:
+    if not is_plain(id_):
+        raise not_found(id_)
+    table = await objects.table(id_)
+    if table.kind not in _READ_FROM:
+        raise InvalidRequestError(
+            f"`{id_}` is of type {table.kind}, which a {transfer.kind} job cannot read",
+            hint="read it with a query",
+        )
+    return table
+
+
+async def _target(transfer: Transfer, id_: TableId | None, objects: VisibleObjects) -> Table | None:
+    """Give the table that is written to; None where the agent knows of none."""
+    if id_ is None:
+        return None
+    if not is_plain(id_) or id_.dataset.startswith("_") or id_.dataset == "INFORMATION_SCHEMA":
+        raise not_found(id_)
+    try:
+        table = await objects.table(id_)
+    except NotFoundError:
+        return None
+    if table.kind is not TableKind.TABLE:
+        raise InvalidRequestError(
+            f"`{id_}` is of type {table.kind}, which no job can write to", hint="name a table"
+        )
+    if transfer.replaces and transfer.reshapes and _has_tags(table.fields):
+        # Without them what others write there later would be protected no more.
+        raise RefusedError(
+            f"`{id_}` has policy tags, which would be lost with its columns",
+            hint="use `WRITE_TRUNCATE_DATA`, which keeps them",
+        )
+    return table
+
+
+def _has_tags(fields: tuple[Field, ...]) -> bool:
+    return any(field.policy_tags or _has_tags(field.fields) for field in fields)
+
+
+def _columns(table: Table) -> Iterable[ColumnRef]:
+    return leaves(ColumnRef(table.id, ()), table.fields) if table.fields else ()
+
+
+def _path(id_: TableId) -> tuple[str, ...]:
+    return (id_.project, id_.dataset, id_.table)
