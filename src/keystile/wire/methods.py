@@ -97,8 +97,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             "POST",
             f"{_PROJECT}/jobs",
             Access.DATA,
-            checks="policy decides on what the SQL, or the load, copy or extract job, does; one that"
-            " waits for people is `PENDING`",
+            checks="policy decides on what the SQL, or the load, copy or extract job, does; one"
+            " that waits for people is `PENDING`",
             withheld="as in `jobs.query`; a load, copy or extract job moves nothing that is masked",
         ),
         "jobs.list": Method(
