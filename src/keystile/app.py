@@ -38,6 +38,7 @@ from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
 from keystile.gate.result_tables import ResultTables
 from keystile.gate.shares import Shares
+from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
 from keystile.gate.vigil import Vigil
 from keystile.googlesql.cached import CachedRunner
@@ -256,9 +257,11 @@ def _gate(
     reader = ResultReader(jobs, bigquery, recorder, pages, metrics)
     statements = ByStatement(duties, own, plans.policy.current)
     rows = TableData(statements, results, reader, bigquery, plans.policy.current)
+    streaming = Streaming(plans.planner, bigquery, recorder, plans.policy.current)
     metadata = Metadata(bigquery, plans.policy.current)
     changes = Changes(statements, metadata, bigquery, plans.policy.current)
-    return Gate(duties, jobs, own, results, reader, rows, metadata, changes, bigquery), duties
+    gate = Gate(duties, jobs, own, results, reader, rows, streaming, metadata, changes, bigquery)
+    return gate, duties
 
 
 def _checks(

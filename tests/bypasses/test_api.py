@@ -483,6 +483,80 @@ async def test_line_37_a_limit_of_the_agents_own_is_kept_and_none_is_raised(fron
     assert (await refused(front, "POST", f"{HOME}/queries", body)).status == 403
 
 
+NOTES = f"{HOME}/datasets/shop/tables/log/insertAll"
+ONE_ROW = {"rows": [{"insertId": "a", "json": {"text": "hello", "n": 1}}]}
+
+
+async def test_line_11_rows_go_to_no_other_spelling_of_a_table(front: Any) -> None:
+    for name in ("log$20240101", "log@0", "lo*", "absent", "LOG", "INFORMATION_SCHEMA.TABLES"):
+        target = f"{HOME}/datasets/shop/tables/{name}/insertAll"
+        assert (await front.ask("POST", target, ONE_ROW, who="writer")).status == 404
+    for name in ("people", "cached"):
+        target = f"{HOME}/datasets/shop/tables/{name}/insertAll"
+        reply = await front.ask("POST", target, ONE_ROW, who="writer")
+        assert reply.status == 400
+        assert "Cannot add rows to a table of type" in reply.error
+    result = await front.result_table(who="writer")
+    assert (await front.ask("POST", f"{result}/insertAll", ONE_ROW, who="writer")).status == 404
+    assert front.account.inserted == []
+
+
+async def test_line_15_rows_without_sql_need_what_an_insert_needs(front: Any) -> None:
+    for who in ("reader", "other"):
+        reply = await front.ask("POST", NOTES, ONE_ROW, who=who)
+        assert reply.status == 403
+        insert = {"query": "INSERT INTO `acme-shop.shop.log` (text) VALUES ('hello')"}
+        stated = await front.ask("POST", f"{HOME}/queries", insert, who=who)
+        assert reply.error == stated.error
+    assert (front.account.inserted, front.account.queries) == ([], [])
+    assert (await front.ask("POST", NOTES, ONE_ROW, who="writer")).status == 200
+    (rows,) = front.account.inserted
+    assert [row.json for row in rows.rows] == ['{"text":"hello","n":1}']
+    # A protected column can be filled by whoever may write, and its values are not read by that.
+    body = {"rows": [{"json": {"id": 1, "ssn": "951-59-0001"}}]}
+    assert (await front.ask("POST", f"{CUSTOMERS}/insertAll", body, who="writer")).status == 200
+
+
+async def test_line_18_rows_make_no_table(front: Any) -> None:
+    body = {**ONE_ROW, "templateSuffix": "_2024"}
+    reply = await refused(front, "POST", NOTES, body, who="writer")
+    assert reply.status == 403
+    assert "templateSuffix" in reply.error
+
+
+async def test_line_26_rows_go_to_no_hidden_table(front: Any) -> None:
+    for place in ("other/datasets/shop/tables/log", "acme-shop/datasets/payroll/tables/salaries"):
+        said = []
+        for path in (place, place[:-1] + "x"):
+            target = f"/projects/{path}/insertAll"
+            reply = await refused(front, "POST", target, ONE_ROW, who="writer")
+            said.append((reply.status, reply.error.replace(path.split("/")[-1], "TABLE")))
+        assert said[0] == said[1]
+        assert said[0][0] == 404
+
+
+async def test_line_31_no_word_but_the_rows_goes_along(front: Any) -> None:
+    body = {**ONE_ROW, "traceId": "to-the-reader-of-logs", "kind": "and-this"}
+    assert (await front.ask("POST", NOTES, body, who="writer")).status == 200
+    assert "to-the-reader" not in str(front.account.inserted)
+    for more in ({"fieldOfTomorrow": 1}, {"rows": [{"json": {}, "rowOfTomorrow": 1}]}):
+        reply = await refused(front, "POST", NOTES, {**ONE_ROW, **more}, who="writer")
+        assert reply.status == 400
+        assert "OfTomorrow" in reply.error
+
+
+async def test_line_33_a_row_has_one_meaning_and_rows_a_bound(front: Any) -> None:
+    for row in ('{"n":1,"n":2}', '{"n":NaN}', '{"n":1e999}', "[]", "1"):
+        body = f'{{"rows":[{{"json":{row}}}]}}'.encode()
+        assert (await refused(front, "POST", NOTES, body, who="writer")).status == 400
+    packed = gzip.compress(b" " * (11 << 20))
+    headers = {"content-encoding": "gzip"}
+    reply = await refused(front, "POST", NOTES, packed, who="writer", headers=headers)
+    assert reply.status == 413
+    many = json.dumps({"rows": [{"json": {}}] * 50_001}).encode()
+    assert (await refused(front, "POST", NOTES, many, who="writer")).status == 400
+
+
 async def test_rival_08_metadata_lists_nothing_outside_the_rules(front: Any) -> None:
     listed = (await front.ask("GET", f"{HOME}/datasets?all=true")).json
     assert [one["datasetReference"]["datasetId"] for one in listed["datasets"]] == ["shop"]

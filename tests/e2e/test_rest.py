@@ -146,7 +146,6 @@ def test_what_is_not_served_says_so(reader: Client) -> None:
         lambda: reader.get_iam_policy(CUSTOMERS),
         lambda: list(reader.list_models(f"{PROJECT}.shop")),
         reader.get_service_account_email,
-        lambda: reader.insert_rows_json(CUSTOMERS, [{"id": 1}]),
         lambda: reader.update_table(reader.get_table(CUSTOMERS), ["description"]),
     ):
         with pytest.raises(exceptions.Forbidden, match="is not served by this gateway"):

@@ -29,6 +29,7 @@ from keystile.gate.planning import Planner
 from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
 from keystile.gate.result_tables import ResultTables
+from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
 from keystile.gate.vigil import Vigil
 from keystile.model.principal import Principal
@@ -38,6 +39,7 @@ from keystile.store.database import Database
 from keystile.telemetry.metrics import Metrics
 from keystile.upstream.values import DryRun, JobRef, JobStatus, Page, UpstreamQuery
 from keystile.wire.schema import schema_json
+from keystile.wire.streaming import BadRow, NewRows
 
 OK = 200
 FIELDS = (Field("n", "INT64"),)
@@ -47,13 +49,14 @@ ROWS = 3
 class Account:
     """BigQuery under the gateway's account: tells of `known` tables, and runs everything alike.
 
-    `asked` has each request that reached it, `queries` what it was to run.
+    `asked` has each request that reached it, `queries` what it was to run, `inserted` rows.
     """
 
     def __init__(self, known: Any) -> None:
         self._known = known
         self.asked: list[str] = []
         self.queries: list[UpstreamQuery] = []
+        self.inserted: list[NewRows] = []
 
     async def table(self, id: TableId) -> Any:  # noqa: A002 - the word of the port
         self.asked.append(f"tables.get {id}")
@@ -90,6 +93,11 @@ class Account:
 
     async def cancel(self, job: JobRef) -> None:
         self.asked.append(f"jobs.cancel {job.job}")
+
+    async def insert_rows(self, rows: NewRows) -> tuple[BadRow, ...]:
+        self.asked.append(f"tabledata.insertAll {rows.table}")
+        self.inserted.append(rows)
+        return ()
 
     async def list_projects(self) -> list[dict[str, Any]]:
         self.asked.append("projects.list")
@@ -193,9 +201,11 @@ class Front:
         reader = ResultReader(jobs, account, recorder, pages, self.metrics)
         statements = ByStatement(duties, own, policy)
         rows = TableData(statements, results, reader, account, policy)
+        streaming = Streaming(planner, account, recorder, policy)
         metadata = Metadata(account, policy)
         changes = Changes(statements, metadata, account, policy)
-        return Gate(duties, jobs, own, results, reader, rows, metadata, changes, account), duties
+        gate = Gate(duties, jobs, own, results, reader, rows, streaming, metadata, changes, account)
+        return gate, duties
 
     async def open(self) -> None:
         await self._database.open()

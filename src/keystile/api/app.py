@@ -158,7 +158,8 @@ class Api:
         trace.method = call.method
         handle = handler(call.method)
         select({}, call.fields)  # raises now, while nothing has run, if `fields` is malformed
-        body = await request.body() if METHODS[call.method].verb == "POST" else b""
+        method = METHODS[call.method]
+        body = await request.body(method.body_bytes) if method.verb == "POST" else b""
         resource = await handle(self._gate, principal, call, body)
         if not resource:
             return Answer(204, b"")

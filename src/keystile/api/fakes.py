@@ -28,6 +28,7 @@ from keystile.wire.responses import (
     Resource,
     ResultsView,
 )
+from keystile.wire.streaming import BadRow, NewRows, RowFault
 
 _SCHEMA = (Field("id", "INT64"), Field("email", "STRING"))
 
@@ -48,6 +49,7 @@ class FakeGate:
         """Start with no jobs."""
         self.requests: list[QueryRequest] = []
         self.pages: list[PageRequest] = []
+        self.inserted: list[NewRows] = []
         self._hold_seconds = hold_seconds
         self._refusal = refusal
         self._failure = failure
@@ -126,6 +128,14 @@ class FakeGate:
         """Give the rows of a query."""
         job = await self.insert(principal, QueryRequest(f"{dataset}.{table}", project))
         return await self.results(principal, project, job.job_id, page)
+
+    async def insert_rows(self, principal: Principal, rows: NewRows) -> tuple[BadRow, ...]:
+        """Take all rows but those that are empty."""
+        del principal
+        self.inserted.append(rows)
+        empty = [index for index, row in enumerate(rows.rows) if row.json == "{}"]
+        fault = RowFault("invalid", "id", "the row is empty")
+        return tuple(BadRow(index, (fault,)) for index in empty)
 
     async def projects(self, principal: Principal, page: PageRequest) -> Resource:
         """Give one project."""

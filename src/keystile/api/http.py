@@ -90,8 +90,8 @@ class Request:
             raise UnauthenticatedError(message, hint=hint)
         return match[1].decode()
 
-    async def body(self) -> bytes:
-        """Read the whole body, decompressed; at most `MAX_BODY_BYTES` before and after.
+    async def body(self, most_bytes: int = MAX_BODY_BYTES) -> bytes:
+        """Read the whole body, decompressed; at most `most_bytes` before and after.
 
         Raises `RequestTooLargeError`, `InvalidRequestError` for a body that is too slow or in
         another encoding than gzip, and `ClientLeftError`.
@@ -103,17 +103,17 @@ class Request:
         stated = self.header(b"content-length")
         if stated is not None and not re.fullmatch(rb"[0-9]{1,18}", stated):
             raise InvalidRequestError(f"the content length `{_shown(stated)}` is not a number")
-        if stated is not None and int(stated) > MAX_BODY_BYTES:
-            raise _too_large()
+        if stated is not None and int(stated) > most_bytes:
+            raise _too_large(most_bytes)
         try:
             async with asyncio.timeout(_BODY_SECONDS):
-                body = await self._read()
+                body = await self._read(most_bytes)
         except TimeoutError as error:
             message = f"the request body did not arrive within {_BODY_SECONDS:.0f} seconds"
             raise InvalidRequestError(message) from error
-        return _gunzip(body) if encoding == b"gzip" else body
+        return _gunzip(body, most_bytes) if encoding == b"gzip" else body
 
-    async def _read(self) -> bytes:
+    async def _read(self, most_bytes: int) -> bytes:
         body = bytearray()
         more = True
         while more:
@@ -121,8 +121,8 @@ class Request:
             if message["type"] == "http.disconnect":
                 raise ClientLeftError
             body += message.get("body", b"")
-            if len(body) > MAX_BODY_BYTES:
-                raise _too_large()
+            if len(body) > most_bytes:
+                raise _too_large(most_bytes)
             more = message.get("more_body", False)
         return bytes(body)
 
@@ -158,24 +158,24 @@ async def send_answer(send: Send, answer: Answer, request_id: str) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
-def _gunzip(packed: bytes) -> bytes:
+def _gunzip(packed: bytes, most_bytes: int) -> bytes:
     """Decompress one gzip member (RFC 1952), never beyond the bound."""
     stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
-        body = stream.decompress(packed, MAX_BODY_BYTES + 1)
+        body = stream.decompress(packed, most_bytes + 1)
     except zlib.error as error:
         raise InvalidRequestError("the request body is not valid gzip") from error
-    if len(body) > MAX_BODY_BYTES:
-        raise _too_large()
+    if len(body) > most_bytes:
+        raise _too_large(most_bytes)
     if not stream.eof or stream.unused_data:
         raise InvalidRequestError("the request body is not one complete gzip member")
     return body
 
 
-def _too_large() -> RequestTooLargeError:
+def _too_large(most_bytes: int) -> RequestTooLargeError:
     return RequestTooLargeError(
-        f"the request body is larger than {MAX_BODY_BYTES} bytes",
-        hint="send a shorter query or fewer parameters",
+        f"the request body is larger than {most_bytes} bytes",
+        hint="send a shorter query, fewer parameters or fewer rows",
     )
 
 

@@ -9,6 +9,7 @@ from keystile.model.principal import Principal
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
 from keystile.wire.responses import JobsView, JobView, Resource, ResultsView
+from keystile.wire.streaming import BadRow, NewRows
 
 Check = Callable[[], Awaitable[None]]
 """One readiness check. Raises `KeystileError`, whose sentence `/readyz` shows, when not ready."""
@@ -56,6 +57,10 @@ class Gate(Protocol):
         self, principal: Principal, project: str, dataset: str, table: str, page: PageRequest
     ) -> ResultsView:
         """Give a page of a table's rows, as a query of it would; a failed job with its error."""
+        ...
+
+    async def insert_rows(self, principal: Principal, rows: NewRows) -> tuple[BadRow, ...]:
+        """Put rows into a table at once, and give those that are not in it."""
         ...
 
     async def projects(self, principal: Principal, page: PageRequest) -> Resource:

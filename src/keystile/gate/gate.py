@@ -11,6 +11,7 @@ from keystile.gate.metadata import Metadata
 from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.reading import ResultReader
 from keystile.gate.result_tables import ResultTables
+from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
 from keystile.gate.views import view_of
 from keystile.model.errors import InvalidRequestError, NotFoundError
@@ -21,6 +22,7 @@ from keystile.wire.metadata import result_table_resource
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
 from keystile.wire.responses import JobsView, JobView, Resource, ResultsView
+from keystile.wire.streaming import BadRow, NewRows
 
 
 class Gate:
@@ -34,6 +36,7 @@ class Gate:
         results: ResultTables,
         reader: ResultReader,
         table_data: TableData,
+        streaming: Streaming,
         metadata: Metadata,
         changes: Changes,
         bigquery: BigQuery,
@@ -45,6 +48,7 @@ class Gate:
         self._results = results
         self._reader = reader
         self._table_data = table_data
+        self._streaming = streaming
         self._metadata = metadata
         self._changes = changes
         self._bigquery = bigquery
@@ -110,6 +114,10 @@ class Gate:
     ) -> ResultsView:
         """Give a page of a table's rows, as a query of it would."""
         return await self._table_data.rows(principal, TableId(project, dataset, table), page)
+
+    async def insert_rows(self, principal: Principal, rows: NewRows) -> tuple[BadRow, ...]:
+        """Put rows into a table at once, under the decision on `INSERT` of constants."""
+        return await self._streaming.insert(principal, rows)
 
     async def projects(self, principal: Principal, page: PageRequest) -> Resource:
         """Give the answer of projects.list."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
 from keystile.approvals.machine import ApprovalRequest
 from keystile.gate.jobs import Job
 from keystile.gate.plan import Plan
+from keystile.gate.planning import Decided
 from keystile.model.decision import Decision
 from keystile.model.errors import KeystileError
 from keystile.model.principal import Principal
@@ -17,6 +19,16 @@ from keystile.upstream.values import JobStatus, Page
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError
 from keystile.wire.schema import field_json, parameter_json
+from keystile.wire.streaming import BadRow, NewRows
+
+
+class Streamed(NamedTuple):
+    """Rows without SQL: `id` stands where a job's would, `statement` says what the request is."""
+
+    id: str
+    principal: Principal
+    rows: NewRows
+    statement: str
 
 
 def intent(job: Job, at: float) -> Event:
@@ -90,6 +102,60 @@ def page(job: Job, start: int, rows: tuple[msgspec.Raw, ...], at: float) -> Even
     return _event(EventKind.PAGE, job.principal, job.id, at, {"start": start, "rows": rows})
 
 
+def rows_intent(streamed: Streamed, decided: Decided, at: float) -> Event:
+    """Tell of rows that are about to be put into a table without SQL."""
+    facts, rows = decided.analysed.facts, streamed.rows
+    body = {
+        **_rows_asked(streamed),
+        "statement": facts.statement,
+        "actions": [str(action) for action in facts.actions],
+        "tables": [str(rows.table)],
+        "decision": _decision(decided.decision),
+        "request": {
+            "project": rows.table.project,
+            "method": "tabledata.insertAll",
+            "skip_invalid_rows": rows.skip_invalid,
+            "ignore_unknown_values": rows.ignore_unknown,
+        },
+    }
+    return _event(EventKind.INTENT, streamed.principal, streamed.id, at, body)
+
+
+def rows_refused(
+    streamed: Streamed, error: KeystileError, decision: Decision | None, at: float
+) -> Event:
+    """Tell of rows that were never sent."""
+    body = {**_rows_asked(streamed), "reason": error.reason, "message": str(error)}
+    if decision:
+        body["decision"] = _decision(decision)
+    return _event(EventKind.REFUSED, streamed.principal, "", at, body)
+
+
+def rows_failed(streamed: Streamed, error: JobError, started: float, at: float) -> Event:
+    """Tell of rows that BigQuery refused as a whole, or of which nothing is known any more."""
+    body = {
+        "state": "failed",
+        "error": {"reason": error.reason, "message": error.message},
+        "started_at": started,
+        "ended_at": at,
+    }
+    return _event(EventKind.OUTCOME, streamed.principal, streamed.id, at, body)
+
+
+def rows_done(streamed: Streamed, bad: Sequence[BadRow], started: float, at: float) -> Event:
+    """Tell which rows are not in the table, and why; all others are in it."""
+    body = {
+        "state": "done",
+        "bad_rows": msgspec.to_builtins(bad),
+        "started_at": started,
+        "ended_at": at,
+    }
+    if len({row.index for row in bad}) >= len(streamed.rows.rows):
+        message = "no row is in the table: the request has rows that do not fit it"
+        body |= {"state": "failed", "error": {"reason": "invalid", "message": message}}
+    return _event(EventKind.OUTCOME, streamed.principal, streamed.id, at, body)
+
+
 def approval_requested(job: Job, request: ApprovalRequest) -> Event:
     """Tell of a demand that people have been asked."""
     body = {
@@ -123,6 +189,14 @@ def _asked(request: QueryRequest) -> dict[str, Any]:
     return {
         "sql": request.sql,
         "parameters": [parameter_json(parameter) for parameter in request.parameters],
+    }
+
+
+def _rows_asked(streamed: Streamed) -> dict[str, Any]:
+    rows = streamed.rows.rows
+    return {
+        "sql": f"-- {len(rows)} rows by tabledata.insertAll\n{streamed.statement}",
+        "sent": msgspec.to_builtins(rows),
     }
 
 

@@ -62,12 +62,22 @@ class DecisionBody(_Body, frozen=True, kw_only=True):
     policy_digest: str = ""
 
 
+class SentRowBody(_Body, frozen=True, kw_only=True):
+    """A row that the agent sent without SQL: `json` is its object as text, digit by digit."""
+
+    json: str = ""
+    insert_id: str = ""
+
+
 class IntentBody(_Body, frozen=True, kw_only=True):
     """`intent`: a query that is about to run or to wait, written before BigQuery runs it.
 
     `parameters` are as the client sent them; `masked` names the masked columns; `rewritten_sql` is
     what BigQuery gets; `digest` is what an approval binds to; `bytes_estimate` is the dry run's;
     `request` has `project`, `job_id`, `location` and `dry_run`.
+
+    Of rows that are put into a table without SQL, `sent` has them all and `sql` says what that is;
+    `request` has `project`, `method`, `skip_invalid_rows` and `ignore_unknown_values`.
     """
 
     sql: str = ""
@@ -81,6 +91,7 @@ class IntentBody(_Body, frozen=True, kw_only=True):
     digest: str = ""
     bytes_estimate: int | None = None
     request: dict[str, Any] = {}
+    sent: tuple[SentRowBody, ...] = ()
 
 
 class RefusedBody(_Body, frozen=True, kw_only=True):
@@ -91,6 +102,7 @@ class RefusedBody(_Body, frozen=True, kw_only=True):
     reason: str = ""
     message: str = ""
     decision: DecisionBody | None = None
+    sent: tuple[SentRowBody, ...] = ()
 
 
 class ErrorBody(_Body, frozen=True, kw_only=True):
@@ -100,13 +112,29 @@ class ErrorBody(_Body, frozen=True, kw_only=True):
     message: str = ""
 
 
+class RowFaultBody(_Body, frozen=True, kw_only=True):
+    """What BigQuery says is wrong with a row; `location` is the column."""
+
+    reason: str = ""
+    location: str = ""
+    message: str = ""
+
+
+class BadRowBody(_Body, frozen=True, kw_only=True):
+    """A row that was sent and is not in the table; `index` is its place in `sent`, from 0."""
+
+    index: int = 0
+    faults: tuple[RowFaultBody, ...] = ()
+
+
 class OutcomeBody(_Body, frozen=True, kw_only=True):
     """`outcome`: how a job ended, written before the first byte of its result is released.
 
     `state` is `done`, `failed`, `cancelled`, `denied` or `expired`. `schema` is a list of BigQuery
     fields (`name`, `type`, and `mode` and `fields` where they matter; `masked` names the masked
     columns that a field's values come from), `rows` the first page as
-    BigQuery's JSON rows, as the agent got them. Times are UTC seconds since the epoch.
+    BigQuery's JSON rows, as the agent got them. Of rows that were sent, `bad_rows` are those that
+    are not in the table. Times are UTC seconds since the epoch.
     """
 
     state: str = ""
@@ -118,6 +146,7 @@ class OutcomeBody(_Body, frozen=True, kw_only=True):
     upstream_job: str = ""
     started_at: float | None = None
     ended_at: float | None = None
+    bad_rows: tuple[BadRowBody, ...] = ()
 
 
 class PageBody(_Body, frozen=True, kw_only=True):

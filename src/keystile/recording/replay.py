@@ -11,6 +11,7 @@ import msgspec
 from keystile.recording.events import (
     ApprovalDecidedBody,
     ApprovalRequestedBody,
+    BadRowBody,
     DecisionBody,
     ErrorBody,
     EventKind,
@@ -18,6 +19,8 @@ from keystile.recording.events import (
     OutcomeBody,
     PageBody,
     RefusedBody,
+    RowFaultBody,
+    SentRowBody,
     VoteBody,
 )
 from keystile.recording.reader import Recorded
@@ -38,7 +41,8 @@ class Step(msgspec.Struct, frozen=True):
     """One query of a session.
 
     `state` is `refused`, `running` or the outcome's state. `rows` are BigQuery's JSON rows as they
-    were released, masked, by their index in the result. Times are UTC epoch seconds.
+    were released, masked, by their index in the result. `sent` are rows that were put into a table
+    without SQL, `bad_rows` those of them that are not in it. Times are UTC epoch seconds.
     """
 
     number: int
@@ -66,6 +70,13 @@ class Step(msgspec.Struct, frozen=True):
     upstream_job: str = ""
     started_at: float | None = None
     ended_at: float | None = None
+    sent: tuple[SentRowBody, ...] = ()
+    bad_rows: tuple[BadRowBody, ...] = ()
+
+    @property
+    def faults(self) -> dict[int, str]:
+        """What is wrong with each sent row that is not in the table, by its index."""
+        return {row.index: "; ".join(map(_fault, row.faults)) for row in self.bad_rows}
 
     @property
     def approvers(self) -> tuple[str, ...]:
@@ -126,7 +137,13 @@ def _refused(step: Step, body: RefusedBody) -> dict[str, Any]:
         "state": "refused",
         "decision": body.decision or step.decision,
         "error": ErrorBody(reason=body.reason, message=body.message),
+        "sent": body.sent or step.sent,
     }
+
+
+def _fault(fault: RowFaultBody) -> str:
+    words = (fault.location, fault.message or fault.reason)
+    return ": ".join(filter(None, words))
 
 
 def _approval(step: Step, new: Approval) -> dict[str, Any]:

@@ -24,10 +24,10 @@ from keystile.sandbox.transfer.running import Transfers
 from keystile.sandbox.transfer.storage import Storage
 from keystile.sandbox.transfer.uploads import Uploads, is_upload
 from keystile.wire import responses
-from keystile.wire.jsonbody import MAX_BODY_BYTES
 from keystile.wire.partial import select
 from keystile.wire.paths import route
 from keystile.wire.responses import Resource
+from keystile.wire.streaming import MAX_BYTES
 
 _log = logging.getLogger(__name__)
 _GZIP_BITS = 31  # zlib: the largest window, with the header of gzip
@@ -102,18 +102,18 @@ async def _body(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise InvalidRequestError(f"the request body is larger than {MAX_BODY_BYTES} bytes")
+        if len(body) > MAX_BYTES:
+            raise InvalidRequestError(f"the request body is larger than {MAX_BYTES} bytes")
     return _unpacked(bytes(body)) if encoding == "gzip" else bytes(body)
 
 
 def _unpacked(body: bytes) -> bytes:
     unpacking = zlib.decompressobj(wbits=_GZIP_BITS)
     try:
-        data = unpacking.decompress(body, MAX_BODY_BYTES + 1)
+        data = unpacking.decompress(body, MAX_BYTES + 1)
     except zlib.error as error:
         raise InvalidRequestError("the request body is not gzip") from error
-    if len(data) > MAX_BODY_BYTES or not unpacking.eof:
+    if len(data) > MAX_BYTES or not unpacking.eof:
         raise InvalidRequestError("the request body is cut off or too large")
     return data
 

@@ -23,8 +23,8 @@ from keystile.sandbox.transfer.values import BadRowError, parse_json, record_tex
 from keystile.sandbox.transfer.writing import destination, write
 from keystile.wire.jsonbody import parse_object
 from keystile.wire.responses import Resource
+from keystile.wire.streaming import MAX_BYTES, MAX_ROWS
 
-_MAX_ROWS = 50_000
 _REMEMBERED_SECONDS = 60.0
 _KNOWN = frozenset(("ignoreUnknownValues", "kind", "rows", "skipInvalidRows", "traceId"))
 
@@ -132,7 +132,7 @@ class Streams:
 
 
 def _checked(body: bytes) -> dict[str, Any]:
-    given = parse_object(body)
+    given = parse_object(body, MAX_BYTES)
     if given.get("templateSuffix"):
         raise unsupported("`templateSuffix`; make the table first and name it")
     for name in given:
@@ -145,8 +145,8 @@ def _checked(body: bytes) -> dict[str, Any]:
     rows = read.get("rows")
     if not isinstance(rows, list) or not rows:
         raise InvalidRequestError("No rows present in the request.")
-    if len(rows) > _MAX_ROWS:
-        raise InvalidRequestError(f"too many rows present in the request, limit: {_MAX_ROWS}")
+    if len(rows) > MAX_ROWS:
+        raise InvalidRequestError(f"too many rows present in the request, limit: {MAX_ROWS}")
     if not all(isinstance(row, dict) and isinstance(row.get("json"), dict) for row in rows):
         raise InvalidRequestError("each of `rows` must be an object whose `json` is the row")
     return {**given, "rows": rows}

@@ -28,6 +28,7 @@ from keystile.upstream.answers import (
 from keystile.upstream.credential import ServiceAccount
 from keystile.upstream.errors import from_job, from_response
 from keystile.upstream.routines import routine_of
+from keystile.upstream.streaming import InsertAnswer, bad_rows, sent
 from keystile.upstream.tables import fields_of, listed, table_of
 from keystile.upstream.transport import Answer, Call, Transport
 from keystile.upstream.values import (
@@ -40,6 +41,7 @@ from keystile.upstream.values import (
 )
 from keystile.wire.encode import NewJob, job_body
 from keystile.wire.responses import RowsChanged
+from keystile.wire.streaming import BadRow, NewRows
 
 # How stale a schema may be. The dry run is the second witness against a change in between.
 _OBJECT_SECONDS = 10.0
@@ -209,6 +211,14 @@ class BigQuery:
         """Ask BigQuery to stop a job; one that is done already stays so."""
         path = ("projects", job.project, "jobs", job.job, "cancel")
         await self._json("POST", path, _location(job))
+
+    async def insert_rows(self, rows: NewRows) -> tuple[BadRow, ...]:
+        """Put rows into a table, and give those that are not in it.
+
+        After a `RefusedError` from an outage they may be in it all the same.
+        """
+        answer = await sent(self._transport, rows)
+        return bad_rows(self._decoded(answer, InsertAnswer), self._secrets)
 
     async def list_projects(self) -> list[dict[str, Any]]:
         """Give all entries of `projects.list` as BigQuery answers it."""

@@ -21,7 +21,8 @@ _CHUNK = 64 << 10
 class Call(NamedTuple):
     """A request: `path` is given in unencoded segments, `etag` asks only for what has changed.
 
-    `extra_seconds` is how much longer than usual the answer may take.
+    `extra_seconds` is how much longer than usual the answer may take. One that may be sent only
+    `once` does the same again when it is repeated.
     """
 
     method: str
@@ -30,6 +31,7 @@ class Call(NamedTuple):
     body: bytes = b""
     etag: str = ""
     extra_seconds: float = 0
+    once: bool = False
 
 
 class Answer(NamedTuple):
@@ -65,9 +67,8 @@ class Transport:
     async def send(self, call: Call) -> Answer:
         """Send one request and read its answer whole.
 
-        A lost connection is tried once more, which is safe since every request of ours can be
-        repeated. Raises `RefusedError` on an outage, a time-out, a redirect or an answer that is
-        too large.
+        A lost connection is tried once more, unless the call may be sent only once. Raises
+        `RefusedError` on an outage, a time-out, a redirect or an answer that is too large.
         """
         url = URL(self._root + "/".join(quote(part, safe="") for part in call.path), encoded=True)
         headers = {"Authorization": f"Bearer {await self._credential.bearer()}"}
@@ -76,7 +77,7 @@ class Transport:
         if call.etag:
             headers["If-None-Match"] = call.etag
         timeout = aiohttp.ClientTimeout(total=self._timeout + call.extra_seconds)
-        for last_try in (False, True):
+        for last_try in (True,) if call.once else (False, True):
             try:
                 async with self._open().request(
                     call.method,

@@ -12,6 +12,9 @@ from types import MappingProxyType
 
 import msgspec
 
+from keystile.wire.jsonbody import MAX_BODY_BYTES
+from keystile.wire.streaming import MAX_BYTES
+
 
 class Access(StrEnum):
     """What a method gives or changes."""
@@ -28,7 +31,7 @@ class Method(msgspec.Struct, frozen=True):
     """One method: HTTP verb, path, class of access, and the query parameters that are its own.
 
     A method that is served says what is checked (`checks`) and what is masked or left out
-    (`withheld`); one that is refused says what to do instead.
+    (`withheld`); one that is refused says what to do instead. `body_bytes` bounds its body.
     """
 
     verb: str
@@ -38,6 +41,7 @@ class Method(msgspec.Struct, frozen=True):
     checks: str = ""
     withheld: str = ""
     instead: str = ""
+    body_bytes: int = MAX_BODY_BYTES
 
     @property
     def served(self) -> bool:
@@ -232,7 +236,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             "POST",
             f"{_TABLE}/insertAll",
             Access.WRITE,
-            instead="write with an INSERT statement, where policy allows it",
+            checks="policy decides as on `INSERT` of constants; one that needs approval, and"
+            " `templateSuffix`, are refused; at most 10 MiB and 50,000 rows",
+            body_bytes=MAX_BYTES,
         ),
         "models.list": Method(
             "GET", f"{_DATASET}/models", Access.METADATA, _LIST, instead=f"{_ASK} for its models"

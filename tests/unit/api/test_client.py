@@ -58,6 +58,20 @@ def test_parameters_and_labels_pass(serve: Any, connect: Connect) -> None:
     assert request.labels == {"purpose": "support"}
 
 
+def test_rows_are_streamed_in_and_bad_ones_told(serve: Any, connect: Connect) -> None:
+    served = serve()
+    client = connect(served)
+    large = {"note": "x" * (2 << 20)}
+    assert client.insert_rows_json("acme-shop.shop.notes", [{"id": 1}, large]) == []
+    (rows,) = served.gate.inserted
+    assert str(rows.table) == "acme-shop.shop.notes"
+    assert rows.repeatable
+    (bad,) = client.insert_rows_json("acme-shop.shop.notes", [{"id": 1}, {}])
+    assert (bad["index"], bad["errors"][0]["reason"]) == (1, "invalid")
+    with pytest.raises(exceptions.BadRequest, match="No rows present"):
+        client.insert_rows_json("acme-shop.shop.notes", [])
+
+
 def test_result_waits_across_a_pending_second(serve: Any, connect: Connect) -> None:
     client = connect(serve(FakeGate(hold_seconds=1.0)))
     started = time.monotonic()

@@ -43,6 +43,15 @@ async def test_a_body_at_the_bound_passes_and_one_byte_more_does_not() -> None:
         await request(None, b"x" * http.MAX_BODY_BYTES, b"x").body()
 
 
+async def test_a_request_of_rows_may_be_larger() -> None:
+    rows = b"x" * (http.MAX_BODY_BYTES + 1)
+    assert len(await request(None, rows).body(len(rows))) == len(rows)
+    assert len(await packed(gzip.compress(rows)).body(len(rows))) == len(rows)
+    for one in (request(None, rows, b"x"), packed(gzip.compress(rows + b"x"))):
+        with pytest.raises(InvalidRequestError, match=f"larger than {len(rows)}"):
+            await one.body(len(rows))
+
+
 async def test_a_stated_length_beyond_the_bound_is_refused_unread() -> None:
     with pytest.raises(InvalidRequestError, match="larger"):
         await request([(b"content-length", b"1048577")]).body()

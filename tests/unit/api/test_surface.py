@@ -24,7 +24,8 @@ FIELDS = st.sampled_from(
         "query", "useLegacySql", "queryParameters", "parameterMode", "defaultDataset", "labels",
         "maximumBytesBilled", "dryRun", "timeoutMs", "maxResults", "requestId", "formatOptions",
         "configuration", "jobReference", "jobTimeoutMs", "location", "createSession", "copy",
-        "jobCreationMode", "priority", "kind",
+        "jobCreationMode", "priority", "kind", "rows", "skipInvalidRows", "traceId",
+        "templateSuffix",
     ]
 )  # fmt: skip
 
@@ -52,6 +53,9 @@ def requests(draw: Any) -> Asked:
         st.binary(max_size=20)
         | JSON.map(lambda value: json.dumps(value).encode())
         | st.dictionaries(FIELDS, JSON, max_size=4).map(lambda value: json.dumps(value).encode())
+        | st.lists(st.dictionaries(st.sampled_from(["json", "insertId", "x"]), JSON)).map(
+            lambda rows: json.dumps({"rows": rows}).encode()
+        )
         | st.dictionaries(FIELDS, JSON, max_size=3).map(
             lambda value: json.dumps(
                 {"configuration": {"query": {"query": "SELECT 1", **value}}}

@@ -29,6 +29,7 @@ from keystile.gate.planning import Decided, Planned
 from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
 from keystile.gate.result_tables import ResultTables
+from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
 from keystile.gate.vigil import Vigil
 from keystile.model.decision import ApprovalDemand, Decision, Effect, Reason
@@ -197,9 +198,19 @@ class Replica:
         statements = ByStatement(self.duties, own, bench.planned_policy)
         policy = bench.current_policy
         rows = TableData(statements, results, reader, bigquery, policy)
+        streaming = Streaming(planner, bigquery, recorder, policy)
         changes = Changes(statements, metadata, bigquery, policy)
         self.gate = Gate(
-            self.duties, self.jobs, own, results, reader, rows, metadata, changes, bigquery
+            self.duties,
+            self.jobs,
+            own,
+            results,
+            reader,
+            rows,
+            streaming,
+            metadata,
+            changes,
+            bigquery,
         )
 
     async def watch(self) -> None:

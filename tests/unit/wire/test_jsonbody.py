@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -61,3 +62,18 @@ def test_an_object_comes_back_as_written(value: dict[str, object]) -> None:
 def test_any_bytes_give_an_object_or_an_error_of_ours(body: bytes) -> None:
     with contextlib.suppress(InvalidRequestError):
         parse_object(body)
+
+
+def test_exact_numbers_keep_their_digits() -> None:
+    body = b'{"a":[1.10,9223372036854775808,-5]}'
+    assert parse_object(body, exact=True) == {"a": [Decimal("1.10"), Decimal(2**63), -5]}
+    for number in (b"1e999", b"1e99999999999999999999", b"1e-99999999999999999999"):
+        with contextlib.suppress(InvalidRequestError):
+            parse_object(b'{"a":' + number + b"}", exact=True)
+
+
+def test_a_bound_can_be_another_one() -> None:
+    body = b'{"a":"' + b"x" * MAX_BODY_BYTES + b'"}'
+    assert parse_object(body, 2 * MAX_BODY_BYTES)
+    with pytest.raises(InvalidRequestError, match="larger than 10 bytes"):
+        parse_object(body, 10)
