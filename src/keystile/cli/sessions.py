@@ -171,6 +171,9 @@ def _show_step(step: Step) -> None:
     fact("state", step.state, _STYLES.get(step.state, "yellow"))
     if step.error:
         fact("error", f"{step.error.reason}: {step.error.message}")
+    if step.sent:
+        left_out = f", {len(step.faults)} not in the table" if step.faults else ""
+        fact("sent", f"{len(step.sent)} rows{left_out}")
     if step.total_rows is not None:
         fact("rows", f"{len(step.rows)} recorded of {step.total_rows}")
         fact("processed", size(step.bytes_processed))
@@ -183,6 +186,12 @@ def _columns(step: Step) -> list[str]:
 
 
 def _show_rows(step: Step) -> None:
+    if step.sent:
+        sent = table("ROW", "SENT", "PROBLEM")
+        faults = step.faults
+        for index, one in enumerate(step.sent):
+            sent.add_row(str(index + 1), visible(one.json), visible(faults.get(index, "")))
+        show(sent)
     if not step.rows:
         return
     rows = table(*(visible(name) for name in _columns(step)))

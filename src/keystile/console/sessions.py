@@ -24,6 +24,8 @@ from keystile.recording.replay import Step, steps
 ROWS_SHOWN = 100
 _VIEW_SECONDS = 600
 _VIEWS_KEPT = 1024
+_SENT = {"name": "row", "type": "JSON"}
+_FAULT = {"name": "problem", "type": "STRING"}
 _EFFECTS = ("allow", "require_approval", "deny")
 
 
@@ -94,7 +96,7 @@ class Sessions:
             steps=found,
             step=step,
             parameters=[parameter(one) for one in step.parameters] if step else [],
-            rows=rows_of(step, first) if step and step.schema else None,
+            rows=_rows(step, first) if step else None,
             rows_shown=ROWS_SHOWN,
             verdict=verdict,
             link=lambda to, row=0: _step_url(session, agent, to, row),
@@ -140,6 +142,27 @@ def rows_of(step: Step, first: int) -> Grid:
     """Lay out some of a step's recorded rows, from the one with index `first` on."""
     indexes = [index for index in sorted(step.rows) if index >= first][:ROWS_SHOWN]
     return grid(step.schema, [(index, step.rows[index]) for index in indexes])
+
+
+def sent_of(step: Step, first: int) -> Grid:
+    """Lay out some of the rows that an agent sent, as it wrote them, with what is wrong with them.
+
+    The first one has index `first`.
+    """
+    faults = step.faults
+    schema = [_SENT, _FAULT] if faults else [_SENT]
+    rows = []
+    for index, row in enumerate(step.sent[first : first + ROWS_SHOWN], first):
+        cells = [{"v": row.json}, {"v": faults.get(index, "")}]
+        rows.append((index, {"f": cells[: len(schema)]}))
+    return grid(schema, rows)
+
+
+def _rows(step: Step, first: int) -> Grid | None:
+    """Lay out what the agent sent or got, which no step has both of."""
+    if step.sent:
+        return sent_of(step, first)
+    return rows_of(step, first) if step.schema else None
 
 
 def parameter(recorded: Any) -> tuple[str, str, str]:

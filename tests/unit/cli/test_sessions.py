@@ -192,3 +192,41 @@ def test_retain_says_what_it_leaves_alone(config: Path) -> None:
     done = call(config, "retain", "--dry-run")
     assert done.exit_code == 1
     assert "does not verify" in done.stdout
+
+
+SENT = [
+    Event(
+        EventKind.INTENT,
+        AT + 4,
+        "run-3",
+        "writer",
+        "j3",
+        {"sql": "-- 2 rows", "sent": [{"json": '{"id":1}'}, {"json": '{"id":"\x1b"}'}]},
+    ),
+    Event(
+        EventKind.OUTCOME,
+        AT + 5,
+        "run-3",
+        "writer",
+        "j3",
+        {
+            "state": "done",
+            "bad_rows": [{"index": 1, "faults": [{"location": "id", "message": "no number"}]}],
+        },
+    ),
+]
+
+
+def test_rows_that_an_agent_sent_are_walked_through(config: Path) -> None:
+    writer = claim(config.parent / "recordings", segment_bytes=1 << 20, clock=lambda: AT)
+    writer.append([canonical(event) for event in SENT])
+    writer.close()
+    done = call(config, "replay", "run-3")
+    assert done.exit_code == 0, done.output
+    assert "2 rows, 1 not in the table" in done.output
+    assert '{"id":1}' in done.output
+    assert "id: no number" in done.output
+    assert "\x1b" not in done.output
+    (step,) = answer(config, "replay", "run-3")
+    assert [row["json"] for row in step["sent"]] == ['{"id":1}', '{"id":"\x1b"}']
+    assert step["bad_rows"][0]["index"] == 1

@@ -85,6 +85,32 @@ async def test_rows_are_shown_a_hundred_at_a_time(desk: Any, recording: Recordin
     assert "row=100" in last
 
 
+async def test_rows_that_an_agent_sent_are_shown_with_what_is_wrong(
+    desk: Any, recording: RecordingLog
+) -> None:
+    common = {"session": "run", "agent": "demo-agent", "job": "run-1"}
+    sent = [{"json": f'{{"id":{number},"note":"<b>"}}'} for number in range(150)]
+    intent = {"sql": "-- 150 rows", "statement": "INSERT", "sent": sent}
+    fault = {"reason": "invalid", "location": "id", "message": "no <i>number"}
+    outcome = {"state": "done", "bad_rows": [{"index": 120, "faults": [fault]}]}
+    await recording.append(Event(EventKind.INTENT, time.time(), **common, body=intent))
+    await desk.sign_in("operator")
+    before = (await desk.get("/session?id=run")).text
+    assert "What the agent sent" in before
+    assert "not in the table" not in before
+    await recording.append(Event(EventKind.OUTCOME, time.time(), **common, body=outcome))
+    first = (await desk.get("/session?id=run")).text
+    assert "rows 1 to 100 of 150, 1 not in the table" in first
+    assert "row=100" in first
+    last = (await desk.get("/session?id=run&row=100")).text
+    assert "id: no &lt;i&gt;number" in last
+    assert "Rows after" not in last
+    for page in (before, first, last):
+        assert "<b>&#34;" not in page
+        assert "<i>number" not in page
+    assert (await desk.get("/session?id=run&row=999")).status == 200
+
+
 async def test_a_bad_cursor_and_filters(desk: Any, recording: RecordingLog) -> None:
     await desk.sign_in("operator")
     assert "No session is on record yet" in (await desk.get("/sessions")).text
