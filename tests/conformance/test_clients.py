@@ -22,8 +22,6 @@ UNSERVED = {
     "google-cloud-bigquery": {
         "dataset_of_its_own",
         "destination_table",
-        "insert_rows_json",
-        "insert_wrong_rows",
         "load_csv",
         "load_json",
         "load_resumably",
@@ -34,7 +32,6 @@ UNSERVED = {
         "update_table",
     },
     "curl": {
-        "insert_all",
         "load_multipart",
     },
 }
