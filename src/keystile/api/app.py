@@ -117,6 +117,7 @@ class Api:
         self._note(trace, answer.status, started)
         if request.accepts_gzip:
             answer = await packed(answer)
+        await request.drain()
         await send_answer(send, answer, trace.id)
 
     async def _answer(self, trace: Trace, request: Request) -> Answer:
@@ -149,7 +150,7 @@ class Api:
     async def _bigquery(self, trace: Trace, request: Request) -> Answer:
         """Authenticate, route, read, call the gate, apply `fields`: in this order.
 
-        Nothing of a body is read before its sender is known, and nothing runs before the whole
+        Nothing of a body is looked at before its sender is known, and nothing runs before the whole
         request is understood, `fields` too.
         """
         principal = await self._principals.principal(request.bearer_token())

@@ -10,6 +10,7 @@ import gzip
 import re
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from keystile.model.errors import (
@@ -25,6 +26,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 MAX_BODY_BYTES = 1 << 20
 _BODY_SECONDS = 30.0
+_DRAINED_BYTES = 8 << 20
+_DRAIN_SECONDS = 5.0
 _JSON = b"application/json; charset=UTF-8"
 
 # RFC 6750 section 2.1: `Bearer` and a b64token, which is at least one character.
@@ -58,6 +61,7 @@ class Request:
         self.raw_query: bytes = scope["query_string"]
         self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         self._receive = receive
+        self._is_whole = False
 
     def header(self, name: bytes) -> bytes | None:
         """Give a header's one value, or None; `name` is in lower case.
@@ -115,16 +119,43 @@ class Request:
 
     async def _read(self, most_bytes: int) -> bytes:
         body = bytearray()
-        more = True
-        while more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientLeftError
-            body += message.get("body", b"")
+        while not self._is_whole:
+            body += await self._chunk()
             if len(body) > most_bytes:
                 raise _too_large(most_bytes)
-            more = message.get("more_body", False)
         return bytes(body)
+
+    async def _chunk(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeftError
+        self._is_whole = not message.get("more_body", False)
+        chunk: bytes = message.get("body", b"")
+        return chunk
+
+    async def drain(self) -> None:
+        """Take in what the client still sends, unlooked at and within bounds, before an answer.
+
+        A client that is answered while it sends may never read the answer: Google's client for Go
+        then closes its body, which closes its connection, and one that was to be closed anyway is
+        reset for the bytes that nobody read.
+        """
+        if self._is_whole or not self._is_sending():
+            return
+        with suppress(TimeoutError, ClientLeftError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                left = _DRAINED_BYTES
+                while left > 0 and not self._is_whole:
+                    left -= len(await self._chunk())
+
+    def _is_sending(self) -> bool:
+        """Tell whether a body comes that ends within the bound, as far as its headers say."""
+        headers = dict(self._headers)
+        if b"expect" in headers:
+            return False  # it waits to be told to go on (RFC 9110 section 10.1.1), and is not
+        stated = headers.get(b"content-length", b"")
+        fits = stated.isdigit() and 0 < int(stated[:18]) <= _DRAINED_BYTES
+        return fits or b"transfer-encoding" in headers
 
 
 async def packed(answer: Answer) -> Answer:

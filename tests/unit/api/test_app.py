@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
@@ -11,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 import structlog
 
-from keystile.api import fakes
+from keystile.api import fakes, http
 from keystile.api.bigquery import SERVED
 from keystile.model.errors import (
     NotFoundError,
@@ -479,6 +480,58 @@ def test_over_a_real_socket_bad_requests_get_one_clear_answer(serve: Any) -> Non
     assert chunked.startswith(b"HTTP/1.1 200")
     assert head.startswith(b"HTTP/1.1 200")
     assert head.endswith(b"\r\n\r\n")
+
+
+SENDING = b"POST /upload/bigquery/v2/projects/p/jobs HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize("token", [b"token-a", b"token-unknown"])
+def test_a_client_that_still_sends_does_not_lose_a_refusal(serve: Any, token: bytes) -> None:
+    """Go's closes its connection when it is answered while it sends, and with it the answer."""
+    host = urlsplit(serve().url)
+    head = SENDING + b"Authorization: Bearer " + token + b"\r\nConnection: close\r\n"
+    with socket.create_connection((host.hostname, host.port), timeout=0.3) as connection:
+        connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")
+        for _ in range(64):
+            connection.sendall(b"8000\r\n" + bytes(0x8000) + b"\r\n")
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        connection.sendall(b"0\r\n\r\n")
+        connection.settimeout(5)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+    assert answer.startswith(b"HTTP/1.1 40")
+    assert answer.endswith(b"}")
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent"),
+    [
+        (b"Transfer-Encoding: chunked\r\n", b"1\r\nx\r\n"),  # and then nothing more
+        (b"Transfer-Encoding: chunked\r\n", b"8000\r\n" + bytes(0x8000)),
+        (b"Content-Length: 9\r\n", b"x"),
+    ],
+)
+def test_a_client_that_never_ends_is_answered_all_the_same(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, headers: bytes, sent: bytes
+) -> None:
+    monkeypatch.setattr(http, "_DRAIN_SECONDS", 0.2)
+    assert raw(serve().url, SENDING + b"Connection: close\r\n" + headers + b"\r\n" + sent)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n",
+        b"Content-Length: 8000000000\r\n",
+    ],
+)
+def test_a_client_is_not_told_to_go_on_with_what_nobody_reads(serve: Any, headers: bytes) -> None:
+    started = time.monotonic()
+    answer = raw(serve().url, SENDING + b"Connection: close\r\n" + headers + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 401")
+    assert time.monotonic() - started < http._DRAIN_SECONDS / 2
 
 
 def test_a_client_that_leaves_while_it_waits_leaves_its_job_running(serve: Any) -> None:

@@ -52,6 +52,28 @@ async def test_a_request_of_rows_may_be_larger() -> None:
             await one.body(len(rows))
 
 
+async def test_no_more_is_drained_than_the_bound_says() -> None:
+    chunk = bytes(1 << 20)
+    endless = request([(b"transfer-encoding", b"chunked")], *[chunk] * 20)
+
+    await endless.drain()
+
+    left = 0
+    with contextlib.suppress(IndexError):
+        while True:
+            await endless._chunk()
+            left += 1
+    assert left == 20 - (http._DRAINED_BYTES >> 20)
+
+
+async def test_what_was_read_or_never_came_is_not_waited_for() -> None:
+    for headers in ([], [(b"content-length", b"0")], [(b"content-length", b"0" * 30)]):
+        await request(headers).drain()
+    read = request([(b"content-length", b"2")], b"ab")
+    assert await read.body() == b"ab"
+    await read.drain()
+
+
 async def test_a_stated_length_beyond_the_bound_is_refused_unread() -> None:
     with pytest.raises(InvalidRequestError, match="larger"):
         await request([(b"content-length", b"1048577")]).body()
