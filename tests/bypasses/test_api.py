@@ -172,6 +172,31 @@ async def test_line_18_what_is_made_brings_no_rights_and_no_rows(
     assert next(iter(field)) in reply.error or "policyTags" in reply.error
 
 
+@pytest.mark.parametrize("verb", ["PATCH", "PUT"])
+@pytest.mark.parametrize(
+    ("target", "field"),
+    [
+        ("", {"access": [{"role": "OWNER", "userByEmail": "me@example.com"}]}),
+        ("", {"linkedDatasetSource": {"sourceDataset": {"datasetId": "payroll"}}}),
+        ("", {"defaultEncryptionConfiguration": None}),
+        ("/tables/customers", {"view": {"query": "SELECT * FROM shop.customers"}}),
+        ("/tables/customers", {"externalDataConfiguration": {"sourceUris": ["gs://in/x"]}}),
+        ("/tables/customers", {"encryptionConfiguration": None}),
+        ("/tables/customers", {"schema": {"fields": []}}),
+        ("/tables/customers", {"resourceTags": {"a": "b"}}),
+        ("/tables/customers", {"fieldOfTomorrow": 1}),
+    ],
+)
+async def test_line_18_what_is_changed_changes_no_rights_and_no_rows(
+    front: Any, verb: str, target: str, field: Any
+) -> None:
+    body = {"description": "new", **field}
+    reply = await front.ask(verb, f"{HOME}/datasets/shop{target}", body, who="writer")
+    assert reply.status in {400, 403}
+    assert next(iter(field)) in reply.error
+    assert all(".get " in asked for asked in front.account.asked)  # to compare, and nothing else
+
+
 async def test_line_15_a_view_that_is_made_without_sql_is_masked(front: Any) -> None:
     query = "SELECT id, ssn FROM `acme-shop.shop.customers`"
     view = {"query": query, "useLegacySql": False}

@@ -102,6 +102,39 @@ def test_columns_come_and_go(client: bigquery.Client, lab: str) -> None:
         client.query(f"ALTER TABLE {lab}.nope DROP COLUMN a").result()
 
 
+def test_options_are_set_and_taken_away(client: bigquery.Client, lab: str) -> None:
+    client.query_and_wait(f"CREATE TABLE {lab}.t (a INT64)")
+    client.query_and_wait(f"CREATE VIEW {lab}.v AS SELECT 1 AS a")
+    client.query_and_wait(f"CREATE MATERIALIZED VIEW {lab}.m AS SELECT a FROM {lab}.t")
+    for kind, name in (("TABLE", "t"), ("VIEW", "v"), ("MATERIALIZED VIEW", "m")):
+        etag = client.get_table(f"{lab}.{name}").etag
+        options = "description = 'd', friendly_name = 'f', labels = [('a', 'b')]"
+        said = _do(client, f"ALTER {kind} {lab}.{name} SET OPTIONS ({options})")
+        assert said[:2] == (f"ALTER_{kind.replace(' ', '_')}", "ALTER")
+        got = client.get_table(f"{lab}.{name}")
+        assert (got.description, got.friendly_name, got.labels) == ("d", "f", {"a": "b"})
+        assert got.etag != etag
+        none = "description = NULL, friendly_name = NULL, labels = NULL"
+        client.query_and_wait(f"ALTER {kind} {lab}.{name} SET OPTIONS ({none})")
+        got = client.get_table(f"{lab}.{name}")
+        assert (got.description, got.friendly_name, got.labels) == (None, None, {})
+    with pytest.raises(BadRequest, match="is currently a VIEW"):
+        client.query(f"ALTER MATERIALIZED VIEW {lab}.v SET OPTIONS (description = 'd')").result()
+
+
+def test_options_of_a_dataset_are_set_and_taken_away(client: bigquery.Client, lab: str) -> None:
+    options = "description = 'd', default_table_expiration_days = 1.5, labels = [('a', 'b')]"
+    client.query_and_wait(f"ALTER SCHEMA {lab} SET OPTIONS ({options})")
+    got = client.get_dataset(lab)
+    assert (got.description, got.default_table_expiration_ms) == ("d", 129_600_000)
+    assert got.labels == {"a": "b"}
+    none = "description = NULL, default_table_expiration_days = NULL"
+    client.query_and_wait(f"ALTER SCHEMA {lab} SET OPTIONS ({none})")
+    got = client.get_dataset(lab)
+    assert (got.description, got.default_table_expiration_ms) == (None, None)
+    assert got.labels == {"a": "b"}
+
+
 def test_things_are_dropped(client: bigquery.Client, lab: str) -> None:
     client.query_and_wait(f"CREATE TABLE `acme-shop.{lab}.t` (a INT64)")
     with pytest.raises(BadRequest, match="is still in use") as refused:

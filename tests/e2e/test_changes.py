@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - queries read best on one line, and are no injections here
-"""Datasets and tables made and dropped by the real client, without SQL."""
+"""Datasets and tables made, changed and dropped by the real client, without SQL."""
 
 from __future__ import annotations
 
@@ -77,6 +77,47 @@ def test_a_table_is_made_filled_and_dropped(stack: Stack, maker: Client) -> None
     maker.delete_table(made, not_found_ok=True)
     with pytest.raises(exceptions.NotFound):
         maker.get_table(made)
+
+
+def test_a_table_is_changed(stack: Stack, maker: Client) -> None:
+    made = maker.create_table(
+        bigquery.Table(f"{PROJECT}.lab.notes", [bigquery.SchemaField("n", "INTEGER")])
+    )
+    known = maker.get_table(made)
+    made.description, made.labels = "Notes", {"team": "x"}
+    made.schema = [*made.schema, bigquery.SchemaField("at", "TIMESTAMP")]
+    changed = maker.update_table(made, ["description", "labels", "schema"])
+    assert (changed.description, changed.labels) == ("Notes", {"team": "x"})
+    assert [one.name for one in changed.schema] == ["n", "at"]
+    known.description = "Other"
+    with pytest.raises(exceptions.PreconditionFailed):
+        maker.update_table(known, ["description"])
+    changed.description, changed.labels = None, {"team": None}
+    changed = maker.update_table(changed, ["description", "labels"])
+    assert (changed.description, changed.labels) == (None, {})
+    changed.require_partition_filter = True
+    with pytest.raises(exceptions.Forbidden, match="`requirePartitionFilter` is refused"):
+        maker.update_table(changed, ["require_partition_filter"])
+    theirs = stack.client("reader").get_table(changed)
+    theirs.description = "Mine"
+    with pytest.raises(exceptions.Forbidden, match="refused by policy"):
+        stack.client("reader").update_table(theirs, ["description"])
+    maker.delete_table(changed)
+
+
+def test_a_dataset_is_changed(stack: Stack, maker: Client) -> None:
+    lab = maker.get_dataset("lab")
+    lab.description, lab.default_table_expiration_ms = "Trials", 86_400_000
+    changed = maker.update_dataset(lab, ["description", "default_table_expiration_ms"])
+    assert (changed.description, changed.default_table_expiration_ms) == ("Trials", 86_400_000)
+    assert stack.steps(maker.session)[-1].sql == (
+        "ALTER SCHEMA `acme-shop`.`lab` SET OPTIONS (description = 'Trials',"
+        " default_table_expiration_days = 1.0)"
+    )
+    changed.default_table_expiration_ms = None
+    maker.update_dataset(changed, ["default_table_expiration_ms"])
+    with pytest.raises(exceptions.Forbidden, match="`access` is refused"):
+        maker.update_dataset(changed, ["access_entries"])
 
 
 def test_a_view_that_is_made_shows_masks(maker: Client) -> None:

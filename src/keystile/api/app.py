@@ -45,6 +45,7 @@ _CLIENT_LEFT = 499  # nginx's number for a client that closed the connection
 _SERVER_ERRORS = 500
 _CHALLENGE = ((b"www-authenticate", b'Bearer realm="keystile"'),)
 _FORM = b"application/x-www-form-urlencoded"
+_WITH_BODY = frozenset(("PATCH", "POST", "PUT"))
 _OTHER_OVERRIDES = (b"x-http-method", b"x-method-override")
 
 Page = Callable[[], Awaitable[Answer]]
@@ -160,7 +161,7 @@ class Api:
         handle = handler(call.method)
         select({}, call.fields)  # raises now, while nothing has run, if `fields` is malformed
         method = METHODS[call.method]
-        body = await request.body(method.body_bytes) if method.verb == "POST" else b""
+        body = await request.body(method.body_bytes) if method.verb in _WITH_BODY else b""
         resource = await handle(self._gate, principal, call, body)
         if not resource:
             return Answer(204, b"")
@@ -202,7 +203,9 @@ async def _route(request: Request) -> Call:
         path, query = request.raw_path.decode("ascii"), raw_query.decode("ascii")
     except UnicodeDecodeError as error:
         raise InvalidRequestError("the address has bytes that are not percent-encoded") from error
-    return route(request.method, path, query, override="GET" if override else "")
+    call = route(request.method, path, query, override="GET" if override else "")
+    known = (request.header(b"if-match") or b"").decode("ascii", "backslashreplace")
+    return msgspec.structs.replace(call, if_match=known)
 
 
 def _fault(trace: Trace, error: Exception) -> RefusedError:

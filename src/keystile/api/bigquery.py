@@ -37,6 +37,7 @@ from keystile.wire.responses import (
     table_data_resource,
 )
 from keystile.wire.streaming import insert_all_resource, parse_rows
+from keystile.wire.updates import Update, parse_update
 
 MAX_WAIT_MS = 10_000
 """How long one request waits for a job: clients poll, and idle connections get cut."""
@@ -149,6 +150,16 @@ async def _new_dataset(gate: Gate, principal: Principal, call: Call, body: bytes
     return await gate.create_dataset(principal, parse_dataset(call.project, body))
 
 
+async def _patch_dataset(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
+    update = parse_update(body, whole=False, etag=call.if_match)
+    return await gate.update_dataset(principal, call.project, call.dataset, update)
+
+
+async def _put_dataset(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
+    update = parse_update(body, whole=True, etag=call.if_match)
+    return await gate.update_dataset(principal, call.project, call.dataset, update)
+
+
 async def _drop_dataset(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
     contents = truth_value(call.parameters, "deleteContents")
     await gate.delete_dataset(principal, call.project, call.dataset, contents=contents)
@@ -157,6 +168,22 @@ async def _drop_dataset(gate: Gate, principal: Principal, call: Call, _body: byt
 
 async def _new_table(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
     return await gate.create_table(principal, parse_table(call.project, call.dataset, body))
+
+
+async def _patch_table(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
+    update = parse_update(body, whole=False, etag=call.if_match)
+    return await _update_table(gate, principal, call, update)
+
+
+async def _put_table(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
+    update = parse_update(body, whole=True, etag=call.if_match)
+    return await _update_table(gate, principal, call, update)
+
+
+async def _update_table(gate: Gate, principal: Principal, call: Call, update: Update) -> Resource:
+    if truth_value(call.parameters, "autodetect_schema"):
+        raise RefusedError("`autodetect_schema` is refused", hint="name the columns in `schema`")
+    return await gate.update_table(principal, call.project, call.dataset, call.table, update)
 
 
 async def _drop_table(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
@@ -178,10 +205,14 @@ SERVED: Mapping[str, Handler] = MappingProxyType(
         "datasets.list": _datasets,
         "datasets.get": _dataset,
         "datasets.insert": _new_dataset,
+        "datasets.patch": _patch_dataset,
+        "datasets.update": _put_dataset,
         "datasets.delete": _drop_dataset,
         "tables.list": _tables,
         "tables.get": _table,
         "tables.insert": _new_table,
+        "tables.patch": _patch_table,
+        "tables.update": _put_table,
         "tables.delete": _drop_table,
         "routines.list": _routines,
         "routines.get": _routine,

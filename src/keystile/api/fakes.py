@@ -29,6 +29,7 @@ from keystile.wire.responses import (
     ResultsView,
 )
 from keystile.wire.streaming import BadRow, NewRows, RowFault
+from keystile.wire.updates import Update
 
 _SCHEMA = (Field("id", "INT64"), Field("email", "STRING"))
 
@@ -192,6 +193,13 @@ class FakeGate:
         """Make nothing, and give it."""
         return await self.dataset(principal, new.project, new.dataset)
 
+    async def update_dataset(
+        self, principal: Principal, project: str, dataset: str, update: Update
+    ) -> Resource:
+        """Change nothing, and give it."""
+        del update
+        return await self.dataset(principal, project, dataset)
+
     async def delete_dataset(
         self, principal: Principal, project: str, dataset: str, *, contents: bool
     ) -> None:
@@ -200,6 +208,13 @@ class FakeGate:
     async def create_table(self, principal: Principal, new: NewTable) -> Resource:
         """Make nothing, and give it."""
         return await self.table(principal, new.id.project, new.id.dataset, new.id.table)
+
+    async def update_table(
+        self, principal: Principal, project: str, dataset: str, table: str, update: Update
+    ) -> Resource:
+        """Change nothing, and give it."""
+        del update
+        return await self.table(principal, project, dataset, table)
 
     async def delete_table(
         self, principal: Principal, project: str, dataset: str, table: str

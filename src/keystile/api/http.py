@@ -26,7 +26,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 MAX_BODY_BYTES = 1 << 20
 _BODY_SECONDS = 30.0
-_DRAINED_BYTES = 8 << 20
+_DRAINED_BYTES = 16 << 20
 _DRAIN_SECONDS = 5.0
 _JSON = b"application/json; charset=UTF-8"
 

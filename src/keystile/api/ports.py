@@ -10,6 +10,7 @@ from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
 from keystile.wire.responses import JobsView, JobView, Resource, ResultsView
 from keystile.wire.streaming import BadRow, NewRows
+from keystile.wire.updates import Update
 
 Check = Callable[[], Awaitable[None]]
 """One readiness check. Raises `KeystileError`, whose sentence `/readyz` shows, when not ready."""
@@ -103,6 +104,12 @@ class Gate(Protocol):
         """Make a dataset and give the answer of datasets.insert."""
         ...
 
+    async def update_dataset(
+        self, principal: Principal, project: str, dataset: str, update: Update
+    ) -> Resource:
+        """Change a dataset and give the answer of datasets.patch."""
+        ...
+
     async def delete_dataset(
         self, principal: Principal, project: str, dataset: str, *, contents: bool
     ) -> None:
@@ -111,6 +118,12 @@ class Gate(Protocol):
 
     async def create_table(self, principal: Principal, new: NewTable) -> Resource:
         """Make a table or a view and give the answer of tables.insert."""
+        ...
+
+    async def update_table(
+        self, principal: Principal, project: str, dataset: str, table: str, update: Update
+    ) -> Resource:
+        """Change a table or a view and give the answer of tables.patch."""
         ...
 
     async def delete_table(

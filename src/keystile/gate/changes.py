@@ -1,4 +1,4 @@
-"""Datasets and tables made and dropped without SQL: the same decision as on the statement."""
+"""Datasets and tables made, changed and dropped without SQL: decided on as the statement is."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from keystile.upstream.bigquery import BigQuery
 from keystile.wire.requests import QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
 from keystile.wire.responses import Resource
+from keystile.wire.updates import Update, dataset_changed, table_changed
 
 
 class Changes:
-    """Answers datasets.insert, datasets.delete, tables.insert and tables.delete.
+    """Answers insert, patch, update and delete of datasets and of tables.
 
     Every method raises what its statement would be refused with, and `JobFailedError` where
     BigQuery refuses it.
@@ -45,6 +46,18 @@ class Changes:
         await self._statements.done(principal, request, f"making `{new.dataset}`")
         return await self._metadata.dataset(principal, new.project, new.dataset)
 
+    async def update_dataset(
+        self, principal: Principal, project: str, dataset: str, update: Update
+    ) -> Resource:
+        """Change a dataset, and give it as datasets.get does."""
+        now = await self._metadata.dataset(principal, project, dataset)
+        changed = dataset_changed(now, update)
+        if changed.is_nothing:
+            return now
+        request = QueryRequest(ddl.alter_dataset(project, dataset, changed), project)
+        await self._statements.done(principal, request, f"changing `{dataset}`")
+        return await self._metadata.dataset(principal, project, dataset)
+
     async def delete_dataset(
         self, principal: Principal, project: str, dataset: str, *, contents: bool
     ) -> None:
@@ -59,6 +72,21 @@ class Changes:
         id_ = new.id
         request = QueryRequest(ddl.create_table(new), id_.project)
         await self._statements.done(principal, request, f"making `{id_}`")
+        return await self._metadata.table(principal, id_.project, id_.dataset, id_.table)
+
+    async def update_table(self, principal: Principal, id_: TableId, update: Update) -> Resource:
+        """Change a table or a view, and give it as tables.get does.
+
+        New columns and options are two statements. Where only the first was carried out, the same
+        request later finds it done, and goes on with the second.
+        """
+        now = await self._metadata.table(principal, id_.project, id_.dataset, id_.table)
+        changed = table_changed(now, update)
+        if changed.is_nothing:
+            return now
+        for sql in tuple(ddl.alter_table(id_, str(now.get("type")), changed)):
+            request = QueryRequest(sql, id_.project)
+            await self._statements.done(principal, request, f"changing `{id_}`")
         return await self._metadata.table(principal, id_.project, id_.dataset, id_.table)
 
     async def delete_table(self, principal: Principal, id_: TableId) -> None:

@@ -1,4 +1,4 @@
-"""Datasets and tables that a client wants made or dropped, written as the statements they are.
+"""Datasets and tables made, changed or dropped by a client, written as the statements they are.
 
 INVARIANT: names stand in backticks and values are literals. What comes out is analysed and decided
 on as if the agent had written it, so that nothing here has to be trusted.
@@ -6,14 +6,16 @@ on as if the agent had written it, so that nothing here has to be trusted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from keystile.analysis.text import quoted
 from keystile.masking.literals import text
 from keystile.model.errors import InvalidRequestError
 from keystile.model.schema import Field, Mode, TableId, TableKind
 from keystile.wire.resources import NewDataset, NewTable, Partitioning, Words
+from keystile.wire.updates import Changed
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_MS = 24 * 3600 * 1000
@@ -24,16 +26,26 @@ _DROPPED_AS = {
     TableKind.SNAPSHOT: "SNAPSHOT TABLE",
     TableKind.EXTERNAL: "EXTERNAL TABLE",
 }
+_ALTERED_AS = {
+    TableKind.TABLE.value: "TABLE",
+    TableKind.VIEW.value: "VIEW",
+    TableKind.MATERIALIZED_VIEW.value: "MATERIALIZED VIEW",
+}
 
 
 def create_dataset(new: NewDataset) -> str:
     """Write CREATE SCHEMA. Where it lies is said by where the statement runs."""
-    options = [
-        *_words(new.words),
-        *_days("default_table_expiration_days", new.table_expiration_ms),
-        *_days("default_partition_expiration_days", new.partition_expiration_ms),
-    ]
-    return f"CREATE SCHEMA {_path(new.project, new.dataset)}{_options(options)}"
+    options = {
+        **_words(new.words),
+        "defaultTableExpirationMs": new.table_expiration_ms,
+        "defaultPartitionExpirationMs": new.partition_expiration_ms,
+    }
+    return f"CREATE SCHEMA {_path(new.project, new.dataset)}{_options(_given(options))}"
+
+
+def alter_dataset(project: str, dataset: str, changed: Changed) -> str:
+    """Write ALTER SCHEMA."""
+    return f"ALTER SCHEMA {_path(project, dataset)} SET{_options(_set(changed.options))}"
 
 
 def drop_dataset(project: str, dataset: str, *, contents: bool) -> str:
@@ -47,15 +59,15 @@ def create_table(new: NewTable) -> str:
     Raises `InvalidRequestError` for what no statement can say.
     """
     path = _path(*_parts(new.id))
-    options = [*_words(new.words), *_expires(new.expires_ms)]
+    options = [*_given({**_words(new.words), "expirationTime": new.expires_ms})]
     if new.query:
         if new.fields or new.partitioning or new.clustering:
             raise InvalidRequestError("a view has no schema or partitions of its own here")
         return f"CREATE VIEW {path}{_options(options)} AS\n{new.query}"
     if not new.fields:
         raise InvalidRequestError("the table has no `schema`", hint="name its columns")
-    if new.partitioning:
-        options += _days("partition_expiration_days", new.partitioning.expiration_ms)
+    if new.partitioning and new.partitioning.expiration_ms is not None:
+        options.append(f"partition_expiration_days = {_days(new.partitioning.expiration_ms)}")
     if new.require_partition_filter:
         options.append("require_partition_filter = TRUE")
     columns = ", ".join(map(_column, new.fields))
@@ -64,6 +76,21 @@ def create_table(new: NewTable) -> str:
         f"{_partitioned(new.partitioning, new.fields)}{_clustered(new.clustering)}"
         f"{_options(options)}"
     )
+
+
+def alter_table(table: TableId, kind: str, changed: Changed) -> Iterator[str]:
+    """Write the ALTER of a table of this kind, as the API names it: columns first, then options.
+
+    Raises `InvalidRequestError` where there is none.
+    """
+    if kind not in _ALTERED_AS or (changed.added and kind != TableKind.TABLE.value):
+        raise InvalidRequestError(f"`{table}` is nothing that can be changed so here")
+    path = _path(*_parts(table))
+    if changed.added:
+        columns = (f"ADD COLUMN {_column(field)}" for field in changed.added)
+        yield f"ALTER TABLE {path} {', '.join(columns)}"
+    if changed.options:
+        yield f"ALTER {_ALTERED_AS[kind]} {path} SET{_options(_set(changed.options))}"
 
 
 def drop_table(table: TableId, kind: TableKind) -> str:
@@ -118,28 +145,51 @@ def _clustered(columns: tuple[str, ...]) -> str:
     return f" CLUSTER BY {', '.join(map(quoted, columns))}" if columns else ""
 
 
-def _words(words: Words) -> Iterable[str]:
-    if words.description:
-        yield f"description = {text(words.description)}"
-    if words.friendly_name:
-        yield f"friendly_name = {text(words.friendly_name)}"
-    if words.labels:
-        pairs = (f"({text(key)}, {text(value)})" for key, value in words.labels.items())
-        yield f"labels = [{', '.join(pairs)}]"
+def _words(words: Words) -> dict[str, object]:
+    return {
+        "description": words.description or None,
+        "friendlyName": words.friendly_name or None,
+        "labels": words.labels or None,
+    }
 
 
-def _days(name: str, milliseconds: int | None) -> list[str]:
-    return [] if milliseconds is None else [f"{name} = {milliseconds / _DAY_MS!r}"]
+def _given(options: Mapping[str, object]) -> Iterator[str]:
+    """Write those options that have a value."""
+    return _set({name: value for name, value in options.items() if value is not None})
 
 
-def _expires(milliseconds: int | None) -> list[str]:
-    if milliseconds is None:
-        return []
+def _set(options: Mapping[str, object]) -> Iterator[str]:
+    """Write options by the API's names; NULL takes one away."""
+    for name, value in options.items():
+        option, written = _OPTIONS[name]
+        yield f"{option} = {'NULL' if value is None else written(value)}"
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return f"[{', '.join(f'({text(key)}, {text(value)})' for key, value in labels.items())}]"
+
+
+def _days(milliseconds: int) -> str:
+    return repr(milliseconds / _DAY_MS)
+
+
+def _time(milliseconds: int) -> str:
     try:
         at = _EPOCH + timedelta(milliseconds=milliseconds)
     except OverflowError as error:
         raise InvalidRequestError("`expirationTime` is beyond all times") from error
-    return [f"expiration_timestamp = TIMESTAMP '{at:%Y-%m-%d %H:%M:%S}.{at.microsecond:06}+00'"]
+    return f"TIMESTAMP '{at:%Y-%m-%d %H:%M:%S}.{at.microsecond:06}+00'"
+
+
+_OPTIONS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
+    "description": ("description", text),
+    "friendlyName": ("friendly_name", text),
+    "labels": ("labels", _labels),
+    "expirationTime": ("expiration_timestamp", _time),
+    "defaultTableExpirationMs": ("default_table_expiration_days", _days),
+    "defaultPartitionExpirationMs": ("default_partition_expiration_days", _days),
+}
+"""What a resource says and an option says too: its name there, and how a value is written."""
 
 
 def _options(options: Iterable[str]) -> str:

@@ -23,6 +23,7 @@ from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
 from keystile.wire.responses import JobsView, JobView, Resource, ResultsView
 from keystile.wire.streaming import BadRow, NewRows
+from keystile.wire.updates import Update
 
 
 class Gate:
@@ -162,6 +163,12 @@ class Gate:
         """Make a dataset, by the statement that this is."""
         return await self._changes.create_dataset(principal, new)
 
+    async def update_dataset(
+        self, principal: Principal, project: str, dataset: str, update: Update
+    ) -> Resource:
+        """Change a dataset, by the statement that this is."""
+        return await self._changes.update_dataset(principal, project, dataset, update)
+
     async def delete_dataset(
         self, principal: Principal, project: str, dataset: str, *, contents: bool
     ) -> None:
@@ -171,6 +178,13 @@ class Gate:
     async def create_table(self, principal: Principal, new: NewTable) -> Resource:
         """Make a table or a view, by the statement that this is."""
         return await self._changes.create_table(principal, new)
+
+    async def update_table(
+        self, principal: Principal, project: str, dataset: str, table: str, update: Update
+    ) -> Resource:
+        """Change a table or a view, by the statements that this is."""
+        id_ = TableId(project, dataset, table)
+        return await self._changes.update_table(principal, id_, update)
 
     async def delete_table(
         self, principal: Principal, project: str, dataset: str, table: str

@@ -121,6 +121,14 @@ class DuplicateError(KeystileError):
     status = "ALREADY_EXISTS"
 
 
+class PreconditionError(KeystileError):
+    """The thing is not what `If-Match` says it is: someone changed it since (412)."""
+
+    http_status = 412
+    reason = "conditionNotMet"
+    status = "FAILED_PRECONDITION"
+
+
 class StoppedError(KeystileError):
     """The job was cancelled before it finished (499 in BigQuery's table, `stopped`)."""
 

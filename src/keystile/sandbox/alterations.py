@@ -15,6 +15,17 @@ from keystile.sandbox.defining import Alteration
 from keystile.sandbox.errors import unsupported
 
 _ToldT = TypeVar("_ToldT")
+_DAY_MS = 24 * 3600 * 1000
+_TOLD_AS = {
+    "default_partition_expiration_days": "defaultPartitionExpirationMs",
+    "default_table_expiration_days": "defaultTableExpirationMs",
+    "description": "description",
+    "expiration_timestamp": "expirationTime",
+    "friendly_name": "friendlyName",
+    "labels": "labels",
+    "require_partition_filter": "requirePartitionFilter",
+}
+"""What options are called in a resource."""
 
 
 def table_details(options: Mapping[str, object]) -> dict[str, object]:
@@ -32,10 +43,30 @@ def table_details(options: Mapping[str, object]) -> dict[str, object]:
     return details
 
 
+def with_options(
+    details: Mapping[str, object], options: Mapping[str, object], told: Mapping[str, object]
+) -> dict[str, object]:
+    """Give the parts of a resource after SET OPTIONS, which says `told`; NULL takes one away."""
+    gone = {_TOLD_AS[name] for name in options if name in _TOLD_AS} - told.keys()
+    return {name: value for name, value in {**details, **told}.items() if name not in gone}
+
+
+def dataset_details(options: Mapping[str, object]) -> dict[str, object]:
+    """Give the parts of a dataset's resource that options say."""
+    details = table_details(options)
+    if options.get("description"):
+        details["description"] = options["description"]
+    for name in ("default_table_expiration_days", "default_partition_expiration_days"):
+        days = options.get(name)
+        if isinstance(days, int | float):
+            details[_TOLD_AS[name]] = str(int(days * _DAY_MS))
+    return details
+
+
 def altered(stored: Stored, content: bytes, action: Alteration) -> tuple[Stored, bytes]:
     """Give the table and its rows after one action. Raises `InvalidQueryError`."""
     if action.kind == "SetOptions":
-        details = {**stored.details, **table_details(action.options)}
+        details = with_options(stored.details, action.options, table_details(action.options))
         described = action.options.get("description", stored.description)
         after = msgspec.structs.replace(stored, details=details, description=str(described or ""))
         return after, content

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from keystile.model.errors import InvalidRequestError
+from keystile.model.errors import InvalidRequestError, PreconditionError
 from keystile.sandbox.asks import Ask
-from keystile.sandbox.errors import PreconditionError, unsupported
+from keystile.sandbox.errors import unsupported
 from keystile.wire.jsonbody import parse_object
 from keystile.wire.responses import Resource
 

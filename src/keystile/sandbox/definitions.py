@@ -10,7 +10,12 @@ import msgspec
 from keystile.googlesql.messages import service
 from keystile.model.errors import DuplicateError, InvalidQueryError
 from keystile.model.schema import Field, TableId, TableKind
-from keystile.sandbox.alterations import altered, table_details
+from keystile.sandbox.alterations import (
+    altered,
+    dataset_details,
+    table_details,
+    with_options,
+)
 from keystile.sandbox.binding import dataset_id
 from keystile.sandbox.changes import with_rows
 from keystile.sandbox.data import Stored, partition_columns
@@ -29,6 +34,11 @@ from keystile.wire.responses import etag
 
 _LANGUAGES = {"JS": "JAVASCRIPT"}
 _VIEWS = (TableKind.VIEW, TableKind.MATERIALIZED_VIEW)
+_ALTERED = {
+    "AlterMaterializedView": TableKind.MATERIALIZED_VIEW,
+    "AlterTable": TableKind.TABLE,
+    "AlterView": TableKind.VIEW,
+}
 
 
 async def define(catalog: Catalog, plan: Plan) -> Effects:
@@ -213,11 +223,24 @@ async def _create_schema(catalog: Catalog, plan: Plan, definition: Definition) -
         if definition.mode == IF_NOT_EXISTS:
             return Effects(operation="SKIP", dataset=id_)
         raise DuplicateError(f"Already Exists: Dataset {id_[0]}:{id_[1]}")
-    details = table_details(definition.options)
-    if definition.options.get("description"):
-        details["description"] = definition.options["description"]
+    details = dataset_details(definition.options)
     catalog.store.put_dataset(Dataset(id_, time.time(), details))
     return Effects(operation="CREATE", dataset=id_)
+
+
+async def _alter_schema(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
+    id_ = dataset_id(definition.path, plan.question)
+    if definition.lenient and id_ not in catalog.store.datasets:
+        return Effects(operation="SKIP", dataset=id_)
+    before = catalog.store.dataset(id_)
+    details = before.details
+    for alteration in definition.alterations:
+        options = alteration.options
+        details = with_options(details, options, dataset_details(options))
+    catalog.store.put_dataset(
+        msgspec.structs.replace(before, details=details, modified=time.time())
+    )
+    return Effects(operation="ALTER", dataset=id_)
 
 
 async def _alter(catalog: Catalog, plan: Plan, definition: Definition) -> Effects:
@@ -225,11 +248,11 @@ async def _alter(catalog: Catalog, plan: Plan, definition: Definition) -> Effect
     if definition.lenient and not catalog.store.has_table(id_):
         return Effects(operation="SKIP", table=id_)
     stored = catalog.store.table(id_)
-    is_view = definition.kind == "AlterView"
-    if stored.kind is not (TableKind.VIEW if is_view else TableKind.TABLE):
+    if stored.kind is not _ALTERED[definition.kind]:
         raise other_kind(id_, stored.kind)
+    is_view = stored.kind in _VIEWS
     content = b"" if is_view else await catalog.content(stored)
-    after = stored
+    after = msgspec.structs.replace(stored, etag=etag([stored.etag, time.time()]))
     for alteration in definition.alterations:
         after, content = altered(after, content, alteration)
     if not is_view:
@@ -248,8 +271,8 @@ async def _set_options(catalog: Catalog, plan: Plan, definition: Definition) -> 
     stored = catalog.store.table(id_)
     after = msgspec.structs.replace(
         stored,
-        details={**stored.details, **table_details(definition.options)},
-        description=str(definition.options.get("description") or stored.description),
+        details=with_options(stored.details, definition.options, table_details(definition.options)),
+        description=str(definition.options.get("description", stored.description) or ""),
         etag=etag([stored.etag, time.time()]),
     )
     catalog.store.put_table(after)
@@ -270,5 +293,7 @@ _RUN: dict[str, Callable[[Catalog, Plan, Definition], Awaitable[Effects]]] = {
     "DropTableFunction": drop_routine,
     "AlterTable": _alter,
     "AlterView": _alter,
+    "AlterMaterializedView": _alter,
+    "AlterSchema": _alter_schema,
     "AlterTableSetOptions": _set_options,
 }

@@ -32,11 +32,3 @@ class InUseError(KeystileError):
     http_status = 400
     reason = "resourceInUse"
     status = "FAILED_PRECONDITION"
-
-
-class PreconditionError(KeystileError):
-    """The thing is not what `If-Match` says it is: someone changed it since (412)."""
-
-    http_status = 412
-    reason = "conditionNotMet"
-    status = "FAILED_PRECONDITION"

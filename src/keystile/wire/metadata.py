@@ -13,7 +13,7 @@ _RESULT_SECONDS = 24 * 3600  # how long BigQuery keeps the result of a query
 _DATASET_IN_LIST = frozenset(
     ("id", "datasetReference", "friendlyName", "labels", "location", "type")
 )
-_DATASET = _DATASET_IN_LIST | {
+DATASET_FIELDS = _DATASET_IN_LIST | {
     "kind",
     "etag",
     "selfLink",
@@ -21,10 +21,14 @@ _DATASET = _DATASET_IN_LIST | {
     "creationTime",
     "lastModifiedTime",
     "defaultCollation",
+    "defaultPartitionExpirationMs",
+    "defaultTableExpirationMs",
     "isCaseInsensitive",
     "maxTimeTravelHours",
     "storageBillingModel",
 }
+"""What an agent may see of a dataset."""
+
 _TABLE_IN_LIST = frozenset(
     (
         "id",
@@ -39,7 +43,7 @@ _TABLE_IN_LIST = frozenset(
         "clustering",
     )
 )
-_TABLE = _TABLE_IN_LIST | {
+TABLE_FIELDS = _TABLE_IN_LIST | {
     "kind",
     "etag",
     "selfLink",
@@ -52,6 +56,8 @@ _TABLE = _TABLE_IN_LIST | {
     "requirePartitionFilter",
     "caseInsensitive",
 }
+"""What an agent may see of a table."""
+
 _FIELD = frozenset(
     (
         "name",
@@ -179,7 +185,7 @@ def table_list(
 
 def visible_dataset(resource: Mapping[str, object]) -> Resource:
     """Keep what an agent may see of a `Dataset`: who has access and key names stay behind."""
-    return _only(resource, _DATASET)
+    return _only(resource, DATASET_FIELDS)
 
 
 def visible_table(
@@ -189,7 +195,7 @@ def visible_table(
 
     Texts of views, sources of external tables, keys and access rules stay behind, and `withheld`.
     """
-    return _only(resource, _TABLE - withheld)
+    return _only(resource, TABLE_FIELDS - withheld)
 
 
 def _only(resource: Mapping[str, object], names: frozenset[str]) -> Resource:

@@ -64,6 +64,7 @@ _UPDATE = (*_VERSION, "updateMode")
 _DETECT = ("autodetect_schema",)
 
 _BY_STATEMENT = "write it as a statement and run it as a query, so that policy decides on it"
+_OPTIONS = "description, friendly name, labels"
 _ASK = "ask the gateway's operator"
 _RIGHTS = f"an agent changes and tests no rights here; {_ASK}"
 
@@ -169,8 +170,22 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             checks="policy decides as on `CREATE SCHEMA`; no rights, links or keys",
             withheld="as in `datasets.get`",
         ),
-        "datasets.patch": Method("PATCH", _DATASET, Access.RIGHTS, _UPDATE, instead=_BY_STATEMENT),
-        "datasets.update": Method("PUT", _DATASET, Access.RIGHTS, _UPDATE, instead=_BY_STATEMENT),
+        "datasets.patch": Method(
+            "PATCH",
+            _DATASET,
+            Access.SCHEMA,
+            _UPDATE,
+            checks=f"policy decides as on `ALTER SCHEMA`; {_OPTIONS} and default expirations only",
+            withheld="as in `datasets.get`",
+        ),
+        "datasets.update": Method(
+            "PUT",
+            _DATASET,
+            Access.SCHEMA,
+            _UPDATE,
+            checks="as in `datasets.patch`; takes away those that it does not name",
+            withheld="as in `datasets.get`",
+        ),
         "datasets.delete": Method(
             "DELETE",
             _DATASET,
@@ -209,8 +224,23 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             " tags, keys or rows that lie elsewhere",
             withheld="as in `tables.get`",
         ),
-        "tables.patch": Method("PATCH", _TABLE, Access.SCHEMA, _DETECT, instead=_BY_STATEMENT),
-        "tables.update": Method("PUT", _TABLE, Access.SCHEMA, _DETECT, instead=_BY_STATEMENT),
+        "tables.patch": Method(
+            "PATCH",
+            _TABLE,
+            Access.SCHEMA,
+            _DETECT,
+            checks=f"policy decides as on `ALTER TABLE` or `ALTER VIEW`; {_OPTIONS}, expiration and"
+            " new columns only",
+            withheld="as in `tables.get`",
+        ),
+        "tables.update": Method(
+            "PUT",
+            _TABLE,
+            Access.SCHEMA,
+            _DETECT,
+            checks="as in `tables.patch`; takes away the options that it does not name",
+            withheld="as in `tables.get`",
+        ),
         "tables.delete": Method(
             "DELETE", _TABLE, Access.SCHEMA, checks="policy decides as on `DROP TABLE` and the like"
         ),

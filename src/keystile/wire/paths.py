@@ -36,7 +36,7 @@ class Call(msgspec.Struct, frozen=True):
     """One API method and the names in its path, decoded; a name that it lacks is empty.
 
     `item` is a model, routine or row access policy. `parameters` are query parameters that the
-    method knows.
+    method knows. `if_match` is the header of that name, empty where there is none.
     """
 
     method: str
@@ -46,6 +46,7 @@ class Call(msgspec.Struct, frozen=True):
     job: str = ""
     item: str = ""
     parameters: dict[str, str] = {}
+    if_match: str = ""
 
     @property
     def fields(self) -> str:

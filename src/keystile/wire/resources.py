@@ -20,12 +20,14 @@ from keystile.wire.strict import Int64, Strict, converted, int64, plain_labels, 
 
 Unit = Literal["HOUR", "DAY", "MONTH", "YEAR"]
 
-_BY_STATEMENT = "write it as a statement and run it as a query"
+BY_STATEMENT = "write it as a statement and run it as a query"
+"""What to do instead of saying something in a resource."""
+
 _NO_RIGHTS = "an agent changes no rights here"
 _NO_KEYS = "a key of your own is not served"
 _NOT_MADE_HERE = "tables whose rows lie elsewhere are not made here"
 
-_REFUSED = {
+REFUSED = {
     "access": _NO_RIGHTS,
     "defaultEncryptionConfiguration": _NO_KEYS,
     "encryptionConfiguration": _NO_KEYS,
@@ -36,31 +38,33 @@ _REFUSED = {
     "biglakeConfiguration": _NOT_MADE_HERE,
     "linkedDatasetSource": _NOT_MADE_HERE,
     "resourceTags": _NO_RIGHTS,
-    "materializedView": _BY_STATEMENT,
-    "rangePartitioning": _BY_STATEMENT,
-    "tableConstraints": _BY_STATEMENT,
-    "defaultCollation": _BY_STATEMENT,
-    "defaultRoundingMode": _BY_STATEMENT,
-    "isCaseInsensitive": _BY_STATEMENT,
-    "maxTimeTravelHours": _BY_STATEMENT,
-    "storageBillingModel": _BY_STATEMENT,
-    "maxStaleness": _BY_STATEMENT,
-    "cloneDefinition": _BY_STATEMENT,
-    "snapshotDefinition": _BY_STATEMENT,
-    "tableReplicationInfo": _BY_STATEMENT,
+    "materializedView": BY_STATEMENT,
+    "rangePartitioning": BY_STATEMENT,
+    "tableConstraints": BY_STATEMENT,
+    "defaultCollation": BY_STATEMENT,
+    "defaultRoundingMode": BY_STATEMENT,
+    "isCaseInsensitive": BY_STATEMENT,
+    "maxTimeTravelHours": BY_STATEMENT,
+    "storageBillingModel": BY_STATEMENT,
+    "maxStaleness": BY_STATEMENT,
+    "cloneDefinition": BY_STATEMENT,
+    "snapshotDefinition": BY_STATEMENT,
+    "tableReplicationInfo": BY_STATEMENT,
 }
+"""Fields of datasets and tables that are understood and not served, and why."""
+
 _REFUSED_IN_FIELD = {
     "policyTags": _NO_RIGHTS,
     "dataPolicies": _NO_RIGHTS,
-    "defaultValueExpression": _BY_STATEMENT,
-    "generatedColumn": _BY_STATEMENT,
-    "maxLength": _BY_STATEMENT,
-    "precision": _BY_STATEMENT,
-    "scale": _BY_STATEMENT,
-    "collation": _BY_STATEMENT,
-    "roundingMode": _BY_STATEMENT,
-    "timestampPrecision": _BY_STATEMENT,
-    "foreignTypeDefinition": _BY_STATEMENT,
+    "defaultValueExpression": BY_STATEMENT,
+    "generatedColumn": BY_STATEMENT,
+    "maxLength": BY_STATEMENT,
+    "precision": BY_STATEMENT,
+    "scale": BY_STATEMENT,
+    "collation": BY_STATEMENT,
+    "roundingMode": BY_STATEMENT,
+    "timestampPrecision": BY_STATEMENT,
+    "foreignTypeDefinition": BY_STATEMENT,
 }
 _FIELD = frozenset(("name", "type", "mode", "description", "fields", "rangeElementType"))
 _OUTPUT = frozenset(("kind", "etag", "id", "selfLink", "creationTime", "lastModifiedTime", "type"))
@@ -183,7 +187,7 @@ def parse_table(project: str, dataset: str, body: bytes) -> NewTable:
     return NewTable(
         TableId(project, dataset, _required(reference.table_id, "tableReference.tableId")),
         _words(given),
-        _fields(given.schema),
+        new_fields(given.schema),
         _query(given.view),
         int64(given.expiration_time, "expirationTime"),
         _partitioning(cut) if cut else None,
@@ -194,7 +198,7 @@ def parse_table(project: str, dataset: str, body: bytes) -> NewTable:
 
 def _known(given: Mapping[str, object], output: frozenset[str]) -> dict[str, object]:
     return without_refused(
-        {name: value for name, value in given.items() if name not in output}, _REFUSED
+        {name: value for name, value in given.items() if name not in output}, REFUSED
     )
 
 
@@ -227,7 +231,8 @@ def _query(view: _View | None) -> str:
     return _required(view.query.strip(), "view.query")
 
 
-def _fields(schema: dict[str, object] | None) -> tuple[Field, ...]:
+def new_fields(schema: dict[str, object] | None) -> tuple[Field, ...]:
+    """Read the columns of a new table, or new columns. Raises as `parse_table` does."""
     if not schema:
         return ()
     if unknown := schema.keys() - {"fields"}:

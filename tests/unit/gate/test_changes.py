@@ -7,27 +7,31 @@ import pytest
 from keystile.gate.by_statement import ByStatement
 from keystile.gate.changes import Changes
 from keystile.gate.own_jobs import OwnJobs
-from keystile.model.errors import NotFoundError, RefusedError
+from keystile.model.errors import NotFoundError, PreconditionError, RefusedError
 from keystile.model.schema import Field, TableId
 from keystile.wire.resources import NewDataset, NewTable, Words
+from keystile.wire.updates import Update
 
 LAB = NewDataset("acme-shop", "lab", Words(), "EU")
 TABLE = TableId("acme-shop", "lab", "made")
 
 
 class FakeMetadata:
-    """Says what was asked for."""
+    """Says what was asked for, and what `now` says."""
 
     def __init__(self) -> None:
         self.hidden = False
+        self.now: dict[str, Any] = {}
 
     async def dataset(self, _principal: Any, *names: str) -> dict[str, Any]:
         if self.hidden:
             raise NotFoundError("Not found: Dataset")
-        return {"dataset": names}
+        return {"dataset": names, **self.now}
 
     async def table(self, _principal: Any, *names: str) -> dict[str, Any]:
-        return {"table": names}
+        if self.hidden:
+            raise NotFoundError("Not found: Table")
+        return {"table": names, **self.now}
 
 
 @pytest.fixture
@@ -64,10 +68,44 @@ async def test_what_is_made_is_on_record_and_answered(bench: Any, changes: Chang
     assert bench.events[0].body["request"]["location"] == "US"  # where BigQuery says it runs
 
 
+async def test_what_is_changed_is_on_record_and_answered(
+    bench: Any, changes: Changes, metadata: FakeMetadata
+) -> None:
+    agent = bench.principal()
+    schema = {"fields": [{"name": "a", "type": "INTEGER"}]}
+    metadata.now = {"type": "TABLE", "etag": "e", "schema": {"fields": []}}
+    changed = await changes.update_table(
+        agent, TABLE, Update({"description": "New", "schema": schema}, etag="e")
+    )
+    assert changed == {"table": ("acme-shop", "lab", "made"), **metadata.now}
+    await changes.update_dataset(agent, "acme-shop", "lab", Update({"labels": {"a": "b"}}))
+    assert asked(bench) == [
+        "ALTER TABLE `acme-shop`.`lab`.`made` ADD COLUMN `a` INT64",
+        "ALTER TABLE `acme-shop`.`lab`.`made` SET OPTIONS (description = 'New')",
+        "ALTER SCHEMA `acme-shop`.`lab` SET OPTIONS (labels = [('a', 'b')])",
+    ]
+
+
+async def test_what_is_so_already_needs_no_statement(
+    bench: Any, changes: Changes, metadata: FakeMetadata
+) -> None:
+    metadata.now = {"type": "VIEW", "description": "New", "etag": "e2"}
+    update = Update({"description": "New"}, etag="e1")
+    assert (await changes.update_table(bench.principal(), TABLE, update))["etag"] == "e2"
+    assert (await changes.update_dataset(bench.principal(), "p", "d", update))["etag"] == "e2"
+    with pytest.raises(PreconditionError):
+        await changes.update_table(
+            bench.principal(), TABLE, Update({"description": "x"}, etag="e1")
+        )
+    assert bench.events == []
+
+
 async def test_what_policy_denies_is_not_made(bench: Any, changes: Changes) -> None:
     bench.planner.decide_fails = RefusedError("agents change no schemas")
     with pytest.raises(RefusedError, match="no schemas"):
         await changes.create_dataset(bench.principal(), LAB)
+    with pytest.raises(RefusedError, match="no schemas"):
+        await changes.update_dataset(bench.principal(), "p", "d", Update({"description": "x"}))
     assert bench.bigquery.started == []
 
 
@@ -79,6 +117,11 @@ async def test_what_is_hidden_cannot_be_told_from_what_is_absent(
     agent = bench.principal()
     with pytest.raises(NotFoundError):
         await changes.delete_dataset(agent, "acme-shop", "lab", contents=False)
+    for update in (Update({}), Update({"description": "x"}), Update({"access": []})):
+        with pytest.raises(NotFoundError):
+            await changes.update_dataset(agent, "acme-shop", "lab", update)
+        with pytest.raises(NotFoundError):
+            await changes.update_table(agent, TABLE, update)
     for table in ("made", "absent", "made$20240101"):
         with pytest.raises(NotFoundError):
             await changes.delete_table(agent, TableId("acme-shop", "lab", table))

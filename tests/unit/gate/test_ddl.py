@@ -14,6 +14,7 @@ from keystile.googlesql.inline import InlineRunner
 from keystile.model.errors import InvalidRequestError, KeystileError, NotFoundError
 from keystile.model.schema import Field, Mode, Table, TableId, TableKind
 from keystile.wire.resources import NewDataset, NewTable, Partitioning, Words
+from keystile.wire.updates import Changed
 
 ID = TableId("acme-shop", "shop", "made")
 WORDS = Words("it's", "Made", {"team": "x"})
@@ -64,6 +65,35 @@ def test_a_table_is_made_with_all_that_its_resource_says() -> None:
         f" OPTIONS ({OPTIONS}, expiration_timestamp = TIMESTAMP '1970-01-01 00:00:01.500000+00',"
         " partition_expiration_days = 1.0, require_partition_filter = TRUE)"
     )
+
+
+def test_a_dataset_is_changed() -> None:
+    options: dict[str, Any] = {"labels": {"team": "x"}, "description": None}
+    options |= {"defaultTableExpirationMs": 43_200_000, "friendlyName": "it's"}
+    assert ddl.alter_dataset("p", "d", Changed(options)) == (
+        "ALTER SCHEMA `p`.`d` SET OPTIONS (labels = [('team', 'x')], description = NULL,"
+        " default_table_expiration_days = 0.5, friendly_name = 'it\\'s')"
+    )
+
+
+def test_a_table_gets_its_columns_first_and_its_options_then() -> None:
+    added = (Field("a", "INT64", description="d"), Field("b", "STRING", Mode.REPEATED))
+    columns, options = ddl.alter_table(ID, "TABLE", Changed({"expirationTime": 0}, added))
+    assert columns == (
+        "ALTER TABLE `acme-shop`.`shop`.`made` ADD COLUMN `a` INT64 OPTIONS (description = 'd'),"
+        " ADD COLUMN `b` ARRAY<STRING>"
+    )
+    assert options == (
+        "ALTER TABLE `acme-shop`.`shop`.`made` SET OPTIONS"
+        " (expiration_timestamp = TIMESTAMP '1970-01-01 00:00:00.000000+00')"
+    )
+    for kind in ("VIEW", "MATERIALIZED_VIEW"):
+        (said,) = ddl.alter_table(ID, kind, Changed({"labels": None}))
+        assert said.startswith(f"ALTER {kind.replace('_', ' ')} `acme-shop`")
+        assert said.endswith(" SET OPTIONS (labels = NULL)")
+    for kind, changed in (("VIEW", Changed({}, added)), ("EXTERNAL", Changed({"labels": None}))):
+        with pytest.raises(InvalidRequestError, match="nothing that can be changed"):
+            list(ddl.alter_table(ID, kind, changed))
 
 
 @pytest.mark.parametrize(
@@ -119,10 +149,15 @@ async def test_no_word_of_a_resource_becomes_sql(  # noqa: PLR0913, PLR0917 - so
     id_ = TableId("acme-shop", "shop", name)
     new = NewTable(id_, words, () if query else fields, "SELECT 1 AS a" if query else "")
     statement = Statement(ddl.create_table(new), "acme-shop", "")
-    try:
-        analysed = await analyst.analyse(statement, Nothing())
-    except KeystileError:
-        return  # a name that no table can have is an error, never another statement
-    assert analysed.facts.statement == ("CREATE_VIEW" if query else "CREATE_TABLE")
-    assert set(analysed.facts.writes) <= {id_}
-    assert not analysed.facts.reads
+    made = "CREATE_VIEW" if query else "CREATE_TABLE"
+    options = {"description": description, "friendlyName": key, "labels": {key: description}}
+    changes = ddl.alter_table(id_, "TABLE", Changed({**options}, fields))
+    said = {made: statement.sql} | dict(zip(("ALTER_TABLE", "ALTER TABLE"), changes, strict=True))
+    for kind, sql in said.items():
+        try:
+            analysed = await analyst.analyse(Statement(sql, "acme-shop", ""), Nothing())
+        except KeystileError:
+            continue  # a name that no table can have is an error, never another statement
+        assert analysed.facts.statement == kind.replace(" ", "_")
+        assert set(analysed.facts.writes) <= {id_}
+        assert not analysed.facts.reads
