@@ -128,7 +128,7 @@ def test_parameters_reach_dml(client: bigquery.Client, stock: str) -> None:
         bigquery.ScalarQueryParameter(None, "STRING", "named"),
         bigquery.ScalarQueryParameter(None, "INT64", 2),
     ]
-    config = bigquery.NewJobConfig(query_parameters=given)
+    config = bigquery.QueryJobConfig(query_parameters=given)
     client.query(f"UPDATE {stock} SET name = ? WHERE id = ?", job_config=config).result()
     assert _ask(client, f"SELECT name FROM {stock} WHERE id = 2") == [("named",)]
 

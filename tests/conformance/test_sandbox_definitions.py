@@ -214,7 +214,7 @@ def test_a_table_function_is_called(client: bigquery.Client, lab: str) -> None:
     expected = _ask(client, "SELECT COUNT(*) FROM shop.orders WHERE deliver_by >= '2025-06-01'")
     query = f"SELECT COUNT(deliver_by) FROM {lab}.since(DATE '2025-06-01')"
     assert _ask(client, query) == expected
-    config = bigquery.NewJobConfig(dry_run=True)
+    config = bigquery.QueryJobConfig(dry_run=True)
     dry = client.query(
         f"SELECT * FROM {lab}.since(CURRENT_DATE()) JOIN shop.orders USING (id)", config
     )
@@ -252,7 +252,7 @@ def test_functions_in_other_languages_are_kept_and_not_run(
         "connection": "acme-shop.us.out",
     }
     for call in (f"{lab}.js(1)", f"{lab}.far(1)"):
-        dry = client.query(f"SELECT {call} AS y", bigquery.NewJobConfig(dry_run=True))
+        dry = client.query(f"SELECT {call} AS y", bigquery.QueryJobConfig(dry_run=True))
         assert dry.schema[0].name == "y"
         with pytest.raises(BadRequest, match="not supported by the sandbox: running the function"):
             client.query_and_wait(f"SELECT {call}")

@@ -47,7 +47,7 @@ def test_a_job_can_be_found_again(client: bigquery.Client) -> None:
     job = client.query("SELECT 1 AS x")
     job.result()
     found = client.get_job(job.job_id, location="US")
-    assert isinstance(found, bigquery.NewJob)
+    assert isinstance(found, bigquery.QueryJob)
     assert (found.state, found.query, found.statement_type) == ("DONE", "SELECT 1 AS x", "SELECT")
     assert found.user_email == _ACCOUNT
     assert found.created <= found.started <= found.ended
@@ -293,7 +293,7 @@ def test_a_result_is_a_table_that_queries_can_name(client: bigquery.Client) -> N
 
 def _write(client: bigquery.Client, sql: str, table: str, **more: Any) -> None:
     destination = bigquery.TableReference.from_string(table, client.project)
-    config = bigquery.NewJobConfig(destination=destination, **more)
+    config = bigquery.QueryJobConfig(destination=destination, **more)
     job = client.query(sql, job_config=config)
     job.result()
     assert job.destination == destination
@@ -348,11 +348,11 @@ def test_a_result_can_be_partitioned(client: bigquery.Client, lab: str) -> None:
 @pytest.mark.parametrize("api_method", ["INSERT", "QUERY"])
 def test_a_session_keeps_what_is_temporary(client: bigquery.Client, api_method: str) -> None:
     sql = "CREATE TEMP TABLE numbers AS SELECT x FROM UNNEST([1, 2]) AS x"
-    config = bigquery.NewJobConfig(create_session=True)
+    config = bigquery.QueryJobConfig(create_session=True)
     job = client.query(sql, job_config=config, api_method=api_method)
     job.result()
     session = job.session_info.session_id
-    inside = bigquery.NewJobConfig(
+    inside = bigquery.QueryJobConfig(
         connection_properties=[bigquery.ConnectionProperty("session_id", session)]
     )
     double = "CREATE TEMP FUNCTION double(x INT64) AS (2 * x); SELECT double(x) FROM numbers"
@@ -361,12 +361,12 @@ def test_a_session_keeps_what_is_temporary(client: bigquery.Client, api_method: 
     assert row[0] == 6
     with pytest.raises(BadRequest):
         client.query("SELECT * FROM numbers").result()
-    unknown = bigquery.NewJobConfig(
+    unknown = bigquery.QueryJobConfig(
         connection_properties=[bigquery.ConnectionProperty("session_id", "nope")]
     )
     with pytest.raises(NotFound, match="Session"):
         client.query("SELECT 1", job_config=unknown).result()
-    zone = bigquery.NewJobConfig(
+    zone = bigquery.QueryJobConfig(
         connection_properties=[bigquery.ConnectionProperty("time_zone", "Europe/Paris")]
     )
     with pytest.raises(BadRequest, match="not supported by the sandbox: the connection property"):

@@ -14,7 +14,7 @@ from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError,
 from google.cloud import bigquery
 from google.cloud.bigquery import (
     ArrayQueryParameter,
-    NewJobConfig,
+    QueryJobConfig,
     RangeQueryParameter,
     ScalarQueryParameter,
     StructQueryParameter,
@@ -23,7 +23,7 @@ from google.cloud.bigquery import (
 
 def _rows(client: bigquery.Client, sql: str, **config: Any) -> list[tuple[Any, ...]]:
     """Ask both ways; they must agree."""
-    job_config = NewJobConfig(**config)
+    job_config = QueryJobConfig(**config)
     at_once = [tuple(row.values()) for row in client.query_and_wait(sql, job_config=job_config)]
     by_job = [tuple(row.values()) for row in client.query(sql, job_config=job_config).result()]
     assert at_once == by_job
@@ -203,7 +203,7 @@ def test_pages_hold_all_rows_once(client: bigquery.Client) -> None:
 
 
 def test_a_dry_run_describes_and_runs_nothing(client: bigquery.Client) -> None:
-    config = NewJobConfig(dry_run=True)
+    config = QueryJobConfig(dry_run=True)
     job = client.query("SELECT id, name FROM shop.customers WHERE ssn = 'x'", job_config=config)
     assert job.state == "DONE"
     assert job.statement_type == "SELECT"
@@ -240,7 +240,7 @@ def test_a_dry_run_names_every_statement_and_changes_nothing(
     client: bigquery.Client, sql: str, kind: str
 ) -> None:
     before = _rows(client, "SELECT COUNT(*) FROM shop.orders WHERE status != 'x'")
-    assert client.query(sql, job_config=NewJobConfig(dry_run=True)).statement_type == kind
+    assert client.query(sql, job_config=QueryJobConfig(dry_run=True)).statement_type == kind
     assert _rows(client, "SELECT COUNT(*) FROM shop.orders WHERE status != 'x'") == before
 
 
@@ -255,7 +255,7 @@ def test_a_dry_run_names_every_statement_and_changes_nothing(
 def test_other_statements_are_named_and_honestly_refused(
     client: bigquery.Client, sql: str, kind: str
 ) -> None:
-    assert client.query(sql, job_config=NewJobConfig(dry_run=True)).statement_type == kind
+    assert client.query(sql, job_config=QueryJobConfig(dry_run=True)).statement_type == kind
     with pytest.raises(BadRequest, match=f"not supported by the sandbox: .*{kind}"):
         client.query(sql).result()
     with pytest.raises(BadRequest, match="not supported by the sandbox"):
@@ -305,11 +305,11 @@ def test_a_dry_run_tells_what_is_wrong_before_it_runs(
     client: bigquery.Client, sql: str, error: type[GoogleAPICallError], text: str
 ) -> None:
     with pytest.raises(error, match=text):
-        client.query(sql, job_config=NewJobConfig(dry_run=True))
+        client.query(sql, job_config=QueryJobConfig(dry_run=True))
 
 
 def test_a_query_over_its_byte_limit_does_not_run(client: bigquery.Client) -> None:
-    config = NewJobConfig(maximum_bytes_billed=10)
+    config = QueryJobConfig(maximum_bytes_billed=10)
     # The client knows no class for this reason where it polls; answered at once it is a 400.
     with pytest.raises(GoogleAPICallError, match="exceeded limit for bytes billed: 10"):
         client.query("SELECT * FROM shop.customers", job_config=config).result()

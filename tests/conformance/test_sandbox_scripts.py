@@ -14,7 +14,7 @@ Rows = list[tuple[Any, ...]]
 
 
 def _ask(client: bigquery.Client, sql: str, **options: Any) -> Rows:
-    config = bigquery.NewJobConfig(default_dataset="acme-shop.shop", **options)
+    config = bigquery.QueryJobConfig(default_dataset="acme-shop.shop", **options)
     return [tuple(row.values()) for row in client.query_and_wait(sql, job_config=config)]
 
 
@@ -169,7 +169,7 @@ def test_a_script_that_cannot_go_on_says_where(client: bigquery.Client, case: st
 
 
 def test_a_loop_without_end_is_ended(client: bigquery.Client) -> None:
-    config = bigquery.NewJobConfig(job_timeout_ms=300)
+    config = bigquery.QueryJobConfig(job_timeout_ms=300)
     with pytest.raises(GoogleAPICallError, match="timed out"):
         client.query("LOOP SELECT 1; END LOOP", job_config=config).result()
 
@@ -210,7 +210,7 @@ def test_a_failed_statement_is_a_failed_job_of_its_own(client: bigquery.Client) 
 
 
 def test_a_dry_run_says_script_and_runs_nothing(client: bigquery.Client, lab: str) -> None:
-    config = bigquery.NewJobConfig(dry_run=True)
+    config = bigquery.QueryJobConfig(dry_run=True)
     job = client.query(f"CREATE TABLE {lab}.t AS SELECT 1 AS a; SELECT 1", job_config=config)
     assert (job.statement_type, job.schema) == ("SCRIPT", None)
     with pytest.raises(NotFound):
@@ -219,7 +219,7 @@ def test_a_dry_run_says_script_and_runs_nothing(client: bigquery.Client, lab: st
 
 def test_temporary_functions_and_a_query_are_a_query(client: bigquery.Client) -> None:
     sql = "CREATE TEMP FUNCTION f(x INT64) AS (x + 1); SELECT f(2) AS three"
-    planned = client.query(sql, job_config=bigquery.NewJobConfig(dry_run=True))
+    planned = client.query(sql, job_config=bigquery.QueryJobConfig(dry_run=True))
     assert planned.statement_type == "SELECT"
     assert [field.name for field in planned.schema or ()] == ["three"]
     job = client.query(sql)

@@ -10,7 +10,7 @@ import pytest
 from google.api_core.exceptions import BadRequest, NotFound
 from google.cloud import bigquery
 
-_DRY = bigquery.NewJobConfig(dry_run=True)
+_DRY = bigquery.QueryJobConfig(dry_run=True)
 
 
 def _ask(client: bigquery.Client, sql: str) -> list[tuple[Any, ...]]:

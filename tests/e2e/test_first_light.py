@@ -332,7 +332,7 @@ def test_the_upstream_credential_appears_nowhere(stack: Stack) -> None:
     client = stack.client("reader")
     hashed = "SELECT name, COUNT(*) AS n FROM shop.customers GROUP BY name"
     assert len(next(iter(client.query_and_wait(hashed)))[0]) == 64
-    config = bigquery.NewJobConfig(dry_run=True)
+    config = bigquery.QueryJobConfig(dry_run=True)
     client.query(hashed, job_config=config)
     client.get_job(client.query(hashed).job_id)
     for sql in HASHED_SCRIPTS:

@@ -129,7 +129,7 @@ def test_a_failing_script_says_where_and_not_what(stack: Stack, protected: dict[
 
 
 def test_a_dry_run_of_a_script_says_that_it_is_one(stack: Stack) -> None:
-    config = bigquery.NewJobConfig(dry_run=True)
+    config = bigquery.QueryJobConfig(dry_run=True)
     job = stack.client("reader").query("SELECT 1; SELECT 2", job_config=config)
     assert job.statement_type == "SCRIPT"
 

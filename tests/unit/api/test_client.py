@@ -47,7 +47,7 @@ def test_query_and_wait_takes_one_request(serve: Any, connect: Connect) -> None:
 
 def test_parameters_and_labels_pass(serve: Any, connect: Connect) -> None:
     served = serve()
-    config = bigquery.NewJobConfig(
+    config = bigquery.QueryJobConfig(
         query_parameters=[bigquery.ScalarQueryParameter("n", "INT64", 5)],
         labels={"purpose": "support"},
         default_dataset="acme-shop.shop",
@@ -166,7 +166,7 @@ def test_an_invalid_gateway_token_ends_after_three_attempts(serve: Any, tmp_path
 
 
 def test_a_dry_run_gives_bytes_and_schema(serve: Any, connect: Connect) -> None:
-    config = bigquery.NewJobConfig(dry_run=True)
+    config = bigquery.QueryJobConfig(dry_run=True)
     job = connect(serve()).query("SELECT 1", job_config=config)
     assert job.total_bytes_processed == 123
     assert [field.name for field in job.schema] == ["id", "email"]

@@ -21,11 +21,11 @@ const common = checks.common;
 common.query = async () => (await bigquery.query(CUSTOMERS))[0];
 common.every_type = async () => (await bigquery.query(TYPES))[0];
 common.query_job = async () => {
-  const [job] = await bigquery.createNewJob({query: CUSTOMERS});
+  const [job] = await bigquery.createQueryJob({query: CUSTOMERS});
   return (await job.getQueryResults())[0];
 };
 common.job_promise = async () => {
-  const [job] = await bigquery.createNewJob({query: 'SELECT 1 AS x'});
+  const [job] = await bigquery.createQueryJob({query: 'SELECT 1 AS x'});
   const [metadata] = await job.promise();
   return [metadata.status.state, metadata.configuration.query.query];
 };
@@ -56,7 +56,7 @@ common.positional_parameters = async () => {
   return (await bigquery.query({query, params: [20, 'sent']}))[0];
 };
 common.dry_run = async () => {
-  const [job] = await bigquery.createNewJob({
+  const [job] = await bigquery.createQueryJob({
     query: 'SELECT id, total FROM shop.orders',
     dryRun: true,
   });
@@ -67,7 +67,7 @@ common.default_dataset = async () => {
   return (await bigquery.query({query, defaultDataset: {datasetId: 'shop'}}))[0];
 };
 common.labels = async () => {
-  const [job] = await bigquery.createNewJob({query: 'SELECT 1 AS x', labels: {team: 'growth'}});
+  const [job] = await bigquery.createQueryJob({query: 'SELECT 1 AS x', labels: {team: 'growth'}});
   return job.metadata.configuration.labels;
 };
 common.wrapped_integers = async () => {
@@ -75,7 +75,7 @@ common.wrapped_integers = async () => {
   return (await bigquery.query({query, wrapIntegers: true}))[0].map(row => row.big.value);
 };
 common.pages = async () => {
-  const [job] = await bigquery.createNewJob('SELECT id FROM shop.orders ORDER BY id');
+  const [job] = await bigquery.createQueryJob('SELECT id FROM shop.orders ORDER BY id');
   const sizes = [];
   let options = {maxResults: 300, autoPaginate: false};
   while (options) {
@@ -95,19 +95,19 @@ common.stream = async () => {
 common.script = async () =>
   (await bigquery.query('DECLARE n INT64 DEFAULT 2; SELECT n AS n;'))[0];
 common.get_job = async () => {
-  const [job] = await bigquery.createNewJob('SELECT 3 AS x');
+  const [job] = await bigquery.createQueryJob('SELECT 3 AS x');
   await job.getQueryResults();
   const [again] = await bigquery.job(job.id).get();
   return [again.metadata.status.state, again.metadata.statistics.query.statementType];
 };
 common.get_jobs = async () => {
-  const [job] = await bigquery.createNewJob('SELECT 4 AS x');
+  const [job] = await bigquery.createQueryJob('SELECT 4 AS x');
   await job.getQueryResults();
   const [jobs] = await bigquery.getJobs({maxResults: 50, autoPaginate: false});
   return jobs.some(one => one.id === job.id);
 };
 common.cancel = async () => {
-  const [job] = await bigquery.createNewJob('SELECT COUNT(*) AS n FROM shop.orders');
+  const [job] = await bigquery.createQueryJob('SELECT COUNT(*) AS n FROM shop.orders');
   return (await job.cancel())[0].kind;
 };
 common.datasets = async () => (await bigquery.getDatasets())[0].map(one => one.id).sort();
@@ -165,7 +165,7 @@ common.write_stream = async () => {
   return stored('node_streamed');
 };
 common.destination_table = async () => {
-  const [job] = await bigquery.createNewJob({
+  const [job] = await bigquery.createQueryJob({
     query: 'SELECT id, status AS note FROM shop.orders WHERE id < 4',
     destination: lab.table('node_kept'),
     writeDisposition: 'WRITE_TRUNCATE',
@@ -196,11 +196,11 @@ checks.approval.approval = async () =>
 checks.refusal.denial = () =>
   refused(() => bigquery.query('SELECT id, ssn FROM shop.customers WHERE id = 2'));
 checks.refusal.expiry = () => refused(async () => {
-  const [job] = await bigquery.createNewJob('SELECT phone FROM shop.customers WHERE id = 3');
+  const [job] = await bigquery.createQueryJob('SELECT phone FROM shop.customers WHERE id = 3');
   return job.getQueryResults();
 });
 checks.refusal.withdrawal = async () => {
-  const [job] = await bigquery.createNewJob('SELECT id, ssn FROM shop.customers WHERE id = 4');
+  const [job] = await bigquery.createQueryJob('SELECT id, ssn FROM shop.customers WHERE id = 4');
   await job.cancel();
   return refused(() => job.getQueryResults());
 };

@@ -87,13 +87,13 @@ def named_parameters() -> Any:
           @clock AS clock, @raw AS raw, @none AS none, @pair AS pair, ARRAY_LENGTH(@ids) AS n,
           (SELECT COUNT(*) FROM shop.orders WHERE id IN UNNEST(@ids)) AS orders
     """
-    config = bigquery.NewJobConfig(query_parameters=parameters)
+    config = bigquery.QueryJobConfig(query_parameters=parameters)
     return rows(client.query(sql, job_config=config).result())
 
 
 @check()
 def positional_parameters() -> Any:
-    config = bigquery.NewJobConfig(
+    config = bigquery.QueryJobConfig(
         query_parameters=[
             bigquery.ScalarQueryParameter(None, "INT64", 5),
             bigquery.ArrayQueryParameter(None, "STRING", ["open", "sent"]),
@@ -105,7 +105,7 @@ def positional_parameters() -> Any:
 
 @check()
 def dry_run() -> Any:
-    config = bigquery.NewJobConfig(dry_run=True, use_query_cache=False)
+    config = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
     job = client.query("SELECT id, total FROM shop.orders", job_config=config)
     tables = [str(table) for table in job.referenced_tables]
     return job.state, job.total_bytes_processed, schema(job.schema), tables, job.statement_type
@@ -113,13 +113,13 @@ def dry_run() -> Any:
 
 @check()
 def default_dataset() -> Any:
-    config = bigquery.NewJobConfig(default_dataset="acme-shop.shop")
+    config = bigquery.QueryJobConfig(default_dataset="acme-shop.shop")
     return rows(client.query("SELECT COUNT(*) AS n FROM orders", job_config=config).result())
 
 
 @check()
 def labels_and_limits() -> Any:
-    config = bigquery.NewJobConfig(labels={"team": "growth"}, maximum_bytes_billed=10**9)
+    config = bigquery.QueryJobConfig(labels={"team": "growth"}, maximum_bytes_billed=10**9)
     job = client.query("SELECT COUNT(*) AS n FROM shop.orders", job_config=config)
     return rows(job.result()), job.labels, job.maximum_bytes_billed
 
@@ -155,11 +155,11 @@ def script_children() -> Any:
 def session() -> Any:
     first = client.query(
         "CREATE TEMP TABLE kept AS SELECT 42 AS x",
-        job_config=bigquery.NewJobConfig(create_session=True),
+        job_config=bigquery.QueryJobConfig(create_session=True),
     )
     first.result()
     same = [bigquery.ConnectionProperty("session_id", first.session_info.session_id)]
-    config = bigquery.NewJobConfig(connection_properties=same)
+    config = bigquery.QueryJobConfig(connection_properties=same)
     return rows(client.query("SELECT x FROM kept", job_config=config).result())
 
 
@@ -336,7 +336,7 @@ def load_wrong_file() -> Any:
 
 @check()
 def destination_table() -> Any:
-    config = bigquery.NewJobConfig(
+    config = bigquery.QueryJobConfig(
         destination="acme-shop.lab.kept", write_disposition="WRITE_TRUNCATE"
     )
     client.query("SELECT id, status FROM shop.orders WHERE id < 4", job_config=config).result()
