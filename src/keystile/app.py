@@ -40,6 +40,7 @@ from keystile.gate.result_tables import ResultTables
 from keystile.gate.shares import Shares
 from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
+from keystile.gate.uploads import Uploads
 from keystile.gate.vigil import Vigil
 from keystile.googlesql.cached import CachedRunner
 from keystile.googlesql.pool import EnginePool
@@ -214,9 +215,10 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
         metrics.watch_cache(cached.stats)
         identity = wiring.build(settings, database)
         async with planning(settings, cached, metrics) as plans:
-            gate, duties = _gate(plans, identity.tokens, database, log, metrics)
+            gate, uploads, duties = _gate(plans, identity.tokens, database, log, metrics)
             api = Api(
                 gate=gate,
+                uploading=uploads,
                 principals=identity.tokens,
                 exchanger=identity.exchange,
                 issuer=identity.builtin,
@@ -244,7 +246,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
 
 def _gate(
     plans: Planning, tokens: GatewayTokens, database: Database, log: RecordingLog, metrics: Metrics
-) -> tuple[Gate, Duties]:
+) -> tuple[Gate, Uploads, Duties]:
     bigquery, recorder, pages = plans.bigquery, Recorder(log, metrics), PageCache()
     jobs, approvals = JobStore(database, replica=uuid4().hex), Approvals(database)
     own = OwnJobs(database)
@@ -261,7 +263,8 @@ def _gate(
     metadata = Metadata(bigquery, plans.policy.current)
     changes = Changes(statements, metadata, bigquery, plans.policy.current)
     gate = Gate(duties, jobs, own, results, reader, rows, streaming, metadata, changes, bigquery)
-    return gate, duties
+    uploads = Uploads(database, pipeline, duties, jobs, recorder, bigquery.uploads)
+    return gate, uploads, duties
 
 
 def _checks(

@@ -415,14 +415,23 @@ async def test_line_31_an_agents_words_do_not_reach_bigquerys_logs(front: Any) -
 
 
 @pytest.mark.parametrize("root", ["/upload/bigquery/v2", "/resumable/upload/bigquery/v2"])
-async def test_line_32_no_upload_is_begun_or_continued(front: Any, root: str) -> None:
-    for verb, query in (
-        ("POST", "uploadType=resumable"),
-        ("POST", "uploadType=multipart"),
-        ("PUT", "uploadType=resumable&upload_id=of-another"),
-    ):
-        reply = await refused(front, verb, f"{root}/projects/acme-shop/jobs?{query}", {})
-        assert reply.status == 403
+async def test_line_32_no_upload_goes_past_policy_or_is_anothers(front: Any, root: str) -> None:
+    path, kind = f"{root}/projects/acme-shop/jobs", "uploadType=resumable"
+    body = {"configuration": {"load": {"destinationTable": _named("log")}}}
+    assert (await front.ask("POST", f"{path}?{kind}", body)).status == 403
+    hidden = {"configuration": {"load": {"destinationTable": _named("x", "payroll")}}}
+    assert (await front.ask("POST", f"{path}?{kind}", hidden, who="writer")).status == 403
+    assert front.account.queries == []
+    begun = await front.ask("POST", f"{path}?{kind}", body, who="writer")
+    assert begun.status == 200
+    target = begun.headers["location"].removeprefix("https://gateway.example")
+    before = len(front.account.asked)
+    for who in ("reader", "other"):
+        for verb in ("PUT", "DELETE"):
+            ranged = {"content-range": "bytes 0-0/1"}
+            reply = await front.ask(verb, target, b"x", who=who, headers=ranged)
+            assert reply.status == 404
+    assert front.account.asked[before:] == []
 
 
 FORM = {"content-type": "application/x-www-form-urlencoded", "x-http-method-override": "GET"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -125,6 +126,73 @@ def test_a_failed_job_tells_why(mover: Client) -> None:
         mover.copy_table(f"{LAB}.days", f"{LAB}.days", job_config=empty).result()
     with pytest.raises(exceptions.BadRequest, match="Cannot list the results of a load job"):
         mover._connection.api_request("GET", f"/projects/{PROJECT}/queries/{job.job_id}")
+
+
+def stored(client: Client, table: str) -> list[Any]:
+    return sorted(tuple(row.values()) for row in client.list_rows(f"{LAB}.{table}"))
+
+
+def test_rows_and_files_are_uploaded_whole_and_piece_by_piece(stack: Stack, mover: Client) -> None:
+    config = bigquery.LoadJobConfig(
+        schema=[bigquery.SchemaField("n", "INTEGER"), bigquery.SchemaField("text", "STRING")],
+        source_format="CSV",
+        write_disposition="WRITE_TRUNCATE",
+    )
+    lines = [f"{n},{'é' * 60}" for n in range(2_000)]
+    data = "\n".join(lines).encode()
+    for size in (len(data), None):
+        job = mover.load_table_from_file(
+            io.BytesIO(data), f"{LAB}.uploaded", job_config=config, size=size
+        )
+        assert job.result().output_rows == len(lines)
+        assert mover.get_table(f"{LAB}.uploaded").num_rows == len(lines)
+    rows = [{"n": 1, "text": "a"}, {"n": 2, "text": "b\r\n--b"}]
+    json_config = bigquery.LoadJobConfig(schema=config.schema)
+    mover.load_table_from_json(rows, f"{LAB}.from_json", job_config=json_config).result()
+    assert stored(mover, "from_json") == [(1, "a"), (2, "b\r\n--b")]
+    steps = [step for step in stack.steps(mover.session) if "with uploaded data" in step.sql]
+    assert [step.state for step in steps] == ["done"] * 3
+
+
+def test_an_upload_of_another_agent_could_be_taken_over(stack: Stack, mover: Client) -> None:
+    url = f"{stack.url}/upload/bigquery/v2/projects/{PROJECT}/jobs?uploadType=resumable"
+    table = {"projectId": PROJECT, "datasetId": "lab", "tableId": "resumed"}
+    load = {"destinationTable": table, "sourceFormat": "CSV", "autodetect": True}
+    job = {"configuration": {"load": load}, "jobReference": {"jobId": "resumed"}}
+    begun = mover._http.post(url, json=job)
+    assert begun.status_code == 200, begun.text
+    target = begun.headers["location"]
+    assert target.startswith(stack.url)
+    data = b"id,name\n" + b"\n".join(b"%d,x" % n for n in range(60_000))
+    first = data[: 256 << 10]
+    mine = mover._http.put(
+        target, data=first, headers={"Content-Range": f"bytes 0-{len(first) - 1}/{len(data)}"}
+    )
+    assert (mine.status_code, mine.headers["range"]) == (308, f"bytes=0-{len(first) - 1}")
+    stranger = stack.client("stranger")._http
+    rest = {"Content-Range": f"bytes {len(first)}-{len(data) - 1}/{len(data)}"}
+    for asked in (rest, {"Content-Range": "bytes */*"}):
+        theirs = stranger.put(
+            target, data=data[len(first) :] if asked is rest else b"", headers=asked
+        )
+        assert theirs.status_code == 404
+    assert mover._http.put(target, headers={"Content-Range": "bytes */*"}).status_code == 308
+    stack.kill("gateway")
+    stack.start_gateway()
+    done = mover._http.put(target, data=data[len(first) :], headers=rest)
+    assert done.status_code == 200, done.text
+    assert done.json()["jobReference"]["jobId"] == "resumed"
+    again = mover._http.put(target, headers={"Content-Range": f"bytes */{len(data)}"})
+    assert again.json()["jobReference"]["jobId"] == "resumed"
+    assert mover.get_job("resumed").result().output_rows == 60_000
+
+
+def test_an_upload_that_needs_a_person_is_refused_before_its_bytes(stack: Stack) -> None:
+    asker = stack.client("reader")
+    with pytest.raises(exceptions.Forbidden, match="such a job can wait"):
+        asker.load_table_from_json([{"n": 1}], f"{LAB}.days")
+    (step,) = stack.steps(asker.session)
+    assert step.state == "refused"
 
 
 def test_a_copy_waits_for_a_person_and_then_runs(stack: Stack, mover: Client) -> None:

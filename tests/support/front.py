@@ -31,15 +31,18 @@ from keystile.gate.recorder import Recorder
 from keystile.gate.result_tables import ResultTables
 from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
+from keystile.gate.uploads import Uploads
 from keystile.gate.vigil import Vigil
 from keystile.model.principal import Principal
 from keystile.model.schema import Field, RoutineId, TableId
 from keystile.recording.log import RecordingLog
 from keystile.store.database import Database
 from keystile.telemetry.metrics import Metrics
+from keystile.upstream.uploads import Taken
 from keystile.upstream.values import DryRun, JobRef, JobStatus, Page, UpstreamQuery
 from keystile.wire.schema import schema_json
 from keystile.wire.streaming import BadRow, NewRows
+from keystile.wire.uploads import Piece
 
 OK = 200
 FIELDS = (Field("n", "INT64"),)
@@ -57,6 +60,22 @@ class Account:
         self.asked: list[str] = []
         self.queries: list[UpstreamQuery] = []
         self.inserted: list[NewRows] = []
+        self.uploads = self
+
+    async def begin(self, query: UpstreamQuery, job: str) -> str:
+        self.asked.append(f"upload {job}")
+        self.queries.append(query)
+        return f"/upload/{job}"
+
+    async def send(self, target: str, piece: Piece, chunks: Any) -> Taken:
+        self.asked.append(f"{target} {piece.header}")
+        if not isinstance(chunks, bytes):
+            async for _ in chunks:
+                pass
+        return Taken(done=piece.is_last, received=piece.start + piece.size)
+
+    async def drop(self, target: str) -> None:
+        self.asked.append(f"drop {target}")
 
     async def table(self, id: TableId) -> Any:  # noqa: A002 - the word of the port
         self.asked.append(f"tables.get {id}")
@@ -142,6 +161,7 @@ class Reply(NamedTuple):
 
     status: int
     json: Any
+    headers: dict[str, str]
 
     @property
     def error(self) -> str:
@@ -165,7 +185,7 @@ class Front:
             bench.planner._shares,
             self.metrics,
         )
-        gate, self._duties = self._gate(planner, account, lambda: bench.policy)
+        gate, uploads, self._duties = self._gate(planner, account, lambda: bench.policy)
         groups = {
             "reader": "reader",
             "writer": "writer",
@@ -178,6 +198,7 @@ class Front:
         }
         self._api = Api(
             gate=gate,
+            uploading=uploads,
             principals=FakePrincipals(principals),
             exchanger=FakeExchange(),
             issuer=None,
@@ -186,7 +207,7 @@ class Front:
             url="https://gateway.example",
         )
 
-    def _gate(self, planner: Planner, account: Any, policy: Any) -> tuple[Gate, Duties]:
+    def _gate(self, planner: Planner, account: Any, policy: Any) -> tuple[Gate, Uploads, Duties]:
         recorder, pages = Recorder(self._log, self.metrics), PageCache()
         approvals = Approvals(self._database)
         jobs, own = JobStore(self._database, secrets.token_hex(8)), OwnJobs(self._database)
@@ -205,7 +226,8 @@ class Front:
         metadata = Metadata(account, policy)
         changes = Changes(statements, metadata, account, policy)
         gate = Gate(duties, jobs, own, results, reader, rows, streaming, metadata, changes, account)
-        return gate, duties
+        uploads = Uploads(self._database, pipeline, duties, jobs, recorder, account.uploads)
+        return gate, uploads, duties
 
     async def open(self) -> None:
         await self._database.open()
@@ -251,7 +273,8 @@ class Front:
             "headers": [(name.encode(), value.encode()) for name, value in given.items()],
         }
         await self._api(scope, receive, send)
-        return Reply(sent[0]["status"], json.loads(sent[1]["body"]))
+        told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return Reply(sent[0]["status"], json.loads(sent[1]["body"] or b"null"), told)
 
     async def query(self, sql: str, *, who: str = "reader", **more: Any) -> Reply:
         """Run a query that must succeed."""

@@ -13,7 +13,7 @@ from functools import partial
 
 import msgspec
 
-from keystile.api import probes, token
+from keystile.api import probes, token, uploads
 from keystile.api.bigquery import handler
 from keystile.api.http import (
     Answer,
@@ -25,7 +25,7 @@ from keystile.api.http import (
     packed,
     send_answer,
 )
-from keystile.api.ports import Check, Gate, IssuerDocuments, Principals, TokenExchange
+from keystile.api.ports import Check, Gate, IssuerDocuments, Principals, TokenExchange, Uploads
 from keystile.model.errors import (
     InvalidRequestError,
     KeystileError,
@@ -40,6 +40,7 @@ from keystile.wire.methods import METHODS
 from keystile.wire.partial import select
 from keystile.wire.paths import Call, route
 from keystile.wire.responses import JobError, JobFailedError, error_body, to_bytes
+from keystile.wire.uploads import is_upload
 
 _CLIENT_LEFT = 499  # nginx's number for a client that closed the connection
 _SERVER_ERRORS = 500
@@ -67,10 +68,11 @@ class Trace:
 class Api:
     """The ASGI application of the data port."""
 
-    def __init__(  # noqa: PLR0913  five ports and what to say of them, each one needed
+    def __init__(  # noqa: PLR0913  six ports and what to say of them, each one needed
         self,
         *,
         gate: Gate,
+        uploading: Uploads,
         principals: Principals,
         exchanger: TokenExchange,
         issuer: IssuerDocuments | None,
@@ -80,6 +82,8 @@ class Api:
     ) -> None:
         """Serve these rooms at `url`. `issuer` is None where the built-in issuer is off."""
         self._gate = gate
+        self._uploads = uploading
+        self._url = url
         self._principals = principals
         self._exchanger = exchanger
         self._metrics = metrics
@@ -124,6 +128,8 @@ class Api:
     async def _answer(self, trace: Trace, request: Request) -> Answer:
         """Answer whatever comes; every error ends here."""
         try:
+            if is_upload(request.raw_path):
+                return await self._upload(trace, request)
             own = await self._own(trace, request)
             return own or await self._bigquery(trace, request)
         except JobFailedError as error:
@@ -147,6 +153,13 @@ class Api:
             return None
         trace.method, give = page
         return await give()
+
+    async def _upload(self, trace: Trace, request: Request) -> Answer:
+        """Authenticate before anything of an upload is read."""
+        trace.method = "upload"
+        principal = await self._principals.principal(request.bearer_token())
+        trace.agent, trace.session = principal.agent, principal.session
+        return await uploads.answer(self._uploads, principal, request, self._url)
 
     async def _bigquery(self, trace: Trace, request: Request) -> Answer:
         """Authenticate, route, read, call the gate, apply `fields`: in this order.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -30,8 +31,16 @@ from keystile.wire.responses import (
 )
 from keystile.wire.streaming import BadRow, NewRows, RowFault
 from keystile.wire.updates import Update
+from keystile.wire.uploads import Piece
 
 _SCHEMA = (Field("id", "INT64"), Field("email", "STRING"))
+
+
+class Progress(NamedTuple):
+    """How far an upload has come."""
+
+    job: JobView | None
+    received: int
 
 
 class FakeGate:
@@ -235,6 +244,53 @@ class FakeGate:
         error = job.error or (JobError.of(self._failure) if self._failure else None)
         ended = msgspec.structs.replace(job, state="DONE", error=error, ended=time.time())
         return ended if error else msgspec.structs.replace(ended, schema=_SCHEMA, total_rows=3)
+
+
+class FakeUploads:
+    """Takes the bytes of every upload into memory; an id is `upload-` and its number."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.begun: list[QueryRequest] = []
+        self.bytes = bytearray()
+        self.dropped: list[str] = []
+
+    async def begin(self, _principal: Principal, request: QueryRequest) -> str:
+        """Begin one."""
+        self.begun.append(request)
+        return f"upload-{len(self.begun)}"
+
+    async def go_on(
+        self,
+        principal: Principal,
+        project: str,
+        id_: str,
+        piece: Piece,
+        chunks: AsyncIterator[bytes],
+    ) -> Progress:
+        """Take a piece; the last one makes the job."""
+        if id_ != f"upload-{len(self.begun)}":
+            raise NotFoundError("Not found: Upload")
+        async for chunk in chunks:
+            self.bytes += chunk
+        job = self._job(principal, project) if piece.is_last else None
+        return Progress(job, len(self.bytes))
+
+    async def whole(
+        self, principal: Principal, request: QueryRequest, chunks: AsyncIterator[bytes]
+    ) -> JobView:
+        """Take all of one."""
+        self.begun.append(request)
+        async for chunk in chunks:
+            self.bytes += chunk
+        return self._job(principal, request.project)
+
+    async def drop(self, _principal: Principal, _project: str, id_: str) -> None:
+        """Note it."""
+        self.dropped.append(id_)
+
+    def _job(self, principal: Principal, project: str) -> JobView:
+        return JobView(project, "job-1", "US", principal.agent, "RUNNING", "", time.time())
 
 
 class FakePrincipals:

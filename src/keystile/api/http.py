@@ -9,7 +9,7 @@ import asyncio
 import gzip
 import re
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -100,14 +100,11 @@ class Request:
         Raises `RequestTooLargeError`, `InvalidRequestError` for a body that is too slow or in
         another encoding than gzip, and `ClientLeftError`.
         """
-        encoding = (self.header(b"content-encoding") or b"identity").strip().lower()
+        encoding = self._encoding()
         if encoding not in {b"identity", b"gzip"}:
             message = f"the content encoding `{_shown(encoding)}` is not understood"
             raise InvalidRequestError(message, hint="send gzip or identity")
-        stated = self.header(b"content-length")
-        if stated is not None and not re.fullmatch(rb"[0-9]{1,18}", stated):
-            raise InvalidRequestError(f"the content length `{_shown(stated)}` is not a number")
-        if stated is not None and int(stated) > most_bytes:
+        if (self.stated_length() or 0) > most_bytes:
             raise _too_large(most_bytes)
         try:
             async with asyncio.timeout(_BODY_SECONDS):
@@ -116,6 +113,37 @@ class Request:
             message = f"the request body did not arrive within {_BODY_SECONDS:.0f} seconds"
             raise InvalidRequestError(message) from error
         return _gunzip(body, most_bytes) if encoding == b"gzip" else body
+
+    def stated_length(self) -> int | None:
+        """Give what the client says of the body's length. Raises `InvalidRequestError`."""
+        stated = self.header(b"content-length")
+        if stated is None:
+            return None
+        if not re.fullmatch(rb"[0-9]{1,18}", stated):
+            raise InvalidRequestError(f"the content length `{_shown(stated)}` is not a number")
+        return int(stated)
+
+    def refuse_packed(self) -> None:
+        """Raise `InvalidRequestError` for a body in any encoding: it is passed on as it comes."""
+        if self._encoding() != b"identity":
+            raise InvalidRequestError("an upload must not be packed", hint="send it as it is")
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Give the body as it comes, however long it is.
+
+        Raises `InvalidRequestError` where nothing comes for 30 seconds, and `ClientLeftError`.
+        """
+        while not self._is_whole:
+            try:
+                chunk = await asyncio.wait_for(self._chunk(), _BODY_SECONDS)
+            except TimeoutError as error:
+                message = f"nothing of the request body came for {_BODY_SECONDS:.0f} seconds"
+                raise InvalidRequestError(message) from error
+            if chunk:
+                yield chunk
+
+    def _encoding(self) -> bytes:
+        return (self.header(b"content-encoding") or b"identity").strip().lower()
 
     async def _read(self, most_bytes: int) -> bytes:
         body = bytearray()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Protocol
 
 from keystile.model.principal import Principal
@@ -11,6 +11,7 @@ from keystile.wire.resources import NewDataset, NewTable
 from keystile.wire.responses import JobsView, JobView, Resource, ResultsView
 from keystile.wire.streaming import BadRow, NewRows
 from keystile.wire.updates import Update
+from keystile.wire.uploads import Piece
 
 Check = Callable[[], Awaitable[None]]
 """One readiness check. Raises `KeystileError`, whose sentence `/readyz` shows, when not ready."""
@@ -130,6 +131,49 @@ class Gate(Protocol):
         self, principal: Principal, project: str, dataset: str, table: str
     ) -> None:
         """Drop a table or a view."""
+        ...
+
+
+class Progress(Protocol):
+    """How far an upload has come."""
+
+    @property
+    def job(self) -> JobView | None:
+        """Its job, once all bytes are there."""
+        ...
+
+    @property
+    def received(self) -> int:
+        """How many bytes are there."""
+        ...
+
+
+class Uploads(Protocol):
+    """Load jobs with data. Every method raises `KeystileError`, and what the bytes raise."""
+
+    async def begin(self, principal: Principal, request: QueryRequest) -> str:
+        """Begin an upload piece by piece, and give its id."""
+        ...
+
+    async def go_on(
+        self,
+        principal: Principal,
+        project: str,
+        id_: str,
+        piece: Piece,
+        chunks: AsyncIterator[bytes],
+    ) -> Progress:
+        """Take a piece, or with an empty one tell how far the upload has come."""
+        ...
+
+    async def whole(
+        self, principal: Principal, request: QueryRequest, chunks: AsyncIterator[bytes]
+    ) -> JobView:
+        """Take an upload that comes in one request."""
+        ...
+
+    async def drop(self, principal: Principal, project: str, id_: str) -> None:
+        """Give an upload up."""
         ...
 
 

@@ -26,6 +26,7 @@ from keystile.gate.plan import Plan
 from keystile.gate.planning import Decided, Planned, Planner, refuse_denied
 from keystile.gate.recorder import Recorder
 from keystile.gate.running import first_page, is_started, run_to_end
+from keystile.gate.transfers import configuration
 from keystile.gate.vigil import Vigil
 from keystile.gate.witness import agree_at_the_end
 from keystile.model.decision import Effect
@@ -96,16 +97,8 @@ class Pipeline:
         waits = plan.decision.effect is Effect.REQUIRE_APPROVAL and not request.dry_run
         if waits:
             await self._refuse_flood(principal, request, plan)
-        job = Job(
-            id=uuid4().hex,
-            principal=principal,
-            request=request,
-            plan=plan,
-            job_id=request.job_id or f"job_{uuid4().hex}",
-            location=planned.location,
-            state=_first_state(dry_run=request.dry_run, waits=waits),
-            created_at=now,
-        )
+        state = _first_state(dry_run=request.dry_run, waits=waits)
+        job = _job(principal, request, planned, state, now)
         await self._recorder.record(records.intent(job, now))
         if request.dry_run:
             return job, None
@@ -118,6 +111,51 @@ class Pipeline:
             await self._ask(job)
             return job, None
         return job, planned.query
+
+    async def accept_upload(
+        self, principal: Principal, request: QueryRequest
+    ) -> tuple[Job, UpstreamQuery]:
+        """Plan a load job whose bytes are still to come, or raise why not.
+
+        It is on record; it becomes a job when BigQuery has all its bytes: `uploaded`.
+        """
+        if request.job_id:
+            await self._jobs.refuse_duplicate(principal.key, request.project, request.job_id)
+        planned, now = await self._planned(principal, request), time.time()
+        decision = planned.plan.decision
+        if decision.effect is Effect.REQUIRE_APPROVAL:
+            error = RefusedError(
+                "this load needs a person's approval, and uploaded data is not kept that long",
+                hint="load it from a `gs://` file: such a job can wait",
+            )
+            await self._recorder.record(records.refused(principal, request, error, decision, now))
+            raise error
+        job = _job(principal, request, planned, JobState.RUNNING, now)
+        await self._recorder.record(records.intent(job, now))
+        return job, planned.query
+
+    async def check_upload(self, job: Job) -> None:
+        """Decide once more before the last bytes go: much may have changed since the first.
+
+        Raises `RefusedError` where the job would not be the same now, and what planning raises.
+        """
+        planned = await self._planned(job.principal, job.request)
+        transfer, before = job.request.transfer, job.plan.facts
+        same = transfer and planned.query.transfer == configuration(transfer, before)
+        if planned.plan.decision.effect is not Effect.ALLOW or not same:
+            raise RefusedError(
+                "the table or the policy has changed since the upload began", hint="begin it again"
+            )
+
+    async def uploaded(self, job: Job) -> Job:
+        """Make a job durable whose bytes BigQuery has. Raises `DuplicateError`."""
+        try:
+            return await self._jobs.add(job)
+        except DuplicateError as error:
+            await self._recorder.record(
+                records.ended(job, "failed", JobError.of(error), time.time())
+            )
+            raise
 
     async def carry(self, job: Job, query: UpstreamQuery | None) -> None:
         """Carry an accepted job to its end; with no query, after finding out how far it came.
@@ -215,6 +253,8 @@ class Pipeline:
             # taken it out of waiting to release it or to end it: the watch reads again which.
             await self._jobs.move(job, state=JobState.PENDING)
             return None
+        if job.request.transfer and job.request.transfer.upload:
+            raise RefusedError("BigQuery does not know the uploaded job", hint="upload it again")
         job = await self._of_now(job)
         planned = await self._planned(job.principal, job.request)
         if planned.plan.digest == job.plan.digest:
@@ -274,6 +314,21 @@ class Pipeline:
             moved=status.moved,
         )
         await self._jobs.finish(job, now, error=None, outcome=outcome)
+
+
+def _job(
+    principal: Principal, request: QueryRequest, planned: Planned, state: JobState, now: float
+) -> Job:
+    return Job(
+        id=uuid4().hex,
+        principal=principal,
+        request=request,
+        plan=planned.plan,
+        job_id=request.job_id or f"job_{uuid4().hex}",
+        location=planned.location,
+        state=state,
+        created_at=now,
+    )
 
 
 def _first_state(*, dry_run: bool, waits: bool) -> JobState:

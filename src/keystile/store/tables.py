@@ -92,6 +92,19 @@ jobs = Table(
     Index("jobs_by_request", "owner", "project", "request_id"),
 )
 
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("owner", String, nullable=False, index=True),
+    Column("project", String, nullable=False),
+    Column("job", Text, nullable=False),
+    # Where the bytes go at BigQuery: path and query.
+    Column("target", Text, nullable=False),
+    Column("begun_at", Float, nullable=False),
+    Column("done", Boolean, nullable=False, default=False),
+)
+
 approval_requests = Table(
     "approval_requests",
     metadata,

@@ -31,6 +31,7 @@ from keystile.upstream.routines import routine_of
 from keystile.upstream.streaming import InsertAnswer, bad_rows, sent
 from keystile.upstream.tables import fields_of, listed, table_of
 from keystile.upstream.transport import Answer, Call, Transport
+from keystile.upstream.uploads import UpstreamUploads
 from keystile.upstream.values import (
     DryRun,
     JobRef,
@@ -78,6 +79,7 @@ class BigQuery:
         self._tables = _Known[TableId, Table]()
         self._routines = _Known[RoutineId, Routine]()
         self._secrets: set[str] = set()
+        self.uploads = UpstreamUploads(self._transport, self._secrets)
 
     async def close(self) -> None:
         """Close all connections."""

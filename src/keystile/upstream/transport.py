@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -16,6 +18,8 @@ from keystile.upstream.credential import ServiceAccount
 # BigQuery's own limit for one page of results is some 10 MB (20 MB as JSON at worst).
 MAX_RESPONSE_BYTES = 20 << 20
 _CHUNK = 64 << 10
+_LARGEST_ERROR = 64 << 10
+_BYTES = "application/octet-stream"
 
 
 class Call(NamedTuple):
@@ -41,6 +45,18 @@ class Answer(NamedTuple):
     body: bytes
 
 
+class UploadAnswer(NamedTuple):
+    """An answer to a part of an upload.
+
+    `target` is where the upload goes on, as path and query; `received` how many bytes are there.
+    """
+
+    status: int
+    body: bytes
+    target: str
+    received: int
+
+
 class Transport:
     """Sends requests with the gateway's credential to one endpoint, and to nowhere else.
 
@@ -54,7 +70,8 @@ class Transport:
         Raises `UnsafeConfigurationError` when the endpoint would expose the credential.
         """
         require_safe_url(endpoint, "`upstream.endpoint`")
-        self._root = endpoint.rstrip("/") + "/bigquery/v2/"
+        self._origin = endpoint.rstrip("/")
+        self._root = self._origin + "/bigquery/v2/"
         self._credential = credential
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
@@ -98,6 +115,47 @@ class Transport:
                     raise RefusedError(message, hint="try again later") from None
         raise AssertionError  # the loop always ends above
 
+    async def upload(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: AsyncIterator[bytes] | bytes,
+    ) -> UploadAnswer:
+        """Send a part of an upload; `target` is a path with its query.
+
+        It may take as long as bytes go on coming: the time-out is for each step. Nothing is tried
+        twice. Raises `RefusedError` on an outage or a time-out, and what `body` raises.
+        """
+        url = URL(self._origin + target, encoded=True)
+        credential = {"Authorization": f"Bearer {await self._credential.bearer()}"}
+        kind = {"Content-Type": "application/json" if method == "POST" else _BYTES}
+        step = _Step(self._timeout)
+        try:
+            async with asyncio.timeout(self._timeout) as step.limit:
+                data = body if isinstance(body, bytes) else step.watched(body)
+                async with self._open().request(
+                    method,
+                    url,
+                    data=data,
+                    headers={**credential, **kind, **headers},
+                    timeout=aiohttp.ClientTimeout(total=None),
+                    allow_redirects=False,
+                ) as response:
+                    text = await response.content.read(_LARGEST_ERROR)
+                    said = response.headers
+                    location = URL(said.get("Location", ""), encoded=True)
+                    received = _received(said.get("Range", ""))
+                    return UploadAnswer(response.status, text, location.raw_path_qs, received)
+        except TimeoutError:
+            message = f"BigQuery took nothing of the upload for {self._timeout:g} seconds"
+            raise RefusedError(message, hint="go on with the upload") from None
+        except (aiohttp.ClientError, ValueError) as error:
+            if step.fault:
+                raise step.fault from None
+            message = f"the upload to BigQuery broke off ({type(error).__name__})"
+            raise RefusedError(message, hint="go on with the upload") from None
+
     def _open(self) -> aiohttp.ClientSession:
         # Made lazily, since a session belongs to the running event loop.
         if self._session is None:
@@ -106,6 +164,35 @@ class Transport:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+
+class _Step:
+    """The time-out of an upload's steps, and what ended its bytes, which aiohttp does not tell."""
+
+    def __init__(self, seconds: float) -> None:
+        self.limit = asyncio.timeout(None)
+        self.fault: Exception | None = None
+        self._seconds = seconds
+
+    async def watched(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Move the limit with each step: how long all of them take does not matter."""
+        try:
+            async for chunk in chunks:
+                self._begin()
+                yield chunk
+        except Exception as error:
+            self.fault = error
+            raise
+        self._begin()
+
+    def _begin(self) -> None:
+        self.limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
+
+
+def _received(given: str) -> int:
+    """Read `bytes=0-N` as a number of bytes (RFC 9110 section 14.2); nothing says none."""
+    found = re.fullmatch(r"bytes=0-(\d{1,18})", given.strip())
+    return int(found[1]) + 1 if found else 0
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

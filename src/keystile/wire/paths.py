@@ -69,7 +69,7 @@ def route(http_method: str, raw_path: str, query: str, *, override: str = "") ->
 
     Raises `NotFoundError` for a path that is not in the API and `MethodNotAllowedError` for a verb
     that its path does not take, `InvalidRequestError` for a malformed address or an unknown query
-    parameter, `RefusedError` for uploads, batches and tokens in the address.
+    parameter, `RefusedError` for batches and tokens in the address.
     """
     if override:
         if (http_method, override) != ("POST", "GET"):
@@ -107,8 +107,6 @@ def _unknown(
     http_method: str, raw_path: str, segments: tuple[str, ...], others: list[str]
 ) -> KeystileError:
     """Say why an address names no method; `others` are those that its path has for other verbs."""
-    if "upload" in segments[:2]:
-        return RefusedError("uploads are not served", hint="query tables that exist already")
     if "batch" in segments[:1]:
         return RefusedError(
             "batches of requests are not served", hint="send each request by itself"

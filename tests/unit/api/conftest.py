@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 
 from keystile.api.app import Api
-from keystile.api.fakes import FakeExchange, FakeGate, FakeIssuer, FakePrincipals
+from keystile.api.fakes import FakeExchange, FakeGate, FakeIssuer, FakePrincipals, FakeUploads
 from keystile.api.http import Receive, Scope, Send
 from keystile.api.ports import Check
 from keystile.model.principal import Principal
@@ -29,11 +29,13 @@ class Served:
 
     def __init__(self, gate: Any, checks: Mapping[str, Check]) -> None:
         self.gate = gate
+        self.uploads = FakeUploads()
         self.metrics = Metrics()
         self.seen: list[str] = []
         self.url = ""
         self._api = Api(
             gate=gate,
+            uploading=self.uploads,
             principals=FakePrincipals(PRINCIPALS),
             exchanger=FakeExchange(),
             issuer=FakeIssuer(),

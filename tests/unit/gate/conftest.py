@@ -141,6 +141,7 @@ class FakePlanner:
         self.schema = FIELDS
         self.decide_fails: KeystileError | None = None
         self.plan_fails: KeystileError | None = None
+        self.transfer: dict[str, object] | None = None
 
     def ask_people(self, *demands: ApprovalDemand) -> None:
         self.effect, self.approvals = Effect.REQUIRE_APPROVAL, demands or (DEMAND,)
@@ -165,7 +166,8 @@ class FakePlanner:
             bytes_estimate=self.bytes,
             digest=digest_of(principal, request, REWRITTEN, decided.decision, (table,)),
         )
-        return Planned(plan, UpstreamQuery(project=request.project, sql=REWRITTEN), "US")
+        query = UpstreamQuery(project=request.project, sql=REWRITTEN, transfer=self.transfer)
+        return Planned(plan, query, "US")
 
 
 class Replica:
