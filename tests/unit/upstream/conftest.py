@@ -70,6 +70,7 @@ class Stub:
     requests: list[web.Request] = field(default_factory=list)
     bodies: list[Any] = field(default_factory=list)
     url: str = ""
+    reads_bodies: bool = True
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
@@ -77,7 +78,8 @@ class Stub:
         claims = jwt.decode(token, self.key.public, algorithms=["RS256"]).claims
         assert kind == "Bearer"
         assert claims["aud"] == "https://bigquery.googleapis.com/"
-        self.bodies.append(await request.json() if request.can_read_body else None)
+        if self.reads_bodies:
+            self.bodies.append(await request.json() if request.can_read_body else None)
         route = self.routes[f"{request.method} {request.raw_path.partition('?')[0]}"]
         if isinstance(route, list):
             route = route.pop(0)
