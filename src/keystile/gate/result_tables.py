@@ -2,7 +2,8 @@
 
 BigQuery keeps a result in a table of a hidden dataset. The name that an agent sees is the gateway's
 own: it means something to `tables.get` and `tabledata.list`, for the job's owner alone, and to no
-query.
+query. A query of it would be decided on without what its rows derive from: neither the labels of
+their tables nor that an approval, which may have unlocked them, holds for one plan only.
 """
 
 from __future__ import annotations
