@@ -21,7 +21,6 @@ from prove.clients.trial import judged, ran
 UNSERVED = {
     "google-cloud-bigquery": {
         "destination_table",
-        "models",
         "script_children",
         "session",
     },

@@ -142,6 +142,10 @@ async def _routines(gate: Gate, principal: Principal, call: Call, _body: bytes) 
     return await gate.routines(principal, call.project, call.dataset, parse_page(call))
 
 
+async def _models(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+    return await gate.models(principal, call.project, call.dataset, parse_page(call))
+
+
 async def _routine(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
     return await gate.routine(principal, call.project, call.dataset, call.item)
 
@@ -214,6 +218,7 @@ SERVED: Mapping[str, Handler] = MappingProxyType(
         "tables.patch": _patch_table,
         "tables.update": _put_table,
         "tables.delete": _drop_table,
+        "models.list": _models,
         "routines.list": _routines,
         "routines.get": _routine,
     }

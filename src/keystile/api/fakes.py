@@ -19,7 +19,7 @@ from keystile.model.errors import (
 )
 from keystile.model.principal import Principal
 from keystile.model.schema import Field
-from keystile.wire.metadata import dataset_list, project_list, routine_list, table_list
+from keystile.wire.metadata import dataset_list, model_list, project_list, routine_list, table_list
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
 from keystile.wire.responses import (
@@ -189,6 +189,13 @@ class FakeGate:
         """Give one routine."""
         del page
         return routine_list([await self.routine(principal, project, dataset, "same")])
+
+    async def models(
+        self, _principal: Principal, project: str, dataset: str, _page: PageRequest
+    ) -> Resource:
+        """Give one model."""
+        reference = {"projectId": project, "datasetId": dataset, "modelId": "m"}
+        return model_list([{"modelReference": reference, "modelType": "LINEAR_REGRESSION"}])
 
     async def routine(
         self, principal: Principal, project: str, dataset: str, routine: str

@@ -95,6 +95,12 @@ class Gate(Protocol):
         """Give the answer of routines.list."""
         ...
 
+    async def models(
+        self, principal: Principal, project: str, dataset: str, page: PageRequest
+    ) -> Resource:
+        """Give the answer of models.list."""
+        ...
+
     async def routine(
         self, principal: Principal, project: str, dataset: str, routine: str
     ) -> Resource:

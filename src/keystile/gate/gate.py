@@ -153,6 +153,12 @@ class Gate:
         """Give the answer of routines.list."""
         return await self._metadata.routines(principal, project, dataset, page)
 
+    async def models(
+        self, principal: Principal, project: str, dataset: str, page: PageRequest
+    ) -> Resource:
+        """Give the answer of models.list."""
+        return await self._metadata.models(principal, project, dataset, page)
+
     async def routine(
         self, principal: Principal, project: str, dataset: str, routine: str
     ) -> Resource:

@@ -19,6 +19,7 @@ from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.tables import fields_of
 from keystile.wire.metadata import (
     dataset_list,
+    model_list,
     project_list,
     routine_list,
     table_list,
@@ -128,6 +129,13 @@ class Metadata:
         """Give routines.list: of a dataset that is visible all. Raises `NotFoundError`."""
         found = await self._in_dataset(principal, project, dataset, self._bigquery.list_routines)
         return routine_list(*page_of_list(found, page, f"{project}.{dataset}"))
+
+    async def models(
+        self, principal: Principal, project: str, dataset: str, page: PageRequest
+    ) -> Resource:
+        """Give models.list: of a dataset that is visible all. Raises `NotFoundError`."""
+        found = await self._in_dataset(principal, project, dataset, self._bigquery.list_models)
+        return model_list(*page_of_list(found, page, f"{project}.{dataset}"))
 
     async def routine(self, principal: Principal, id_: RoutineId) -> Resource:
         """Give routines.get. Raises `NotFoundError`.

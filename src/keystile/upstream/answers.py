@@ -120,6 +120,7 @@ class EntriesAnswer(msgspec.Struct, frozen=True, rename="camel"):
     projects: list[dict[str, Any]] = []
     datasets: list[dict[str, Any]] = []
     tables: list[dict[str, Any]] = []
+    models: list[dict[str, Any]] = []
     routines: list[dict[str, Any]] = []
     next_page_token: str = ""
 

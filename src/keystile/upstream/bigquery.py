@@ -243,6 +243,10 @@ class BigQuery:
         path = ("projects", id.project, "datasets", id.dataset, "tables", id.table)
         return await self._json("GET", path)
 
+    async def list_models(self, project: str, dataset: str) -> list[dict[str, Any]]:
+        """Give all entries of `models.list` as BigQuery answers it."""
+        return await self._every_entry(("projects", project, "datasets", dataset, "models"))
+
     async def list_routines(self, project: str, dataset: str) -> list[dict[str, Any]]:
         """Give all entries of `routines.list` as BigQuery answers it."""
         return await self._every_entry(("projects", project, "datasets", dataset, "routines"))

@@ -74,6 +74,9 @@ _FIELD = frozenset(
         "timestampPrecision",
     )
 )
+_MODEL_IN_LIST = frozenset(
+    ("modelReference", "modelType", "creationTime", "lastModifiedTime", "labels")
+)
 _ROUTINE_IN_LIST = frozenset(
     ("routineReference", "routineType", "language", "creationTime", "lastModifiedTime", "etag")
 )
@@ -156,6 +159,12 @@ def visible_routine(resource: Mapping[str, object], *, text: bool) -> Resource:
     """
     kept = _ROUTINE | {_ROUTINE_TEXT} if text else _ROUTINE
     return {name: value for name, value in resource.items() if name in kept}
+
+
+def model_list(models: Sequence[Mapping[str, object]], page_token: str = "") -> Resource:
+    """Give the answer of models.list: nothing in it tells of the rows that a model is made from."""
+    listed = [_only(model, _MODEL_IN_LIST) for model in models]
+    return {"models": listed} | ({"nextPageToken": page_token} if page_token else {})
 
 
 def routine_list(routines: Sequence[Mapping[str, object]], page_token: str = "") -> Resource:

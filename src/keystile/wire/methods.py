@@ -271,7 +271,12 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             body_bytes=MAX_BYTES,
         ),
         "models.list": Method(
-            "GET", f"{_DATASET}/models", Access.METADATA, _LIST, instead=f"{_ASK} for its models"
+            "GET",
+            f"{_DATASET}/models",
+            Access.METADATA,
+            _LIST,
+            checks="a dataset that is hidden looks absent",
+            withheld="all but names, kinds, labels and times",
         ),
         "models.get": Method(
             "GET",

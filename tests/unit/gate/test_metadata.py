@@ -44,6 +44,12 @@ class FakeBigQuery:
             raise NotFoundError("BigQuery's own words")
         return [self._table(dataset, name) for name in DATASETS[dataset]]
 
+    async def list_models(self, project: str, dataset: str) -> list[dict[str, Any]]:
+        self.asked.append((project, dataset))
+        if dataset not in DATASETS:
+            raise NotFoundError("BigQuery's own words")
+        return [{"modelReference": {"modelId": "m"}, "trainingRuns": [1]}]
+
     async def list_routines(self, project: str, dataset: str) -> list[dict[str, Any]]:
         self.asked.append((project, dataset))
         if dataset not in DATASETS:
@@ -116,6 +122,7 @@ async def test_what_policy_hides_is_absent_in_the_same_words_and_bigquery_is_not
         (lambda name: metadata.tables(CODING, P, name, PAGE), "payroll", "nothing"),
         (lambda name: metadata.table(CODING, P, "payroll", name), "salaries", "nothing"),
         (lambda name: metadata.routines(CODING, P, name, PAGE), "payroll", "nothing"),
+        (lambda name: metadata.models(CODING, P, name, PAGE), "payroll", "nothing"),
         (lambda name: metadata.routine(CODING, RoutineId(P, "payroll", name)), "same", "nothing"),
     )
     for way, hidden, absent in ways:

@@ -5,6 +5,7 @@ from typing import Any
 from keystile.model.schema import Field, TableId
 from keystile.wire.metadata import (
     dataset_list,
+    model_list,
     project_list,
     result_table_resource,
     routine_list,
@@ -62,6 +63,8 @@ def test_projects_and_routines_keep_what_is_on_the_list_alone() -> None:
         "arguments": [],
     }
     assert "definitionBody" not in visible_routine(routine, text=False)
+    model = {"modelType": "X", "trainingRuns": [], "featureColumns": [{"name": "ssn"}]}
+    assert model_list([model]) == {"models": [{"modelType": "X"}]}
     assert routine_list([routine]) == {"routines": [{"routineType": "X"}]}
 
 
