@@ -179,7 +179,7 @@ def test_a_running_session_grows_live(page: Page, console: Any) -> None:
     page.goto(f"{console.url}/session?id=growing&agent={AGENT}")
     expect(page.locator("#step")).to_contain_text("running")
     console.record(*rest)
-    expect(page.get_by_text("Step 1 of 3")).to_be_visible(timeout=5000)
+    expect(page.get_by_text("Step 1 of 3")).to_be_visible(timeout=20_000)
     expect(page.locator("#step")).to_contain_text("allowed")
 
 
@@ -194,7 +194,7 @@ def test_a_step_that_came_after_a_finished_one_could_not_be_reached(
     expect(page.get_by_text("Step 1 of 1")).to_be_visible()
     expect(page.locator("#live")).to_contain_text("Live")
     console.record(*events[ended:])
-    expect(page.get_by_text("Step 1 of 3")).to_be_visible(timeout=5000)
+    expect(page.get_by_text("Step 1 of 3")).to_be_visible(timeout=20_000)
     page.get_by_role("link", name="Next").click()
     expect(page.get_by_text("Step 2 of 3")).to_be_visible()
 

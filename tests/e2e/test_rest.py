@@ -144,9 +144,8 @@ def test_what_is_not_served_says_so(reader: Client) -> None:
     for refused in (
         lambda: reader.delete_job_metadata("x"),
         lambda: reader.get_iam_policy(CUSTOMERS),
-        lambda: list(reader.list_models(f"{PROJECT}.shop")),
+        lambda: reader.get_model(f"{PROJECT}.shop.m"),
         reader.get_service_account_email,
-        lambda: reader.update_table(reader.get_table(CUSTOMERS), ["description"]),
     ):
         with pytest.raises(exceptions.Forbidden, match="is not served by this gateway"):
             refused()

@@ -92,9 +92,9 @@ def test_every_method_takes_its_own_parameters_and_no_others(method: str) -> Non
 
 
 @pytest.mark.parametrize("root", ["/upload/bigquery/v2", "/resumable/upload/bigquery/v2"])
-def test_uploads_are_refused_with_their_own_words(root: str) -> None:
-    with pytest.raises(RefusedError, match="uploads are not served"):
-        route("POST", f"{root}/projects/p/jobs", "uploadType=multipart")
+def test_an_address_of_uploads_names_no_method(root: str) -> None:
+    with pytest.raises(NotFoundError, match="is not a method"):
+        route("POST", f"{root}/projects/p/jobs", "")
 
 
 @pytest.mark.parametrize(
