@@ -138,6 +138,9 @@ def test_the_projects_and_routines_that_policy_shows_are_listed(
     assert told.body is None
     with pytest.raises(exceptions.NotFound):
         list(reader.list_routines(f"{PROJECT}.payroll"))
+    assert list(reader.list_models(f"{PROJECT}.shop")) == []
+    with pytest.raises(exceptions.NotFound):
+        list(reader.list_models(f"{PROJECT}.payroll"))
 
 
 def test_what_is_not_served_says_so(reader: Client) -> None:
