@@ -148,13 +148,18 @@ class Pipeline:
             )
 
     async def uploaded(self, job: Job) -> Job:
-        """Make a job durable whose bytes BigQuery has. Raises `DuplicateError`."""
+        """Make a job durable whose bytes BigQuery has; gives it as it is where it is so already.
+
+        Raises `DuplicateError` where its owner has another job of that id.
+        """
         try:
             return await self._jobs.add(job)
         except DuplicateError as error:
-            await self._recorder.record(
-                records.ended(job, "failed", JobError.of(error), time.time())
-            )
+            known = await self._jobs.owned(job.principal.key, job.request.project, job.job_id)
+            if known.id == job.id:
+                return known
+            now = time.time()
+            await self._recorder.record(records.ended(job, "failed", JobError.of(error), now))
             raise
 
     async def carry(self, job: Job, query: UpstreamQuery | None) -> None:

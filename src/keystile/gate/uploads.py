@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -41,6 +43,7 @@ _BLOCK = 8 << 20
 """Bytes of one request to BigQuery where a client sends all at once; its protocol asks for a
 multiple of 256 KiB."""
 
+_BLOCKS_AT_ONCE = 8
 _MOST_OPEN = 50
 # What BigQuery, or policy, makes of all the bytes; an outage says nothing of them.
 _ITS_END = (DuplicateError, InvalidRequestError, NotFoundError)
@@ -82,6 +85,7 @@ class Uploads:
         self._jobs = jobs
         self._recorder = recorder
         self._bigquery = bigquery
+        self._blocks_of = Counter[str]()
 
     async def begin(self, principal: Principal, request: QueryRequest) -> str:
         """Begin a resumable upload and give its id."""
@@ -135,15 +139,16 @@ class Uploads:
         self, principal: Principal, request: QueryRequest, chunks: AsyncIterator[bytes]
     ) -> JobView:
         """Take an upload that comes in one request, and give its job."""
-        upload = await self._begun(principal, request)
-        try:
-            await self._send_all(upload, chunks)
-        except Exception as error:
-            # Whatever it is, a client that left too: nothing of it goes on.
-            why = error if isinstance(error, KeystileError) else _broken_off()
-            await self._end(upload, "failed", why)
-            raise
-        return view_of(await self._finish(upload.job))
+        with self._bounded(principal):
+            upload = await self._begun(principal, request)
+            try:
+                await self._send_all(upload, chunks)
+            except Exception as error:
+                # Whatever it is, a client that left too: nothing of it goes on.
+                why = error if isinstance(error, KeystileError) else _broken_off()
+                await self._end(upload, "failed", why)
+                raise
+            return view_of(await self._finish(upload.job))
 
     async def drop(self, principal: Principal, project: str, id_: str) -> None:
         """Give an upload up. Raises `NotFoundError`."""
@@ -151,6 +156,21 @@ class Uploads:
         if not upload.done:
             await self._bigquery.drop(upload.target)
             await self._end(upload, "cancelled", StoppedError("the upload was cancelled"))
+
+    @contextmanager
+    def _bounded(self, principal: Principal) -> Iterator[None]:
+        """Bound how many blocks one agent can have here in memory."""
+        if self._blocks_of[principal.key] >= _BLOCKS_AT_ONCE:
+            raise RefusedError(
+                f"{_BLOCKS_AT_ONCE} of your uploads come in at this moment already",
+                hint="send them one after the other",
+            )
+        self._blocks_of[principal.key] += 1
+        try:
+            yield
+        finally:
+            self._blocks_of[principal.key] -= 1
+            self._blocks_of += Counter()  # which drops what is at zero
 
     async def _check(self, upload: _Upload) -> None:
         try:
@@ -181,7 +201,8 @@ class Uploads:
 
     async def _finish(self, job: Job) -> Job:
         kept = await self._pipeline.uploaded(job)
-        self._duties.carry(kept, None)
+        if kept is job:  # else another request of the client's has brought the same news
+            self._duties.carry(kept, None)
         return kept
 
     async def _end(self, upload: _Upload, state: str, error: KeystileError) -> None:
@@ -200,8 +221,9 @@ class Uploads:
         if row is None:
             raise NotFoundError("Not found: Upload", hint="begin the upload again")
         upload = _read(row)
-        # The agent's claims of now: an upload may go on for days.
-        return upload._replace(job=msgspec.structs.replace(upload.job, principal=principal))
+        # The agent's claims of now, for an upload may go on for days; on record it is one session.
+        now = msgspec.structs.replace(principal, session=upload.job.principal.session)
+        return upload._replace(job=msgspec.structs.replace(upload.job, principal=now))
 
     async def _refuse_flood(self, principal: Principal) -> None:
         """End what Google has forgotten, and bound what one agent may begin."""

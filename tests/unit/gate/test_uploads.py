@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import select, update
 
@@ -240,6 +242,55 @@ async def test_an_upload_that_is_given_up_or_forgotten_is_on_record(
         "expired",
     ]
     assert len(await rows(bench)) == 1
+
+
+async def test_news_that_came_twice_ended_a_job_that_ran_as_failed(
+    bench: Any, one: Any, taking: Uploads
+) -> None:
+    me = bench.principal()
+    id_ = await taking.begin(me, request(bench))
+    last = Piece(0, 3, 3)
+    first = await taking.go_on(me, "acme-shop", id_, last, data(b"abc"))
+    await one.settle()
+    async with bench.database.begin() as connection:  # as if the gateway had died before this
+        await connection.execute(update(uploads).values(done=False))
+    again = await taking.go_on(me, "acme-shop", id_, Piece(0, 0, 3), data())
+    await one.settle()
+    assert first.job is not None
+    assert again.job is not None
+    assert again.job.job_id == first.job.job_id
+    assert bench.kinds == ["intent", "outcome"]
+    assert bench.events[-1].body["state"] == "done"
+
+
+async def test_all_of_an_upload_is_one_session_on_record(bench: Any, taking: Uploads) -> None:
+    me = bench.principal()
+    id_ = await taking.begin(me, request(bench))
+    later = msgspec.structs.replace(me, session="run-2")
+    await taking.drop(later, "acme-shop", id_)
+    assert {event.session for event in bench.events} == {me.session}
+
+
+async def test_one_agent_holds_only_so_many_blocks_in_memory(bench: Any, taking: Uploads) -> None:
+    release, waiting = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def slow() -> AsyncIterator[bytes]:
+        waiting.release()
+        await release.wait()
+        yield b"abc"
+
+    async def whole(name: str, chunks: AsyncIterator[bytes]) -> Any:
+        return await taking.whole(bench.principal(name), request(bench), chunks)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(8):
+            group.create_task(whole("demo-agent", slow()))
+            await waiting.acquire()
+        with pytest.raises(RefusedError, match="come in at this moment"):
+            await whole("demo-agent", data(b"abc"))
+        await whole("other", data(b"abc"))
+        release.set()
+    await whole("demo-agent", data(b"abc"))
 
 
 async def test_one_agent_begins_only_so_many(bench: Any, taking: Uploads) -> None:
