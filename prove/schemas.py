@@ -166,7 +166,7 @@ VIEWS = Schema(
     (_RANKED, _EVERYONE, _PLAIN, _CHOSEN, _PERSONS, _VISITS),
     (_masked(_PERSONS, "ssn", PatternMask("XXX")),),
     derived=(
-        ColumnRef(_RANKED.id, ("place",)),
+        ColumnRef(_RANKED.id, ()),  # its rows come in the order of what is masked
         ColumnRef(_EVERYONE.id, ("ssn",)),
         ColumnRef(_CHOSEN.id, ()),
     ),

@@ -31,7 +31,7 @@ class Schema(NamedTuple):
 
     `cased` tells of tables whose names differ by upper and lower case only: queries must spell them
     in full, since the evaluator's catalog ignores case. `derived` are columns of views that tell of
-    masked ones beneath; one without a path is a view whose very rows do.
+    masked ones beneath; one without a path is a view whose very rows do, by number or order.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Schema(NamedTuple):
         )
 
     def tells(self, table: TableId) -> bool:
-        """Tell whether how many rows a table has depends on what is masked."""
+        """Tell whether a table's rows, by their number or order, depend on what is masked."""
         return ColumnRef(table, ()) in self.derived
 
     @property

@@ -57,6 +57,15 @@ SAFE_OFFSET\(0\)\]\.b\[ ; GROUP BY r\d+\.\w+\)
 """
 
 
+@pytest.mark.parametrize("view", ["ranked", "chosen"])
+def test_rows_in_the_order_of_what_is_masked_were_taken_for_benign(view: str) -> None:
+    named = re.compile(rf"shop`?\.`?{view}\b")  # without its dataset it may be a name of WITH
+    queries = [query for query in stream("views", 600) if named.search(query.sql)]
+
+    assert len(queries) > 20
+    assert not any(query.benign for query in queries)
+
+
 @pytest.mark.parametrize("construct", re.split(r" ; |\n", CONSTRUCTS.strip()))
 def test_every_construct_is_made(texts: str, construct: str) -> None:
     assert re.search(construct, texts)
