@@ -120,8 +120,8 @@ class Uploads:
         upload = await self._owned(principal, project, id_)
         if upload.done:
             return Progress(view_of(await self._jobs.get(upload.job.id)))
-        if piece.is_last or not piece.size:
-            await self._check(upload)
+        # BigQuery may have heard of the total before, so that any piece can be the last one.
+        await self._check(upload)
         try:
             taken = await self._bigquery.send(upload.target, piece, _exactly(piece.size, chunks))
         except _ITS_END as error:

@@ -171,6 +171,18 @@ async def test_the_last_bytes_wait_for_a_second_decision(
         await taking.go_on(me, "acme-shop", id_, Piece(3, 3, 6), data(b"def"))
 
 
+async def test_a_last_piece_that_did_not_say_so_went_without_a_second_decision(
+    bench: Any, upstream: FakeUpstream, taking: Uploads
+) -> None:
+    me = bench.principal()
+    id_ = await taking.begin(me, request(bench))
+    await taking.go_on(me, "acme-shop", id_, Piece(0, 3, 6), data(b"abc"))
+    bench.planner.decide_fails = RefusedError("no longer")
+    with pytest.raises(RefusedError, match="no longer"):
+        await taking.go_on(me, "acme-shop", id_, Piece(3, 3, None), data(b"def"))
+    assert bytes(upstream.got) == b"abc"
+
+
 async def test_a_table_that_came_or_went_since_ends_the_upload(
     bench: Any, upstream: FakeUpstream, taking: Uploads
 ) -> None:
