@@ -10,6 +10,7 @@ import re
 
 from keystile.wire.methods import METHODS, Method
 from keystile.wire.responses import Resource
+from keystile.wire.uploads import UPLOADED
 
 PATHS = ("/discovery/v1/apis/bigquery/v2/rest", "/$discovery/rest", "/%24discovery/rest")
 """Where clients look for it."""
@@ -31,8 +32,14 @@ _BODIES = {
     "jobs.query": "QueryRequest",
     "jobs.insert": "Job",
     "datasets.insert": "Dataset",
+    "datasets.patch": "Dataset",
+    "datasets.update": "Dataset",
     "tables.insert": "Table",
+    "tables.patch": "Table",
+    "tables.update": "Table",
+    "tabledata.insertAll": "TableDataInsertAllRequest",
 }
+_UPLOADS = {"resumable": "/resumable/upload", "simple": "/upload"}
 
 
 def document(root_url: str) -> Resource:
@@ -85,7 +92,19 @@ def _method(name: str, method: Method) -> Resource:
         "response": {"$ref": "Answer"},
         "scopes": [_SCOPE],
     }
-    return described | ({"request": {"$ref": _BODIES[name]}} if name in _BODIES else {})
+    if name in _BODIES:
+        described["request"] = {"$ref": _BODIES[name]}
+    if name == UPLOADED:
+        described |= {"supportsMediaUpload": True, "mediaUpload": _media_upload(path)}
+    return described
+
+
+def _media_upload(path: str) -> Resource:
+    where = {
+        protocol: {"multipart": True, "path": f"{prefix}/bigquery/v2/{path}"}
+        for protocol, prefix in _UPLOADS.items()
+    }
+    return {"accept": ["*/*"], "protocols": where}
 
 
 def _kind(parameter: str) -> Resource:

@@ -12,6 +12,9 @@ from urllib.parse import parse_qsl, urlencode
 from keystile.model.errors import InvalidRequestError
 from keystile.wire.paths import Call, route
 
+UPLOADED = "jobs.insert"
+"""The one method that takes an upload."""
+
 _PATH = re.compile(r"(?:/resumable)?/upload(/.*)")
 _RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)")
 _MINE = ("uploadType", "upload_id")
@@ -65,7 +68,7 @@ def upload_call(raw_path: str, query: str) -> UploadCall:
         raise InvalidRequestError("a parameter of the upload is there twice")
     others = [pair for pair in pairs if pair[0] not in _MINE]
     call = route("POST", found[1] if found else "", urlencode(others))
-    if call.method != "jobs.insert":
+    if call.method != UPLOADED:
         raise InvalidRequestError(f"`{call.method}` takes no upload", hint="upload to a load job")
     return UploadCall(call, dict(mine).get("uploadType", ""), dict(mine).get("upload_id", ""))
 

@@ -8,6 +8,7 @@ import pytest
 from keystile.wire.discovery import document
 from keystile.wire.methods import METHODS
 from keystile.wire.paths import route
+from keystile.wire.uploads import upload_call
 
 
 @pytest.fixture
@@ -39,6 +40,26 @@ def test_every_address_in_it_leads_to_its_method(said: Any) -> None:
     for name, method in methods(said).items():
         path = f"/{said['servicePath']}" + re.sub(r"{\w+}", "x1", method["path"])
         assert route(method["httpMethod"], path, "").method == name
+
+
+def test_a_load_job_takes_its_data_where_uploads_are_served(said: Any) -> None:
+    uploading = {
+        name: one["mediaUpload"] for name, one in methods(said).items() if "mediaUpload" in one
+    }
+    assert set(uploading) == {"jobs.insert"}
+    assert methods(said)["jobs.insert"]["supportsMediaUpload"]
+    places = [one["path"] for one in uploading["jobs.insert"]["protocols"].values()]
+    assert [upload_call(re.sub(r"{\w+}", "x1", one), "").call for one in places] == [
+        route("POST", "/bigquery/v2/projects/x1/jobs", "")
+    ] * len(places)
+
+
+def test_what_is_changed_can_be_said(said: Any) -> None:
+    bodies = {name for name, one in methods(said).items() if "request" in one}
+    changing = {
+        n for n, one in methods(said).items() if one["httpMethod"] in {"POST", "PUT", "PATCH"}
+    }
+    assert bodies == changing - {"jobs.cancel"}
 
 
 def test_it_names_no_address_of_google(said: Any) -> None:
