@@ -96,27 +96,29 @@ class Stack(NamedTuple):
 
 
 @contextmanager
-def running(
+def running(  # noqa: PLR0913 - what the demo and each proof have their own of
     folder: Path,
     *,
     preferred_ports: bool = False,
     policy: Path = POLICY,
     settings: Mapping[str, Any] | None = None,
     gateway: Sequence[str] = PROGRAM,
+    sandbox: Sequence[str] = (),
 ) -> Iterator[Stack]:
     """Start everything in `folder`; stop it at the end.
 
     The sandbox serves `folder/bigquery`, and fills it with the sample shop where it is not there.
     `settings` are further ones of the gateway's, `gateway` the command that stands for `keystile`
-    when the gateway is started.
+    when the gateway is started, `sandbox` further options of the sandbox.
     """
     ports = {name: _port(_PREFERRED[name] if preferred_ports else 0) for name in _PREFERRED}
     stack = Stack(folder, *(f"http://127.0.0.1:{ports[name]}" for name in _PREFERRED))
     _write_key(folder)
     _write_config(stack, ports, {"policy": str(policy), **(settings or {})})
     data = folder / "bigquery"
-    sandbox = ("sandbox", "--data", str(data), *(() if data.exists() else ("--sample",)))
-    served = (*sandbox, "--public-key", str(folder / "public.pem"), "--port", str(ports["sandbox"]))
+    sample = () if data.exists() else ("--sample",)
+    served = ("sandbox", "--data", str(data), *sample, *sandbox)
+    served = (*served, "--public-key", str(folder / "public.pem"), "--port", str(ports["sandbox"]))
     processes = [
         _start(folder / "sandbox.log", [*PROGRAM, *served]),
         _start(folder / "gateway.log", [*gateway, *stack.command("serve")[len(PROGRAM) :]]),

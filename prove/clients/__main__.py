@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prove.clients.catalog import CLIENTS, Client
 from prove.clients.compare import Veil, shop_veil
@@ -27,21 +27,32 @@ _HOLD_SECONDS = 30.0
 _SMALL_HOLD_SECONDS = 1.0
 
 
+class Found(NamedTuple):
+    """What each client has passed, and what reached BigQuery that is not on record.
+
+    Of a client, `failed` names the checks that did not, `absent` says why it could not be had.
+    """
+
+    clients: dict[str, Any]
+    strays: list[str]
+
+
 def main() -> int:
-    """Try the clients; 0 where every check of each passed."""
+    """Try the clients; 0 where every check of each passed and nothing strayed."""
     options = _options()
     started = time.monotonic()
-    figures = run(options.client or [client.name for client in CLIENTS], small=options.small)
+    found = run(options.client or [client.name for client in CLIENTS], small=options.small)
     seconds = round(time.monotonic() - started, 1)
-    print(json.dumps({"clients": figures, "seconds": seconds}))
-    return 0 if all(one["passed"] == one["total"] > 0 for one in figures.values()) else 1
+    for stray in found.strays:
+        print(f"BigQuery got {stray}", flush=True)
+    figures = {"clients": found.clients, "strays": len(found.strays), "seconds": seconds}
+    print(json.dumps(figures))
+    passed = all(one["passed"] == one["total"] > 0 for one in found.clients.values())
+    return 0 if passed and not found.strays else 1
 
 
-def run(names: Sequence[str], *, small: bool) -> dict[str, Any]:
-    """Try the clients of these names, and give what each has passed.
-
-    `failed` names the checks that did not, `absent` says why a client could not be had.
-    """
+def run(names: Sequence[str], *, small: bool) -> Found:
+    """Try the clients of these names."""
     hold = _SMALL_HOLD_SECONDS if small else _HOLD_SECONDS
     clients = [one for one in CLIENTS if one.name in names and (one.small or not small)]
     veil = shop_veil()
@@ -50,7 +61,8 @@ def run(names: Sequence[str], *, small: bool) -> dict[str, Any]:
         standing(Path(folder), hold + 1) as stage,
         deciding(stage.settings, hold),
     ):
-        return {one.name: _figures(stage, veil, one, small=small) for one in clients}
+        figures = {one.name: _figures(stage, veil, one, small=small) for one in clients}
+        return Found(figures, stage.strays())
 
 
 def _figures(stage: Stage, veil: Veil, client: Client, *, small: bool) -> dict[str, Any]:

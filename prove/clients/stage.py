@@ -29,6 +29,7 @@ from keystile.identity.wiring import builtin_issuer
 from keystile.sandbox.data import STORAGE
 from keystile.sandbox.sample import write_sample
 from keystile.store.database import Database
+from prove.sent import strays_of
 
 WORKER, WAITER = "worker", "waiter"
 """The agent that does the common jobs, and the one whose queries wait for a person."""
@@ -39,12 +40,18 @@ _LIFETIME = 3600
 
 
 class Stage(NamedTuple):
-    """What stands: the gateway's settings, and the addresses of both ways."""
+    """What stands: the gateway's settings, the addresses of both ways, and what BigQuery got."""
 
     folder: Path
     settings: Settings
     direct: str
     tokens: str
+    log: Path
+
+    def strays(self) -> list[str]:
+        """Give all that the gateway sent to BigQuery with no right on record."""
+        recordings = self.settings.path(self.settings.recording.folder)
+        return [*map(str, asyncio.run(strays_of(recordings, self.log)))]
 
     def through(self, agent: str, session: str) -> dict[str, str]:
         """Give the environment of a program that goes through the gateway as an agent."""
@@ -84,12 +91,14 @@ def standing(folder: Path, expires: float) -> Iterator[Stage]:
         (home / PROJECT / _LAB).mkdir()
         (home / STORAGE / _BUCKET).mkdir(parents=True)
     with ExitStack() as stack:
-        up = stack.enter_context(running(folder, policy=folder / "policy", settings=settings))
+        policy, log = folder / "policy", folder / "requests.ndjson"
+        sandbox = ("--log", str(log))
+        up = stack.enter_context(running(folder, policy=policy, settings=settings, sandbox=sandbox))
         found = load(up.config)
         asyncio.run(_register(found))
         direct = stack.enter_context(_sandbox(folder / "direct", folder / "public.pem"))
         tokens = stack.enter_context(_google_tokens(folder / "service-account.json"))
-        yield Stage(folder / "agents", found, direct, tokens)
+        yield Stage(folder / "agents", found, direct, tokens, log)
 
 
 async def _register(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.support.stack import ROOT, Stack
+from tests.support.stack import ROOT, Stack, standing
 
 SHOP = ROOT / "src" / "keystile" / "sandbox" / "sample" / "acme-shop" / "shop"
 
@@ -14,22 +14,16 @@ SHOP = ROOT / "src" / "keystile" / "sandbox" / "sample" / "acme-shop" / "shop"
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One sandbox and one gateway for all tests of a worker that leave both alone."""
     stack = Stack(tmp_path_factory.mktemp("stack"))
-    try:
-        stack.start()
+    with standing(stack):
         yield stack
-    finally:
-        stack.stop()
 
 
 @pytest.fixture
 def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack for one test that does it harm."""
     stack = Stack(tmp_path_factory.mktemp("own-stack"))
-    try:
-        stack.start()
+    with standing(stack):
         yield stack
-    finally:
-        stack.stop()
 
 
 def _rows(table: str) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from tests.support.stack import PROJECT, Client, Stack
+from tests.support.stack import PROJECT, Client, Stack, standing
 
 WORKERS, DEADLINE, MEMORY = 2, 2, 48 << 20
 _LONGEST = 45.0  # seconds; an analysis takes several tasks, each of which has its deadline
@@ -72,12 +72,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with more than one worker and little patience, and views that double seven times."""
     folder = tmp_path_factory.mktemp("hostile")
     stack = Stack(folder, {"workers": WORKERS, "deadline": DEADLINE, "memory_bytes": MEMORY})
-    try:
-        stack.start()
+    with standing(stack):
         make_views(stack)
         yield stack
-    finally:
-        stack.stop()
 
 
 def make_views(stack: Stack) -> None:

@@ -12,7 +12,7 @@ import pytest
 import requests
 from google.api_core import exceptions
 from google.cloud import bigquery
-from tests.support.stack import PROJECT, Client, Stack
+from tests.support.stack import PROJECT, Client, Stack, standing
 
 CUSTOMERS = f"{PROJECT}.shop.customers"
 
@@ -21,11 +21,8 @@ CUSTOMERS = f"{PROJECT}.shop.customers"
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack of its own: a person unlocks a whole column here, which others look for as a leak."""
     stack = Stack(tmp_path_factory.mktemp("rest"))
-    try:
-        stack.start()
+    with standing(stack):
         yield stack
-    finally:
-        stack.stop()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from google.api_core import exceptions
 from google.cloud import bigquery
-from tests.support.stack import PROJECT, Client, Stack
+from tests.support.stack import PROJECT, Client, Stack, standing
 
 POLICY = """
 rules:
@@ -42,15 +42,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     for file in ("tests.yaml", "rules.yaml"):
         (stack.folder / "policy" / file).unlink()
     (stack.folder / "policy" / "rules.yaml").write_text(POLICY)
-    try:
-        stack.start()
+    with standing(stack):
         for bucket in ("lab-files", "payroll-files"):
             folder = stack.folder / "sandbox" / "_storage" / bucket
             folder.mkdir(parents=True)
             (folder / "days.ndjson").write_text("\n".join(map(json.dumps, ROWS)))
         yield stack
-    finally:
-        stack.stop()
 
 
 @pytest.fixture(scope="module")

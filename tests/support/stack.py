@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
@@ -30,6 +31,7 @@ from google.cloud import bigquery
 from joserfc import jwt as jose
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
+from prove.sent import strays_of
 
 from keystile.approvals.requests import ApprovalRequest, Approvals, ApprovalState, Person
 from keystile.config.load import load
@@ -75,12 +77,29 @@ class Client(bigquery.Client):  # type: ignore[misc]
     oidc_token: str
 
 
+@contextmanager
+def standing(stack: Stack) -> Iterator[Stack]:
+    """Start a stack and stop it; nothing may have reached BigQuery meanwhile beside the record."""
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+    assert stack.strays() == []
+
+
 class Stack:
     """A folder with everything, and the processes that stand on it."""
 
-    def __init__(self, folder: Path, engine: Mapping[str, int] | None = None) -> None:
-        """Make keys and configuration, of the `engine` too; nothing runs yet."""
+    def __init__(
+        self, folder: Path, engine: Mapping[str, int] | None = None, planted: str = ""
+    ) -> None:
+        """Make keys and configuration, of the `engine` too; nothing runs yet.
+
+        `planted` is a program that stands for `keystile` when the gateway is started.
+        """
         self.folder = folder
+        self._planted = ("-c", planted) if planted else ("-m", "keystile")
         self.sandbox_port, self.port, self.console_port = _free_ports(3)
         self.sandbox_url = f"http://127.0.0.1:{self.sandbox_port}"
         self.url = f"http://127.0.0.1:{self.port}"
@@ -88,6 +107,7 @@ class Stack:
         self.data = folder / "data"
         self.recordings = folder / "recordings"
         self.log = folder / "gateway.log"
+        self.sandbox_log = folder / "requests.ndjson"
         self.seen: list[Seen] = []
         self.key_file, self._processes = folder / "key.json", dict[str, subprocess.Popen[bytes]]()
         self._pem = _write_key(self.key_file, folder / "public.pem")
@@ -113,7 +133,7 @@ class Stack:
 
     def start(self) -> None:
         """Start both processes side by side and wait until both answer."""
-        self._spawn("gateway", "serve", "--config", str(self.config))
+        self._spawn_gateway()
         self.start_sandbox()
         self._wait_until(self._gateway_ready)
 
@@ -122,7 +142,7 @@ class Stack:
         sample = ("--sample",) if not (self.folder / "sandbox").exists() else ()
         self._spawn(
             "sandbox",
-            "sandbox",
+            *("-m", "keystile", "sandbox", "--log", str(self.sandbox_log)),
             *("--data", str(self.folder / "sandbox"), "--port", str(self.sandbox_port)),
             *("--public-key", str(self.folder / "public.pem"), *sample),
         )
@@ -130,7 +150,7 @@ class Stack:
 
     def start_gateway(self) -> None:
         """Start the gateway and wait until `/readyz` agrees."""
-        self._spawn("gateway", "serve", "--config", str(self.config))
+        self._spawn_gateway()
         self._wait_until(self._gateway_ready)
 
     def pid(self, name: str) -> int:
@@ -266,6 +286,10 @@ class Stack:
         jobs: list[Any] = self.upstream("jobs?projection=full").json()["jobs"]
         return jobs
 
+    def strays(self) -> list[str]:
+        """Name all that reached BigQuery, but for what tests asked it, with no right on record."""
+        return [*map(str, asyncio.run(strays_of(self.recordings, self.sandbox_log)))]
+
     def left_behind(self) -> Iterator[tuple[str, bytes]]:
         """Yield all that the gateway wrote to disk: store, recordings and log, by name."""
         for root in (self.data, self.recordings):
@@ -301,9 +325,12 @@ class Stack:
     def _gateway_ready(self) -> bool:
         return requests.get(f"{self.url}/readyz", timeout=30).ok
 
+    def _spawn_gateway(self) -> None:
+        self._spawn("gateway", *self._planted, "serve", "--config", str(self.config))
+
     def _spawn(self, name: str, *words: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
-            command = [sys.executable, "-m", "keystile", *words]
+            command = [sys.executable, *words]
             self._processes[name] = subprocess.Popen(
                 command, stdout=log, stderr=subprocess.STDOUT, env=_environment()
             )

@@ -20,6 +20,7 @@ from keystile.googlesql.pool import EnginePool
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.sandbox.data import STORAGE, read_folder
 from keystile.sandbox.queries import Catalog
+from keystile.sandbox.request_log import RequestLog
 from keystile.sandbox.sample import write_sample
 from keystile.sandbox.server import Sandbox
 from keystile.sandbox.tasks import TASKS
@@ -36,7 +37,7 @@ _LIMITS = EngineLimits(deadline=60, queue=256)
 
 @app.command(epilog="Example: keystile sandbox --data shop --sample --public-key k.pem")
 @reports_errors
-def sandbox(
+def sandbox(  # noqa: PLR0913 - one for each option
     data: Annotated[Path, typer.Option(help="The data folder: PROJECT/DATASET/TABLE files.")],
     public_key: Annotated[
         Path, typer.Option(help="PEM public key or certificate of the account that may come in.")
@@ -47,14 +48,17 @@ def sandbox(
     sample: Annotated[
         bool, typer.Option("--sample", help="Fill an empty data folder with the sample shop.")
     ] = False,
+    log: Annotated[
+        Path | None, typer.Option(help="Write each request to this file, as a line of JSON.")
+    ] = None,
 ) -> None:
     """Serve a data folder as BigQuery would, for a first try and for tests."""
     if sample:
         write_sample(data)
-    run(_serve(data, public_key, host, port))
+    run(_serve(data, public_key, host, port, log))
 
 
-async def _serve(data: Path, public_key: Path, host: str, port: int) -> None:
+async def _serve(data: Path, public_key: Path, host: str, port: int, log: Path | None) -> None:
     folder = read_folder(data)
     tokens = TokenCheck(public_key)
     listening = _listen(host, port)
@@ -62,11 +66,14 @@ async def _serve(data: Path, public_key: Path, host: str, port: int) -> None:
     await pool.start()
     served = Sandbox(Catalog(folder, pool), tokens, Storage(data / STORAGE))
     packed = GZipMiddleware(served, _WORTH_PACKING, compresslevel=1)
-    server = _Server(uvicorn.Config(packed, lifespan="off", log_level="warning", access_log=False))
+    logged = RequestLog(packed, log) if log else packed
+    server = _Server(uvicorn.Config(logged, lifespan="off", log_level="warning", access_log=False))
     out.print(f"sandbox: http://{host}:{listening.getsockname()[1]}", soft_wrap=True)
     try:
         await server.serve(sockets=[listening])
     finally:
+        if isinstance(logged, RequestLog):
+            logged.close()
         await served.close()
         await pool.close()
 

@@ -1,0 +1,276 @@
+"""Compares all that reached BigQuery with what the gateway has on record.
+
+A request may reach it for two reasons only: the gateway looks up what tables there are, or a job or
+rows on record, allowed by policy or approved by people, say so exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from keystile.masking.sql import HASH_INNER, HASH_OUTER
+from keystile.model.errors import KeystileError
+from keystile.recording.events import Event, EventKind
+from keystile.recording.reader import RecordingReader, SessionFilter
+from keystile.sandbox.request_log import Asked
+from keystile.wire.methods import METHODS, Access
+from keystile.wire.paths import Call, route
+
+_ROOT = "/bigquery/v2/"
+_UPLOAD = "/upload"
+_JOB = re.compile(r"keystile_([0-9a-f]{32})")
+_DRY_RUN = re.compile(r"keystile_dry_[0-9a-f]{32}")
+_ADDED = frozenset((HASH_INNER, HASH_OUTER))
+_OK = 200
+_TESTERS = ("python-requests/", "Python-urllib/")
+"""What those call themselves who ask a sandbox directly: tests, and waiting until it stands."""
+_OF_QUERY = frozenset(
+    (
+        "query",
+        "useLegacySql",
+        "useQueryCache",
+        "defaultDataset",
+        "parameterMode",
+        "queryParameters",
+        "maximumBytesBilled",
+    )
+)
+_TRANSFERS = frozenset(("load", "copy", "extract"))
+
+
+class Stray(NamedTuple):
+    """A request that had no right to reach BigQuery, and why."""
+
+    asked: Asked
+    why: str
+
+    def __str__(self) -> str:
+        """Give the request's line, and why."""
+        return f"{self.asked.method} {self.asked.path}?{self.asked.query}: {self.why}"
+
+
+class _Known:
+    """What is on record of one job, or of one request with rows."""
+
+    def __init__(self) -> None:
+        self.intents: list[Event] = []
+        self.approved_at: float | None = None
+
+    def intent(self, at: float) -> dict[str, Any] | None:
+        """Give the newest intent of before."""
+        before = [one for one in self.intents if one.at <= at]
+        return dict(before[-1].body) if before else None
+
+    def refusal(self, at: float) -> str:
+        """Say why the job had no right to run at this time; nothing if it had."""
+        intent = self.intent(at)
+        if intent is None:
+            return "nothing of it was on record"
+        if intent["request"].get("dry_run"):
+            return "its agent asked for a dry run"
+        effect = intent["decision"]["effect"]
+        if effect == "allow":
+            return ""
+        if effect == "require_approval":
+            approved = self.approved_at is not None and self.approved_at <= at
+            return "" if approved else "nobody had approved it"
+        return f"its decision is `{effect}`"
+
+
+async def events_of(recordings: Path) -> list[Event]:
+    """Read every event that belongs to a session."""
+    reader, sessions, cursor = RecordingReader(recordings), set[str](), ""
+    while True:
+        page = await reader.sessions(SessionFilter(), cursor=cursor)
+        sessions |= {one.id for one in page.sessions if one.id}
+        cursor = page.cursor
+        if not cursor:
+            break
+    return [found.event for one in sorted(sessions) for found in await reader.session(one)]
+
+
+def requests_of(log: Path) -> list[Asked]:
+    """Read what a gateway sent from the log of its sandbox."""
+    lines = [msgspec.json.decode(line, type=Asked) for line in log.read_bytes().splitlines()]
+    return [one for one in lines if not one.user_agent.startswith(_TESTERS)]
+
+
+async def strays_of(recordings: Path, log: Path) -> list[Stray]:
+    """Compare all that there is of a gateway. Raises `ValueError` where it sent nothing at all."""
+    asked = requests_of(log)
+    if not asked:
+        raise ValueError("nothing reached BigQuery")
+    return [*Comparison(await events_of(recordings)).strays(asked)]
+
+
+class Comparison:
+    """Holds the gateway's record against each request."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        """Take all events of all sessions."""
+        self._known: dict[str, _Known] = {}
+        self._uploads: dict[str, str] = {}
+        self._inserted = set[str]()
+        self._sent_rows = set[str]()
+        for event in events:
+            self._note(event)
+
+    def strays(self, asked: Sequence[Asked]) -> Iterator[Stray]:
+        """Name each request that had no right to be sent."""
+        for one in sorted(asked, key=lambda one: one.at):
+            why = self._fault(one)
+            if why:
+                yield Stray(one, why)
+
+    def _note(self, event: Event) -> None:
+        if not event.job:
+            return
+        known = self._known.setdefault(event.job, _Known())
+        if event.kind is EventKind.INTENT:
+            known.intents.append(event)
+        elif event.kind is EventKind.APPROVAL_DECIDED and event.body["state"] == "approved":
+            known.approved_at = event.at
+
+    def _fault(self, asked: Asked) -> str:
+        if asked.path.startswith(_UPLOAD + "/"):
+            return self._upload(asked)
+        if not asked.path.startswith(_ROOT):
+            return "its address is not one of the API"
+        try:
+            call = route(asked.method, asked.path, asked.query)
+        except KeystileError as error:
+            return str(error)
+        method = METHODS[call.method]
+        if not method.served:
+            return f"the gateway does not serve `{call.method}`"
+        if method.access is Access.METADATA:
+            return "a look-up has a body" if asked.body_bytes else ""
+        check = {
+            "jobs.insert": self._insert,
+            "jobs.get": self._look,
+            "jobs.cancel": self._look,
+            "jobs.getQueryResults": self._results,
+            "tabledata.insertAll": self._rows,
+        }.get(call.method)
+        return check(asked, call) if check else f"the gateway never sends `{call.method}`"
+
+    def _insert(self, asked: Asked, call: Call) -> str:
+        body = asked.body if isinstance(asked.body, dict) else {}
+        fault = _shape(body, call.project)
+        if fault:
+            return fault
+        job, wanted = body["jobReference"]["jobId"], body["configuration"]
+        if wanted.get("dryRun"):
+            return "" if _DRY_RUN.fullmatch(job) else "a dry run has the name of a job"
+        return self._as_recorded(job, wanted, asked.at)
+
+    def _as_recorded(self, job: str, wanted: dict[str, Any], at: float) -> str:
+        known = self._job(job)
+        if known is None:
+            return f"no job `{job}` is on record"
+        intent = known.intent(at)
+        fault = known.refusal(at)
+        if fault or intent is None:
+            return fault
+        self._inserted.add(job)
+        if "query" in wanted:
+            return _query_fault(wanted["query"], intent)
+        return _transfer_fault(wanted, intent)
+
+    def _look(self, asked: Asked, call: Call) -> str:
+        known = self._job(call.job)
+        if known is None or known.intent(asked.at) is None:
+            return f"no job `{call.job}` is on record"
+        return "a look-up has a body" if asked.body_bytes else ""
+
+    def _results(self, asked: Asked, call: Call) -> str:
+        if call.parameters.get("maxResults") == "0":
+            return self._look(asked, call)
+        known = self._job(call.job)
+        fault = known.refusal(asked.at) if known else f"no job `{call.job}` is on record"
+        if not fault and call.job not in self._inserted:
+            return "rows of a job that the gateway did not start"
+        return fault
+
+    def _rows(self, asked: Asked, call: Call) -> str:
+        body = asked.body if isinstance(asked.body, dict) else {}
+        if body.keys() != {"skipInvalidRows", "ignoreUnknownValues", "rows"}:
+            return f"its fields are {sorted(body)}"
+        table = f"{call.project}.{call.dataset}.{call.table}"
+        rows = [(row["json"], row.get("insertId", "")) for row in body["rows"]]
+        for id_, known in self._known.items():
+            intent = known.intent(asked.at)
+            if not intent or known.refusal(asked.at) or id_ in self._sent_rows:
+                continue
+            sent = [(json.loads(row["json"]), row["insert_id"]) for row in intent.get("sent", ())]
+            if intent["tables"] == [table] and sent == rows:
+                if asked.status == _OK:
+                    self._sent_rows.add(id_)
+                return ""
+        return f"no such rows for `{table}` are on record"
+
+    def _upload(self, asked: Asked) -> str:
+        if asked.method == "POST":
+            body = asked.body if isinstance(asked.body, dict) else {}
+            call = route("POST", asked.path.removeprefix(_UPLOAD), "")
+            if asked.query != "uploadType=resumable" or call.method != "jobs.insert":
+                return "the gateway begins no such upload"
+            fault = _shape(body, call.project)
+            if fault:
+                return fault
+            job = body["jobReference"]["jobId"]
+            self._uploads[asked.upload] = job
+            return self._as_recorded(job, body["configuration"], asked.at)
+        found = re.search(r"(?:^|&)upload_id=([^&]+)", asked.query)
+        if asked.method not in {"PUT", "DELETE"} or not found or found[1] not in self._uploads:
+            return "the gateway did not begin this upload"
+        known = self._job(self._uploads[found[1]])
+        return known.refusal(asked.at) if known else "no such job is on record"
+
+    def _job(self, name: str) -> _Known | None:
+        found = _JOB.fullmatch(name)
+        return self._known.get(found[1]) if found else None
+
+
+def _shape(body: dict[str, Any], project: str) -> str:
+    """Say what a job has that the gateway never sends."""
+    reference, wanted = body.get("jobReference"), body.get("configuration")
+    if body.keys() != {"jobReference", "configuration"} or not reference or not wanted:
+        return f"its fields are {sorted(body)}"
+    if reference.keys() - {"location"} != {"projectId", "jobId"}:
+        return f"its reference has {sorted(reference)}"
+    if reference["projectId"] != project:
+        return "its project is another than its address's"
+    kinds = wanted.keys() - {"dryRun", "labels", "jobTimeoutMs"}
+    if len(kinds) != 1 or not kinds <= {"query", *_TRANSFERS}:
+        return f"its configuration has {sorted(wanted)}"
+    query = wanted.get("query", {})
+    strange = query.keys() - _OF_QUERY
+    if strange or query.get("useLegacySql", False):
+        return f"its query has {sorted(strange) or 'legacy SQL'}"
+    return ""
+
+
+def _query_fault(query: dict[str, Any], intent: dict[str, Any]) -> str:
+    if query["query"] != intent["rewritten_sql"]:
+        return "its text is another than the recorded one"
+    given = [one for one in query.get("queryParameters", []) if one.get("name") not in _ADDED]
+    recorded = list(intent["parameters"])
+    return "" if given == recorded else "its parameters are others than the recorded ones"
+
+
+def _transfer_fault(wanted: dict[str, Any], intent: dict[str, Any]) -> str:
+    """Compare what is moved. The gateway itself may say that no table is to be made."""
+    (kind,) = wanted.keys() & _TRANSFERS
+    first, _, text = str(intent["sql"]).partition("\n")
+    recorded, sent = json.loads(text), dict(wanted[kind])
+    if sent.get("createDisposition") == "CREATE_NEVER":
+        recorded["createDisposition"] = "CREATE_NEVER"
+    same = first.startswith(f"-- {kind} job") and recorded == sent
+    return "" if same else "it moves something else than what is recorded"

@@ -1,0 +1,158 @@
+# ruff: noqa: S608 - queries read best on one line, and are no injections here
+"""What reaches BigQuery is what the gateway has on record, and nothing beside it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from google.api_core import exceptions
+from google.cloud import bigquery
+from tests.support.stack import PROJECT, Stack
+
+POLICY = """
+rules:
+  - name: readers
+    agents: {names: [reader, support]}
+    resources: {datasets: [acme-shop.shop, acme-shop.lab]}
+    allow: [read]
+  - name: writers
+    agents: {names: [support]}
+    resources: {datasets: [acme-shop.lab]}
+    allow: [write, schema_change]
+  - name: writers-may-ask
+    agents: {names: [support]}
+    when: query.touches("pii.ssn")
+    require_approval: {from: [data-stewards], count: 1, expires: 1m, unmask: [pii.ssn]}
+"""
+CUSTOMERS = f"{PROJECT}.shop.customers"
+NOTES = f"{PROJECT}.lab.notes"
+OTHERS = [
+    bigquery.SchemaField("n", "INTEGER"),
+    bigquery.SchemaField("text", "STRING"),
+]
+ROWS = [{"n": n, "text": f"note {n}"} for n in range(3)]
+
+
+def everything(stack: Stack) -> None:
+    """Do what clients do, allowed, refused, approved and given up."""
+    reader, writer = stack.client("reader"), stack.client("support")
+    reader.query_and_wait(f"SELECT id, email, ssn FROM `{CUSTOMERS}` LIMIT 5")
+    one = bigquery.ScalarQueryParameter("one", "INT64", 1)
+    asked = bigquery.QueryJobConfig(query_parameters=[one], dry_run=True)
+    reader.query(f"SELECT name FROM `{CUSTOMERS}` WHERE id = @one", job_config=asked)
+    asked.dry_run = False
+    job = reader.query(f"SELECT name FROM `{CUSTOMERS}` WHERE id = @one", job_config=asked)
+    assert len(list(job.result(page_size=1))) == 1
+    reader.list_rows(CUSTOMERS, max_results=3)
+    reader.get_table(CUSTOMERS)
+    [*reader.list_datasets(), *reader.list_tables("shop"), *reader.list_routines("shop")]
+    for sql in ("SELECT * FROM shop.nothing", f"DELETE FROM `{CUSTOMERS}` WHERE TRUE"):
+        with suppress(exceptions.GoogleAPICallError):
+            reader.query_and_wait(sql)
+    writer.create_dataset("lab")
+    writer.create_table(bigquery.Table(NOTES, schema=OTHERS))
+    assert writer.insert_rows_json(NOTES, ROWS) == []
+    assert writer.insert_rows_json(NOTES, [{"n": "no number"}]) != []
+    loaded = bigquery.LoadJobConfig(source_format="NEWLINE_DELIMITED_JSON", schema=OTHERS)
+    text = "\n".join(map(json.dumps, ROWS)).encode()
+    for size in (len(text), None):  # whole, and piece by piece
+        file = io.BytesIO(text)
+        writer.load_table_from_file(file, NOTES, size=size, job_config=loaded).result()
+    writer.copy_table(NOTES, f"{PROJECT}.lab.copy").result()
+    waiting = writer.query(f"SELECT ssn FROM `{CUSTOMERS}` WHERE id = 2")
+    (asked_for,) = stack.waiting(writer.session)
+    given_up = writer.query(f"SELECT ssn FROM `{CUSTOMERS}` WHERE id = 3")
+    given_up.cancel()
+    stack.approve(asked_for.id)
+    assert len(list(waiting.result())) == 1
+
+
+@pytest.fixture
+def own_stack(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Stack]:
+    """A stack with a dataset that may be written to; the parameter is a planted bug."""
+    stack = Stack(tmp_path_factory.mktemp("sent"), planted=getattr(request, "param", ""))
+    for file in ("tests.yaml", "rules.yaml"):
+        (stack.folder / "policy" / file).unlink()
+    (stack.folder / "policy" / "rules.yaml").write_text(POLICY)
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
+def test_nothing_reaches_bigquery_that_is_not_on_record(own_stack: Stack) -> None:
+    everything(own_stack)
+    assert own_stack.strays() == []
+
+
+PLANTED = """
+from keystile.cli import main
+from keystile.model.schema import TableId
+from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.transport import Call
+import msgspec
+
+start = BigQuery.start
+table = TableId("acme-shop", "shop", "customers")
+rows = ("projects", "acme-shop", "datasets", "shop", "tables", "customers", "data")
+
+async def started(self, query, job):
+    await start(self, query, "job_beside")
+    await start(self, msgspec.structs.replace(query, sql=query.sql + " "), job)
+    await self._transport.send(Call("GET", rows))
+    await self._transport.send(Call("GET", rows[:-1], {"access_token": "x"}))
+    await self._transport.send(Call("DELETE", rows[:5] + ("none",)))
+    await self._transport.send(Call("GET", ("projects", "acme-shop", "queries", "job_beside")))
+
+BigQuery.start = started
+main()
+"""
+
+
+@pytest.mark.parametrize("own_stack", [PLANTED], indirect=True)
+def test_a_gateway_that_sends_what_is_not_on_record_is_found(own_stack: Stack) -> None:
+    own_stack.client("reader").query_and_wait(f"SELECT id FROM `{CUSTOMERS}` LIMIT 1")
+    found = [stray.rpartition(": ")[2] for stray in own_stack.strays()]
+    assert [why.partition(" `")[0] for why in found] == [
+        "no job",
+        "its text is another than the recorded one",
+        "the gateway never sends",
+        "the query parameter",
+        "the gateway never sends",
+        "no job",
+    ]
+
+
+UNRECORDED = """
+from keystile.cli import main
+from keystile.gate.recorder import Recorder
+from keystile.recording.events import EventKind
+
+record = Recorder.record
+
+async def recorded(self, event):
+    if event.kind is not EventKind.INTENT:
+        await record(self, event)
+
+Recorder.record = recorded
+main()
+"""
+
+
+@pytest.mark.parametrize("own_stack", [UNRECORDED], indirect=True)
+def test_a_gateway_that_records_no_intent_is_found(own_stack: Stack) -> None:
+    own_stack.client("reader").query_and_wait(f"SELECT id FROM `{CUSTOMERS}` LIMIT 1")
+    writer = own_stack.client("support")
+    writer.create_dataset("lab")
+    writer.create_table(bigquery.Table(NOTES, schema=OTHERS))
+    writer.insert_rows_json(NOTES, ROWS)
+    found = " ".join(own_stack.strays())
+    for word in ("/jobs?", "/queries/", "/insertAll?"):
+        assert word in found, word
