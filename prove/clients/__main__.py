@@ -20,7 +20,7 @@ from prove.clients.compare import Veil, shop_veil
 from prove.clients.environments import AbsentError, environment_of, with_path
 from prove.clients.page import page_fault
 from prove.clients.person import deciding
-from prove.clients.stage import WORKER, Stage, standing
+from prove.clients.stage import WORKER, Stage, shop_policy, standing
 from prove.clients.trial import Verdict, tried
 
 _HOLD_SECONDS = 30.0
@@ -58,7 +58,7 @@ def run(names: Sequence[str], *, small: bool) -> Found:
     veil = shop_veil()
     with (
         tempfile.TemporaryDirectory(prefix="keystile-clients-") as folder,
-        standing(Path(folder), hold + 1) as stage,
+        standing(Path(folder), shop_policy(hold + 1)) as stage,
         deciding(stage.settings, hold),
     ):
         figures = {one.name: _figures(stage, veil, one, small=small) for one in clients}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from prove.clients.catalog import PROGRAMS, Client
 
-_LOCKS = Path(__file__).resolve().parent / "locks"
+LOCKS = Path(__file__).resolve().parent / "locks"
 _STAMP = "keystile-lock"
 
 
@@ -29,7 +29,7 @@ def environment_of(client: Client) -> dict[str, str]:
 
     Raises `AbsentError` where its toolchain is absent, or installing it failed.
     """
-    return _KINDS[client.kind](_cache() / client.name, _LOCKS / client.name)
+    return _KINDS[client.kind](_cache() / client.name, LOCKS / client.name)
 
 
 def with_path(folder: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -81,9 +81,11 @@ class Stage(NamedTuple):
 
 
 @contextmanager
-def standing(folder: Path, expires: float) -> Iterator[Stage]:
-    """Start everything; a query that nobody decides on expires after so many seconds."""
-    _write_policy(folder / "policy", expires)
+def standing(folder: Path, policy: Mapping[str, str]) -> Iterator[Stage]:
+    """Start everything; the gateway's policy is these files."""
+    (folder / "policy").mkdir(parents=True)
+    for name, text in policy.items():
+        (folder / "policy" / name).write_text(text)
     identity = {"token_lifetime": _LIFETIME, "builtin_issuer": {"token_lifetime": _LIFETIME}}
     settings = {"engine": {"workers": 1}, "identity": identity}
     for home in (folder / "bigquery", folder / "direct"):
@@ -91,9 +93,9 @@ def standing(folder: Path, expires: float) -> Iterator[Stage]:
         (home / PROJECT / _LAB).mkdir()
         (home / STORAGE / _BUCKET).mkdir(parents=True)
     with ExitStack() as stack:
-        policy, log = folder / "policy", folder / "requests.ndjson"
+        files, log = folder / "policy", folder / "requests.ndjson"
         sandbox = ("--log", str(log))
-        up = stack.enter_context(running(folder, policy=policy, settings=settings, sandbox=sandbox))
+        up = stack.enter_context(running(folder, policy=files, settings=settings, sandbox=sandbox))
         found = load(up.config)
         asyncio.run(_register(found))
         direct = stack.enter_context(_sandbox(folder / "direct", folder / "public.pem"))
@@ -113,9 +115,11 @@ async def _register(settings: Settings) -> None:
         await database.close()
 
 
-def _write_policy(folder: Path, expires: float) -> None:
-    folder.mkdir(parents=True)
-    (folder / "labels.yaml").write_text((POLICY / "labels.yaml").read_text())
+def shop_policy(expires: float) -> dict[str, str]:
+    """Give a policy under which the shop is masked, and a waiter's query expires so soon.
+
+    `expires` is in seconds.
+    """
     shop = [f"{PROJECT}.shop", f"{PROJECT}.analytics"]
     lab = [f"{PROJECT}.{_LAB}*"]
     clients = {"groups": ["clients"]}
@@ -136,7 +140,8 @@ def _write_policy(folder: Path, expires: float) -> None:
         {**waits, "name": "ssn", "when": 'query.touches("pii.ssn")', "require_approval": raw},
         {**waits, "name": "phone", "when": 'query.touches("pii.phone")', "require_approval": soon},
     ]
-    (folder / "rules.yaml").write_text(json.dumps({"rules": rules}))
+    labels = (POLICY / "labels.yaml").read_text()
+    return {"labels.yaml": labels, "rules.yaml": json.dumps({"rules": rules})}
 
 
 @contextmanager
