@@ -133,6 +133,89 @@ async def test_line_16_a_job_that_may_make_no_table_makes_none(front: Any) -> No
     assert query.transfer["copy"]["sourceTable"] == _named("log")
 
 
+def _into(table: str, sql: str = "SELECT 1 AS n", dataset: str = "shop", **more: Any) -> Any:
+    query = {"query": sql, "useLegacySql": False, "defaultDataset": {"datasetId": "shop"}}
+    into = {"destinationTable": _named(table, dataset), **more}
+    return {"configuration": {"query": {**query, **into}}}
+
+
+OVER = {"writeDisposition": "WRITE_TRUNCATE"}
+MORE = {"writeDisposition": "WRITE_APPEND"}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (_into("x", dataset="payroll"), "no rule allows"),
+        (_into("salaries", dataset="payroll"), "no rule allows"),
+        (_into("x", dataset="_hidden"), "was not found"),
+        (_into("TABLES", dataset="INFORMATION_SCHEMA"), "was not found"),
+        (_into("people"), "of type VIEW"),
+        (_into("log$20240101"), "a part or an earlier state"),
+        (_into("log@-3600000"), "a part or an earlier state"),
+        (_into("events_*"), "a part or an earlier state"),
+        (_into("x", "CREATE TABLE y AS SELECT ssn FROM customers"), "is for a SELECT"),
+        (_into("x", "SELECT 1; SELECT ssn FROM customers"), "is for a SELECT"),
+        (_into("x", "SELECT 1", useLegacySql=True), "legacy SQL"),
+        (_into("x", destinationTable={"tableId": "x"}), "destinationTable"),
+        (_into("x", destinationTable={**_named("x"), "projectId": "other"}), "no rule allows"),
+        (_into("copies", "SELECT ssn FROM customers", **MORE), "written over the values"),
+        (_into("copies", "SELECT SSN AS SSN FROM customers", **MORE), "written over the values"),
+        (_into("copies", "SELECT ssn FROM customers", **OVER), "written over the values"),
+        (_into("customers", "SELECT * FROM customers", **OVER), "written over the values"),
+        (_into("customers", "SELECT number AS ssn FROM people", **MORE), "written over the values"),
+        (_into("x", destinationEncryptionConfiguration={"kmsKeyName": "k"}), "a key of your own"),
+    ],
+)
+async def test_line_15_a_result_goes_only_where_a_statement_may_write_it(
+    front: Any, body: Any, said: str
+) -> None:
+    reply = await front.ask("POST", f"{HOME}/jobs", body, who="writer")
+    assert 400 <= reply.status < 500, reply
+    assert said in reply.error
+    assert front.account.queries == []
+
+
+async def test_line_15_a_result_is_written_masked_or_not_at_all(front: Any) -> None:
+    body = _into("log", "SELECT ssn AS text FROM customers", **MORE)
+    for who, status in (("reader", 403), ("writer", 200)):
+        assert (await front.ask("POST", f"{HOME}/jobs", body, who=who)).status == status
+    await front.settle()
+    _dry, query, written = front.account.queries
+    assert "XXX-XX-XXXX" in query.sql
+    assert query.into == {}
+    assert written.sql == "SELECT * FROM `acme-shop`.`_hidden`.`anon1`"
+    # Whoever may write only must not make the table anew, should it be gone by now.
+    assert written.into == {
+        "destinationTable": _named("log"),
+        **MORE,
+        "createDisposition": "CREATE_NEVER",
+    }
+
+
+@pytest.mark.parametrize("write", ["WRITE_TRUNCATE", "WRITE_TRUNCATE_DATA", "WRITE_APPEND"])
+async def test_line_16_a_result_replaces_no_rows_that_are_filtered_out(
+    front: Any, write: str
+) -> None:
+    body = _into("customers", "SELECT 1 AS id", writeDisposition=write)
+    reply = await front.ask("POST", f"{HOME}/jobs", body, who="some-rows")
+    assert (reply.status == 403) == (write != "WRITE_APPEND"), reply
+
+
+async def test_line_21_rows_that_were_in_the_table_are_not_the_results(front: Any) -> None:
+    body = _into("copies", "SELECT 1 AS id", **MORE)
+    reply = await front.ask("POST", f"{HOME}/jobs", body, who="writer")
+    job = reply.json["jobReference"]["jobId"]
+    await front.settle()
+    before = len(front.account.asked)
+    for start in (0, 1):
+        target = f"{HOME}/queries/{job}?startIndex={start}"
+        assert (await front.ask("GET", target, who="writer")).status == 200
+    read = [asked for asked in front.account.asked[before:] if "getQueryResults" in asked]
+    assert read
+    assert not [asked for asked in read if asked.endswith("_into")]
+
+
 RIGHTS = sorted(name for name, method in METHODS.items() if method.access is Access.RIGHTS)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,6 +61,7 @@ class Account:
         self.asked: list[str] = []
         self.queries: list[UpstreamQuery] = []
         self.inserted: list[NewRows] = []
+        self.forgotten: list[TableId] = []
         self.uploads = self
 
     async def begin(self, query: UpstreamQuery, job: str) -> str:
@@ -98,10 +100,16 @@ class Account:
         self.asked.append(f"jobs.insert {job}")
         self.queries.append(query)
 
+    def forget(self, tables: Iterable[TableId]) -> None:
+        self.forgotten += tables
+
     async def wait(self, job: JobRef, timeout_seconds: float) -> JobStatus:
         self.asked.append(f"jobs.get {job.job}")
         del timeout_seconds
-        return JobStatus(done=True, schema=FIELDS, total_rows=ROWS, bytes_processed=1)
+        result = TableId("acme-shop", "_hidden", "anon1")
+        return JobStatus(
+            done=True, schema=FIELDS, total_rows=ROWS, bytes_processed=1, result=result
+        )
 
     async def rows(self, job: JobRef, **asked: Any) -> Page:
         self.asked.append(f"jobs.getQueryResults {job.job}")

@@ -179,6 +179,8 @@ def _show(request: ApprovalRequest) -> None:
     fact("reads", size(summary.bytes))
     fact("tables", ", ".join(summary.tables) or "-")
     fact("sql", summary.sql)
+    if summary.into:
+        fact("result into", summary.into)
     for parameter in summary.parameters:
         fact("parameter", _parameter(parameter))
     if summary.rewritten_sql and summary.rewritten_sql != summary.sql:

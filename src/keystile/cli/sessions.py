@@ -156,6 +156,8 @@ def _show_step(step: Step) -> None:
     fact("at", moment(step.at))
     fact("agent", step.agent)
     fact("sql", step.sql)
+    if step.into:
+        fact("result into", step.into)
     for parameter in step.parameters:
         fact("parameter", msgspec.json.encode(parameter).decode())
     fact("decision", step.decision.effect or "-")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from keystile.gate.changes import Changes
 from keystile.gate.duties import Duties
@@ -199,8 +200,7 @@ class Gate:
         await self._changes.delete_table(principal, TableId(project, dataset, table))
 
     async def _cancel_upstream(self, job: Job) -> None:
-        try:
-            await self._bigquery.cancel(job.reference)
-        except NotFoundError:
-            # Not sent yet: it ends by itself, and the client may ask again.
-            return
+        for reference in (job.reference, *([job.writing] if job.request.into else [])):
+            # What is not sent yet ends by itself, and the client may ask again.
+            with suppress(NotFoundError):
+                await self._bigquery.cancel(reference)

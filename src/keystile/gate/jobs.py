@@ -81,6 +81,11 @@ class Job(msgspec.Struct, frozen=True):
         return JobRef(self.request.project, self.upstream_id, self.location, moves)
 
     @property
+    def writing(self) -> JobRef:
+        """The full name of the job that writes this one's result into a table, where one does."""
+        return JobRef(self.request.project, f"{self.upstream_id}_into", self.location, moves=True)
+
+    @property
     def upstream_id(self) -> str:
         """The job's name at BigQuery, fixed before it is sent, so that it runs at most once."""
         return f"keystile_{self.id}"

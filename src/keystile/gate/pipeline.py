@@ -4,6 +4,7 @@
 accept    analyse -> decide -> rewrite and prove -> dry run (second witness)
           -> record the intent -> the job is durable -> ask people, or carry it
 carry     BigQuery runs exactly the planned text under a job id fixed beforehand
+          -> it writes the result into a table, where the client has named one
           -> record the outcome with the masked rows -> the job is done
 ```
 INVARIANT: intent is on record before BigQuery runs anything, outcome before any row is released.
@@ -25,7 +26,7 @@ from keystile.gate.pages import PageCache
 from keystile.gate.plan import Plan
 from keystile.gate.planning import Decided, Planned, Planner, refuse_denied
 from keystile.gate.recorder import Recorder
-from keystile.gate.running import first_page, is_started, run_to_end
+from keystile.gate.running import first_page, is_started, run_to_end, write_result
 from keystile.gate.transfers import configuration
 from keystile.gate.vigil import Vigil
 from keystile.gate.witness import agree_at_the_end
@@ -296,12 +297,18 @@ class Pipeline:
         await self._vigil.ask(replanned)
 
     async def _finish(self, job: Job, status: JobStatus) -> None:
-        if status.error is not None:
-            cancelled = status.error.reason == "stopped"
-            await self.end(job, "cancelled" if cancelled else "failed", JobError.of(status.error))
+        error = status.error
+        if error is None:
+            plan = job.plan
+            agree_at_the_end(plan.facts, plan.schema, status.schema, plan.results)
+            if job.request.into:
+                into = job.request.into
+                error = (await write_result(self._bigquery, job, into, status)).error
+        self._bigquery.forget(job.plan.facts.writes)
+        if error is not None:
+            cancelled = error.reason == "stopped"
+            await self.end(job, "cancelled" if cancelled else "failed", JobError.of(error))
             return
-        plan = job.plan
-        agree_at_the_end(plan.facts, plan.schema, status.schema, plan.results)
         first = Page((), "", 0, ())
         if job.request.transfer is None:
             first = await first_page(self._bigquery, job.reference, FIRST_PAGE_ROWS)

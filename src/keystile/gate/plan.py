@@ -51,15 +51,16 @@ def digest_of(
 ) -> str:
     """Name exactly what an approval authorises, as a SHA-256.
 
-    It covers the rewritten text, the parameters, the defaults, who asks with which claims, the
-    policy, the schema of each table and the text of each routine. Not their etags: a table's
-    changes at BigQuery with the rows, so that an approval of one in use would never fit. The byte
-    estimate has a ceiling of its own: `bytes_ceiling`.
+    It covers the rewritten text, the parameters, the defaults, where the result goes, who asks with
+    which claims, the policy, the schema of each table and the text of each routine. Not their
+    etags: a table's changes at BigQuery with the rows, so that an approval of one in use would
+    never fit. The byte estimate has a ceiling of its own: `bytes_ceiling`.
     """
     covered = (
         sql,
         _parameters(request.parameters),
         (request.project, request.location, request.default_project, request.default_dataset),
+        request.into and request.into.text,
         (principal.key, principal.agent, sorted(principal.groups), principal.service_account),
         (sorted(principal.attributes.items()), principal.on_behalf_of),
         decision.policy_digest,
@@ -91,6 +92,15 @@ def _without_etag(each: Table | Routine) -> Table | Routine:
 def bytes_ceiling(estimate: int) -> int:
     """Bound what an approved query may process: twice what was shown, at least 100 MiB."""
     return max(2 * estimate, _BYTES_FLOOR)
+
+
+def job_labels(principal: Principal) -> dict[str, str]:
+    """Give the labels of an agent's jobs at BigQuery.
+
+    The agent's own stay behind: they would carry its words to whoever reads BigQuery's logs.
+    """
+    agent = "".join(c if c.isalnum() and c.isascii() else "-" for c in principal.agent.lower())
+    return {"keystile-agent": agent[:63]}
 
 
 def _parameters(parameters: tuple[Parameter, ...]) -> list[tuple[str, str, dict[str, object]]]:

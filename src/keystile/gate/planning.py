@@ -14,7 +14,8 @@ from keystile.analysis.analysed import Analysed
 from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
 from keystile.gate import transfers
-from keystile.gate.plan import Plan, digest_of, hides_bytes
+from keystile.gate.into import analysed_into, refuse_hidden
+from keystile.gate.plan import Plan, digest_of, hides_bytes, job_labels
 from keystile.gate.shares import Shares
 from keystile.gate.visible import VisibleObjects
 from keystile.gate.witness import agree
@@ -22,6 +23,7 @@ from keystile.masking.rewrite import Rewriter, Rewritten
 from keystile.model.decision import Decision, Effect
 from keystile.model.errors import KeystileError, RefusedError
 from keystile.model.principal import Principal
+from keystile.model.schema import TableId
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
 from keystile.telemetry.metrics import Metrics, Phase
@@ -98,6 +100,8 @@ class Planner:
                     analysed = await transfers.analyse(request.transfer, request, objects)
                 else:
                     analysed = await self._analyst.analyse(_statement(request), objects)
+                    if request.into:
+                        analysed = await analysed_into(analysed, request.into, objects)
         with self._metrics.query_seconds.labels(Phase.DECIDE).time():
             decision = policy.decide(principal, analysed.facts, analysed.tables, context)
         return Decided(principal, analysed, decision, _labels(policy, analysed))
@@ -147,6 +151,9 @@ class Planner:
         if request.transfer:
             return await self._plan_transfer(request.transfer, request, decided)
         refuse_to_measure(request, decided.decision)
+        if request.into:
+            refuse_hidden(request.into, decided.decision)
+            request = await self._where(request, request.into.table)
         rewritten = await self.rewrite(decided)
         query = _query(principal, request, rewritten)
         with self._metrics.query_seconds.labels(Phase.DRY_RUN).time():
@@ -177,6 +184,12 @@ class Planner:
         location = witness.location or request.location or "US"
         return Planned(plan, query, location)
 
+    async def _where(self, request: QueryRequest, table: TableId) -> QueryRequest:
+        """Say where a request runs that does not say so itself: where a table of it lies."""
+        dataset = await self._bigquery.get_dataset(table.project, table.dataset)
+        location = request.location or str(dataset.get("location") or "US")
+        return msgspec.structs.replace(request, location=location)
+
     async def _plan_transfer(
         self, transfer: Transfer, request: QueryRequest, decided: Decided
     ) -> Planned:
@@ -184,8 +197,7 @@ class Planner:
         transfers.refuse_hidden(transfer, decided.decision)
         analysed, principal = decided.analysed, decided.principal
         home = transfer.destination or transfer.sources[0]
-        dataset = await self._bigquery.get_dataset(home.project, home.dataset)
-        location = request.location or str(dataset.get("location") or "US")
+        location = (await self._where(request, home)).location
         plan = Plan(
             facts=analysed.facts,
             decision=decided.decision,
@@ -200,7 +212,7 @@ class Planner:
             project=request.project,
             sql="",
             location=location,
-            labels=_labels_of(principal),
+            labels=job_labels(principal),
             timeout_ms=request.job_timeout_ms,
             transfer=transfers.configuration(transfer, analysed.facts),
         )
@@ -275,14 +287,8 @@ def _query(principal: Principal, request: QueryRequest, rewritten: Rewritten) ->
         default_dataset=request.default_dataset,
         parameters=rewritten.parameters,
         hidden=frozenset(rewritten.hidden_parameters),
-        labels=_labels_of(principal),
+        labels=job_labels(principal),
         maximum_bytes_billed=request.maximum_bytes_billed,
         use_query_cache=request.use_query_cache,
         timeout_ms=request.job_timeout_ms,
     )
-
-
-def _labels_of(principal: Principal) -> dict[str, str]:
-    # The agent's labels stay behind: they would carry its words to whoever reads BigQuery's logs.
-    agent = "".join(c if c.isalnum() and c.isascii() else "-" for c in principal.agent.lower())
-    return {"keystile-agent": agent[:63]}

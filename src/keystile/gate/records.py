@@ -186,10 +186,11 @@ def _event(
 
 
 def _asked(request: QueryRequest) -> dict[str, Any]:
-    return {
+    asked: dict[str, Any] = {
         "sql": request.sql,
         "parameters": [parameter_json(parameter) for parameter in request.parameters],
     }
+    return {**asked, "into": request.into.text} if request.into else asked
 
 
 def _rows_asked(streamed: Streamed) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
+from keystile.gate.into import writing
 from keystile.gate.jobs import Job, JobState, JobStore
 from keystile.model.errors import NotFoundError, RefusedError
 from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.values import JobRef, JobStatus, Page, UpstreamQuery
+from keystile.wire.into import Into
 
 _POLL_SECONDS = 10.0
 _OUTAGE_SECONDS = 300.0
@@ -27,19 +29,16 @@ async def run_to_end(
     if query is not None:
         await _start(bigquery, query, reference)
     await jobs.move(job, state=JobState.RUNNING, started_at=job.started_at or time.time())
-    deadline = time.monotonic() + _OUTAGE_SECONDS
-    while True:
-        try:
-            status = await bigquery.wait(reference, _POLL_SECONDS)
-        except RefusedError:
-            # An outage says nothing of the job: it runs on there, so wait for it.
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(_RETRY_SECONDS)
-            continue
-        deadline = time.monotonic() + _OUTAGE_SECONDS
-        if status.done:
-            return status
+    return await _end(bigquery, reference)
+
+
+async def write_result(bigquery: BigQuery, job: Job, into: Into, status: JobStatus) -> JobStatus:
+    """Write a finished query's result where its client wants it, and wait for the end of that.
+
+    May be done again: nothing is written twice. Raises as `run_to_end` does.
+    """
+    await _start(bigquery, writing(job, into, status), job.writing)
+    return await _end(bigquery, job.writing)
 
 
 async def is_started(bigquery: BigQuery, reference: JobRef) -> bool:
@@ -70,6 +69,23 @@ async def first_page(bigquery: BigQuery, reference: JobRef, max_results: int) ->
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def _end(bigquery: BigQuery, reference: JobRef) -> JobStatus:
+    """Wait for a job's end. Raises `RefusedError` after five minutes of outage."""
+    deadline = time.monotonic() + _OUTAGE_SECONDS
+    while True:
+        try:
+            status = await bigquery.wait(reference, _POLL_SECONDS)
+        except RefusedError:
+            # An outage says nothing of the job: it runs on there, so wait for it.
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_RETRY_SECONDS)
+            continue
+        deadline = time.monotonic() + _OUTAGE_SECONDS
+        if status.done:
+            return status
 
 
 async def _start(bigquery: BigQuery, query: UpstreamQuery, reference: JobRef) -> None:

@@ -12,11 +12,12 @@ from keystile.analysis.analysed import Analysed
 from keystile.analysis.lineage import leaves
 from keystile.analysis.scope import Scope, SpelledTable
 from keystile.analysis.statement import Statement
+from keystile.gate import targets
 from keystile.gate.visible import VisibleObjects, is_plain, not_found
 from keystile.model.decision import Decision
-from keystile.model.errors import InvalidRequestError, NotFoundError, RefusedError
+from keystile.model.errors import InvalidRequestError, RefusedError
 from keystile.model.facts import Action, ColumnUse, QueryFacts, Use
-from keystile.model.schema import ColumnRef, Field, Table, TableId, TableKind
+from keystile.model.schema import ColumnRef, Table, TableId, TableKind
 from keystile.wire.requests import QueryRequest
 from keystile.wire.transfers import Transfer
 
@@ -34,7 +35,7 @@ async def analyse(transfer: Transfer, request: QueryRequest, objects: VisibleObj
     no table.
     """
     sources = [await _source(transfer, id_, objects) for id_ in transfer.sources]
-    target = await _target(transfer, transfer.destination, objects)
+    target = await _target(transfer, objects)
     writes = (transfer.destination,) if transfer.destination else ()
     facts = QueryFacts(
         transfer.kind.upper(),
@@ -73,22 +74,15 @@ def refuse_hidden(transfer: Transfer, decision: Decision) -> None:
                 " table as it is",
                 hint=_INSTEAD[transfer.kind],
             )
-        if transfer.replaces and one.table == transfer.destination:
-            raise RefusedError(
-                f"some rows of `{one.table}` are not for you, and the job would replace them",
-                hint="append to it, or write to another table",
-            )
+    if transfer.replaces and transfer.destination:
+        targets.refuse_to_replace(transfer.destination, decision)
 
 
 def configuration(transfer: Transfer, facts: QueryFacts) -> dict[str, object]:
-    """Give the job configuration that is sent.
-
-    INVARIANT: where policy was not asked about a change of schemas, BigQuery is told to make no
-    table: the one that was there may be gone by then.
-    """
+    """Give the job configuration that is sent."""
     asked = dict(transfer.configuration)
     if transfer.destination and Action.SCHEMA_CHANGE not in facts.actions:
-        asked["createDisposition"] = "CREATE_NEVER"
+        asked |= targets.CREATE_NEVER
     return {transfer.kind: asked}
 
 
@@ -118,31 +112,11 @@ async def _source(transfer: Transfer, id_: TableId, objects: VisibleObjects) -> 
     return table
 
 
-async def _target(transfer: Transfer, id_: TableId | None, objects: VisibleObjects) -> Table | None:
-    """Give the table that is written to; None where the agent knows of none."""
-    if id_ is None:
+async def _target(transfer: Transfer, objects: VisibleObjects) -> Table | None:
+    if transfer.destination is None:
         return None
-    if not is_plain(id_) or id_.dataset.startswith("_") or id_.dataset == "INFORMATION_SCHEMA":
-        raise not_found(id_)
-    try:
-        table = await objects.table(id_)
-    except NotFoundError:
-        return None
-    if table.kind is not TableKind.TABLE:
-        raise InvalidRequestError(
-            f"`{id_}` is of type {table.kind}, which no job can write to", hint="name a table"
-        )
-    if transfer.replaces and transfer.reshapes and _has_tags(table.fields):
-        # Without them what others write there later would be protected no more.
-        raise RefusedError(
-            f"`{id_}` has policy tags, which would be lost with its columns",
-            hint="use `WRITE_TRUNCATE_DATA`, which keeps them",
-        )
-    return table
-
-
-def _has_tags(fields: tuple[Field, ...]) -> bool:
-    return any(field.policy_tags or _has_tags(field.fields) for field in fields)
+    replaced = transfer.replaces and transfer.reshapes
+    return await targets.target(transfer.destination, objects, replaced=replaced)
 
 
 def _columns(table: Table) -> Iterable[ColumnRef]:

@@ -50,16 +50,19 @@ def view_of(job: Job) -> JobView:
         maximum_bytes_billed=request.maximum_bytes_billed,
         transfer=request.transfer,
         moved=outcome.moved if outcome else {},
+        into=request.into.configuration if request.into else {},
     )
 
 
 def _destination(job: Job) -> TableId | None:
-    """Name the table that the statement has written, or the one that stands for its result.
+    """Name the table that the job writes, or the one that stands for its result.
 
     A result of several pages has no name: Python's client would read it from the Storage API, past
     the gateway, instead of asking for the next page.
     """
     facts, outcome = job.plan.facts, job.outcome
+    if job.request.into:
+        return job.request.into.table
     if outcome is None:
         return None
     if facts.statement in _WRITING and len(facts.writes) == 1:

@@ -156,6 +156,7 @@ def _summary(job: Job, demand: ApprovalDemand) -> Summary:
         sql=request.sql,
         parameters=request.parameters,
         rewritten_sql=plan.sql,
+        into=request.into.text if request.into else "",
         tables=tuple(str(table) for table in plan.facts.reads),
         columns=tuple(columns),
         bytes=plan.bytes_estimate,

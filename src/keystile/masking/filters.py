@@ -34,7 +34,7 @@ _UNSOUND = frozenset({"error", "generate_uuid", "rand"})
 _IN_PREDICATES = frozenset(
     {"ASTExpressionSubquery", "ASTParameterExpr", "ASTQuery", "ASTSystemVariableExpr"}
 )
-_CHANGES_ROWS = frozenset({"DELETE", "MERGE", "TRUNCATE_TABLE", "UPDATE"})
+_CHANGES_ROWS = frozenset({"CREATE_TABLE_AS_SELECT", "DELETE", "MERGE", "TRUNCATE_TABLE", "UPDATE"})
 _BEFORE = "SELECT 1 FROM t WHERE ("
 _AFTER = "\n)"
 

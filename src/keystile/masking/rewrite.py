@@ -158,7 +158,7 @@ class Rewriter:
             written=writes.assigned(analysed),
             masks=tuple(column for column in columns if column.table in there),
             mentions=analysed.mentions,
-            filters=filters,
+            filters=tuple(one for one in filters if one.table in there),
         )
         return _Masking(request, added, tuple(ColumnRef(c.table, c.path) for c in read))
 

@@ -72,9 +72,10 @@ class SentRowBody(_Body, frozen=True, kw_only=True):
 class IntentBody(_Body, frozen=True, kw_only=True):
     """`intent`: a query that is about to run or to wait, written before BigQuery runs it.
 
-    `parameters` are as the client sent them; `masked` names the masked columns; `rewritten_sql` is
-    what BigQuery gets; `digest` is what an approval binds to; `bytes_estimate` is the dry run's;
-    `request` has `project`, `job_id`, `location` and `dry_run`.
+    `parameters` are as the client sent them; `into` is where the result goes, where the client says
+    so, with its dispositions; `masked` names the masked columns; `rewritten_sql` is what BigQuery
+    gets; `digest` is what an approval binds to; `bytes_estimate` is the dry run's; `request` has
+    `project`, `job_id`, `location` and `dry_run`.
 
     Of rows that are put into a table without SQL, `sent` has them all and `sql` says what that is;
     `request` has `project`, `method`, `skip_invalid_rows` and `ignore_unknown_values`.
@@ -82,6 +83,7 @@ class IntentBody(_Body, frozen=True, kw_only=True):
 
     sql: str = ""
     parameters: tuple[Any, ...] = ()
+    into: str = ""
     statement: str = ""
     actions: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
@@ -99,6 +101,7 @@ class RefusedBody(_Body, frozen=True, kw_only=True):
 
     sql: str = ""
     parameters: tuple[Any, ...] = ()
+    into: str = ""
     reason: str = ""
     message: str = ""
     decision: DecisionBody | None = None

@@ -52,6 +52,7 @@ class Step(msgspec.Struct, frozen=True):
     sql: str
     state: str
     parameters: tuple[Any, ...] = ()
+    into: str = ""
     statement: str = ""
     actions: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
@@ -134,6 +135,7 @@ def _refused(step: Step, body: RefusedBody) -> dict[str, Any]:
     return {
         "sql": body.sql or step.sql,
         "parameters": body.parameters or step.parameters,
+        "into": body.into or step.into,
         "state": "refused",
         "decision": body.decision or step.decision,
         "error": ErrorBody(reason=body.reason, message=body.message),

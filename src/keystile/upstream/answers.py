@@ -192,12 +192,25 @@ class JobReference(msgspec.Struct, frozen=True, rename="camel"):
     location: str = ""
 
 
+class QueryConfiguration(msgspec.Struct, frozen=True, rename="camel"):
+    """`JobConfigurationQuery`: of a job that is done it names the table that holds the result."""
+
+    destination_table: Reference | None = None
+
+
+class Configuration(msgspec.Struct, frozen=True, rename="camel"):
+    """`Job.configuration`."""
+
+    query: QueryConfiguration = QueryConfiguration()
+
+
 class JobAnswer(msgspec.Struct, frozen=True, rename="camel"):
     """`jobs.get` and `jobs.insert`."""
 
     status: JobState
     statistics: Statistics = Statistics()
     job_reference: JobReference = JobReference()
+    configuration: Configuration = Configuration()
 
 
 class ResultsAnswer(msgspec.Struct, frozen=True, rename="camel"):

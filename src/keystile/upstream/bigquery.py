@@ -6,7 +6,7 @@ import asyncio
 import base64
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -91,6 +91,11 @@ class BigQuery:
         return await self._fresh(
             self._tables, id, path, lambda answer: table_of(id, self._decoded(answer, TableAnswer))
         )
+
+    def forget(self, tables: Iterable[TableId]) -> None:
+        """Ask anew for tables that a job may have changed, however young what is known of them."""
+        for table in tables:
+            self._tables.pop(table, None)
 
     async def routine(self, id: RoutineId) -> Routine:  # noqa: A002  the word of the shared port
         """Give a routine with its text, at most some seconds old. Raises `NotFoundError`."""
@@ -294,6 +299,7 @@ class BigQuery:
                 job_timeout_ms=query.timeout_ms,
                 dry_run=dry_run,
                 transfer=query.transfer,
+                into=query.into,
             )
         )
         return await self._transport.send(
@@ -347,6 +353,7 @@ def _status(
         cache_hit=statistics.cache_hit,
         changed=_changed(statistics),
         moved=_moved(job.statistics),
+        result=_result(job),
         started=job.statistics.start_time / 1000,
         ended=job.statistics.end_time / 1000,
     )
@@ -359,6 +366,11 @@ def _changed(statistics: QueryStatistics) -> RowsChanged | None:
     return RowsChanged(
         counts.inserted_row_count, counts.updated_row_count, counts.deleted_row_count
     )
+
+
+def _result(job: JobAnswer) -> TableId | None:
+    table = job.configuration.query.destination_table
+    return table.id() if table else None
 
 
 def _moved(statistics: Statistics) -> dict[str, object]:

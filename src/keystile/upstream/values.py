@@ -15,6 +15,7 @@ class UpstreamQuery(msgspec.Struct, frozen=True, kw_only=True):
     `transfer` is the configuration of a load, copy or extract job, under its kind. `hidden` names
     the parameters that the gateway added itself: their values (key material) appear in no repr, log
     or error. `timeout_ms` is BigQuery's `jobTimeoutMs`; an empty `location` lets BigQuery choose.
+    `into` says where the result goes, in the words of the API; empty leaves that to BigQuery.
     """
 
     project: str
@@ -29,6 +30,7 @@ class UpstreamQuery(msgspec.Struct, frozen=True, kw_only=True):
     use_query_cache: bool = True
     timeout_ms: int | None = None
     transfer: dict[str, object] | None = None
+    into: dict[str, object] = {}
 
     def __repr__(self) -> str:
         """Show what a reader of a traceback needs; parameter values are never shown."""
@@ -52,7 +54,7 @@ class ListedTable(msgspec.Struct, frozen=True):
 class JobRef(msgspec.Struct, frozen=True):
     """A job's full name upstream. `location` may be empty for the US and EU multi-regions only.
 
-    `moves` tells that it is no query, so that it has no rows.
+    `moves` tells that it has no rows to be asked for.
     """
 
     project: str
@@ -78,8 +80,8 @@ class DryRun(msgspec.Struct, frozen=True):
 class JobStatus(msgspec.Struct, frozen=True):
     """How a job stands. Until `done`, the other fields mean nothing.
 
-    `error` is set when it failed. `moved` are a transfer's own counts, under its kind. Times are
-    UTC seconds since the epoch.
+    `error` is set when it failed. `moved` are a transfer's own counts, under its kind; `result` is
+    the table in which BigQuery keeps a query's result. Times are UTC seconds since the epoch.
     """
 
     done: bool
@@ -91,6 +93,7 @@ class JobStatus(msgspec.Struct, frozen=True):
     cache_hit: bool = False
     changed: RowsChanged | None = None
     moved: dict[str, object] = {}
+    result: TableId | None = None
     started: float = 0.0
     ended: float = 0.0
 

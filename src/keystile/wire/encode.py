@@ -12,7 +12,8 @@ class NewJob(msgspec.Struct, frozen=True):
     """A job to start upstream: a query, or the `transfer` that it is instead.
 
     `job_id` is fixed beforehand, so it runs at most once. `transfer` is the configuration of a
-    load, copy or extract job under its kind.
+    load, copy or extract job under its kind, `into` are those fields of a query's configuration
+    that say where its result goes.
     """
 
     project: str
@@ -28,6 +29,7 @@ class NewJob(msgspec.Struct, frozen=True):
     job_timeout_ms: int | None = None
     dry_run: bool = False
     transfer: dict[str, object] | None = None
+    into: dict[str, object] = {}
 
 
 def job_body(job: NewJob) -> bytes:
@@ -49,6 +51,7 @@ def job_body(job: NewJob) -> bytes:
 def _query(job: NewJob) -> dict[str, object]:
     """Give the query's own part. `useLegacySql` is always said: its absence means true."""
     query: dict[str, object] = {
+        **job.into,
         "query": job.sql,
         "useLegacySql": False,
         "useQueryCache": job.use_query_cache,

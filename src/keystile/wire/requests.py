@@ -15,6 +15,7 @@ import msgspec
 
 from keystile.model.errors import InvalidRequestError, RefusedError
 from keystile.model.schema import Parameter
+from keystile.wire.into import Into, into_of, split
 from keystile.wire.jsonbody import parse_object
 from keystile.wire.paths import Call
 from keystile.wire.schema import parameters_from_json
@@ -35,17 +36,13 @@ _DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
 # costs or answers in a way that is not followed here.
 _REFUSED_IN_QUERY = {
     "useLegacySql": "legacy SQL is not served; use GoogleSQL with `useLegacySql: false`",
-    "destinationTable": "writing the result to a table of your choice is not served",
+    "destinationTable": "jobs.query writes no table of your choice; send the query to jobs.insert",
     "tableDefinitions": "external tables defined in the request are not served",
     "externalTableDefinitions": "external tables defined in the request are not served",
     "userDefinedFunctionResources": "functions from outside the query are not served",
     "createSession": "sessions are not served",
     "connectionProperties": "connection properties are not served",
     "destinationEncryptionConfiguration": "a key of your own for the result is not served",
-    "schemaUpdateOptions": "changing a schema by a query is not served",
-    "timePartitioning": "partitioning of the result is not served",
-    "rangePartitioning": "partitioning of the result is not served",
-    "clustering": "clustering of the result is not served",
     "scriptOptions": "scripts are not served",
     "continuous": "continuous queries are not served",
     "writeIncrementalResults": "incremental results are not served",
@@ -79,14 +76,10 @@ class _Query(Strict, frozen=True):
     parameter_mode: str | None = None
     use_query_cache: bool | None = None
     maximum_bytes_billed: Int64 | None = None
-    # These say how a result is kept or queued; without a destination table they change nothing.
+    # These say how a query is queued, or speak of the old dialect: they change nothing.
     priority: Literal["INTERACTIVE", "BATCH"] | None = None
     allow_large_results: bool | None = None
     flatten_results: bool | None = None
-    create_disposition: Literal["CREATE_IF_NEEDED", "CREATE_NEVER"] | None = None
-    write_disposition: (
-        Literal["WRITE_EMPTY", "WRITE_TRUNCATE", "WRITE_APPEND", "WRITE_TRUNCATE_DATA"] | None
-    ) = None
 
 
 class _QueryBody(_Query, frozen=True):
@@ -137,7 +130,8 @@ class QueryRequest(msgspec.Struct, frozen=True):
 
     `sql` is the query; with a `transfer` it is no query, and `sql` says it in words. `job_id` is
     empty where the client left the choice; `request_id` makes jobs.query repeatable. Times are
-    milliseconds. `max_results` is the size of the first page, None for no wish.
+    milliseconds. `max_results` is the size of the first page, None for no wish. `into` is where the
+    result goes, where the client says so.
     """
 
     sql: str
@@ -158,6 +152,7 @@ class QueryRequest(msgspec.Struct, frozen=True):
     use_int64_timestamp: bool = False
     job_creation_optional: bool = False
     transfer: Transfer | None = None
+    into: Into | None = None
 
 
 class PageRequest(msgspec.Struct, frozen=True):
@@ -193,7 +188,7 @@ class JobsRequest(msgspec.Struct, frozen=True):
 
 
 def parse_query(project: str, body: bytes) -> QueryRequest:
-    """Read the body of jobs.query.
+    """Read the body of jobs.query, which has no field that says where the result goes.
 
     Raises `InvalidRequestError` for what is malformed or unknown, `RefusedError` for what is
     understood and not served.
@@ -234,8 +229,10 @@ def parse_insert(project: str, body: bytes, *, upload: bool = False) -> QueryReq
     if upload and kind != "load":
         raise InvalidRequestError("an upload is for a load job", hint="send `configuration.load`")
     if kind is None:
-        query = converted(without_refused(configuration.query or {}, _REFUSED_IN_QUERY), _Query)
+        rest, target = split(configuration.query or {})
+        query = converted(without_refused(rest, _REFUSED_IN_QUERY), _Query)
         request = _common(project, query)
+        request = msgspec.structs.replace(request, into=into_of(project, target))
     else:
         request = _moving(project, transfer_of(project, kind, given[kind], upload=upload))
         if configuration.dry_run:

@@ -65,7 +65,8 @@ class JobView(msgspec.Struct, frozen=True):
     clients expect to find named. A script's statements are jobs of their own: it has so many
     `children`, and each of these names its `parent`.
     `bytes_processed` is None where it is not known or not shown. `transfer` is what a job is that
-    is no query, `moved` its counts under its kind.
+    is no query, `moved` its counts under its kind. `into` is what its client said of where the
+    result goes, in the words of the API.
     """
 
     project: str
@@ -97,6 +98,7 @@ class JobView(msgspec.Struct, frozen=True):
     children: int = 0
     transfer: Transfer | None = None
     moved: dict[str, object] = {}
+    into: dict[str, object] = {}
 
     @property
     def done(self) -> bool:
@@ -241,6 +243,7 @@ def _configuration(job: JobView) -> Resource:
         query["maximumBytesBilled"] = str(job.maximum_bytes_billed)
     if job.destination:
         query["destinationTable"] = table_reference(job.destination)
+    query |= job.into
     configuration: Resource = {"jobType": "QUERY", "query": query}
     if job.dry_run:
         configuration["dryRun"] = True

@@ -16,12 +16,21 @@ import msgspec
 from keystile.model.errors import InvalidRequestError, RefusedError
 from keystile.model.schema import TableId
 from keystile.wire.strict import Int64, Strict, converted, int64, without_refused
+from keystile.wire.targets import (
+    Clustering,
+    Create,
+    FieldUpdate,
+    RangePartitioning,
+    Reference,
+    TimePartitioning,
+    Write,
+    configuration_of,
+    named_table,
+    reference,
+)
 
 Kind = Literal["load", "copy", "extract"]
 
-_PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,126}[A-Za-z0-9])?")
-_DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
-_TABLE = re.compile(r"[\w -]{1,1024}")
 _URI = re.compile(r"gs://[^/\x00-\x1f]+/[^\x00-\x1f]+")
 _MOST_NAMED = (
     1200  # BigQuery's own bound on the source tables of a copy; files are named by far less
@@ -69,38 +78,6 @@ _FIELD = frozenset(("name", "type", "mode", "description", "fields", "rangeEleme
     "scale",
 }
 
-_Create = Literal["CREATE_IF_NEEDED", "CREATE_NEVER"]
-_Write = Literal["WRITE_EMPTY", "WRITE_APPEND", "WRITE_TRUNCATE", "WRITE_TRUNCATE_DATA"]
-_FieldUpdate = Literal["ALLOW_FIELD_ADDITION", "ALLOW_FIELD_RELAXATION"]
-
-
-class _Reference(Strict, frozen=True):
-    dataset_id: str
-    table_id: str
-    project_id: str | None = None
-
-
-class _TimePartitioning(Strict, frozen=True):
-    type: Literal["HOUR", "DAY", "MONTH", "YEAR"] | None = None
-    field: str | None = None
-    expiration_ms: Int64 | None = None
-    require_partition_filter: bool | None = None
-
-
-class _Range(Strict, frozen=True):
-    start: Int64
-    end: Int64
-    interval: Int64
-
-
-class _RangePartitioning(Strict, frozen=True):
-    field: str
-    range: _Range
-
-
-class _Clustering(Strict, frozen=True):
-    fields: tuple[str, ...] = ()
-
 
 class _Properties(Strict, frozen=True):
     description: str | None = None
@@ -116,19 +93,19 @@ class _ParquetOptions(Strict, frozen=True):
 
 
 class _Load(Strict, frozen=True):
-    destination_table: _Reference
+    destination_table: Reference
     source_uris: tuple[str, ...] | None = None
     source_format: Literal["CSV", "NEWLINE_DELIMITED_JSON", "AVRO", "PARQUET", "ORC"] | None = None
     schema: dict[str, object] | None = None
     autodetect: bool | None = None
-    create_disposition: _Create | None = None
-    write_disposition: _Write | None = None
-    schema_update_options: tuple[_FieldUpdate, ...] | None = None
+    create_disposition: Create | None = None
+    write_disposition: Write | None = None
+    schema_update_options: tuple[FieldUpdate, ...] | None = None
     ignore_unknown_values: bool | None = None
     max_bad_records: Int64 | None = None
-    time_partitioning: _TimePartitioning | None = None
-    range_partitioning: _RangePartitioning | None = None
-    clustering: _Clustering | None = None
+    time_partitioning: TimePartitioning | None = None
+    range_partitioning: RangePartitioning | None = None
+    clustering: Clustering | None = None
     destination_table_properties: _Properties | None = None
     # How files are read: none of it says which, or where to.
     field_delimiter: str | None = None
@@ -156,11 +133,11 @@ class _Load(Strict, frozen=True):
 
 
 class _Copy(Strict, frozen=True):
-    destination_table: _Reference
-    source_table: _Reference | None = None
-    source_tables: tuple[_Reference, ...] | None = None
-    create_disposition: _Create | None = None
-    write_disposition: _Write | None = None
+    destination_table: Reference
+    source_table: Reference | None = None
+    source_tables: tuple[Reference, ...] | None = None
+    create_disposition: Create | None = None
+    write_disposition: Write | None = None
     operation_type: (
         Literal["OPERATION_TYPE_UNSPECIFIED", "COPY", "SNAPSHOT", "RESTORE", "CLONE"] | None
     ) = None
@@ -168,7 +145,7 @@ class _Copy(Strict, frozen=True):
 
 
 class _Extract(Strict, frozen=True):
-    source_table: _Reference
+    source_table: Reference
     destination_uri: str | None = None
     destination_uris: tuple[str, ...] | None = None
     destination_format: Literal["CSV", "NEWLINE_DELIMITED_JSON", "AVRO", "PARQUET"] | None = None
@@ -246,11 +223,11 @@ def _load(project: str, body: _Load, *, upload: bool) -> Transfer:
     int64(body.max_bad_records, "maxBadRecords")
     int64(body.skip_leading_rows, "skipLeadingRows")
     _check_schema(body.schema or {})
-    destination = _table(project, body.destination_table, "destinationTable")
+    destination = named_table(project, body.destination_table, "destinationTable")
     replaces = body.write_disposition == "WRITE_TRUNCATE"
     return Transfer(
         "load",
-        _asked(body, destinationTable=_reference(destination)),
+        configuration_of(body, destinationTable=reference(destination)),
         destination=destination,
         uris=uris,
         creates=body.create_disposition != "CREATE_NEVER",
@@ -266,13 +243,13 @@ def _copy(project: str, body: _Copy) -> Transfer:
     named = body.source_tables or (body.source_table,)
     if len(named) > _MOST_NAMED:
         raise InvalidRequestError(f"there are more than {_MOST_NAMED} source tables")
-    sources = tuple(_table(project, each, "sourceTable") for each in named if each)
-    destination = _table(project, body.destination_table, "destinationTable")
-    asked = _asked(body, destinationTable=_reference(destination))
+    sources = tuple(named_table(project, each, "sourceTable") for each in named if each)
+    destination = named_table(project, body.destination_table, "destinationTable")
+    asked = configuration_of(body, destinationTable=reference(destination))
     if body.source_table:
-        asked["sourceTable"] = _reference(sources[0])
+        asked["sourceTable"] = reference(sources[0])
     else:
-        asked["sourceTables"] = [_reference(source) for source in sources]
+        asked["sourceTables"] = [reference(source) for source in sources]
     replaces = body.write_disposition == "WRITE_TRUNCATE"
     return Transfer(
         "copy",
@@ -291,23 +268,10 @@ def _extract(project: str, body: _Extract) -> Transfer:
         raise InvalidRequestError(
             "Required parameter is missing: destinationUri", hint="name a file to write"
         )
-    source = _table(project, body.source_table, "sourceTable")
-    return Transfer("extract", _asked(body, sourceTable=_reference(source)), (source,), uris=uris)
-
-
-def _asked(body: Strict, **tables: object) -> dict[str, object]:
-    """Give what was said, in the words of the API; `tables` with their full names."""
-    # Through JSON, so that it equals what the store gives back.
-    said = msgspec.json.decode(msgspec.json.encode(body), type=dict[str, object])
-    return _without_nothing(said) | tables
-
-
-def _without_nothing(said: dict[str, object]) -> dict[str, object]:
-    return {
-        name: _without_nothing(value) if isinstance(value, dict) and name != "schema" else value
-        for name, value in said.items()
-        if value is not None
-    }
+    source = named_table(project, body.source_table, "sourceTable")
+    return Transfer(
+        "extract", configuration_of(body, sourceTable=reference(source)), (source,), uris=uris
+    )
 
 
 def _uris(given: tuple[str, ...]) -> tuple[str, ...]:
@@ -319,27 +283,6 @@ def _uris(given: tuple[str, ...]) -> tuple[str, ...]:
                 f"the address `{uri[:200]}` is not served", hint="use `gs://bucket/file`"
             )
     return given
-
-
-def _table(project: str, given: _Reference, what: str) -> TableId:
-    """Name one table as it is now: no partition of it, no earlier state, no wildcard."""
-    named = TableId(given.project_id or project, given.dataset_id, given.table_id)
-    if set(named.table) & set("$@*"):
-        raise RefusedError(
-            f"`{what}` `{named.table[:100]}` is a part or an earlier state of a table",
-            hint="name whole tables; read a part with a query",
-        )
-    if not (
-        _PROJECT.fullmatch(named.project)
-        and _DATASET.fullmatch(named.dataset)
-        and _TABLE.fullmatch(named.table)
-    ):
-        raise InvalidRequestError(f"`{what}` does not name a table")
-    return named
-
-
-def _reference(table: TableId) -> dict[str, str]:
-    return {"projectId": table.project, "datasetId": table.dataset, "tableId": table.table}
 
 
 def _check_schema(schema: Mapping[str, object]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,11 +43,17 @@ from keystile.recording.log import RecordingLog
 from keystile.store.database import Database
 from keystile.telemetry.metrics import Metrics
 from keystile.upstream.values import JobRef, JobStatus, Page, UpstreamQuery
+from keystile.wire.into import Into
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobView
 
 TABLE = TableId("acme-shop", "shop", "customers")
 FIELDS = (Field("id", "INT64"),)
+RESULT = TableId("acme-shop", "_hidden", "anon`1")
+LAB = TableId("acme-shop", "lab", "kept")
+INTO = Into(
+    LAB, {"destinationTable": {"projectId": "acme-shop", "datasetId": "lab", "tableId": "kept"}}
+)
 DEMAND = ApprovalDemand("raw-ssn", ("data-stewards",), 1, 600, ("pii.ssn",))
 REWRITTEN = "SELECT id FROM (SELECT * REPLACE ('XXX' AS ssn) FROM shop.customers)"
 
@@ -69,6 +75,9 @@ class FakeBigQuery:
         self.wait_fails: list[KeystileError] = []
         self.before_start: Any = None
         self.starts_anyway = False
+        self.forgotten: list[TableId] = []
+        self.queries: list[UpstreamQuery] = []
+        self.write_fails: KeystileError | None = None
 
     async def start(self, query: UpstreamQuery, job: str) -> None:
         if self.before_start:
@@ -87,6 +96,7 @@ class FakeBigQuery:
         self.started.append(job)
         self.began.set()
         self.texts.append(query.sql)
+        self.queries.append(query)
         if not self.hold:
             self.jobs[job].set()
 
@@ -99,6 +109,9 @@ class FakeBigQuery:
             raise NotFoundError("BigQuery's own words")
         kind = TableKind.VIEW if id.table == "view" else TableKind.TABLE
         return Table(id, kind, (*FIELDS, Field("Name", "STRING"), Field("age", "INT64")), "e1")
+
+    def forget(self, tables: Iterable[TableId]) -> None:
+        self.forgotten += tables
 
     async def wait(self, job: JobRef, timeout_seconds: float) -> JobStatus:
         if self.wait_fails:
@@ -113,7 +126,15 @@ class FakeBigQuery:
                 return JobStatus(done=False)
         if not done.is_set():
             return JobStatus(done=False)
-        return JobStatus(done=True, error=self.error, schema=FIELDS, total_rows=len(self.rows_of))
+        if job.job.endswith("_into"):
+            return JobStatus(done=True, error=self.write_fails)
+        return JobStatus(
+            done=True,
+            error=self.error,
+            schema=FIELDS,
+            total_rows=len(self.rows_of),
+            result=RESULT,
+        )
 
     async def rows(self, job: JobRef, **asked: Any) -> Page:
         assert self.jobs[job.job].is_set()
@@ -249,6 +270,7 @@ class Bench:
         self.replicas: list[Replica] = []
         self.demand = DEMAND
         self.table = TABLE
+        self.into = INTO
         self.rewritten = REWRITTEN
         self.disabled = False
         self.groups: tuple[str, ...] = ()

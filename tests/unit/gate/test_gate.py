@@ -231,3 +231,18 @@ async def test_cancelling_what_is_done_changes_nothing(bench: Any, one: Any) -> 
     again = await one.gate.cancel(bench.principal(), "acme-shop", view.job_id)
     assert again.error is None
     assert (await bench.job(view)).state is JobState.DONE
+
+
+async def test_cancelling_stops_the_writing_of_a_result_too(bench: Any, one: Any) -> None:
+    request = bench.request(into=bench.into)
+    job, query = await one.pipeline.accept(bench.principal(), request)
+    await bench.bigquery.start(query, job.upstream_id)
+    bench.bigquery.hold = True
+    bench.bigquery.began.clear()
+    one.duties.carry(job, None)
+    await bench.bigquery.began.wait()
+    assert len(bench.bigquery.started) == 2
+    await one.gate.cancel(bench.principal(), "acme-shop", job.job_id)
+    assert bench.bigquery.cancelled == bench.bigquery.started
+    bench.bigquery.finish()
+    await one.settle()

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from keystile.gate.jobs import JobState
 from keystile.model.decision import Effect
 from keystile.model.errors import (
+    DuplicateError,
     InvalidQueryError,
     KeystileError,
     OverloadedError,
@@ -16,6 +18,7 @@ from keystile.model.errors import (
     StoreUnavailableError,
 )
 from keystile.model.schema import Field
+from keystile.upstream.values import UpstreamQuery
 
 
 async def test_a_refusal_is_on_record_before_it_is_raised(bench: Any, one: Any) -> None:
@@ -374,3 +377,62 @@ async def test_an_outage_at_the_take_over_does_not_fail_a_running_job(
     two = await bench.replica()
     await two.take_over()
     assert (await two.jobs.get(job.id)).outcome is not None
+
+
+async def test_a_result_is_written_once_it_is_there_and_agreed_on(bench: Any, one: Any) -> None:
+    seen: list[list[str]] = []
+    bench.bigquery.before_start = lambda: seen.append(bench.kinds)
+    view = await one.gate.query(bench.principal(), bench.request(into=bench.into))
+    job = await bench.job(view)
+    assert bench.bigquery.started == [job.upstream_id, f"{job.upstream_id}_into"]
+    first, second = bench.bigquery.queries
+    assert (first.sql, first.into) == (bench.rewritten, {})
+    assert second.sql.startswith("SELECT * FROM `acme-shop`.`_hidden`.")
+    assert second.into["destinationTable"] == bench.into.configuration["destinationTable"]
+    assert seen == [["intent"], ["intent"]]
+    assert (job.outcome.total_rows, job.error) == (3, None)
+
+
+async def test_a_result_with_other_columns_was_written_before_it_was_withheld(
+    bench: Any, one: Any
+) -> None:
+    bench.planner.schema = (Field("id", "STRING"),)
+    view = await one.gate.query(bench.principal(), bench.request(into=bench.into))
+    assert "got other columns while it ran" in view.error.message
+    assert len(bench.bigquery.started) == 1
+
+
+async def test_a_result_that_cannot_be_written_fails_its_job(bench: Any, one: Any) -> None:
+    bench.bigquery.write_fails = DuplicateError("Already Exists: Table acme-shop:lab.kept")
+    view = await one.gate.query(bench.principal(), bench.request(into=bench.into))
+    assert view.error.reason == "duplicate"
+    assert bench.events[-1].body["state"] == "failed"
+    assert bench.bigquery.read == []
+
+
+async def test_a_write_that_was_cut_off_is_found_and_not_begun_twice(bench: Any) -> None:
+    bench.lease_seconds = 0.0
+    one = await bench.replica()
+    job, query = await one.pipeline.accept(bench.principal(), bench.request(into=bench.into))
+    await bench.bigquery.start(query, job.upstream_id)
+    bench.bigquery.hold = True
+    bench.bigquery.began.clear()
+    one.duties.carry(job, None)
+    await bench.bigquery.began.wait()
+    assert len(bench.bigquery.started) == 2
+    await one.die()
+    two = await bench.replica()
+    bench.bigquery.finish()
+    await two.take_over()
+    assert len(bench.bigquery.started) == 2
+    assert (await two.jobs.get(job.id)).outcome is not None
+    assert bench.kinds == ["intent", "outcome"]
+
+
+async def test_what_a_job_has_written_is_asked_for_anew(bench: Any, one: Any) -> None:
+    job = bench.a_job(request=bench.request(into=bench.into))
+    facts = msgspec.structs.replace(job.plan.facts, writes=(bench.into.table,))
+    job = msgspec.structs.replace(job, plan=msgspec.structs.replace(job.plan, facts=facts))
+    await one.jobs.add(job)
+    await one.pipeline.carry(job, UpstreamQuery(project="acme-shop", sql=bench.rewritten))
+    assert bench.bigquery.forgotten == [bench.into.table]

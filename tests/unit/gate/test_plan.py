@@ -19,6 +19,7 @@ from keystile.model.schema import (
     TableId,
     TableKind,
 )
+from keystile.wire.into import Into
 from keystile.wire.requests import QueryRequest
 
 WHO = Principal("https://issuer.example", "s", "demo-agent", "run-1", groups=("a", "b"))
@@ -44,10 +45,13 @@ def replaced(old: Any, /, **changes: Any) -> Any:
     return msgspec.structs.replace(old, **changes)
 
 
+LAB = TableId("acme-shop", "lab", "kept")
+INTO = Into(LAB, {"destinationTable": {}, "writeDisposition": "WRITE_APPEND"})
 NUMBER = Parameter("n", SqlType("INT64"), {"value": "1"})
 CHANGES: dict[str, dict[str, Any]] = {
     "the text": {"sql": "SELECT 2"},
     "a parameter": {"request": replaced(ASKED, parameters=(NUMBER,))},
+    "where the result goes": {"request": replaced(ASKED, into=INTO)},
     "the project": {"request": replaced(ASKED, project="other")},
     "the location": {"request": replaced(ASKED, location="EU")},
     "the default dataset": {"request": replaced(ASKED, default_dataset="hr")},
@@ -91,3 +95,13 @@ def test_what_changes_nothing_keeps_the_approval() -> None:
 def test_the_ceiling_is_twice_the_estimate_and_leaves_room_for_small_ones() -> None:
     assert bytes_ceiling(1 << 30) == 2 << 30
     assert bytes_ceiling(0) == bytes_ceiling(50 << 20) == 100 << 20
+
+
+def test_an_approval_was_good_for_another_table_or_disposition() -> None:
+    others = [
+        replaced(INTO, table=TableId("acme-shop", "lab", "other")),
+        replaced(INTO, configuration={"writeDisposition": "WRITE_TRUNCATE"}),
+        replaced(INTO, configuration={**INTO.configuration, "clustering": {"fields": ["a"]}}),
+    ]
+    digests = {digest(request=replaced(ASKED, into=one)) for one in (INTO, *others)}
+    assert len(digests) == 4

@@ -47,6 +47,15 @@ def test_an_intent_tells_what_was_asked_and_what_will_run(bench: Any) -> None:
     assert (body.request["location"], body.digest) == ("EU", "d1")
 
 
+def test_where_a_result_goes_is_on_record_whether_it_runs_or_not(bench: Any) -> None:
+    request = bench.request(into=bench.into)
+    for event, body in (
+        (records.intent(bench.a_job(request=request), 5.0), IntentBody),
+        (records.refused(bench.principal(), request, RefusedError("no"), None, 5.0), RefusedBody),
+    ):
+        assert read(event, body).into == "acme-shop.lab.kept"
+
+
 def test_an_intent_tells_the_job_id_that_the_client_gets_though_it_chose_none(bench: Any) -> None:
     job = bench.a_job(request=bench.request(request_id="r1"), job_id="job_1")
     assert read(records.intent(job, 5.0), IntentBody).request["job_id"] == "job_1"

@@ -99,3 +99,13 @@ def test_an_error_is_shown(bench: Any) -> None:
         "reason": "accessDenied",
         "message": "denied by `operator`: no",
     }
+
+
+def test_a_job_tells_where_its_result_goes_from_the_start(bench: Any) -> None:
+    configuration = {**bench.into.configuration, "writeDisposition": "WRITE_APPEND"}
+    into = msgspec.structs.replace(bench.into, configuration=configuration)
+    for state in JobState:
+        job = bench.a_job(state=state, request=bench.request(into=into))
+        query: Any = job_resource(view_of(job))["configuration"]
+        assert query["query"]["destinationTable"] == configuration["destinationTable"]
+        assert query["query"]["writeDisposition"] == "WRITE_APPEND"

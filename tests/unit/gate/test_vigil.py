@@ -65,6 +65,13 @@ async def test_what_people_see_is_computed(bench: Any, one: Any, job: Any) -> No
     assert summary.claims == {"purpose": "support"}
 
 
+async def test_people_see_where_the_result_goes(bench: Any, one: Any, job: Any) -> None:
+    request = bench.request(into=bench.into)
+    await one.vigil.ask(msgspec.structs.replace(job, request=request))
+    (asked,) = await bench.approvals.list()
+    assert asked.summary.into == "acme-shop.lab.kept"
+
+
 async def test_asking_twice_opens_one_request(bench: Any, one: Any, job: Any) -> None:
     await one.vigil.ask(job)
     await one.vigil.ask(job)

@@ -184,6 +184,7 @@ def test_what_needs_no_table_is_found_before_any_query() -> None:
         ("UPDATE customers SET name = 'x' WHERE id = 1", "`UPDATE` might change others"),
         ("DELETE FROM customers WHERE id = 1", "`DELETE` might change others"),
         ("TRUNCATE TABLE customers", "might change others"),
+        ("CREATE OR REPLACE TABLE customers AS SELECT 1 AS id", "might change others"),
         (
             "MERGE customers AS c USING orders AS o ON c.id = o.id WHEN MATCHED THEN DELETE",
             "`MERGE` might change others",

@@ -66,6 +66,15 @@ async def test_a_table_is_asked_for_again_by_etag_when_it_is_old(
     assert sent == [None, "e1", "e1"]
 
 
+async def test_a_table_that_a_job_has_changed_is_asked_for_anew(
+    stub: Any, bigquery: BigQuery
+) -> None:
+    stub.routes[TABLE_PATH] = [_table(), _table(etag="e2")]
+    await bigquery.table(CUSTOMERS)
+    bigquery.forget([CUSTOMERS, TableId("acme-shop", "shop", "never_seen")])
+    assert (await bigquery.table(CUSTOMERS)).etag == "e2"
+
+
 async def test_a_dropped_table_is_forgotten(
     stub: Any, bigquery: BigQuery, error: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +225,14 @@ async def test_start_sends_exactly_the_query_under_its_job_id(
     assert body["configuration"]["jobTimeoutMs"] == "5000"
 
 
+async def test_a_query_says_where_its_result_goes(stub: Any, bigquery: BigQuery) -> None:
+    stub.routes[INSERT] = {"status": {"state": "RUNNING"}}
+    table = {"projectId": "acme-shop", "datasetId": "lab", "tableId": "kept"}
+    into = {"destinationTable": table, "writeDisposition": "WRITE_APPEND"}
+    await bigquery.start(msgspec.structs.replace(QUERY, into=into), "j1")
+    assert into.items() <= stub.bodies[0]["configuration"]["query"].items()
+
+
 async def test_starting_twice_is_a_success(stub: Any, bigquery: BigQuery, error: Any) -> None:
     stub.routes[INSERT] = error(409, "duplicate", "Already Exists: Job acme-shop:EU.j1")
     await bigquery.start(QUERY, "j1")
@@ -226,8 +243,10 @@ async def test_waiting_ends_with_the_jobs_status(stub: Any, bigquery: BigQuery) 
         {"jobComplete": False},
         {"jobComplete": True, "totalRows": "12", "schema": SCHEMA},
     ]
+    kept = {"projectId": "acme-shop", "datasetId": "_hidden", "tableId": "anon1"}
     stub.routes[JOB] = {
         "status": {"state": "DONE"},
+        "configuration": {"query": {"destinationTable": kept}},
         "statistics": {
             "startTime": "1700000000500",
             "endTime": "1700000001500",
@@ -240,6 +259,7 @@ async def test_waiting_ends_with_the_jobs_status(stub: Any, bigquery: BigQuery) 
     assert (status.started, status.ended) == (1700000000.5, 1700000001.5)
     assert (status.bytes_processed, status.cache_hit, status.statement_type) == (5, True, "SELECT")
     assert [f.name for f in status.schema] == ["id"]
+    assert status.result == TableId("acme-shop", "_hidden", "anon1")
     assert dict(stub.requests[0].query) == {"maxResults": "0", "timeoutMs": "500", "location": "EU"}
 
 

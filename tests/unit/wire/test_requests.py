@@ -97,7 +97,6 @@ def test_the_default_dataset_is_of_the_path_project_unless_said() -> None:
 
 _REFUSED = [
     ("useLegacySql", True),
-    ("destinationTable", {"projectId": "p", "datasetId": "d", "tableId": "t"}),
     ("tableDefinitions", {"t": {}}),
     ("userDefinedFunctionResources", [{"inlineCode": "x"}]),
     ("createSession", True),
