@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import google.auth.transport.requests
+import grpc
 import pytest
 import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.cloud import bigquery
 from google.oauth2 import service_account
+from tests.support.grpc_calls import WithMetadata
 
 _ACCOUNT = "gateway@acme-shop.example.com"
 _SCOPE = "https://www.googleapis.com/auth/bigquery"
@@ -64,6 +66,7 @@ class Sandbox(NamedTuple):
     url: str
     data: Path
     account: Account
+    storage: str
 
     def client(self, **options: object) -> bigquery.Client:
         return bigquery.Client(
@@ -93,14 +96,16 @@ def sandbox(
     folder = tmp_path_factory.mktemp("sandbox")
     account = new_account(folder)
     data = folder / "data"
-    options = ["--data", str(data), "--sample", "--port", "0"]
+    options = ["--data", str(data), "--sample", "--port", "0", "--storage-port", "0"]
     command = [*sandbox_command, *options, "--public-key", str(account.public_file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             line = server.stdout.readline()
             assert line.startswith("sandbox: http://"), line
-            yield Sandbox(line.split()[1], data, account)
+            second = server.stdout.readline()
+            assert second.startswith("storage: "), second
+            yield Sandbox(line.split()[1], data, account, second.split()[1])
         finally:
             server.terminate()
             server.wait(20)
@@ -127,6 +132,26 @@ def call(sandbox: Sandbox) -> Callable[..., requests.Response]:
         return requests.request(method, url, headers=headers, timeout=30, **more)
 
     return asked
+
+
+@pytest.fixture
+def storage_address(sandbox: Sandbox) -> str:
+    """Where the sandbox serves the Storage Read API."""
+    return sandbox.storage
+
+
+@pytest.fixture
+def storage(sandbox: Sandbox) -> Iterator[Callable[[Any, Any], Any]]:
+    """Make clients of the Storage API, which come in with the account's token: client, transport.
+
+    The channel is plain, as the REST side is; so the token goes with each call by hand.
+    """
+    credentials = sandbox.account.credentials()
+    credentials.refresh(google.auth.transport.requests.Request())
+    bearer = (("authorization", f"Bearer {credentials.token}"),)
+    with grpc.insecure_channel(sandbox.storage) as plain:
+        channel = grpc.intercept_channel(plain, WithMetadata(bearer))
+        yield lambda client, transport: client(transport=transport(channel=channel))
 
 
 @pytest.fixture

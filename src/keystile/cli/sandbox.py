@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +44,10 @@ def sandbox(  # noqa: PLR0913 - one for each option
     ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8422,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    storage_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Serve the Storage Read API here too, as gRPC."),
+    ] = None,
     *,
     sample: Annotated[
         bool, typer.Option("--sample", help="Fill an empty data folder with the sample shop.")
@@ -55,27 +59,56 @@ def sandbox(  # noqa: PLR0913 - one for each option
     """Serve a data folder as BigQuery would, for a first try and for tests."""
     if sample:
         write_sample(data)
-    run(_serve(data, public_key, host, port, log))
+    run(_serve(data, public_key, host, port, storage_port, log))
 
 
-async def _serve(data: Path, public_key: Path, host: str, port: int, log: Path | None) -> None:
+async def _serve(  # noqa: PLR0913, PLR0917 - as above
+    data: Path,
+    public_key: Path,
+    host: str,
+    port: int,
+    storage_port: int | None,
+    log: Path | None,
+) -> None:
     folder = read_folder(data)
     tokens = TokenCheck(public_key)
     listening = _listen(host, port)
     pool = EnginePool(_LIMITS, TASKS)
     await pool.start()
-    served = Sandbox(Catalog(folder, pool), tokens, Storage(data / STORAGE))
+    catalog = Catalog(folder, pool)
+    served = Sandbox(catalog, tokens, Storage(data / STORAGE))
     packed = GZipMiddleware(served, _WORTH_PACKING, compresslevel=1)
     logged = RequestLog(packed, log) if log else packed
     server = _Server(uvicorn.Config(logged, lifespan="off", log_level="warning", access_log=False))
     out.print(f"sandbox: http://{host}:{listening.getsockname()[1]}", soft_wrap=True)
     try:
-        await server.serve(sockets=[listening])
+        async with _reading(catalog, tokens, host, storage_port):
+            await server.serve(sockets=[listening])
     finally:
         if isinstance(logged, RequestLog):
             logged.close()
         await served.close()
         await pool.close()
+
+
+@asynccontextmanager
+async def _reading(
+    catalog: Catalog, tokens: TokenCheck, host: str, port: int | None
+) -> AsyncIterator[None]:
+    """Serve the Storage Read API beside, where a port for it is given."""
+    if port is None:
+        yield
+        return
+    # Here, for they take a second that nobody else needs to wait.
+    from keystile.rpc.server import RpcServer  # noqa: PLC0415
+    from keystile.sandbox.reading import read_service  # noqa: PLC0415
+
+    reading = await RpcServer.listening(read_service(catalog, tokens), host, port, None)
+    out.print(f"storage: {host}:{reading.port}", soft_wrap=True)
+    try:
+        yield
+    finally:
+        await reading.close()
 
 
 class _Server(uvicorn.Server):

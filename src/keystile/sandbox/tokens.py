@@ -27,7 +27,11 @@ _SCOPES = frozenset(
         "https://www.googleapis.com/auth/cloud-platform",
     )
 )
-_AUDIENCES = frozenset(("https://bigquery.googleapis.com/", "https://bigquery.googleapis.com"))
+_AUDIENCES = frozenset(
+    f"https://{service}.googleapis.com{end}"
+    for service in ("bigquery", "bigquerystorage")
+    for end in ("/", "")
+)
 _MAX_LIFETIME = 3600 + 60
 _SKEW = 60
 _MAX_TOKEN = 16_384

@@ -19,13 +19,15 @@ from keystile.wire.methods import METHODS
 
 _ANY = ("prettyPrint", "fields", "alt", "quotaUser", "$.xgafv", "key")
 
-_NAMES = {
+NAMES = {
     "project": re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,126}[A-Za-z0-9])?"),
     "dataset": re.compile(r"[A-Za-z0-9_]{1,1024}"),
     "table": re.compile(r"[\w $@*-]{1,1024}"),
     "job": re.compile(r"[A-Za-z0-9_-]{1,1024}"),
     "item": re.compile(r"[A-Za-z0-9_]{1,256}"),
 }
+"""What each kind of name may look like."""
+
 _PREFIXES = (("bigquery", "v2", "bigquery", "v2"), ("bigquery", "v2"), ())
 _CREDENTIALS = frozenset(("access_token", "oauth_token"))
 _MAX_TARGET = 16_384
@@ -134,7 +136,7 @@ def _fits(part: str, text: str, names: dict[str, str]) -> bool:
         return part == text
     name, _, action = part[1:].partition("}")
     value = text.removesuffix(action)
-    if (action and value == text) or not _NAMES[name].fullmatch(value):
+    if (action and value == text) or not NAMES[name].fullmatch(value):
         return False
     names[name] = value
     return True
