@@ -25,6 +25,8 @@ from keystile.wire.paths import Call, route
 _ROOT = "/bigquery/v2/"
 _UPLOAD = "/upload"
 _JOB = re.compile(r"keystile_([0-9a-f]{32})")
+_INTO = re.compile(r"(keystile_[0-9a-f]{32})_into")
+_RESULT = re.compile(r"SELECT \* FROM `[^`]+`\.`_[^`]+`\.`[^`]+`")
 _DRY_RUN = re.compile(r"keystile_dry_[0-9a-f]{32}")
 _ADDED = frozenset((HASH_INNER, HASH_OUTER))
 _OK = 200
@@ -39,6 +41,17 @@ _OF_QUERY = frozenset(
         "parameterMode",
         "queryParameters",
         "maximumBytesBilled",
+    )
+)
+_OF_INTO = frozenset(
+    (
+        "clustering",
+        "createDisposition",
+        "destinationTable",
+        "rangePartitioning",
+        "schemaUpdateOptions",
+        "timePartitioning",
+        "writeDisposition",
     )
 )
 _TRANSFERS = frozenset(("load", "copy", "extract"))
@@ -166,9 +179,21 @@ class Comparison:
         if fault:
             return fault
         job, wanted = body["jobReference"]["jobId"], body["configuration"]
+        if found := _INTO.fullmatch(job):
+            return self._written(found[1], wanted.get("query", {}), asked.at)
+        if wanted.get("query", {}).keys() & _OF_INTO:
+            return "the result of a query is to go into a table before it is there"
         if wanted.get("dryRun"):
             return "" if _DRY_RUN.fullmatch(job) else "a dry run has the name of a job"
         return self._as_recorded(job, wanted, asked.at)
+
+    def _written(self, job: str, query: dict[str, Any], at: float) -> str:
+        """Look at a job that writes the result of another one into a table."""
+        known = self._job(job)
+        intent = known.intent(at) if known else None
+        if known is None or intent is None or job not in self._inserted:
+            return f"no job `{job}` has a result"
+        return known.refusal(at) or _into_fault(query, str(intent.get("into", "")))
 
     def _as_recorded(self, job: str, wanted: dict[str, Any], at: float) -> str:
         known = self._job(job)
@@ -184,7 +209,8 @@ class Comparison:
         return _transfer_fault(wanted, intent)
 
     def _look(self, asked: Asked, call: Call) -> str:
-        known = self._job(call.job)
+        found = _INTO.fullmatch(call.job)
+        known = self._job(found[1] if found else call.job)
         if known is None or known.intent(asked.at) is None:
             return f"no job `{call.job}` is on record"
         return "a look-up has a body" if asked.body_bytes else ""
@@ -251,7 +277,7 @@ def _shape(body: dict[str, Any], project: str) -> str:
     if len(kinds) != 1 or not kinds <= {"query", *_TRANSFERS}:
         return f"its configuration has {sorted(wanted)}"
     query = wanted.get("query", {})
-    strange = query.keys() - _OF_QUERY
+    strange = query.keys() - _OF_QUERY - _OF_INTO
     if strange or query.get("useLegacySql", False):
         return f"its query has {sorted(strange) or 'legacy SQL'}"
     return ""
@@ -263,6 +289,20 @@ def _query_fault(query: dict[str, Any], intent: dict[str, Any]) -> str:
     given = [one for one in query.get("queryParameters", []) if one.get("name") not in _ADDED]
     recorded = list(intent["parameters"])
     return "" if given == recorded else "its parameters are others than the recorded ones"
+
+
+def _into_fault(query: dict[str, Any], recorded: str) -> str:
+    """Compare where a result goes. The gateway itself may say that no table is to be made."""
+    if not _RESULT.fullmatch(query.get("query", "")) or query.keys() & {"queryParameters"}:
+        return "it writes something else than the result of a query"
+    into = {name: said for name, said in query.items() if name in _OF_INTO}
+    names = into.pop("destinationTable", {})
+    table, _, rest = recorded.partition(" {")
+    wanted = json.loads("{" + rest) if rest else {}
+    if into.get("createDisposition") == "CREATE_NEVER":
+        wanted["createDisposition"] = "CREATE_NEVER"
+    named = ".".join(names.get(part, "") for part in ("projectId", "datasetId", "tableId"))
+    return "" if (named, into) == (table, wanted) else "it goes where nothing on record says"
 
 
 def _transfer_fault(wanted: dict[str, Any], intent: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from google.api_core import exceptions
 from google.cloud import bigquery
-from tests.support.stack import PROJECT, Client, Stack
+from tests.support.stack import PROJECT, Client, Stack, standing
 
 POLICY = """
 rules:
@@ -41,11 +41,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     for file in ("tests.yaml", "rules.yaml"):
         (stack.folder / "policy" / file).unlink()
     (stack.folder / "policy" / "rules.yaml").write_text(POLICY)
-    try:
-        stack.start()
+    with standing(stack):
         yield stack
-    finally:
-        stack.stop()
 
 
 @pytest.fixture(scope="module")

@@ -63,6 +63,8 @@ def everything(stack: Stack) -> None:
         file = io.BytesIO(text)
         writer.load_table_from_file(file, NOTES, size=size, job_config=loaded).result()
     writer.copy_table(NOTES, f"{PROJECT}.lab.copy").result()
+    kept = bigquery.QueryJobConfig(destination=f"{PROJECT}.lab.kept", clustering_fields=["id"])
+    writer.query(f"SELECT id FROM `{CUSTOMERS}`", job_config=kept).result()
     waiting = writer.query(f"SELECT ssn FROM `{CUSTOMERS}` WHERE id = 2")
     (asked_for,) = stack.waiting(writer.session)
     given_up = writer.query(f"SELECT ssn FROM `{CUSTOMERS}` WHERE id = 3")
@@ -128,6 +130,34 @@ def test_a_gateway_that_sends_what_is_not_on_record_is_found(own_stack: Stack) -
         "the gateway never sends",
         "no job",
     ]
+
+
+ELSEWHERE = """
+from keystile.cli import main
+from keystile.upstream.bigquery import BigQuery
+import msgspec
+
+start = BigQuery.start
+
+async def started(self, query, job):
+    if query.into:
+        table = {**query.into["destinationTable"], "tableId": "other"}
+        query = msgspec.structs.replace(query, into={**query.into, "destinationTable": table})
+    await start(self, query, job)
+
+BigQuery.start = started
+main()
+"""
+
+
+@pytest.mark.parametrize("own_stack", [ELSEWHERE], indirect=True)
+def test_a_gateway_that_writes_a_result_elsewhere_is_found(own_stack: Stack) -> None:
+    writer = own_stack.client("support")
+    writer.create_dataset("lab")
+    kept = bigquery.QueryJobConfig(destination=f"{PROJECT}.lab.kept")
+    writer.query("SELECT 1 AS n", job_config=kept).result()
+    (found,) = own_stack.strays()
+    assert found.endswith("it goes where nothing on record says")
 
 
 UNRECORDED = """
