@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -57,6 +59,7 @@ AGENTS = {
 
 ResultT = TypeVar("ResultT")
 _START_SECONDS = 60.0
+_PORTS = range(12_000, 32_000)
 _JWT = re.compile(rb"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+")
 
 
@@ -412,11 +415,17 @@ def _environment() -> dict[str, str]:
 
 
 def _free_ports(count: int) -> list[int]:
-    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [holder.getsockname()[1] for holder in holders]
-    for holder in holders:
-        holder.close()
-    return ports
+    """Choose free ports below those that the system gives to connections by itself.
+
+    A port that was bound only to be found free can be given to the next connection, or to the tests
+    that run beside, before its server binds it; chosen at random, two of a kind are rare.
+    """
+    ports = set[int]()
+    while len(ports) < count:
+        port = secrets.choice(_PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            ports.add(port)
+    return [*ports]
 
 
 def _write_key(key_file: Path, public_file: Path) -> str:
