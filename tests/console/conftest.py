@@ -159,7 +159,8 @@ def summary(sql: str = "", **changes: Any) -> Summary:
         "parameters": (Parameter("customer", SqlType("INT64"), {"value": "42"}),),
         "rewritten_sql": "SELECT c.id, CAST(NULL AS STRING) AS name, c.ssn, COUNT(*) AS tickets\n"
         "FROM (SELECT * REPLACE (CAST(NULL AS STRING) AS name) FROM shop.customers) AS c …",
-        "tables": (customers, "acme-shop.shop.tickets"),
+        "statement": "SELECT",
+        "reads": (customers, "acme-shop.shop.tickets"),
         "columns": (
             TouchedColumn(f"{customers}.id", (), ("output", "join", "group")),
             TouchedColumn(f"{customers}.name", ("pii.name",), ("output", "group"), masked=True),

@@ -127,7 +127,15 @@ def test_agents_text_stays_text(page: Page, console: Any) -> None:
     )
     asked = console.ask(principal=who, session=xss)
     hidden = f"SELECT '\u202e{xss}' -- all is well\rDROP TABLE t"
-    summary = type(asked.summary)(sql=hidden, tables=(xss,), reason=xss, claims={xss: xss})
+    summary = type(asked.summary)(
+        sql=hidden,
+        statement=xss,
+        reads=(xss,),
+        writes=(xss,),
+        uris=(xss,),
+        reason=xss,
+        claims={xss: xss},
+    )
     asked = console.ask(principal=who, session=xss, summary=summary)
     sign_in(page, console)
     expect(page.locator(f"#r-{asked.id}")).to_have_text(xss)

@@ -64,16 +64,20 @@ class TouchedColumn(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True):
     """What an approver sees: computed facts, never the agent's own words as fact.
 
-    `into` is where the result goes, where the agent says so, with its dispositions. `bytes` is the
-    dry run's estimate. `instead` is a query without the labelled columns that would need no
-    approval, where one was found. INVARIANT: `rewritten_sql` has no hidden parameter's value.
+    `into` is where the result goes, where the agent says so, with its dispositions. `uris` are the
+    files that it reads or makes. `bytes` is the dry run's estimate, None where BigQuery makes none.
+    `instead` is a query without the labelled columns that would need no approval, where one was
+    found. INVARIANT: `rewritten_sql` has no hidden parameter's value.
     """
 
     sql: str
     parameters: tuple[Parameter, ...] = ()
     rewritten_sql: str = ""
     into: str = ""
-    tables: tuple[str, ...] = ()
+    statement: str = ""
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    uris: tuple[str, ...] = ()
     columns: tuple[TouchedColumn, ...] = ()
     bytes: int | None = None
     rule: str = ""

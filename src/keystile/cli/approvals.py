@@ -176,8 +176,15 @@ def _show(request: ApprovalRequest) -> None:
     fact("expires", moment(request.expires_at))
     fact("rule", f"{demand.rule}: {summary.reason}")
     fact("approvers", f"{demand.count} of {', '.join(demand.approvers)}; {request.missing} missing")
-    fact("reads", size(summary.bytes))
-    fact("tables", ", ".join(summary.tables) or "-")
+    fact("statement", summary.statement or "-")
+    for word, names in (
+        ("reads", summary.reads),
+        ("writes", summary.writes),
+        ("files", summary.uris),
+    ):
+        if names:
+            fact(word, ", ".join(names))
+    fact("bytes", size(summary.bytes))
     fact("sql", summary.sql)
     if summary.into:
         fact("result into", summary.into)

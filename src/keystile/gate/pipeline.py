@@ -123,13 +123,13 @@ class Pipeline:
         if request.job_id:
             await self._jobs.refuse_duplicate(principal.key, request.project, request.job_id)
         planned, now = await self._planned(principal, request), time.time()
-        decision = planned.plan.decision
-        if decision.effect is Effect.REQUIRE_APPROVAL:
+        plan = planned.plan
+        if plan.decision.effect is Effect.REQUIRE_APPROVAL:
             error = RefusedError(
                 "this load needs a person's approval, and uploaded data is not kept that long",
                 hint="load it from a `gs://` file: such a job can wait",
             )
-            await self._recorder.record(records.refused(principal, request, error, decision, now))
+            await self._refuse(principal, request, error, plan)
             raise error
         job = _job(principal, request, planned, JobState.RUNNING, now)
         await self._recorder.record(records.intent(job, now))
@@ -225,8 +225,7 @@ class Pipeline:
             f"{_MOST_WAITING} of your queries wait for approval already",
             hint="wait until people have decided, or cancel some",
         )
-        now = time.time()
-        await self._recorder.record(records.refused(principal, request, error, plan.decision, now))
+        await self._refuse(principal, request, error, plan)
         raise error
 
     async def _planned(self, principal: Principal, request: QueryRequest) -> Planned:
@@ -239,10 +238,19 @@ class Pipeline:
         except _PASSING:
             raise
         except KeystileError as error:
-            decision = decided.decision if decided else None
-            now = time.time()
-            await self._recorder.record(records.refused(principal, request, error, decision, now))
+            await self._refuse(principal, request, error, decided)
             raise
+
+    async def _refuse(
+        self,
+        principal: Principal,
+        request: QueryRequest,
+        error: KeystileError,
+        found: Plan | Decided | None,
+    ) -> None:
+        """Put on record that a query never runs, and why."""
+        now = time.time()
+        await self._recorder.record(records.refused(principal, request, error, found, now))
 
     async def _resumed(self, job: Job) -> tuple[Job, UpstreamQuery] | None:
         """Find out how far a job came before its replica died, and finish it if BigQuery has it.

@@ -22,6 +22,7 @@ from keystile.gate.witness import agree
 from keystile.masking.rewrite import Rewriter, Rewritten
 from keystile.model.decision import Decision, Effect
 from keystile.model.errors import KeystileError, RefusedError
+from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
 from keystile.model.schema import TableId
 from keystile.policy.context import Context
@@ -47,6 +48,11 @@ class Decided(NamedTuple):
     decision: Decision
     labels: dict[str, tuple[str, ...]]
     instead: str = ""
+
+    @property
+    def facts(self) -> QueryFacts:
+        """What the query does."""
+        return self.analysed.facts
 
 
 class Planned(NamedTuple):

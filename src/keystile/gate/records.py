@@ -36,10 +36,7 @@ def intent(job: Job, at: float) -> Event:
     request, plan = job.request, job.plan
     body = {
         **_asked(request),
-        "statement": plan.facts.statement,
-        "actions": [str(action) for action in plan.facts.actions],
-        "tables": [str(table) for table in (*plan.facts.reads, *plan.facts.writes)],
-        "decision": _decision(plan.decision),
+        **_found(plan),
         "masked": [str(column) for column in plan.masked],
         "rewritten_sql": plan.sql,
         "digest": plan.digest,
@@ -58,13 +55,11 @@ def refused(
     principal: Principal,
     request: QueryRequest,
     error: KeystileError,
-    decision: Decision | None,
+    found: Plan | Decided | None,
     at: float,
 ) -> Event:
-    """Tell of a query that never ran."""
-    body = {**_asked(request), "reason": error.reason, "message": str(error)}
-    if decision:
-        body["decision"] = _decision(decision)
+    """Tell of a query that never ran; `found` is None where it was not even understood."""
+    body = {**_asked(request), "reason": error.reason, "message": str(error), **_found(found)}
     return _event(EventKind.REFUSED, principal, "", at, body)
 
 
@@ -104,13 +99,10 @@ def page(job: Job, start: int, rows: tuple[msgspec.Raw, ...], at: float) -> Even
 
 def rows_intent(streamed: Streamed, decided: Decided, at: float) -> Event:
     """Tell of rows that are about to be put into a table without SQL."""
-    facts, rows = decided.analysed.facts, streamed.rows
+    rows = streamed.rows
     body = {
         **_rows_asked(streamed),
-        "statement": facts.statement,
-        "actions": [str(action) for action in facts.actions],
-        "tables": [str(rows.table)],
-        "decision": _decision(decided.decision),
+        **_found(decided),
         "request": {
             "project": rows.table.project,
             "method": "tabledata.insertAll",
@@ -122,12 +114,11 @@ def rows_intent(streamed: Streamed, decided: Decided, at: float) -> Event:
 
 
 def rows_refused(
-    streamed: Streamed, error: KeystileError, decision: Decision | None, at: float
+    streamed: Streamed, error: KeystileError, found: Plan | Decided | None, at: float
 ) -> Event:
     """Tell of rows that were never sent."""
-    body = {**_rows_asked(streamed), "reason": error.reason, "message": str(error)}
-    if decision:
-        body["decision"] = _decision(decision)
+    why = {"reason": error.reason, "message": str(error)}
+    body = {**_rows_asked(streamed), **why, **_found(found)}
     return _event(EventKind.REFUSED, streamed.principal, "", at, body)
 
 
@@ -191,6 +182,19 @@ def _asked(request: QueryRequest) -> dict[str, Any]:
         "parameters": [parameter_json(parameter) for parameter in request.parameters],
     }
     return {**asked, "into": request.into.text} if request.into else asked
+
+
+def _found(found: Plan | Decided | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    facts = found.facts
+    tables = dict.fromkeys(map(str, (*facts.reads, *facts.writes)))
+    return {
+        "statement": facts.statement,
+        "actions": [str(action) for action in facts.actions],
+        "tables": [*tables],
+        "decision": _decision(found.decision),
+    }
 
 
 def _rows_asked(streamed: Streamed) -> dict[str, Any]:

@@ -70,8 +70,7 @@ class Streaming:
         except OverloadedError:
             raise
         except KeystileError as error:
-            decision = decided.decision if decided else None
-            refused = records.rows_refused(streamed, error, decision, time.time())
+            refused = records.rows_refused(streamed, error, decided, time.time())
             await self._recorder.record(refused)
             raise
         started = time.time()

@@ -8,15 +8,18 @@ import msgspec
 
 
 class TableId(msgspec.Struct, frozen=True, order=True):
-    """A table's full name. Case matters in every part, as it does in BigQuery."""
+    """A table's full name. Case matters in every part, as it does in BigQuery.
+
+    Where `table` is empty it names a dataset.
+    """
 
     project: str
     dataset: str
     table: str
 
     def __str__(self) -> str:
-        """Give `project.dataset.table`."""
-        return f"{self.project}.{self.dataset}.{self.table}"
+        """Give `project.dataset.table`, or `project.dataset` where this is a dataset."""
+        return f"{self.project}.{self.dataset}{'.' if self.table else ''}{self.table}"
 
 
 class ColumnRef(msgspec.Struct, frozen=True, order=True):

@@ -104,6 +104,9 @@ class RefusedBody(_Body, frozen=True, kw_only=True):
     into: str = ""
     reason: str = ""
     message: str = ""
+    statement: str = ""
+    actions: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
     decision: DecisionBody | None = None
     sent: tuple[SentRowBody, ...] = ()
 

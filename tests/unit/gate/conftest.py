@@ -14,6 +14,9 @@ from uuid import uuid4
 import msgspec
 import pytest
 
+from keystile.analysis.analysed import Analysed
+from keystile.analysis.scope import Scope
+from keystile.analysis.statement import Statement
 from keystile.approvals.requests import Approvals, ApprovalState, Person
 from keystile.gate.by_statement import ByStatement
 from keystile.gate.changes import Changes
@@ -48,6 +51,7 @@ from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobView
 
 TABLE = TableId("acme-shop", "shop", "customers")
+FACTS = QueryFacts("SELECT", (Action.READ,), reads=(TABLE,))
 FIELDS = (Field("id", "INT64"),)
 RESULT = TableId("acme-shop", "_hidden", "anon`1")
 LAB = TableId("acme-shop", "lab", "kept")
@@ -167,19 +171,21 @@ class FakePlanner:
     def ask_people(self, *demands: ApprovalDemand) -> None:
         self.effect, self.approvals = Effect.REQUIRE_APPROVAL, demands or (DEMAND,)
 
-    async def decide(self, principal: Principal, _request: QueryRequest) -> Decided:
+    async def decide(self, principal: Principal, request: QueryRequest) -> Decided:
         if self.decide_fails:
             raise self.decide_fails
         reason = Reason("raw-ssn", self.effect, "raw numbers need a steward.")
         decision = Decision(self.effect, (reason,), self.policy, approvals=self.approvals)
-        return Decided(principal, None, decision, {})  # type: ignore[arg-type]
+        statement = Statement(request.sql, request.project, "", ())
+        analysed = Analysed(statement, request.sql, Scope(), FACTS)
+        return Decided(principal, analysed, decision, {})
 
     async def plan(self, principal: Principal, request: QueryRequest, decided: Decided) -> Planned:
         if self.plan_fails:
             raise self.plan_fails
         table = Table(TABLE, TableKind.TABLE, (Field(self.column, "INT64"),), "e1")
         plan = Plan(
-            facts=QueryFacts("SELECT", (Action.READ,), reads=(TABLE,)),
+            facts=FACTS,
             decision=decided.decision,
             sql=REWRITTEN,
             masked=(),
@@ -337,12 +343,11 @@ class Bench:
     def a_job(self, **changes: Any) -> Job:
         """A job as the pipeline makes it."""
         decision = Decision(Effect.ALLOW, (), "p1")
-        facts = QueryFacts("SELECT", (Action.READ,), reads=(TABLE,))
         values: dict[str, Any] = {
             "id": uuid4().hex,
             "principal": self.principal(),
             "request": self.request(),
-            "plan": Plan(facts, decision, REWRITTEN, (), FIELDS, 1000, "d1"),
+            "plan": Plan(FACTS, decision, REWRITTEN, (), FIELDS, 1000, "d1"),
             "job_id": f"job_{uuid4().hex}",
             "location": "US",
             "state": JobState.READY,

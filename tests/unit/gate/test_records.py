@@ -72,6 +72,23 @@ def test_a_refusal_tells_the_clients_words(bench: Any) -> None:
     )
 
 
+def test_a_refusal_tells_what_was_understood(bench: Any) -> None:
+    error, plan = RefusedError("refused"), bench.a_job().plan
+    event = records.refused(bench.principal(), bench.request(), error, plan, 5.0)
+    body = read(event, RefusedBody)
+    assert (body.statement, body.actions) == ("SELECT", ("read",))
+    assert body.tables == ("acme-shop.shop.customers",)
+    assert body.decision
+    assert body.decision.policy_digest == "p1"
+
+
+def test_a_table_that_is_read_and_written_is_told_once(bench: Any) -> None:
+    job = bench.a_job()
+    facts = msgspec.structs.replace(job.plan.facts, writes=job.plan.facts.reads)
+    job = msgspec.structs.replace(job, plan=msgspec.structs.replace(job.plan, facts=facts))
+    assert read(records.intent(job, 5.0), IntentBody).tables == ("acme-shop.shop.customers",)
+
+
 def test_an_outcome_has_the_rows_as_they_came(bench: Any) -> None:
     status = JobStatus(done=True, schema=(Field("id", "INT64"),), total_rows=1)
     page = Page(RAW, "", 1, status.schema)

@@ -13,8 +13,9 @@ from keystile.model.decision import ColumnMask, Decision, Effect, Reason
 from keystile.model.errors import RefusedError
 from keystile.model.facts import Action, ColumnUse, QueryFacts, Use
 from keystile.model.masks import NullMask
-from keystile.model.schema import ColumnRef
+from keystile.model.schema import ColumnRef, TableId
 from keystile.upstream.values import UpstreamQuery
+from keystile.wire.transfers import Transfer
 
 
 @pytest.fixture
@@ -70,6 +71,24 @@ async def test_people_see_where_the_result_goes(bench: Any, one: Any, job: Any) 
     await one.vigil.ask(msgspec.structs.replace(job, request=request))
     (asked,) = await bench.approvals.list()
     assert asked.summary.into == "acme-shop.lab.kept"
+
+
+async def test_people_see_which_tables_and_files_a_job_reads_and_writes(
+    bench: Any, one: Any, job: Any
+) -> None:
+    copy = TableId("acme-shop", "lab", "copy")
+    facts = QueryFacts(
+        "COPY", (Action.WRITE,), reads=(bench.table,), writes=(copy,), uris=("gs://lab/a.csv",)
+    )
+    plan = msgspec.structs.replace(job.plan, facts=facts)
+    request = bench.request("-- copy job", transfer=Transfer("copy", {}))
+    await one.vigil.ask(msgspec.structs.replace(job, plan=plan, request=request))
+    (asked,) = await bench.approvals.list()
+    summary = asked.summary
+    assert (summary.statement, summary.reads) == ("COPY", (str(bench.table),))
+    assert (summary.writes, summary.uris) == (("acme-shop.lab.copy",), ("gs://lab/a.csv",))
+    # BigQuery makes no dry run of it, so "0 B" would be a guess.
+    assert summary.bytes is None
 
 
 async def test_asking_twice_opens_one_request(bench: Any, one: Any, job: Any) -> None:

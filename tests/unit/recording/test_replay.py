@@ -74,7 +74,14 @@ def test_a_query_with_approval_and_pages_is_one_step() -> None:
 
 
 def test_refused_and_unfinished_queries_are_steps_too() -> None:
-    refused = {"sql": "DROP TABLE t", "reason": "accessDenied", "message": "no schema changes"}
+    refused = {
+        "sql": "DROP TABLE t",
+        "reason": "accessDenied",
+        "message": "no schema changes",
+        "statement": "DROP_TABLE",
+        "actions": ["schema_change"],
+        "tables": ["p.d.t"],
+    }
     first, second, third = steps(
         recorded(
             (EventKind.REFUSED, "", refused),
@@ -83,6 +90,8 @@ def test_refused_and_unfinished_queries_are_steps_too() -> None:
         )
     )
     assert (first.number, first.state, first.sql) == (1, "refused", "DROP TABLE t")
+    assert (first.statement, first.actions) == ("DROP_TABLE", ("schema_change",))
+    assert first.tables == ("p.d.t",)
     assert first.error
     assert (first.error.reason, first.error.message) == ("accessDenied", "no schema changes")
     assert (second.number, third.number, third.state) == (2, 3, "running")
