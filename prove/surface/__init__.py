@@ -1,0 +1,1 @@
+"""The proof that no request, whatever it is, breaks the gateway."""
