@@ -51,6 +51,7 @@ def view_of(job: Job) -> JobView:
         transfer=request.transfer,
         moved=outcome.moved if outcome else {},
         into=request.into.configuration if request.into else {},
+        optional=request.job_creation_optional,
     )
 
 

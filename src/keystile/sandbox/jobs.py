@@ -321,6 +321,7 @@ def _view(request: QueryRequest, job_id: str, owner: str) -> JobView:
         default_dataset=request.default_dataset,
         use_query_cache=request.use_query_cache,
         maximum_bytes_billed=request.maximum_bytes_billed,
+        optional=request.job_creation_optional,
     )
 
 

@@ -66,7 +66,7 @@ class JobView(msgspec.Struct, frozen=True):
     `children`, and each of these names its `parent`.
     `bytes_processed` is None where it is not known or not shown. `transfer` is what a job is that
     is no query, `moved` its counts under its kind. `into` is what its client said of where the
-    result goes, in the words of the API.
+    result goes, in the words of the API. `optional` tells that its client can do without a job.
     """
 
     project: str
@@ -99,6 +99,7 @@ class JobView(msgspec.Struct, frozen=True):
     transfer: Transfer | None = None
     moved: dict[str, object] = {}
     into: dict[str, object] = {}
+    optional: bool = False
 
     @property
     def done(self) -> bool:
@@ -112,6 +113,13 @@ class ResultsView(msgspec.Struct, frozen=True):
     job: JobView
     rows: tuple[Row, ...] = ()
     page_token: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of a query's result is here, so that nobody needs the job to see the rest."""
+        job = self.job
+        selects = job.done and job.error is None and job.statement == "SELECT" and not job.dry_run
+        return selects and len(self.rows) == (job.total_rows or 0)
 
 
 class JobsView(msgspec.Struct, frozen=True):
@@ -181,9 +189,16 @@ def cancel_resource(job: JobView) -> Resource:
 
 
 def query_resource(results: ResultsView) -> Resource:
-    """Give the answer of jobs.query (`QueryResponse`)."""
+    """Give the answer of jobs.query (`QueryResponse`).
+
+    A client that asks with `JOB_CREATION_OPTIONAL` gets no job where it gets the whole result: it
+    then keeps the rows instead of reading the job's table (bigframes does).
+    """
     job = results.job
     resource = _results(results, "bigquery#queryResponse")
+    if job.optional and results.is_whole:
+        del resource["jobReference"]
+        resource["queryId"] = job.job_id
     if job.statement:
         resource["statementType"] = job.statement
     resource["location"] = job.location

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -115,6 +116,38 @@ def test_rows_pass_through_untouched() -> None:
     table = json.loads(to_bytes(table_data_resource([_ROW], 4, "")))
     assert (table["totalRows"], table["rows"]) == ("4", [{"f": [{"v": "1"}]}])
     assert "pageToken" not in table
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows", "token"),
+    [
+        ({"optional": False}, (_ROW,), ""),
+        ({"total_rows": 2}, (_ROW,), "more"),
+        ({"total_rows": 1}, (), ""),
+        ({"state": "RUNNING"}, (_ROW,), ""),
+        ({"statement": "CREATE_TABLE", "total_rows": 0}, (), ""),
+        ({"error": JobError.of(DuplicateError("no")), "total_rows": 0}, (), ""),
+        ({"dry_run": True, "total_rows": 0}, (), ""),
+    ],
+)
+def test_a_client_that_may_need_the_job_is_told_of_it(
+    changes: dict[str, Any], rows: tuple[Any, ...], token: str
+) -> None:
+    wanted = {"statement": "SELECT", "total_rows": 1, "optional": True} | changes
+    job = msgspec.structs.replace(_JOB, **wanted)
+    answer = query_resource(ResultsView(job, rows, token))
+    assert "jobReference" in answer
+    assert "queryId" not in answer
+
+
+@pytest.mark.parametrize("rows", [(_ROW,), ()])
+def test_a_client_that_can_do_without_a_job_gets_the_rows_alone(rows: tuple[Any, ...]) -> None:
+    job = msgspec.structs.replace(_JOB, statement="SELECT", optional=True, total_rows=len(rows))
+    answer = query_resource(ResultsView(job, rows))
+    assert "jobReference" not in answer
+    assert answer["queryId"] == _JOB.job_id
+    # Its results were asked for by the job's id, which it has then.
+    assert "jobReference" in results_resource(ResultsView(job, rows))
 
 
 def test_a_waiting_job_has_no_rows_and_no_schema() -> None:

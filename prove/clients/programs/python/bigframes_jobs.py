@@ -27,7 +27,9 @@ def shop_by_rest() -> Any:
 @check("through", like="shop_by_rest")
 def query() -> Any:
     found = bpd.read_gbq_query(FRAME_SQL).to_pandas().sort_values("id")
-    return found.astype(object).to_dict("records")
+    rows = found.astype(object).to_dict("records")
+    # pandas has a type of its own for times.
+    return [row | {"created": row["created"].to_pydatetime()} for row in rows]
 
 
 @check()
