@@ -34,6 +34,7 @@ from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.pages import PageCache
 from keystile.gate.pipeline import Pipeline
 from keystile.gate.planning import Planner
+from keystile.gate.read_sessions import ReadSessions
 from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
 from keystile.gate.result_tables import ResultTables
@@ -215,7 +216,8 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
         metrics.watch_cache(cached.stats)
         identity = wiring.build(settings, database)
         async with planning(settings, cached, metrics) as plans:
-            gate, uploads, duties = _gate(plans, identity.tokens, database, log, metrics)
+            rooms = _gate(plans, cached, identity.tokens, database, log, metrics)
+            gate, uploads, duties = rooms.gate, rooms.uploads, rooms.duties
             api = Api(
                 gate=gate,
                 uploading=uploads,
@@ -225,6 +227,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
                 checks=_checks(database, log, pool, plans),
                 metrics=metrics,
                 url=settings.gateway_url,
+                storage=settings.storage.port > 0,
             )
             console = console_app(
                 url=settings.people_url,
@@ -234,7 +237,8 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
                 recordings=settings.path(settings.recording.folder),
             )
             try:
-                await _run(settings, api, console, duties, plans.policy, ready)
+                async with _storage(settings, rooms.reads, identity.tokens, metrics):
+                    await _run(settings, api, console, duties, plans.policy, ready)
             finally:
                 await duties.stop()
                 await identity.close()
@@ -244,9 +248,45 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
         await database.close()
 
 
-def _gate(
-    plans: Planning, tokens: GatewayTokens, database: Database, log: RecordingLog, metrics: Metrics
-) -> tuple[Gate, Uploads, Duties]:
+@asynccontextmanager
+async def _storage(
+    settings: Settings, reads: ReadSessions, tokens: GatewayTokens, metrics: Metrics
+) -> AsyncIterator[None]:
+    """Serve the Storage Read API beside, where a port for it is set."""
+    chosen = settings.storage
+    if not chosen.port:
+        yield
+        return
+    # Here, for they take a second that nobody else needs to wait.
+    from keystile.api.storage import read_service  # noqa: PLC0415
+    from keystile.rpc.server import RpcServer, Tls  # noqa: PLC0415
+
+    tls = None
+    if chosen.certificate_file:
+        tls = Tls(settings.path(chosen.certificate_file), settings.path(chosen.key_file))
+    service = read_service(reads, tokens, metrics)
+    server = await RpcServer.listening(service, chosen.host, chosen.port, tls)
+    try:
+        yield
+    finally:
+        await server.close()
+
+
+class _Rooms(NamedTuple):
+    gate: Gate
+    uploads: Uploads
+    reads: ReadSessions
+    duties: Duties
+
+
+def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
+    plans: Planning,
+    runner: TaskRunner,
+    tokens: GatewayTokens,
+    database: Database,
+    log: RecordingLog,
+    metrics: Metrics,
+) -> _Rooms:
     bigquery, recorder, pages = plans.bigquery, Recorder(log, metrics), PageCache()
     jobs, approvals = JobStore(database, replica=uuid4().hex), Approvals(database)
     own = OwnJobs(database)
@@ -264,7 +304,8 @@ def _gate(
     changes = Changes(statements, metadata, bigquery, plans.policy.current)
     gate = Gate(duties, jobs, own, results, reader, rows, streaming, metadata, changes, bigquery)
     uploads = Uploads(database, pipeline, duties, jobs, recorder, bigquery.uploads)
-    return gate, uploads, duties
+    reads = ReadSessions(rows, statements, results, own, reader, runner)
+    return _Rooms(gate, uploads, reads, duties)
 
 
 def _checks(

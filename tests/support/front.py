@@ -27,6 +27,7 @@ from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.pages import PageCache
 from keystile.gate.pipeline import Pipeline
 from keystile.gate.planning import Planner
+from keystile.gate.read_sessions import ReadSessions
 from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
 from keystile.gate.result_tables import ResultTables
@@ -193,6 +194,7 @@ class Front:
             bench.planner._shares,
             self.metrics,
         )
+        self._conditions = bench._runner
         gate, uploads, self._duties = self._gate(planner, account, lambda: bench.policy)
         groups = {
             "reader": "reader",
@@ -200,14 +202,14 @@ class Front:
             "other": "reader",
             "some-rows": "some-rows",
         }
-        principals = {
+        self.principals = {
             name: Principal("https://issuer.example", name, name, "run", groups=(group,))
             for name, group in groups.items()
         }
         self._api = Api(
             gate=gate,
             uploading=uploads,
-            principals=FakePrincipals(principals),
+            principals=FakePrincipals(self.principals),
             exchanger=FakeExchange(),
             issuer=None,
             checks={},
@@ -230,6 +232,7 @@ class Front:
         reader = ResultReader(jobs, account, recorder, pages, self.metrics)
         statements = ByStatement(duties, own, policy)
         rows = TableData(statements, results, reader, account, policy)
+        self.reads = ReadSessions(rows, statements, results, own, reader, self._conditions)
         streaming = Streaming(planner, account, recorder, policy)
         metadata = Metadata(account, policy)
         changes = Changes(statements, metadata, account, policy)

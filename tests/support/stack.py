@@ -95,15 +95,21 @@ class Stack:
     """A folder with everything, and the processes that stand on it."""
 
     def __init__(
-        self, folder: Path, engine: Mapping[str, int] | None = None, planted: str = ""
+        self,
+        folder: Path,
+        engine: Mapping[str, int] | None = None,
+        planted: str = "",
+        storage: Mapping[str, str] | None = None,
     ) -> None:
         """Make keys and configuration, of the `engine` too; nothing runs yet.
 
-        `planted` is a program that stands for `keystile` when the gateway is started.
+        `planted` is a program that stands for `keystile` when the gateway is started. With
+        `storage`, even an empty one, the Storage Read API is on, at `storage_port`.
         """
         self.folder = folder
         self._planted = ("-c", planted) if planted else ("-m", "keystile")
-        self.sandbox_port, self.port, self.console_port = _free_ports(3)
+        self.sandbox_port, self.port, self.console_port, self.storage_port = _free_ports(4)
+        reads = {} if storage is None else {"storage": {"port": self.storage_port, **storage}}
         self.sandbox_url = f"http://127.0.0.1:{self.sandbox_port}"
         self.url = f"http://127.0.0.1:{self.port}"
         self.config = folder / "keystile.yaml"
@@ -128,6 +134,7 @@ class Stack:
                     },
                     "engine": {"workers": 1, **(engine or {})},
                     "recording": {"folder": str(self.recordings)},
+                    **reads,
                 }
             )
         )

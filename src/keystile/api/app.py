@@ -79,8 +79,13 @@ class Api:
         checks: Mapping[str, Check],
         metrics: Metrics,
         url: str,
+        storage: bool = False,
     ) -> None:
-        """Serve these rooms at `url`. `issuer` is None where the built-in issuer is off."""
+        """Serve these rooms at `url`. `issuer` is None where the built-in issuer is off.
+
+        `storage` tells that the Storage Read API is served beside.
+        """
+        self._storage = storage
         self._gate = gate
         self._uploads = uploading
         self._url = url
@@ -169,7 +174,7 @@ class Api:
         """
         principal = await self._principals.principal(request.bearer_token())
         trace.agent, trace.session = principal.agent, principal.session
-        call = await _route(request)
+        call = await _route(request, storage=self._storage)
         trace.method = call.method
         handle = handler(call.method)
         select({}, call.fields)  # raises now, while nothing has run, if `fields` is malformed
@@ -200,8 +205,11 @@ class Api:
         )
 
 
-async def _route(request: Request) -> Call:
-    """Find the method that the address names, with the one override that Google's client sends."""
+async def _route(request: Request, *, storage: bool) -> Call:
+    """Find the method that the address names, with the one override that Google's client sends.
+
+    A client that calls the gateway `bigquery.DOMAIN` calls `bigquerystorage.DOMAIN` beside it.
+    """
     for name in _OTHER_OVERRIDES:
         if request.header(name) is not None:
             raise RefusedError(f"the header `{name.decode()}` is not accepted here")
@@ -218,7 +226,8 @@ async def _route(request: Request) -> Call:
         raise InvalidRequestError("the address has bytes that are not percent-encoded") from error
     call = route(request.method, path, query, override="GET" if override else "")
     known = (request.header(b"if-match") or b"").decode("ascii", "backslashreplace")
-    return msgspec.structs.replace(call, if_match=known)
+    named = (request.header(b"host") or b"").lower().startswith(b"bigquery.")
+    return msgspec.structs.replace(call, if_match=known, finds_storage=storage and named)
 
 
 def _fault(trace: Trace, error: Exception) -> RefusedError:

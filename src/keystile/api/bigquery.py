@@ -27,6 +27,7 @@ from keystile.wire.requests import (
 from keystile.wire.resources import parse_dataset, parse_table
 from keystile.wire.responses import (
     JobFailedError,
+    JobView,
     Resource,
     ResultsView,
     cancel_resource,
@@ -70,11 +71,11 @@ async def _query(gate: Gate, principal: Principal, call: Call, body: bytes) -> R
 
 
 async def _insert(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
-    return job_resource(await gate.insert(principal, parse_insert(call.project, body)))
+    return job_resource(_told(call, await gate.insert(principal, parse_insert(call.project, body))))
 
 
 async def _job(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
-    return job_resource(await gate.job(principal, call.project, call.job))
+    return job_resource(_told(call, await gate.job(principal, call.project, call.job)))
 
 
 async def _results(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
@@ -95,11 +96,23 @@ async def _results(gate: Gate, principal: Principal, call: Call, _body: bytes) -
 async def _jobs(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
     asked = parse_jobs(call)
     listed = await gate.jobs(principal, call.project, asked)
-    return job_list_resource(listed.jobs, listed.page_token, full=asked.full)
+    jobs = tuple(_told(call, job) for job in listed.jobs)
+    return job_list_resource(jobs, listed.page_token, full=asked.full)
 
 
 async def _cancel(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
-    return cancel_resource(await gate.cancel(principal, call.project, call.job))
+    return cancel_resource(_told(call, await gate.cancel(principal, call.project, call.job)))
+
+
+def _told(call: Call, job: JobView) -> JobView:
+    """Leave out the name of a result of several pages, unless the client can read it by its name.
+
+    Python's client would read it from the Storage API, past the gateway, instead of asking for the
+    next page.
+    """
+    if call.finds_storage or not job.several_pages:
+        return job
+    return msgspec.structs.replace(job, destination=None)
 
 
 async def _rows(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:

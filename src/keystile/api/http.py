@@ -84,15 +84,7 @@ class Request:
 
         Raises `UnauthenticatedError` when there is none, and for any other scheme.
         """
-        hint = "point GOOGLE_APPLICATION_CREDENTIALS at the file of `keystile agent connect`"
-        value = self.header(b"authorization")
-        if value is None:
-            raise UnauthenticatedError("the request carries no gateway token", hint=hint)
-        match = _BEARER.fullmatch(value)
-        if match is None:
-            message = "the Authorization header is not one Bearer token"
-            raise UnauthenticatedError(message, hint=hint)
-        return match[1].decode()
+        return token_of(self.header(b"authorization"))
 
     async def body(self, most_bytes: int = MAX_BODY_BYTES) -> bytes:
         """Read the whole body, decompressed; at most `most_bytes` before and after.
@@ -184,6 +176,21 @@ class Request:
         stated = headers.get(b"content-length", b"")
         fits = stated.isdigit() and 0 < int(stated[:18]) <= _DRAINED_BYTES
         return fits or b"transfer-encoding" in headers
+
+
+def token_of(authorization: bytes | None) -> str:
+    """Give the token of an `Authorization: Bearer` header, unverified.
+
+    Raises `UnauthenticatedError` where there is none, and for any other scheme.
+    """
+    hint = "point GOOGLE_APPLICATION_CREDENTIALS at the file of `keystile agent connect`"
+    if authorization is None:
+        raise UnauthenticatedError("the request carries no gateway token", hint=hint)
+    match = _BEARER.fullmatch(authorization)
+    if match is None:
+        message = "the Authorization header is not one Bearer token"
+        raise UnauthenticatedError(message, hint=hint)
+    return match[1].decode()
 
 
 async def packed(answer: Answer) -> Answer:

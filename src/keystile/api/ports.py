@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from keystile.model.principal import Principal
+from keystile.wire.read_sessions import ReadRequest, ReadSession
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
-from keystile.wire.responses import JobsView, JobView, Resource, ResultsView
+from keystile.wire.responses import JobsView, JobView, Resource, ResultsView, Row
 from keystile.wire.streaming import BadRow, NewRows
 from keystile.wire.updates import Update
 from keystile.wire.uploads import Piece
 
 Check = Callable[[], Awaitable[None]]
 """One readiness check. Raises `KeystileError`, whose sentence `/readyz` shows, when not ready."""
+
+
+class ReadSessions(Protocol):
+    """Sessions of the Storage Read API. Raises as `Gate` does."""
+
+    async def create(self, principal: Principal, asked: ReadRequest) -> ReadSession:
+        """Open a session, under the decision that a query of the same rows gets."""
+        ...
+
+    async def session(self, principal: Principal, name: str) -> ReadSession:
+        """Give the principal's session; another's is `NotFoundError`, like an absent one."""
+        ...
+
+    async def rows(self, principal: Principal, name: str, start: int) -> Sequence[Row]:
+        """Give some rows of a session from row `start` on."""
+        ...
 
 
 class Gate(Protocol):

@@ -36,4 +36,7 @@ async def _serve(settings: Settings) -> None:
 async def _say(settings: Settings, ready: asyncio.Event) -> None:
     await ready.wait()
     out.print(f"gateway for agents at {settings.gateway_url}", soft_wrap=True)
+    if settings.storage.port:
+        address = f"{settings.storage.host}:{settings.storage.port}"
+        out.print(f"Storage Read API for agents at {address}", soft_wrap=True)
     out.print(f"console for people at {settings.people_url}", soft_wrap=True)

@@ -37,4 +37,7 @@ def load(file: Path) -> Settings:
     if any("none" in map(str.lower, issuer.algorithms) for issuer in settings.identity.issuers):
         message = f"`{file}` allows the algorithm `none`"
         raise UnsafeConfigurationError(message, hint="list signature algorithms such as RS256")
+    if bool(settings.storage.certificate_file) != bool(settings.storage.key_file):
+        message = f"`{file}` names one of `storage.certificate_file` and `storage.key_file`"
+        raise UnsafeConfigurationError(message, hint="name both, or none")
     return msgspec.structs.replace(settings, folder=file.resolve().parent)

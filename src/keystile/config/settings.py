@@ -26,6 +26,18 @@ class Listener(Section, frozen=True, kw_only=True):
     port: Port
 
 
+class Storage(Section, frozen=True, kw_only=True):
+    """Where the Storage Read API is served, as gRPC; nowhere while the port is 0.
+
+    Both files, PEM, or none: then TLS is for what stands in front.
+    """
+
+    host: Text = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    certificate_file: str = ""
+    key_file: str = ""
+
+
 class Upstream(Section, frozen=True, kw_only=True):
     """BigQuery: its root URL, and the credential that only the gateway holds.
 
@@ -118,6 +130,7 @@ class Settings(Section, frozen=True, kw_only=True):
 
     gateway: Listener = Listener(port=8420)
     console: Listener = Listener(port=8421)
+    storage: Storage = Storage()
     public_url: str = ""
     console_url: str = ""
     data: Text = "keystile-data"

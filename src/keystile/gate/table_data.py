@@ -57,7 +57,7 @@ class TableData:
         if job is not None:
             return await self._of_result(job, page)
         what = f"reading `{table}`"
-        sql = await self._query(principal, table, page.selected_fields)
+        sql = await self.query(principal, table, page.selected_fields)
         request = QueryRequest(sql, table.project)
         if not page.page_token:
             job = await self._statements.done(principal, request, what)
@@ -71,14 +71,20 @@ class TableData:
     async def _of_result(self, job: Job, page: PageRequest) -> ResultsView:
         given = await self._reader.page(job, page)
         fields = given.job.schema or ()
-        wanted = set(_chosen(fields, page.selected_fields))
+        wanted = set(chosen(fields, page.selected_fields))
         if not wanted:
             return given
         places = [at for at, field in enumerate(fields) if field.name in wanted]
         return msgspec.structs.replace(given, rows=only_columns(given.rows, places))
 
-    async def _query(self, principal: Principal, table: TableId, fields: tuple[str, ...]) -> str:
-        """Write the query that a listing is. Cells come in the order of the schema."""
+    async def query(
+        self, principal: Principal, table: TableId, fields: tuple[str, ...], where: str = ""
+    ) -> str:
+        """Write the query that reading a table is. Cells come in the order of the schema.
+
+        `where` must be one condition by itself. Raises `NotFoundError` for a table that is hidden
+        or absent, `InvalidRequestError` for one that has no rows of its own.
+        """
         context = Context(table.project, datetime.now(UTC))
         objects = VisibleObjects(self._bigquery, self._policy(), principal, context)
         if not is_plain(table):
@@ -88,20 +94,24 @@ class TableData:
             raise InvalidRequestError(
                 f"Cannot list a table of type {found.kind}", hint="query it with SELECT instead"
             )
-        names = ", ".join(quoted(name) for name in _chosen(found.fields, fields))
+        names = ", ".join(quoted(name) for name in chosen(found.fields, fields))
         path = ".".join(quoted(part) for part in (table.project, table.dataset, table.table))
-        return f"SELECT {names or '*'} FROM {path}"  # noqa: S608 - every name stands in backticks
+        sql = f"SELECT {names or '*'} FROM {path}"  # noqa: S608 - every name stands in backticks
+        return f"{sql} WHERE ({where}\n)" if where else sql
 
 
-def _chosen(fields: tuple[Field, ...], wanted: tuple[str, ...]) -> list[str]:
-    """Give the names of the chosen columns in the order of the schema; empty for all."""
+def chosen(fields: tuple[Field, ...], wanted: tuple[str, ...]) -> list[str]:
+    """Give the names of the chosen columns in the order of the schema; empty for all.
+
+    Raises `InvalidRequestError` for what is no column.
+    """
     known = {field.name.lower(): field.name for field in fields}
-    chosen = set()
+    found = set()
     for name in wanted:
         if name.lower() not in known:
-            message = f"`selectedFields` names `{name[:100]}`, which is no column"
+            message = f"the selected field `{name[:100]}` is no column"
             raise InvalidRequestError(
                 message, hint="name whole columns; for a part of one, use a query"
             )
-        chosen.add(known[name.lower()])
-    return [field.name for field in fields if field.name in chosen]
+        found.add(known[name.lower()])
+    return [field.name for field in fields if field.name in found]

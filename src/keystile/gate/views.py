@@ -44,6 +44,7 @@ def view_of(job: Job) -> JobView:
         labels=request.labels,
         referenced=job.plan.facts.reads,
         destination=_destination(job),
+        several_pages=_several_pages(job),
         default_project=request.default_project,
         default_dataset=request.default_dataset,
         use_query_cache=request.use_query_cache,
@@ -56,11 +57,7 @@ def view_of(job: Job) -> JobView:
 
 
 def _destination(job: Job) -> TableId | None:
-    """Name the table that the job writes, or the one that stands for its result.
-
-    A result of several pages has no name: Python's client would read it from the Storage API, past
-    the gateway, instead of asking for the next page.
-    """
+    """Name the table that the job writes, or the one that stands for its result."""
     facts, outcome = job.plan.facts, job.outcome
     if job.request.into:
         return job.request.into.table
@@ -68,7 +65,14 @@ def _destination(job: Job) -> TableId | None:
         return None
     if facts.statement in _WRITING and len(facts.writes) == 1:
         return facts.writes[0]
-    return result_table(job) if facts.statement == "SELECT" and outcome.on_one_page else None
+    return result_table(job) if facts.statement == "SELECT" else None
+
+
+def _several_pages(job: Job) -> bool:
+    """Tell whether the job's destination stands for a result that is more than one page."""
+    outcome = job.outcome
+    result = job.plan.facts.statement == "SELECT" and not job.request.into
+    return result and outcome is not None and not outcome.on_one_page
 
 
 def _bytes(job: Job) -> int | None:

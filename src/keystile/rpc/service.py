@@ -13,7 +13,12 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import grpc
 
-from keystile.model.errors import InvalidRequestError, KeystileError, MethodNotAllowedError
+from keystile.model.errors import (
+    InvalidRequestError,
+    KeystileError,
+    MethodNotAllowedError,
+    RefusedError,
+)
 from keystile.wire import read_messages as messages
 from keystile.wire.arrow import ArrowRows, parts
 from keystile.wire.read_sessions import (
@@ -122,6 +127,9 @@ class ReadService(grpc.GenericRpcHandler, Generic[CallerT]):  # type: ignore[mis
             encoder = ArrowRows(session.fields)
             while at < session.rows:
                 rows = await self._unbroken(self._reader.rows(caller, name, at))
+                if not rows:
+                    message = f"the rows end at {at} of {session.rows}"
+                    raise RefusedError(message, hint="run the query again")
                 for part in parts(rows):
                     # In a thread: a megabyte takes long enough to be noticed by everybody else.
                     batch = await asyncio.to_thread(encoder.batch, part)

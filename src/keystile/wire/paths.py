@@ -38,7 +38,8 @@ class Call(msgspec.Struct, frozen=True):
     """One API method and the names in its path, decoded; a name that it lacks is empty.
 
     `item` is a model, routine or row access policy. `parameters` are query parameters that the
-    method knows. `if_match` is the header of that name, empty where there is none.
+    method knows. `if_match` is the header of that name, empty where there is none. With
+    `finds_storage` the client finds the Storage Read API here as well as this one.
     """
 
     method: str
@@ -49,6 +50,7 @@ class Call(msgspec.Struct, frozen=True):
     item: str = ""
     parameters: dict[str, str] = {}
     if_match: str = ""
+    finds_storage: bool = False
 
     @property
     def fields(self) -> str:

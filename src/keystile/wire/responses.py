@@ -62,7 +62,8 @@ class JobView(msgspec.Struct, frozen=True):
 
     `state` is `PENDING`, `RUNNING` or `DONE`. Times are seconds since 1970. `owner` stands where
     BigQuery gives `user_email`. `destination` is the anonymous table that holds the result, which
-    clients expect to find named. A script's statements are jobs of their own: it has so many
+    clients expect to find named; it is more than one page where `several_pages` is set.
+    A script's statements are jobs of their own: it has so many
     `children`, and each of these names its `parent`.
     `bytes_processed` is None where it is not known or not shown. `transfer` is what a job is that
     is no query, `moved` its counts under its kind. `into` is what its client said of where the
@@ -93,6 +94,7 @@ class JobView(msgspec.Struct, frozen=True):
     use_query_cache: bool = True
     maximum_bytes_billed: int | None = None
     destination: TableId | None = None
+    several_pages: bool = False
     parent: str = ""
     changed: RowsChanged | None = None
     children: int = 0

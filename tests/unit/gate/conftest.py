@@ -29,12 +29,14 @@ from keystile.gate.pages import PageCache
 from keystile.gate.pipeline import Pipeline
 from keystile.gate.plan import Plan, digest_of
 from keystile.gate.planning import Decided, Planned
+from keystile.gate.read_sessions import ReadSessions
 from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
 from keystile.gate.result_tables import ResultTables
 from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
 from keystile.gate.vigil import Vigil
+from keystile.masking.filters import Predicates, Problems
 from keystile.model.decision import ApprovalDemand, Decision, Effect, Reason
 from keystile.model.errors import KeystileError, NotFoundError, RefusedError
 from keystile.model.facts import Action, QueryFacts
@@ -197,6 +199,18 @@ class FakePlanner:
         return Planned(plan, query, "US")
 
 
+class FakeConditions:
+    """Finds nothing wrong with conditions, or what it is told to."""
+
+    def __init__(self) -> None:
+        self.problem = ""
+        self.looked_at: list[str] = []
+
+    async def run(self, _task: Any, request: Predicates) -> Problems:
+        self.looked_at += request.texts
+        return Problems((self.problem,))
+
+
 class Replica:
     """One gateway process, as far as the gate goes; it does its duties when told to."""
 
@@ -227,6 +241,8 @@ class Replica:
         statements = ByStatement(self.duties, own, bench.planned_policy)
         policy = bench.current_policy
         rows = TableData(statements, results, reader, bigquery, policy)
+        runner: Any = bench.conditions
+        self.reads = ReadSessions(rows, statements, results, own, reader, runner)
         streaming = Streaming(planner, bigquery, recorder, policy)
         changes = Changes(statements, metadata, bigquery, policy)
         self.gate = Gate(
@@ -272,6 +288,7 @@ class Bench:
         self.approvals = Approvals(self.database)
         self.bigquery = FakeBigQuery()
         self.planner = FakePlanner()
+        self.conditions = FakeConditions()
         self.lease_seconds = 15.0
         self.replicas: list[Replica] = []
         self.demand = DEMAND

@@ -1,0 +1,77 @@
+"""The Storage Read API of the gateway: who calls, what it is told, and what the log says of it.
+
+Only `app.py` imports it, and only where the API is on: gRPC and Arrow take a second to import.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from keystile.api.http import token_of
+from keystile.api.ports import Principals, ReadSessions
+from keystile.model.errors import KeystileError, RefusedError
+from keystile.model.principal import Principal
+from keystile.rpc.service import ReadService, Served
+from keystile.telemetry.logs import logger
+from keystile.telemetry.metrics import Metrics
+from keystile.wire.read_sessions import ReadRequest, ReadSession
+from keystile.wire.responses import Row
+
+_log = logger("api")
+
+
+class OwnReader:
+    """Implements `rpc`'s `Reader` for agents."""
+
+    def __init__(self, sessions: ReadSessions, principals: Principals) -> None:
+        """Give `sessions` to whom `principals` knows."""
+        self._sessions = sessions
+        self._principals = principals
+
+    async def caller(self, authorization: str) -> Principal:
+        """Verify the gateway token that came with the call, as over HTTP."""
+        return await self._principals.principal(token_of(authorization.encode() or None))
+
+    async def create(self, caller: Principal, asked: ReadRequest) -> ReadSession:
+        """Open a session."""
+        return await self._sessions.create(caller, asked)
+
+    async def session(self, caller: Principal, name: str) -> ReadSession:
+        """Give the caller's session."""
+        return await self._sessions.session(caller, name)
+
+    async def rows(self, caller: Principal, name: str, start: int) -> Sequence[Row]:
+        """Give some rows of a session."""
+        return await self._sessions.rows(caller, name, start)
+
+
+def read_service(
+    sessions: ReadSessions, principals: Principals, metrics: Metrics
+) -> ReadService[Principal]:
+    """Make the gRPC service of the gateway."""
+
+    def note(served: Served) -> None:
+        """Count the call and write its line: never a restriction, a token or an address."""
+        method = f"storage.{served.method}"
+        metrics.requests.labels(method, served.status).inc()
+        caller = served.caller
+        _log.info(
+            "request",
+            method=method,
+            status=served.status,
+            ms=round(served.seconds * 1000, 3),
+            agent=caller.agent if caller else "",
+            session=caller.session if caller else "",
+        )
+
+    return ReadService(OwnReader(sessions, principals), _fault, note)
+
+
+def _fault(error: Exception) -> KeystileError:
+    """Log what nobody expected, and refuse: the client learns an id and nothing else."""
+    fault = secrets.token_hex(8)
+    _log.error("internal fault", id=fault, exc_info=error)
+    return RefusedError(
+        f"refused: internal fault `{fault}`", hint="give this id to the gateway's operators"
+    )

@@ -1,0 +1,138 @@
+"""What the Storage Read API shares with the HTTP side: tokens, the log, and who is sent there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from keystile.api.app import Api
+from keystile.api.fakes import FakeExchange, FakeGate, FakePrincipals, FakeUploads
+from keystile.api.storage import OwnReader, _fault, read_service
+from keystile.model.errors import RefusedError, UnauthenticatedError
+from keystile.model.principal import Principal
+from keystile.model.schema import TableId
+from keystile.rpc.service import Served
+from keystile.telemetry.metrics import Metrics
+from keystile.wire.read_sessions import ReadRequest, ReadSession
+from keystile.wire.responses import JobView
+
+AGENT = Principal("https://issuer.example", "a", "agent-a", "run-1")
+KNOWN = FakePrincipals({"token-a": AGENT})
+SESSION = ReadSession("projects/p/locations/us/sessions/1", (), 1, 9e9)
+RESULT = TableId("p", "_hidden", "anon1")
+LONG = JobView("p", "j", "US", "a", "DONE", "SELECT 1", 1.0, destination=RESULT, several_pages=True)
+
+
+class FakeSessions:
+    """Remembers who asked for what."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    async def create(self, principal: Principal, asked: ReadRequest) -> ReadSession:
+        self.asked.append((principal, asked))
+        return SESSION
+
+    async def session(self, principal: Principal, name: str) -> ReadSession:
+        self.asked.append((principal, name))
+        return SESSION
+
+    async def rows(self, principal: Principal, name: str, start: int) -> Any:
+        self.asked.append((principal, name, start))
+        return [{"f": []}]
+
+
+async def test_a_caller_is_whose_gateway_token_it_is() -> None:
+    reader = OwnReader(FakeSessions(), KNOWN)
+    assert await reader.caller("Bearer token-a") == AGENT
+    for other in ("", "token-a", "Basic token-a", "Bearer token-b", "Bearer token-a, token-a"):
+        with pytest.raises(UnauthenticatedError):
+            await reader.caller(other)
+
+
+async def test_all_is_asked_for_as_that_agent() -> None:
+    sessions = FakeSessions()
+    reader, asked = OwnReader(sessions, KNOWN), ReadRequest("p", RESULT)
+    assert await reader.create(AGENT, asked) == SESSION
+    assert await reader.session(AGENT, "s") == SESSION
+    assert await reader.rows(AGENT, "s", 3) == [{"f": []}]
+    assert sessions.asked == [(AGENT, asked), (AGENT, "s"), (AGENT, "s", 3)]
+
+
+def test_calls_are_counted_and_logged_by_agent(capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = Metrics()
+    service = read_service(FakeSessions(), KNOWN, metrics)
+    service._note(Served("ReadRows", "OK", 0.5, AGENT))
+    service._note(Served("ReadRows", "UNAUTHENTICATED", 0.5, None))
+    counted = metrics.requests.labels("storage.ReadRows", "OK")
+    assert counted._value.get() == 1
+    said = capsys.readouterr().out
+    assert "agent-a" in said
+    assert "storage.ReadRows" in said
+
+
+def test_a_fault_is_a_number_to_the_client() -> None:
+    error = _fault(RuntimeError("s3cret"))
+    assert isinstance(error, RefusedError)
+    assert "internal fault" in str(error)
+    assert "s3cret" not in str(error)
+
+
+class LongGate(FakeGate):
+    """Has one job, whose result is more than a page."""
+
+    async def job(self, _principal: Principal, _project: str, _job: str) -> JobView:
+        return LONG
+
+
+@pytest.mark.parametrize(
+    ("storage", "host", "named"),
+    [
+        (True, b"bigquery.gw.test", True),
+        (True, b"BigQuery.gw.test:443", True),
+        (True, b"127.0.0.1:8420", False),
+        (True, b"bigquery-gateway.example.com", False),
+        (True, None, False),
+        (False, b"bigquery.gw.test", False),
+    ],
+)
+async def test_only_who_finds_the_storage_api_here_is_sent_to_it(
+    storage: bool,  # noqa: FBT001 - a parameter of the cases
+    host: bytes | None,
+    named: bool,  # noqa: FBT001 - as above
+) -> None:
+    """A client that knows the gateway by another name would ask Google for the rows."""
+    gate: Any = LongGate()
+    api = Api(
+        gate=gate,
+        uploading=FakeUploads(),
+        principals=KNOWN,
+        exchanger=FakeExchange(),
+        issuer=None,
+        checks={},
+        metrics=Metrics(),
+        url="https://gateway.example",
+        storage=storage,
+    )
+    headers = [(b"authorization", b"Bearer token-a")] + ([(b"host", host)] if host else [])
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/projects/p/jobs/j",
+        "raw_path": b"/projects/p/jobs/j",
+        "query_string": b"",
+        "headers": headers,
+    }
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await api(scope, receive, send)
+    job = json.loads(sent[1]["body"])
+    assert ("destinationTable" in job["configuration"]["query"]) is named
