@@ -49,25 +49,13 @@ class Upstream(Section, frozen=True, kw_only=True):
     timeout: Positive = 30
 
 
-class ClaimMap(Section, frozen=True, kw_only=True):
-    """Which claims of a token say what. A value is a path into the claims, such as `realm.roles`.
-
-    An empty path leaves the value empty. `session` groups what one run of an agent does.
-    """
-
-    agent: str = "sub"
-    groups: str = "groups"
-    service_account: str = ""
-    session: str = "sid"
-    on_behalf_of: str = "act.sub"
-    attributes: dict[str, str] = {}
-
-
 class Issuer(Section, frozen=True, kw_only=True):
     """An OIDC issuer whose tokens agents may present.
 
     `audiences` must not be empty: a token made for someone else is not a token for us.
-    `jwks_uri` replaces discovery (OpenID Connect Discovery section 4).
+    `jwks_uri` replaces discovery (OpenID Connect Discovery section 4). `attribute_mapping` and
+    `attribute_condition` are CEL over the claims, in the words of Google's workload identity
+    federation.
     """
 
     issuer: Text
@@ -76,7 +64,8 @@ class Issuer(Section, frozen=True, kw_only=True):
         default_factory=lambda: ["RS256", "ES256"]
     )
     jwks_uri: str = ""
-    claims: ClaimMap = ClaimMap()
+    attribute_mapping: dict[str, str] = {}
+    attribute_condition: str = ""
 
 
 class BuiltinIssuer(Section, frozen=True, kw_only=True):

@@ -21,6 +21,13 @@ from keystile.model.errors import TokenRefusedError, UnsafeConfigurationError
 
 _ALGORITHM = "ES256"
 
+CLAIMS = {
+    "google.subject": "assertion.sub",
+    "keystile.session": "assertion.sid",
+    "keystile.service_account": "assertion.sub",
+}
+"""What its claims mean. Groups and attributes are the registry's, never a token's."""
+
 
 class BuiltinIssuer:
     """Signs tokens for the gateway's own agents. Commands and gateway share its key file.

@@ -8,14 +8,11 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from keystile.config.settings import ClaimMap
-from keystile.identity.agents import Agents
-from keystile.identity.claims import principal_of
+from keystile.identity.claims import ClaimMapping
 from keystile.identity.gateway_tokens import GatewayTokens
 from keystile.identity.keys import REFUSED
-from keystile.identity.tokens import SignedClaims, TokenVerifier
-from keystile.model.errors import NotFoundError, RefusedError, TokenRefusedError
-from keystile.model.principal import Principal
+from keystile.identity.tokens import TokenVerifier
+from keystile.model.errors import RefusedError, TokenRefusedError, UnauthenticatedError
 
 _GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  a type's name
@@ -47,19 +44,14 @@ class Exchange:
     def __init__(
         self,
         verifier: TokenVerifier,
-        claim_maps: Mapping[str, ClaimMap],
+        mappings: Mapping[str, ClaimMapping],
         tokens: GatewayTokens,
-        agents: Agents,
         audience: str,
     ) -> None:
-        """Take what each issuer's claims mean and the audience that agents ask for.
-
-        An issuer without a claim map is the built-in one, whose agents stand in the registry.
-        """
+        """Take what each issuer's claims mean, and the audience that agents ask for."""
         self._verifier = verifier
-        self._claim_maps = claim_maps
+        self._mappings = mappings
         self._tokens = tokens
-        self._agents = agents
         self._audience = audience
 
     async def exchange(self, body: bytes, content_type: str) -> TokenResponse:
@@ -77,23 +69,13 @@ class Exchange:
             )
         _require(form, "audience", (self._audience,), "invalid_target")
         claims = await self._verifier.verify(_given(form, "subject_token"))
+        principal = self._mappings[claims["iss"]].principal(claims, time.time())
         try:
-            token, lifetime = await self._tokens.issue(await self._principal(claims))
-        except (NotFoundError, RefusedError) as error:
+            # An agent of the built-in issuer has what the registry says of it now.
+            token, lifetime = await self._tokens.issue(await self._tokens.current(principal))
+        except (UnauthenticatedError, RefusedError) as error:
             raise TokenRefusedError(error.message, hint=error.hint, oauth_error=REFUSED) from error
         return TokenResponse(token, lifetime)
-
-    async def _principal(self, claims: SignedClaims) -> Principal:
-        claim_map = self._claim_maps.get(claims["iss"])
-        if claim_map is not None:
-            return principal_of(claims, claim_map, time.time())
-        # `GatewayTokens` adds what the registry says of the agent at each use; nothing of that
-        # comes from the token, so that a change counts at once.
-        agent = await self._agents.active(claims["sub"])
-        return msgspec.structs.replace(
-            principal_of(claims, ClaimMap(groups="", on_behalf_of=""), time.time()),
-            service_account=agent.name,
-        )
 
 
 def _form(body: bytes, content_type: str) -> dict[str, str]:

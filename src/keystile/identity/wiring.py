@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from keystile.config.settings import Issuer, Settings
+from keystile.config.settings import Settings
 from keystile.identity.agents import Agents
-from keystile.identity.builtin import BuiltinIssuer
+from keystile.identity.builtin import CLAIMS, BuiltinIssuer
+from keystile.identity.claims import ClaimMapping
 from keystile.identity.exchange import Exchange
 from keystile.identity.gateway_tokens import GatewayTokens
-from keystile.identity.keys import Documents, IssuerKeys
+from keystile.identity.issuers import source
+from keystile.identity.keys import Documents
 from keystile.identity.people import People
 from keystile.identity.tokens import TokenVerifier, TrustedIssuer
 from keystile.model.errors import UnsafeConfigurationError
@@ -37,15 +39,18 @@ def build(settings: Settings, database: Database) -> Identity:
     Raises `UnsafeConfigurationError` for an issuer that is not safe to trust.
     """
     identity, documents, agents = settings.identity, Documents(), Agents(database)
-    trusted = [_trusted(issuer, documents) for issuer in identity.issuers]
+    sources = [source(number, issuer, documents) for number, issuer in enumerate(identity.issuers)]
+    mappings = {trusted.issuer: mapping for trusted, mapping in sources}
+    trusted = [each.trusted for each in sources]
     builtin = builtin_issuer(settings) if identity.builtin_issuer.enabled else None
+    url = issuer_url(settings)
     if builtin is not None:
         audiences, algorithms = frozenset({builtin.audience}), frozenset({"ES256"})
-        trusted.append(TrustedIssuer(builtin.url, audiences, algorithms, builtin))
-    tokens = GatewayTokens(database, agents, issuer_url(settings), identity.token_lifetime)
-    claim_maps = {issuer.issuer: issuer.claims for issuer in identity.issuers}
+        trusted.append(TrustedIssuer(url, audiences, algorithms, builtin))
+        mappings[url] = ClaimMapping("the built-in issuer", CLAIMS)
+    tokens = GatewayTokens(database, agents, url, identity.token_lifetime)
     verifier = TokenVerifier(trusted, identity.clock_skew)
-    exchange = Exchange(verifier, claim_maps, tokens, agents, identity.audience)
+    exchange = Exchange(verifier, mappings, tokens, identity.audience)
     return Identity(exchange, tokens, agents, People(database), builtin, documents)
 
 
@@ -67,12 +72,3 @@ def builtin_issuer(settings: Settings) -> BuiltinIssuer:
 def issuer_url(settings: Settings) -> str:
     """Give the name of the built-in issuer, which is also where its documents are served."""
     return f"{settings.gateway_url}/issuer"
-
-
-def _trusted(issuer: Issuer, documents: Documents) -> TrustedIssuer:
-    return TrustedIssuer(
-        issuer.issuer,
-        frozenset(issuer.audiences),
-        frozenset(issuer.algorithms),
-        IssuerKeys(issuer.issuer, issuer.jwks_uri, documents),
-    )

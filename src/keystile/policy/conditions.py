@@ -15,6 +15,7 @@ from cel_expr_python import cel
 from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
 from keystile.policy.context import Context
+from keystile.policy.expressions import BOOL, compiled, evaluated, whole
 
 _TEXT = cel.Type.STRING
 _TEXTS = cel.Type.List(_TEXT)
@@ -70,10 +71,10 @@ class Condition(msgspec.Struct, frozen=True):
     def holds(self, activation: Activation) -> bool | None:
         """Evaluate; None where that fails, for example for an attribute that the agent lacks."""
         try:
-            value = self.expression.eval(activation)
-        except RuntimeError:
+            value = evaluated(self.expression, activation)
+        except ValueError:
             return None
-        return bool(value.value()) if value.type() == cel.Type.BOOL else None
+        return value if isinstance(value, bool) else None
 
 
 class Conditions:
@@ -104,12 +105,12 @@ class Conditions:
 
     def compile(self, text: str) -> Condition:
         """Type-check one condition. Raises `ValueError` with a sentence for the policy's author."""
-        expression = _checked(self._about_query, text)
+        expression = compiled(self._about_query, text, BOOL)
         for argument in _LABEL_ARGUMENT.finditer(text):
             if argument[2] not in self._known:
                 raise UnknownLabelError(argument[2])
         try:
-            _checked(self._about_agent, text)
+            compiled(self._about_agent, text, BOOL)
         except ValueError:
             return Condition(text, about_query=True, expression=expression)
         return Condition(text, about_query=False, expression=expression)
@@ -127,16 +128,18 @@ class Conditions:
                 "agent.issuer": principal.issuer,
                 "agent.subject": principal.subject,
                 "agent.on_behalf_of": principal.on_behalf_of,
-                "request.project": context.project,
+                "request.project": whole(context.project),
                 "request.time": context.time,
                 "request.dry_run": context.dry_run,
                 "query": [sorted(getattr(labels, name)) for name in _FUNCTIONS],
                 "query.statement": facts.statement,
                 "query.actions": [str(action) for action in facts.actions],
-                "query.tables": [str(table) for table in sorted({*facts.reads, *facts.writes})],
-                "query.functions": list(facts.functions),
-                "query.uris": list(facts.uris),
-                "query.connections": list(facts.connections),
+                "query.tables": [
+                    whole(str(table)) for table in sorted({*facts.reads, *facts.writes})
+                ],
+                "query.functions": [whole(name) for name in facts.functions],
+                "query.uris": [whole(uri) for uri in facts.uris],
+                "query.connections": [whole(name) for name in facts.connections],
             }
         )
 
@@ -156,21 +159,3 @@ class UnknownLabelError(ValueError):
         """Keep the label for a suggestion."""
         super().__init__(f"unknown label `{label}`")
         self.label = label
-
-
-def _checked(env: Any, text: str) -> Any:
-    """Compile `text` to a BOOL expression. Raises `ValueError`."""
-    try:
-        expression = env.compile(text)
-    except RuntimeError as error:
-        raise ValueError(_first_problem(str(error))) from error
-    if expression.return_type() != cel.Type.BOOL:
-        raise ValueError(f"gives {expression.return_type().name()}, not true or false")
-    return expression
-
-
-def _first_problem(report: str) -> str:
-    """Take the sentence out of the checker's report, without the drawing under it."""
-    problem = report.removeprefix("INVALID_ARGUMENT: ").splitlines()[0]
-    problem = re.sub(r"^ERROR: <input>:(\d+):(\d+): ", r"at character \2: ", problem)
-    return problem.removesuffix(" (in container '')")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from keystile.policy.conditions import Conditions, TouchedLabels, UnknownLabelError
@@ -44,6 +45,17 @@ def test_words(shop: Any, text: str, result: bool | None) -> None:  # noqa: FBT0
         shop.context,
     )
     assert conditions.compile(text).holds(activation) is result
+
+
+def test_an_address_is_never_cut_at_nul(shop: Any) -> None:
+    """CEL's runtime ended a text at NUL: an export to elsewhere looked like one to our bucket."""
+    facts = msgspec.structs.replace(
+        shop.selects(shop.customers, "SSN"), uris=("gs://ours/x\0/../../theirs",)
+    )
+    conditions = Conditions(LABELS)
+    activation = conditions.activation(shop.agent(), facts, TOUCHED, shop.context)
+    assert conditions.compile('"gs://ours/x" in query.uris').holds(activation) is False
+    assert conditions.compile('query.uris[0].endsWith("theirs")').holds(activation) is True
 
 
 @pytest.mark.parametrize(

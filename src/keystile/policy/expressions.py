@@ -1,0 +1,64 @@
+"""Compiling of CEL (https://cel.dev), for conditions of rules and for what issuers' claims mean.
+
+The runtime bounds what an expression may cost by itself: 32 levels when it is parsed and 10,000
+steps of loops when it is evaluated; regular expressions are RE2, which takes linear time.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from cel_expr_python import cel
+
+BOOL = "true or false"
+TEXT = "a text"
+TEXTS = "a list of texts"
+
+_NAMES = {
+    BOOL: frozenset({"BOOL"}),
+    TEXT: frozenset({"STRING"}),
+    TEXTS: frozenset({"LIST<STRING>", "LIST<DYN>"}),
+}
+
+
+def compiled(env: Any, text: str, wanted: str, *, dynamic: bool = False) -> Any:
+    """Compile `text` to an expression that gives `wanted`, one of the names above.
+
+    With `dynamic`, so may an expression whose type only its evaluation shows. Raises `ValueError`
+    with a sentence for its author that lacks a subject.
+    """
+    try:
+        expression = env.compile(text)
+    except RuntimeError as error:
+        raise ValueError(_first_problem(str(error))) from error
+    name = expression.return_type().name()
+    if name not in _NAMES[wanted] and not (dynamic and name == "DYN"):
+        raise ValueError(f"gives {name}, not {wanted}")
+    return expression
+
+
+def evaluated(expression: Any, activation: Any) -> Any:
+    """Give the value as Python has it. Raises `ValueError` in the runtime's words."""
+    try:
+        value = expression.eval(activation)
+        if value.type() == cel.Type.ERROR:
+            raise ValueError(str(value.value()))
+        return value.plain_value()
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
+
+
+def whole(text: str) -> str:
+    r"""Give a text that the runtime reads to its end: it stops at NUL, so another takes its place.
+
+    INVARIANT: else `gs://ours\0…` would be `gs://ours` to a condition, and not to BigQuery.
+    """
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _first_problem(report: str) -> str:
+    """Take the sentence out of the checker's report, without the drawing under it."""
+    problem = report.removeprefix("INVALID_ARGUMENT: ").splitlines()[0]
+    problem = re.sub(r"^ERROR: <input>:(\d+):(\d+): ", r"at character \2: ", problem)
+    return problem.removesuffix(" (in container '')")
