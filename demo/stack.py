@@ -24,17 +24,19 @@ PROJECT = "acme-shop"
 HERE = Path(__file__).resolve().parent
 POLICY = HERE.parent / "examples" / "policy"
 PROGRAM = (sys.executable, "-m", "keystile")
+SANDBOX = (*PROGRAM, "sandbox")
 _START_SECONDS = 120
 _PREFERRED = {"gateway": 8420, "console": 8421, "sandbox": 8422}
 
 
 class Stack(NamedTuple):
-    """A running gateway: its folder, and where its three servers answer."""
+    """A running gateway: its folder, where its three servers answer, and its process."""
 
     folder: Path
     gateway: str
     console: str
     sandbox: str
+    pid: int = 0
 
     @property
     def config(self) -> Path:
@@ -103,13 +105,13 @@ def running(  # noqa: PLR0913 - what the demo and each proof have their own of
     policy: Path = POLICY,
     settings: Mapping[str, Any] | None = None,
     gateway: Sequence[str] = PROGRAM,
-    sandbox: Sequence[str] = (),
+    sandbox: Sequence[str] = SANDBOX,
 ) -> Iterator[Stack]:
     """Start everything in `folder`; stop it at the end.
 
     The sandbox serves `folder/bigquery`, and fills it with the sample shop where it is not there.
     `settings` are further ones of the gateway's, `gateway` the command that stands for `keystile`
-    when the gateway is started, `sandbox` further options of the sandbox.
+    when the gateway is started, `sandbox` the command that stands for BigQuery.
     """
     ports = {name: _port(_PREFERRED[name] if preferred_ports else 0) for name in _PREFERRED}
     stack = Stack(folder, *(f"http://127.0.0.1:{ports[name]}" for name in _PREFERRED))
@@ -117,16 +119,15 @@ def running(  # noqa: PLR0913 - what the demo and each proof have their own of
     _write_config(stack, ports, {"policy": str(policy), **(settings or {})})
     data = folder / "bigquery"
     sample = () if data.exists() else ("--sample",)
-    served = ("sandbox", "--data", str(data), *sample, *sandbox)
-    served = (*served, "--public-key", str(folder / "public.pem"), "--port", str(ports["sandbox"]))
+    served = (*sandbox, "--data", str(data), "--public-key", str(folder / "public.pem"), *sample)
     processes = [
-        _start(folder / "sandbox.log", [*PROGRAM, *served]),
+        _start(folder / "sandbox.log", [*served, "--port", str(ports["sandbox"])]),
         _start(folder / "gateway.log", [*gateway, *stack.command("serve")[len(PROGRAM) :]]),
     ]
     try:
         _wait(f"{stack.gateway}/readyz", folder, processes)
         _wait(f"{stack.sandbox}/", folder, processes)
-        yield stack
+        yield stack._replace(pid=processes[1].pid)
     finally:
         for process in reversed(processes):
             process.send_signal(signal.SIGTERM)

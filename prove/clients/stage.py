@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from demo.stack import POLICY, PROGRAM, PROJECT, running
+from demo.stack import POLICY, PROJECT, SANDBOX, running
 from google.auth import crypt, jwt
 
 from keystile.config.load import load
@@ -94,7 +94,7 @@ def standing(folder: Path, policy: Mapping[str, str]) -> Iterator[Stage]:
         (home / STORAGE / _BUCKET).mkdir(parents=True)
     with ExitStack() as stack:
         files, log = folder / "policy", folder / "requests.ndjson"
-        sandbox = ("--log", str(log))
+        sandbox = (*SANDBOX, "--log", str(log))
         up = stack.enter_context(running(folder, policy=files, settings=settings, sandbox=sandbox))
         found = load(up.config)
         asyncio.run(_register(found))
@@ -148,7 +148,7 @@ def shop_policy(expires: float) -> dict[str, str]:
 def _sandbox(data: Path, public_key: Path) -> Iterator[str]:
     """Serve the other sandbox, and give its address."""
     options = ("--data", str(data), "--port", "0", "--public-key", str(public_key))
-    command = [*PROGRAM, "sandbox", *options]
+    command = [*SANDBOX, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             line = server.stdout.readline() if server.stdout else ""

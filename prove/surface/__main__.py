@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import requests
 import schemathesis
-from demo.stack import PROGRAM, PROJECT, Stack, running
+from demo.stack import PROJECT, SANDBOX, Stack, running
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import APIOperation, Case, GenerationMode, SerializationContext
@@ -181,8 +181,8 @@ def _standing(folder: Path) -> Iterator[Stack]:
     policy = folder / "policy"
     policy.mkdir()
     (policy / "policy.yaml").write_text(json.dumps(_POLICY))
-    log = ("--log", str(folder / "requests.ndjson"))
-    with running(folder, policy=policy, settings=_SETTINGS, gateway=PROGRAM, sandbox=log) as stack:
+    sandbox = (*SANDBOX, "--log", str(folder / "requests.ndjson"))
+    with running(folder, policy=policy, settings=_SETTINGS, sandbox=sandbox) as stack:
         stack.keystile("agent", "create", _AGENT)
         yield stack
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 
 import typer
 import uvloop
@@ -15,13 +16,27 @@ from keystile.telemetry import logs
 
 app = typer.Typer(add_completion=False)
 
+_M_MMAP_THRESHOLD = -3  # malloc.h
+_LARGE = 512 << 10  # bytes
+
 
 @app.command(epilog="Example: keystile serve --config keystile.yaml")
 @reports_errors
 def serve(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Run the gateway and the console until stopped."""
     logs.configure()
+    _give_large_blocks_back()
     uvloop.run(_serve(read(config)))
+
+
+def _give_large_blocks_back() -> None:
+    """Let no freed page of a result stay in memory.
+
+    The C library gives blocks above a size back to the system when they are freed, and raises that
+    size by itself to that of what was freed before, until it gives hardly any back. Once set, the
+    size stays.
+    """
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 async def _serve(settings: Settings) -> None:

@@ -20,6 +20,7 @@ import msgspec
 FIRST_PREV = "0" * 64
 _SEGMENT = re.compile(r"(\d{12})-(\d{4}-\d{2}-\d{2})\.jsonl")
 _HEAD_BYTES = 512
+_PLACE = b"{}"
 
 
 class BrokenLineError(Exception):
@@ -66,10 +67,14 @@ _decode_line = msgspec.json.Decoder(Line).decode
 _decode_head = msgspec.json.Decoder(Head).decode
 
 
-def link(seq: int, prev: str, event: bytes) -> tuple[bytes, str]:
-    """Make the line that follows `prev`, newline included, and its hash."""
+def link(seq: int, prev: str, event: bytes) -> tuple[tuple[bytes, ...], str]:
+    """Make the line that follows `prev`, newline included, and its hash.
+
+    The line comes in parts, since an event of many megabytes should not be copied.
+    """
     digest = _hash(seq, prev, event)
-    return msgspec.json.encode(Line(seq, prev, digest, msgspec.Raw(event))) + b"\n", digest
+    around = msgspec.json.encode(Line(seq, prev, digest, msgspec.Raw(_PLACE)))
+    return (around.removesuffix(_PLACE + b"}"), event, b"}\n"), digest
 
 
 def parse(line: bytes) -> Line:
@@ -178,4 +183,6 @@ def sync_folder(folder: Path) -> None:
 
 
 def _hash(seq: int, prev: str, event: bytes) -> str:
-    return hashlib.sha256(b"%b\n%d\n%b" % (prev.encode(), seq, event)).hexdigest()
+    digest = hashlib.sha256(b"%b\n%d\n" % (prev.encode(), seq))
+    digest.update(event)
+    return digest.hexdigest()

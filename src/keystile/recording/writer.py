@@ -20,6 +20,8 @@ from keystile.recording import chain as chains
 from keystile.recording.chain import BrokenLineError, Head
 from keystile.recording.events import Event, EventKind, RecoveredBody
 
+_WRITTEN_AT_ONCE = 1 << 20  # bytes; more are not copied together
+
 
 class BrokenChainError(Exception):
     """The chain holds less than what it acknowledged, so it must not be continued."""
@@ -32,7 +34,11 @@ def canonical(event: Event) -> bytes:
     value can end the line and forge the next. Raises `ValueError`, `TypeError` or `RecursionError`
     for what JSON cannot hold.
     """
-    plain = msgspec.json.decode(msgspec.json.encode(event))
+    body = dict(event.body)
+    rows = body.pop("rows") if isinstance(body.get("rows"), (list, tuple)) else None
+    plain = msgspec.json.decode(msgspec.json.encode(msgspec.structs.replace(event, body=body)))
+    if rows is not None:
+        plain["body"]["rows"] = msgspec.Raw(_canonical_rows(rows))
     return msgspec.json.encode(plain, order="sorted")
 
 
@@ -89,18 +95,18 @@ class ChainWriter:
         what a partial write left.
         """
         self._make_ready()
-        head, data, numbers = self._head, bytearray(), []
+        head, parts, end, numbers = self._head, list[bytes](), self._size, []
         for event in events:
             line, digest = chains.link(head.seq + 1, head.hash, event)
-            start = self._size + len(data)
-            data += line
-            head = Head(head.seq + 1, digest, self._name, start, start + len(line))
+            start, end = end, end + sum(map(len, line))
+            parts += line
+            head = Head(head.seq + 1, digest, self._name, start, end)
             numbers.append(head.seq)
         self._torn = True
-        _write(self._segment, data)
+        _write(self._segment, parts)
         os.fdatasync(self._segment)
         chains.write_head(self._head_file, head)
-        self._head, self._size, self._torn = head, self._size + len(data), False
+        self._head, self._size, self._torn = head, end, False
         return numbers
 
     def _make_ready(self) -> None:
@@ -249,7 +255,23 @@ def _intact_end(segment: Path, end: Head) -> Head:
     return end
 
 
-def _write(descriptor: int, data: bytearray) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+def _canonical_rows(rows: Sequence[object]) -> bytearray:
+    """Encode rows one by one: a page of them as objects takes many times the memory of its text."""
+    text = bytearray(b"[")
+    for row in rows:
+        plain = msgspec.json.decode(msgspec.json.encode(row))
+        text += msgspec.json.encode(plain, order="sorted")
+        text += b","
+    if rows:
+        text.pop()
+    text += b"]"
+    return text
+
+
+def _write(descriptor: int, parts: list[bytes]) -> None:
+    if sum(map(len, parts)) <= _WRITTEN_AT_ONCE:
+        parts = [b"".join(parts)]
+    for part in parts:
+        view = memoryview(part)
+        while view:
+            view = view[os.write(descriptor, view) :]

@@ -51,7 +51,7 @@ class _Envelope(msgspec.Struct):
     error: _Body
 
 
-def from_response(status: int, body: bytes, secrets: Collection[str]) -> KeystileError:
+def from_response(status: int, body: bytes | bytearray, secrets: Collection[str]) -> KeystileError:
     """Translate an HTTP error answer. An outage or a lack of rights becomes `RefusedError`."""
     try:
         error = msgspec.json.decode(body, type=_Envelope).error

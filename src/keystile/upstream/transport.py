@@ -42,7 +42,7 @@ class Answer(NamedTuple):
     """Status and body of an answer, whatever the status."""
 
     status: int
-    body: bytes
+    body: bytes | bytearray
 
 
 class UploadAnswer(NamedTuple):
@@ -195,15 +195,15 @@ def _received(given: str) -> int:
     return int(found[1]) + 1 if found else 0
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse) -> bytearray:
     if 300 <= response.status < 400 and response.status != 304:  # noqa: PLR2004  HTTP's own classes
         message = f"BigQuery answered with a redirect (status {response.status})"
         raise RefusedError(message, hint="check the setting `upstream.endpoint`")
-    chunks, size = [], 0
+    # Grown in place, since a page in pieces and the whole of it would be there twice.
+    body = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK):
-        size += len(chunk)
-        if size > MAX_RESPONSE_BYTES:
+        body += chunk
+        if len(body) > MAX_RESPONSE_BYTES:
             message = f"BigQuery's answer is larger than {MAX_RESPONSE_BYTES} bytes"
             raise RefusedError(message, hint="ask for fewer rows or columns")
-        chunks.append(chunk)
-    return b"".join(chunks)
+    return body

@@ -8,13 +8,14 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.chains import linked
 
 from keystile.recording import chain
 from keystile.recording.chain import FIRST_PREV, BrokenLineError
 
 
 def test_the_hash_is_what_the_reference_says() -> None:
-    line, digest = chain.link(7, "ab" * 32, b'{"kind":"viewed"}')
+    line, digest = linked(7, "ab" * 32, b'{"kind":"viewed"}')
     assert digest == hashlib.sha256(b"ab" * 32 + b'\n7\n{"kind":"viewed"}').hexdigest()
     assert json.loads(line) == {
         "seq": 7,
@@ -30,7 +31,7 @@ def test_a_line_reads_back(event: dict[str, object], seq: int) -> None:
         encoded = msgspec.json.encode(event)
     except (ValueError, OverflowError):
         return
-    line, digest = chain.link(seq, FIRST_PREV, encoded)
+    line, digest = linked(seq, FIRST_PREV, encoded)
     assert line.count(b"\n") == 1
     parsed = chain.parse(line[:-1])
     assert (parsed.seq, parsed.hash, bytes(parsed.event)) == (seq, digest, encoded)
@@ -38,7 +39,7 @@ def test_a_line_reads_back(event: dict[str, object], seq: int) -> None:
 
 @given(st.data())
 def test_any_changed_byte_is_seen(data: st.DataObject) -> None:
-    line, _ = chain.link(3, FIRST_PREV, b'{"at":1.5,"body":{"sql":"SELECT 1"},"kind":"intent"}')
+    line, _ = linked(3, FIRST_PREV, b'{"at":1.5,"body":{"sql":"SELECT 1"},"kind":"intent"}')
     place = data.draw(st.integers(0, len(line) - 2))
     byte = data.draw(st.integers(0, 255).filter(lambda value: value != line[place]))
     with pytest.raises(BrokenLineError):
@@ -52,13 +53,13 @@ def test_anything_else_is_no_line(content: bytes) -> None:
 
 
 def test_a_header_spelled_twice_is_no_line() -> None:
-    line, _ = chain.link(3, FIRST_PREV, b"{}")
+    line, _ = linked(3, FIRST_PREV, b"{}")
     with pytest.raises(BrokenLineError):
         chain.parse(line[:-1].replace(b'{"seq":3', b'{"seq":9,"seq":3'))
 
 
 def test_a_line_must_follow_the_one_before() -> None:
-    line, _ = chain.link(3, FIRST_PREV, b"{}")
+    line, _ = linked(3, FIRST_PREV, b"{}")
     parsed = chain.parse(line[:-1])
     chain.follows(parsed, 2, FIRST_PREV)
     with pytest.raises(BrokenLineError, match="number 3 where 4 belongs"):

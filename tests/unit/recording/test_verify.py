@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.support.chains import linked
 
 from keystile.recording import chain as chains
 from keystile.recording.chain import FIRST_PREV, Head
@@ -67,7 +68,7 @@ def reorder(chain: Path) -> None:
 def insert(chain: Path) -> None:
     segment = chains.segments(chain)[1]
     lines = segment.read_bytes().splitlines(keepends=True)
-    forged, _ = chains.link(5, chains.parse(lines[0][:-1]).hash, event(99))
+    forged, _ = linked(5, chains.parse(lines[0][:-1]).hash, event(99))
     segment.write_bytes(lines[0] + forged + lines[1] + lines[2])
 
 
@@ -77,7 +78,7 @@ def forge_rest_of_segment(chain: Path) -> None:
     first = chains.parse(segment.read_bytes().splitlines()[0])
     prev, content = first.prev, b""
     for number in range(3):
-        line, prev = chains.link(first.seq + number, prev, event(77 + number))
+        line, prev = linked(first.seq + number, prev, event(77 + number))
         content += line
     segment.write_bytes(content)
 
@@ -190,7 +191,7 @@ async def test_a_chain_written_anew_is_found_by_the_index(chain: Path, tmp_path:
     prev, content, start = FIRST_PREV, b"", 0
     for number in range(12):
         start = len(content)
-        line, prev = chains.link(number + 1, prev, event(number + 50))
+        line, prev = linked(number + 1, prev, event(number + 50))
         content += line
     name = chains.segment_name(1, "2026-01-01")
     (chain / name).write_bytes(content)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -255,6 +256,28 @@ def test_rows_given_as_raw_bytes_cannot_forge_a_line() -> None:
     )
     with pytest.raises(ValueError, match="JSON is malformed"):
         canonical(Event(EventKind.PAGE, 1.0, body={"rows": [msgspec.Raw(b'1}\n{"seq":2')]}))
+
+
+def test_a_page_of_rows_is_recorded_without_being_held_as_objects() -> None:
+    row = b'{"f":[' + b",".join([b'{"v":"abcdefgh"}'] * 64) + b"]}"
+    rows = tuple(msgspec.Raw(row) for _ in range(4000))
+    tracemalloc.start()
+    try:
+        encoded = canonical(Event(EventKind.PAGE, 1.0, body={"start": 0, "rows": rows}))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert msgspec.json.decode(encoded)["body"]["rows"] == [msgspec.json.decode(row)] * 4000
+    assert most < 4 * len(encoded)
+
+
+def test_a_long_event_is_written_whole(folder: Path) -> None:
+    writer = claim(folder, segment_bytes=1 << 20)
+    long = canonical(Event(EventKind.VIEWED, NOON, body={"number": 2, "text": "x" * (3 << 20)}))
+    writer.append([event(1), long, event(3)])
+    writer.append([event(4)])
+    writer.close()
+    assert numbers(writer.folder) == [1, 2, 3, 4]
 
 
 def test_only_files_of_the_owner(folder: Path) -> None:
