@@ -159,6 +159,20 @@ def test_datasets_are_made(client: bigquery.Client, lab: str) -> None:
         client.get_dataset(f"{lab}_2")
 
 
+def test_a_dataset_lies_where_its_statement_runs_and_not_in_the_us(
+    client: bigquery.Client, lab: str
+) -> None:
+    options = "max_time_travel_hours = 48, default_rounding_mode = 'ROUND_HALF_EVEN'"
+    eu = ", location = 'EU'"
+    for name, more, place in (("tokyo", "", "asia-northeast1"), ("eu", eu, "EU")):
+        sql = f"CREATE SCHEMA {lab}_{name} OPTIONS({options}{more})"
+        client.query(sql, location="asia-northeast1").result()
+        made = client.get_dataset(f"{lab}_{name}")
+        client.delete_dataset(f"{lab}_{name}")
+        assert (made.location, made.max_time_travel_hours) == (place, "48")
+        assert made.default_rounding_mode == "ROUND_HALF_EVEN"
+
+
 def test_a_sql_function_is_called(client: bigquery.Client, lab: str) -> None:
     sql = (
         f"CREATE FUNCTION {lab}.plus(x INT64, y ANY TYPE) "

@@ -39,6 +39,8 @@ def create_dataset(new: NewDataset) -> str:
         **_words(new.words),
         "defaultTableExpirationMs": new.table_expiration_ms,
         "defaultPartitionExpirationMs": new.partition_expiration_ms,
+        "defaultRoundingMode": new.rounding_mode or None,
+        "maxTimeTravelHours": new.time_travel_hours,
     }
     return f"CREATE SCHEMA {_path(new.project, new.dataset)}{_options(_given(options))}"
 
@@ -188,6 +190,8 @@ _OPTIONS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "expirationTime": ("expiration_timestamp", _time),
     "defaultTableExpirationMs": ("default_table_expiration_days", _days),
     "defaultPartitionExpirationMs": ("default_partition_expiration_days", _days),
+    "defaultRoundingMode": ("default_rounding_mode", text),
+    "maxTimeTravelHours": ("max_time_travel_hours", str),
 }
 """What a resource says and an option says too: its name there, and how a value is written."""
 

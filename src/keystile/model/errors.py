@@ -121,6 +121,14 @@ class DuplicateError(KeystileError):
     status = "ALREADY_EXISTS"
 
 
+class InUseError(KeystileError):
+    """A dataset that is to be dropped is not empty (400 `resourceInUse`)."""
+
+    http_status = 400
+    reason = "resourceInUse"
+    status = "FAILED_PRECONDITION"
+
+
 class PreconditionError(KeystileError):
     """The thing is not what `If-Match` says it is: someone changed it since (412)."""
 

@@ -19,11 +19,14 @@ _DAY_MS = 24 * 3600 * 1000
 _TOLD_AS = {
     "default_partition_expiration_days": "defaultPartitionExpirationMs",
     "default_table_expiration_days": "defaultTableExpirationMs",
+    "default_rounding_mode": "defaultRoundingMode",
     "description": "description",
     "expiration_timestamp": "expirationTime",
     "friendly_name": "friendlyName",
     "labels": "labels",
+    "max_time_travel_hours": "maxTimeTravelHours",
     "require_partition_filter": "requirePartitionFilter",
+    "storage_billing_model": "storageBillingModel",
 }
 """What options are called in a resource."""
 
@@ -54,8 +57,11 @@ def with_options(
 def dataset_details(options: Mapping[str, object]) -> dict[str, object]:
     """Give the parts of a dataset's resource that options say."""
     details = table_details(options)
-    if options.get("description"):
-        details["description"] = options["description"]
+    for name in ("default_rounding_mode", "description", "storage_billing_model"):
+        if options.get(name):
+            details[_TOLD_AS[name]] = options[name]
+    if options.get("max_time_travel_hours"):
+        details["maxTimeTravelHours"] = str(options["max_time_travel_hours"])
     for name in ("default_table_expiration_days", "default_partition_expiration_days"):
         days = options.get(name)
         if isinstance(days, int | float):

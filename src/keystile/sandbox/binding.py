@@ -34,7 +34,7 @@ class Question(msgspec.Struct, frozen=True):
     """SQL with what its names and parameters mean. `numbered` is a table whose rows are numbered.
 
     The numbers stand in the pseudo column `ROW` of `modifying`. `using` are the values that EXECUTE
-    IMMEDIATE hands in, where there are no parameters.
+    IMMEDIATE hands in, where there are no parameters. `location` is where the job runs.
     """
 
     sql: str
@@ -45,6 +45,7 @@ class Question(msgspec.Struct, frozen=True):
     scope: Scope = Scope()
     numbered: TableId | None = None
     using: tuple[Given, ...] = ()
+    location: str = ""
 
     @property
     def given(self) -> tuple[Given, ...]:

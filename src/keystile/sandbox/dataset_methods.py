@@ -9,11 +9,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from keystile.model.errors import DuplicateError, InvalidRequestError, NotFoundError
+from keystile.model.errors import DuplicateError, InUseError, InvalidRequestError, NotFoundError
 from keystile.sandbox import resources
 from keystile.sandbox.asks import Answers, Ask
 from keystile.sandbox.bodies import Fields, check_match, patched, reference, truth
-from keystile.sandbox.errors import InUseError
 from keystile.sandbox.locations import location_name
 from keystile.sandbox.pages import page_of_list
 from keystile.sandbox.queries import Catalog

@@ -24,6 +24,7 @@ from keystile.sandbox.dialect import Spelled, Statement
 from keystile.sandbox.drops import drop, drop_materialized, drop_routine
 from keystile.sandbox.effects import Effects
 from keystile.sandbox.errors import unsupported
+from keystile.sandbox.locations import location_name
 from keystile.sandbox.partitions import partition_cells, partitioning
 from keystile.sandbox.plans import Plan
 from keystile.sandbox.queries import Catalog
@@ -223,7 +224,9 @@ async def _create_schema(catalog: Catalog, plan: Plan, definition: Definition) -
         if definition.mode == IF_NOT_EXISTS:
             return Effects(operation="SKIP", dataset=id_)
         raise DuplicateError(f"Already Exists: Dataset {id_[0]}:{id_[1]}")
-    details = dataset_details(definition.options)
+    # Without the option it lies where its statement runs ("CREATE SCHEMA" of BigQuery's reference).
+    location = location_name(str(definition.options.get("location") or plan.question.location))
+    details = {**dataset_details(definition.options), "location": location}
     catalog.store.put_dataset(Dataset(id_, time.time(), details))
     return Effects(operation="CREATE", dataset=id_)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from keystile.model.errors import NotFoundError
+from keystile.model.errors import InUseError, NotFoundError
 from keystile.model.schema import TableKind
 from keystile.sandbox.binding import dataset_id
 from keystile.sandbox.defining import Definition
 from keystile.sandbox.effects import Effects
-from keystile.sandbox.errors import InUseError, unsupported
+from keystile.sandbox.errors import unsupported
 from keystile.sandbox.plans import Plan
 from keystile.sandbox.queries import Catalog
 from keystile.sandbox.routines import TABLE

@@ -24,11 +24,3 @@ class CostLimitError(KeystileError):
     http_status = 400
     reason = "bytesBilledLimitExceeded"
     status = "INVALID_ARGUMENT"
-
-
-class InUseError(KeystileError):
-    """A dataset that is to be dropped is not empty (400 `resourceInUse`)."""
-
-    http_status = 400
-    reason = "resourceInUse"
-    status = "FAILED_PRECONDITION"

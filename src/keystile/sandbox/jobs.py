@@ -187,6 +187,7 @@ class Jobs:
             request.default_dataset,
             request.parameters,
             self._sessions.scope(request.project, session or asked.session),
+            location=request.location,
         )
         return await planned(self._catalog, question)
 

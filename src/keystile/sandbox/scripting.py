@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from keystile.googlesql.messages import value_pb2
-from keystile.model.errors import DuplicateError, InvalidQueryError, NotFoundError
+from keystile.model.errors import DuplicateError, InUseError, InvalidQueryError, NotFoundError
 from keystile.model.schema import SqlType
 from keystile.sandbox.binding import Question
 from keystile.sandbox.dialect import Given
-from keystile.sandbox.errors import InUseError, UnsupportedError
+from keystile.sandbox.errors import UnsupportedError
 from keystile.sandbox.plans import Answer, Plan
 from keystile.sandbox.queries import Catalog
 from keystile.sandbox.script_context import Ran, ScriptContext, placed, type_of

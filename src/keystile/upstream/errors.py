@@ -10,6 +10,7 @@ import msgspec
 
 from keystile.model.errors import (
     DuplicateError,
+    InUseError,
     InvalidQueryError,
     InvalidRequestError,
     KeystileError,
@@ -23,6 +24,7 @@ _BY_REASON: dict[str, type[KeystileError]] = {
     "invalid": InvalidRequestError,
     "notFound": NotFoundError,
     "duplicate": DuplicateError,
+    "resourceInUse": InUseError,
     "stopped": StoppedError,
 }
 _BY_STATUS: dict[int, type[KeystileError]] = {

@@ -22,6 +22,7 @@ DATASET_FIELDS = _DATASET_IN_LIST | {
     "lastModifiedTime",
     "defaultCollation",
     "defaultPartitionExpirationMs",
+    "defaultRoundingMode",
     "defaultTableExpirationMs",
     "isCaseInsensitive",
     "maxTimeTravelHours",

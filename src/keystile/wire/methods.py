@@ -175,7 +175,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _DATASET,
             Access.SCHEMA,
             _UPDATE,
-            checks=f"policy decides as on `ALTER SCHEMA`; {_OPTIONS} and default expirations only",
+            checks=f"policy decides as on `ALTER SCHEMA`; {_OPTIONS}, default expirations, rounding"
+            " and time travel only",
             withheld="as in `datasets.get`",
         ),
         "datasets.update": Method(

@@ -19,6 +19,7 @@ from keystile.wire.schema import fields_from_json
 from keystile.wire.strict import Int64, Strict, converted, int64, plain_labels, without_refused
 
 Unit = Literal["HOUR", "DAY", "MONTH", "YEAR"]
+Rounding = Literal["ROUND_HALF_AWAY_FROM_ZERO", "ROUND_HALF_EVEN"]
 
 BY_STATEMENT = "write it as a statement and run it as a query"
 """What to do instead of saying something in a resource."""
@@ -42,9 +43,7 @@ REFUSED = {
     "rangePartitioning": BY_STATEMENT,
     "tableConstraints": BY_STATEMENT,
     "defaultCollation": BY_STATEMENT,
-    "defaultRoundingMode": BY_STATEMENT,
-    "isCaseInsensitive": BY_STATEMENT,
-    "maxTimeTravelHours": BY_STATEMENT,
+    "isCaseInsensitive": "policy is about names, and each table has one spelling here",
     "storageBillingModel": BY_STATEMENT,
     "maxStaleness": BY_STATEMENT,
     "cloneDefinition": BY_STATEMENT,
@@ -85,6 +84,8 @@ class _Dataset(Strict, frozen=True):
     labels: dict[str, str] | None = None
     default_table_expiration_ms: Int64 | None = None
     default_partition_expiration_ms: Int64 | None = None
+    default_rounding_mode: Rounding | None = None
+    max_time_travel_hours: Int64 | None = None
 
 
 class _Partitioning(Strict, frozen=True):
@@ -134,6 +135,8 @@ class NewDataset(msgspec.Struct, frozen=True):
     location: str = ""
     table_expiration_ms: int | None = None
     partition_expiration_ms: int | None = None
+    rounding_mode: str = ""
+    time_travel_hours: int | None = None
 
 
 class Partitioning(msgspec.Struct, frozen=True):
@@ -173,6 +176,8 @@ def parse_dataset(project: str, body: bytes) -> NewDataset:
         given.location or "",
         int64(given.default_table_expiration_ms, "defaultTableExpirationMs"),
         int64(given.default_partition_expiration_ms, "defaultPartitionExpirationMs"),
+        given.default_rounding_mode or "",
+        int64(given.max_time_travel_hours, "maxTimeTravelHours"),
     )
 
 

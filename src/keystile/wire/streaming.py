@@ -29,7 +29,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 class _Row(Strict, frozen=True):
     json: dict[str, Any]
-    insert_id: str | None = None
+    insert_id: str | int | None = None  # Python's client sends the ids of `insert_rows` as given
 
 
 class _Body(Strict, frozen=True):
@@ -100,12 +100,16 @@ def parse_rows(table: TableId, body: bytes) -> NewRows:
     return NewRows(
         table=table,
         rows=tuple(
-            NewRow(_encoder.encode(row.json).decode(), row.insert_id or "") for row in parsed.rows
+            NewRow(_encoder.encode(row.json).decode(), _text(row.insert_id)) for row in parsed.rows
         ),
         names=tuple(_names(parsed.rows)),
         skip_invalid=bool(parsed.skip_invalid_rows),
         ignore_unknown=bool(parsed.ignore_unknown_values),
     )
+
+
+def _text(id_: str | int | None) -> str:
+    return "" if id_ is None else str(id_)
 
 
 def rows_body(rows: NewRows) -> bytes:

@@ -15,7 +15,7 @@ from keystile.model.errors import InvalidRequestError, PreconditionError, Refuse
 from keystile.model.schema import Field
 from keystile.wire.jsonbody import parse_object
 from keystile.wire.metadata import DATASET_FIELDS, TABLE_FIELDS
-from keystile.wire.resources import BY_STATEMENT, REFUSED, new_fields
+from keystile.wire.resources import BY_STATEMENT, REFUSED, Rounding, new_fields
 from keystile.wire.responses import Resource
 from keystile.wire.schema import MAX_DEPTH, standard_type
 from keystile.wire.strict import Int64, Strict, converted, int64, plain_labels
@@ -36,6 +36,8 @@ class _Words(Strict, frozen=True):
 class _OfDataset(_Words, frozen=True):
     default_table_expiration_ms: Int64 | None = None
     default_partition_expiration_ms: Int64 | None = None
+    default_rounding_mode: Rounding | None = None
+    max_time_travel_hours: Int64 | None = None
 
 
 class _OfTable(_Words, frozen=True):
@@ -118,7 +120,7 @@ def _options(type_: type[_Words], now: Resource, update: Update) -> dict[str, Op
         wanted = value or None
         if name == "labels":
             wanted = _labels({} if update.whole else before or {}, value)
-        elif field.name.endswith(("_ms", "_time")):
+        elif field.name.endswith(("_ms", "_time", "_hours")):
             before, wanted = int64(before, name), int64(value, name)
         if wanted != before:
             found[name] = wanted

@@ -42,6 +42,11 @@ def test_a_dataset_is_made_and_dropped() -> None:
         " default_table_expiration_days = 1.0, default_partition_expiration_days = 0.5)"
     )
     assert ddl.create_dataset(NewDataset("p", "d", Words())) == "CREATE SCHEMA `p`.`d`"
+    more = NewDataset("p", "d", Words(), rounding_mode="ROUND_HALF_EVEN", time_travel_hours=48)
+    assert ddl.create_dataset(more) == (
+        "CREATE SCHEMA `p`.`d` OPTIONS (default_rounding_mode = 'ROUND_HALF_EVEN',"
+        " max_time_travel_hours = 48)"
+    )
     assert ddl.drop_dataset("p", "d", contents=False) == "DROP SCHEMA `p`.`d`"
     assert ddl.drop_dataset("p", "d", contents=True) == "DROP SCHEMA `p`.`d` CASCADE"
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from keystile.model.errors import (
     DuplicateError,
+    InUseError,
     InvalidQueryError,
     InvalidRequestError,
     KeystileError,
@@ -32,6 +33,7 @@ def _body(reason: str, message: str = "Some words.") -> bytes:
         (400, "somethingNew", InvalidRequestError),
         (404, "notFound", NotFoundError),
         (409, "duplicate", DuplicateError),
+        (400, "resourceInUse", InUseError),
         (499, "stopped", StoppedError),
         (403, "accessDenied", RefusedError),
         (403, "rateLimitExceeded", RefusedError),
@@ -75,3 +77,8 @@ def test_a_job_error_keeps_its_kind() -> None:
     assert type(from_job({"reason": "stopped", "message": "m"}, ())) is StoppedError
     assert type(from_job({"reason": "resourcesExceeded", "message": "m"}, ())) is RefusedError
     assert type(from_job({}, ())) is RefusedError
+
+
+def test_a_dataset_that_is_not_empty_is_no_refusal_of_policy() -> None:
+    error = from_job({"reason": "resourceInUse", "message": "d is still in use"}, ())
+    assert (error.http_status, error.reason) == (400, "resourceInUse")

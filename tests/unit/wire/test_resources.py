@@ -36,11 +36,16 @@ def test_a_dataset_is_read_as_python_sends_it() -> None:
         friendlyName="F",
         defaultTableExpirationMs="3600000",
         defaultPartitionExpirationMs=7,
+        defaultRoundingMode="ROUND_HALF_EVEN",
+        maxTimeTravelHours="48",
+        isCaseInsensitive=False,
         access=[],
         kind="bigquery#dataset",
         etag="e",
     )
-    assert read == NewDataset("p", "d", Words("D", "F", {"team": "x"}), "EU", 3_600_000, 7)
+    words = Words("D", "F", {"team": "x"})
+    even = "ROUND_HALF_EVEN"
+    assert read == NewDataset("p", "d", words, "EU", 3_600_000, 7, even, 48)
 
 
 def test_a_table_is_read_as_python_sends_it() -> None:

@@ -46,6 +46,13 @@ def test_rows_as_the_clients_send_them() -> None:
     assert (go.skip_invalid, go.ignore_unknown) == (False, True)
 
 
+def test_rows_that_python_numbers_keep_their_ids() -> None:
+    rows = parsed({"json": {}, "insertId": 0}, {"json": {}, "insertId": 1})
+    assert [row.insert_id for row in rows.rows] == ["0", "1"]
+    assert rows.repeatable
+    assert [row["insertId"] for row in sent(rows)["rows"]] == ["0", "1"]
+
+
 def test_bigquery_gets_the_rows_and_no_word_besides() -> None:
     rows = parsed({"json": {"id": 1}, "insertId": "a"}, {"json": {}}, traceId="t", kind="k")
     assert sent(rows) == {
@@ -75,7 +82,8 @@ def test_no_digit_of_a_number_is_lost(number: str) -> None:
         ({"rows": [{}]}, "json"),
         ({"rows": [{"json": None}]}, "json"),
         ({"rows": [{"json": []}]}, "json"),
-        ({"rows": [{"json": {}, "insertId": 7}]}, "insertId"),
+        ({"rows": [{"json": {}, "insertId": []}]}, "insertId"),
+        ({"rows": [{"json": {}, "insertId": True}]}, "insertId"),
         ({"rows": [{"json": {}, "rowOfTomorrow": 7}]}, "rowOfTomorrow"),
         ({"rows": [{"json": {}}], "fieldOfTomorrow": 7}, "fieldOfTomorrow"),
         ({"rows": [{"json": {}}], "skipInvalidRows": "yes"}, "skipInvalidRows"),

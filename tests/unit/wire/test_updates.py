@@ -172,6 +172,9 @@ def test_a_dataset_has_its_own_options() -> None:
     assert changed(defaultTableExpirationMs=None, defaultPartitionExpirationMs=8) == Changed(
         {"defaultTableExpirationMs": None, "defaultPartitionExpirationMs": 8}
     )
+    assert changed(defaultRoundingMode="ROUND_HALF_EVEN", maxTimeTravelHours="48") == Changed(
+        {"defaultRoundingMode": "ROUND_HALF_EVEN", "maxTimeTravelHours": 48}
+    )
     for name in ("access", "defaultEncryptionConfiguration", "location"):
         with pytest.raises(RefusedError, match=f"`{name}` is refused"):
             changed(**{name: []})
