@@ -201,6 +201,42 @@ def test_a_script_is_a_job_of_jobs(client: bigquery.Client, lab: str) -> None:
     assert children[0].job_id not in {each.job_id for each in client.list_jobs()}
 
 
+def _where(job: bigquery.QueryJob) -> tuple[str, list[tuple[int, int, int, int, str]]]:
+    statistics = job.script_statistics
+    return statistics.evaluation_kind, [
+        (f.start_line, f.start_column, f.end_line, f.end_column, f.text)
+        for f in statistics.stack_frames
+    ]
+
+
+def test_each_job_of_a_script_tells_where_it_stands(client: bigquery.Client) -> None:
+    sql = (
+        "DECLARE n INT64 DEFAULT (SELECT MAX(id) FROM shop.tickets);\nSET n = n + 1;\n"
+        "BEGIN SELECT\n  n; END;\nEXECUTE IMMEDIATE 'SELECT 1'"
+    )
+    job = client.query(sql)
+    job.result()
+    told = [_where(child) for child in client.list_jobs(parent_job=job)]
+    assert told == [
+        ("STATEMENT", [(1, 1, 1, 9, "SELECT 1"), (5, 1, 5, 29, "EXECUTE IMMEDIATE 'SELECT 1'")]),
+        ("STATEMENT", [(3, 7, 4, 4, "SELECT\n  n")]),
+        ("EXPRESSION", [(1, 25, 1, 59, "(SELECT MAX(id) FROM shop.tickets)")]),
+    ]
+
+
+def test_a_loop_over_rows_and_its_statements_are_jobs(client: bigquery.Client) -> None:
+    sql = "FOR t IN (SELECT id FROM shop.tickets WHERE id < 3) DO SELECT t.id; END FOR"
+    job = client.query(sql)
+    job.result()
+    children = list(client.list_jobs(parent_job=job))
+    assert [child.script_statistics.evaluation_kind for child in children] == [
+        "STATEMENT",
+        "STATEMENT",
+        "EXPRESSION",
+    ]
+    assert len(list(children[2].result())) == 2
+
+
 def test_a_failed_statement_is_a_failed_job_of_its_own(client: bigquery.Client) -> None:
     job = client.query("SELECT 1; SELECT 1 / 0; SELECT 2")
     with pytest.raises(BadRequest):

@@ -252,7 +252,7 @@ class Jobs:
         view = msgspec.structs.replace(
             _planned_view(view, ran.plan),
             job_id=f"script_job_{hashlib.sha256(view.job_id.encode()).hexdigest()[:32]}_{number}",
-            sql=ran.plan.question.sql,
+            sql=ran.frames[0].text,
             parameters=ran.plan.question.parameters,
             state="DONE",
             created=ran.started,
@@ -260,6 +260,8 @@ class Jobs:
             ended=time.time(),
             error=JobError.of(ran.error) if ran.error else None,
             parent=view.job_id,
+            expression=ran.expression,
+            frames=ran.frames,
             children=0,
         )
         child = self._jobs[view.project, view.job_id] = Job(view)

@@ -27,6 +27,7 @@ from keystile.sandbox.queries import Catalog
 from keystile.sandbox.running import run
 from keystile.sandbox.script_steps import Text
 from keystile.sandbox.store import Dataset
+from keystile.wire.scripts import StackFrame, frame_at
 
 MOST_STEPS = 2_000
 """How many statements and expressions a script may run; BigQuery bounds hours instead."""
@@ -36,12 +37,17 @@ _QUERY_ERROR = "Query error: "
 
 
 class Ran(NamedTuple):
-    """One statement of a script that has run: what it gave, or why it failed."""
+    """One statement of a script that has run: what it gave, or why it failed.
+
+    `frames` are where it stands, the innermost first. It may be the query of an `expression` too.
+    """
 
     plan: Plan
     started: float
     done: Answer | Effects | None = None
     error: KeystileError | None = None
+    frames: tuple[StackFrame, ...] = ()
+    expression: bool = False
 
     def rows(self) -> Any:
         """Give the rows of a query as values."""
@@ -119,7 +125,7 @@ class ScriptContext:
 
     async def statement(self, text: Text) -> Ran:
         """Run one statement of SQL."""
-        return await self._ran(self._asked(text), text)
+        return await self._ran(self._asked(text), text, (text.frame,))
 
     async def dynamic(self, sql: str, using: tuple[Given, ...], at: Text) -> Ran:
         """Run a text that sees no variables, only the values handed to it."""
@@ -127,7 +133,7 @@ class ScriptContext:
         question = msgspec.structs.replace(
             self._question, sql=sql, parameters=(), scope=scope, using=using
         )
-        return await self._ran(question, at)
+        return await self._ran(question, at, (frame_at((1, 1), sql), at.frame))
 
     async def holds(self, text: Text) -> bool:
         """Evaluate a condition; NULL does not hold."""
@@ -145,13 +151,18 @@ class ScriptContext:
         return type_of(plan), rows[0].cell[0]
 
     async def rows(self, text: Text) -> tuple[Plan, Any]:
-        """Evaluate a query."""
+        """Evaluate a query. One that reads no table is no job, as in BigQuery."""
         self.count()
+        started = time.time()
         plan = await self.planned(text)
+        told = self._told if plan.tables else lambda _: None
+        ran = Ran(plan, started, frames=(text.frame,), expression=True)
         try:
             answer = await self._catalog.evaluated(plan)
         except KeystileError as error:
+            told(ran._replace(error=placed(error, text)))
             raise placed(error, text) from error
+        told(ran._replace(done=answer))
         return plan, service.TableContent.FromString(answer.content).table_data.row
 
     async def planned(self, text: Text) -> Plan:
@@ -190,7 +201,7 @@ class ScriptContext:
             elif store.has_table(id_):
                 store.drop_table(id_)
 
-    async def _ran(self, question: Question, text: Text) -> Ran:
+    async def _ran(self, question: Question, text: Text, frames: tuple[StackFrame, ...]) -> Ran:
         self.count()
         started = time.time()
         plan = Plan(question, "", Names(question.sql, question.sql), None, Bound())
@@ -199,9 +210,9 @@ class ScriptContext:
             done = await run(self._catalog, plan)
         except KeystileError as error:
             told = placed(error, text)
-            self._told(Ran(plan, started, error=told))
+            self._told(Ran(plan, started, error=told, frames=frames))
             raise told from error
-        ran = Ran(plan, started, done)
+        ran = Ran(plan, started, done, frames=frames)
         if isinstance(done, Answer):
             self.result = ran
         else:

@@ -13,6 +13,7 @@ from keystile.googlesql.engine import Engine
 from keystile.googlesql.task import Task
 from keystile.sandbox.dialect import kind_of, nodes, place
 from keystile.sandbox.names import parse
+from keystile.wire.scripts import StackFrame, frame_at
 
 _PLACE = re.compile(r" ?\[(?:at )?(\d+):(\d+)\]")
 _IN_SELECT = "SELECT ("
@@ -32,6 +33,11 @@ class Text(msgspec.Struct, frozen=True):
     first: int = 0
     count: int = 0
 
+    @property
+    def frame(self) -> StackFrame:
+        """Where it stands in the script."""
+        return frame_at((self.line, self.column), self.own or self.sql)
+
     def moved(self, message: str) -> str:
         """Say the places of a message as places in the script, and where there is none, this."""
         found = _PLACE.search(message)
@@ -50,7 +56,8 @@ class Step(msgspec.Struct, frozen=True):
     What the fields hold follows the `kind`: `text` is what it evaluates or runs, `type` the type
     that DECLARE gives, `names` are variables, `using` the values of EXECUTE IMMEDIATE with their
     names, `body` the statements of a branch, a loop or a block and `other` those of ELSE or of an
-    exception handler, which a block has where it is `handled`. `words` describe an ASSERT.
+    exception handler, which a block has where it is `handled`. `words` describe an ASSERT. `whole`
+    is all of an EXECUTE IMMEDIATE.
     """
 
     kind: str
@@ -65,11 +72,12 @@ class Step(msgspec.Struct, frozen=True):
     other: tuple[Step, ...] = ()
     handled: bool = False
     words: str = ""
+    whole: str = ""
 
     @property
     def place(self) -> Text:
-        """Where it begins, as a text without any."""
-        return Text("", self.line, self.column)
+        """Where it begins, with its text where it is known."""
+        return Text(self.whole, self.line, self.column)
 
     def needs(self) -> Text:
         """Give the text that steps of this kind always have."""
@@ -216,6 +224,7 @@ class _Reader:
             "execute",
             node,
             text=self._value(node, "sql"),
+            whole=self._text(node).sql,
             names=tuple(name.id_string for name in into),
             using=tuple(
                 (argument.alias.identifier.id_string, value)

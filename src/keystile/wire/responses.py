@@ -10,6 +10,7 @@ import msgspec
 from keystile.model.errors import InvalidQueryError, KeystileError
 from keystile.model.schema import Field, Parameter, TableId
 from keystile.wire.schema import parameter_json, schema_json
+from keystile.wire.scripts import StackFrame, script_statistics
 from keystile.wire.transfers import Transfer
 
 Row = msgspec.Raw | dict[str, object]
@@ -62,9 +63,9 @@ class JobView(msgspec.Struct, frozen=True):
 
     `state` is `PENDING`, `RUNNING` or `DONE`. Times are seconds since 1970. `owner` stands where
     BigQuery gives `user_email`. `destination` is the anonymous table that holds the result, which
-    clients expect to find named; it is more than one page where `several_pages` is set.
-    A script's statements are jobs of their own: it has so many
-    `children`, and each of these names its `parent`.
+    clients expect to find named; it is more than one page where `several_pages` is set. A script's
+    statements are jobs of their own: it has so many `children`, and each of these names its
+    `parent`, whether it is an `expression`, and in `frames` where it stands, the innermost first.
     `bytes_processed` is None where it is not known or not shown. `transfer` is what a job is that
     is no query, `moved` its counts under its kind. `into` is what its client said of where the
     result goes, in the words of the API. `optional` tells that its client can do without a job.
@@ -96,6 +97,8 @@ class JobView(msgspec.Struct, frozen=True):
     destination: TableId | None = None
     several_pages: bool = False
     parent: str = ""
+    expression: bool = False
+    frames: tuple[StackFrame, ...] = ()
     changed: RowsChanged | None = None
     children: int = 0
     transfer: Transfer | None = None
@@ -290,6 +293,7 @@ def _statistics(job: JobView) -> Resource:
     statistics: Resource = {**_times(job), "query": query}
     if job.parent:
         statistics["parentJobId"] = job.parent
+        statistics["scriptStatistics"] = script_statistics(job.frames, expression=job.expression)
     if job.children:
         statistics["numChildJobs"] = str(job.children)
     if job.bytes_processed is not None:
