@@ -26,10 +26,12 @@ from keystile.config.settings import Listener, Settings
 from keystile.console.app import console_app
 from keystile.gate.by_statement import ByStatement
 from keystile.gate.changes import Changes
+from keystile.gate.children import Children
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.jobs import JobStore
 from keystile.gate.metadata import Metadata
+from keystile.gate.outcomes import Outcomes
 from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.pages import PageCache
 from keystile.gate.pipeline import Pipeline
@@ -287,22 +289,44 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
     log: RecordingLog,
     metrics: Metrics,
 ) -> _Rooms:
-    bigquery, recorder, pages = plans.bigquery, Recorder(log, metrics), PageCache()
+    bigquery, recorder = plans.bigquery, Recorder(log, metrics)
     jobs, approvals = JobStore(database, replica=uuid4().hex), Approvals(database)
     own = OwnJobs(database)
     results = ResultTables(own)
     vigil = Vigil(approvals, recorder)
+    outcomes = Outcomes(bigquery, recorder, PageCache())
+    children = Children(jobs, bigquery, recorder)
     pipeline = Pipeline(
-        plans.planner, bigquery, recorder, jobs, vigil, pages, metrics, tokens.current
+        plans.planner,
+        bigquery,
+        recorder,
+        jobs,
+        vigil,
+        outcomes,
+        children,
+        metrics,
+        tokens.current,
     )
     duties = Duties(pipeline, jobs, vigil, approvals, metrics)
-    reader = ResultReader(jobs, bigquery, recorder, pages, metrics)
+    reader = ResultReader(jobs, bigquery, recorder, outcomes, metrics)
     statements = ByStatement(duties, own, plans.policy.current)
     rows = TableData(statements, results, reader, bigquery, plans.policy.current)
     streaming = Streaming(plans.planner, bigquery, recorder, plans.policy.current)
     metadata = Metadata(bigquery, plans.policy.current)
     changes = Changes(statements, metadata, bigquery, plans.policy.current)
-    gate = Gate(duties, jobs, own, results, reader, rows, streaming, metadata, changes, bigquery)
+    gate = Gate(
+        duties,
+        jobs,
+        own,
+        results,
+        reader,
+        rows,
+        streaming,
+        metadata,
+        changes,
+        children,
+        bigquery,
+    )
     uploads = Uploads(database, pipeline, duties, jobs, recorder, bigquery.uploads)
     reads = ReadSessions(rows, statements, results, own, reader, runner)
     return _Rooms(gate, uploads, reads, duties)

@@ -134,7 +134,9 @@ def test_a_dry_run_of_a_script_says_that_it_is_one(stack: Stack) -> None:
     assert job.statement_type == "SCRIPT"
 
 
-def test_the_statements_of_a_script_are_no_jobs_of_the_agents(stack: Stack) -> None:
+def test_what_bigquery_calls_the_statements_of_a_script_means_nothing_to_agents(
+    stack: Stack,
+) -> None:
     client = stack.client("reader")
     job = client.query("CREATE TEMP TABLE t AS SELECT 1 AS a; SELECT a FROM t")
     job.result()

@@ -19,10 +19,12 @@ from keystile.api.fakes import FakeExchange, FakePrincipals
 from keystile.approvals.requests import Approvals
 from keystile.gate.by_statement import ByStatement
 from keystile.gate.changes import Changes
+from keystile.gate.children import Children
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.jobs import JobStore
 from keystile.gate.metadata import Metadata
+from keystile.gate.outcomes import Outcomes
 from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.pages import PageCache
 from keystile.gate.pipeline import Pipeline
@@ -41,7 +43,7 @@ from keystile.recording.log import RecordingLog
 from keystile.store.database import Database
 from keystile.telemetry.metrics import Metrics
 from keystile.upstream.uploads import Taken
-from keystile.upstream.values import DryRun, JobRef, JobStatus, Page, UpstreamQuery
+from keystile.upstream.values import DryRun, JobRef, JobStatus, Page, ScriptJob, UpstreamQuery
 from keystile.wire.schema import schema_json
 from keystile.wire.streaming import BadRow, NewRows
 from keystile.wire.uploads import Piece
@@ -111,6 +113,10 @@ class Account:
         return JobStatus(
             done=True, schema=FIELDS, total_rows=ROWS, bytes_processed=1, result=result
         )
+
+    async def script_jobs(self, script: JobRef) -> tuple[ScriptJob, ...]:
+        self.asked.append(f"jobs.list {script.job}")
+        return ()
 
     async def rows(self, job: JobRef, **asked: Any) -> Page:
         self.asked.append(f"jobs.getQueryResults {job.job}")
@@ -218,7 +224,7 @@ class Front:
         )
 
     def _gate(self, planner: Planner, account: Any, policy: Any) -> tuple[Gate, Uploads, Duties]:
-        recorder, pages = Recorder(self._log, self.metrics), PageCache()
+        recorder = Recorder(self._log, self.metrics)
         approvals = Approvals(self._database)
         jobs, own = JobStore(self._database, secrets.token_hex(8)), OwnJobs(self._database)
         vigil = Vigil(approvals, recorder)
@@ -226,17 +232,41 @@ class Front:
         async def current(principal: Principal) -> Principal:
             return principal
 
-        pipeline = Pipeline(planner, account, recorder, jobs, vigil, pages, self.metrics, current)
+        outcomes = Outcomes(account, recorder, PageCache())
+        children = Children(jobs, account, recorder)
+        pipeline = Pipeline(
+            planner,
+            account,
+            recorder,
+            jobs,
+            vigil,
+            outcomes,
+            children,
+            self.metrics,
+            current,
+        )
         duties = Duties(pipeline, jobs, vigil, approvals, self.metrics)
         results = ResultTables(own)
-        reader = ResultReader(jobs, account, recorder, pages, self.metrics)
+        reader = ResultReader(jobs, account, recorder, outcomes, self.metrics)
         statements = ByStatement(duties, own, policy)
         rows = TableData(statements, results, reader, account, policy)
         self.reads = ReadSessions(rows, statements, results, own, reader, self._conditions)
         streaming = Streaming(planner, account, recorder, policy)
         metadata = Metadata(account, policy)
         changes = Changes(statements, metadata, account, policy)
-        gate = Gate(duties, jobs, own, results, reader, rows, streaming, metadata, changes, account)
+        gate = Gate(
+            duties,
+            jobs,
+            own,
+            results,
+            reader,
+            rows,
+            streaming,
+            metadata,
+            changes,
+            children,
+            account,
+        )
         uploads = Uploads(self._database, pipeline, duties, jobs, recorder, account.uploads)
         return gate, uploads, duties
 

@@ -73,7 +73,12 @@ def line_and_column(sql: str, offset: int) -> Place:
 
 def in_engine_words(sql: str, offset: int) -> str:
     """Write the place of a byte offset as the engine does: `[1:9]`."""
-    return "[{}:{}]".format(*_place(sql, offset, _ENGINE))
+    return "[{}:{}]".format(*engine_place(sql, offset))
+
+
+def engine_place(sql: str, offset: int) -> Place:
+    """Turn a byte offset into a line and a column as the engine counts them."""
+    return _place(sql, offset, _ENGINE)
 
 
 def _place(sql: str, offset: int, tab: int) -> Place:

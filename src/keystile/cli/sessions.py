@@ -158,6 +158,8 @@ def _show_step(step: Step) -> None:
     fact("sql", step.sql)
     if step.into:
         fact("result into", step.into)
+    if script := step.request.get("script"):
+        fact("statement of", str(script))
     for parameter in step.parameters:
         fact("parameter", msgspec.json.encode(parameter).decode())
     fact("decision", step.decision.effect or "-")

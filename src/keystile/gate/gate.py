@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 
 from keystile.gate.changes import Changes
+from keystile.gate.children import Children
 from keystile.gate.duties import Duties
 from keystile.gate.jobs import Job, JobState, JobStore
 from keystile.gate.metadata import Metadata
@@ -41,6 +42,7 @@ class Gate:
         streaming: Streaming,
         metadata: Metadata,
         changes: Changes,
+        children: Children,
         bigquery: BigQuery,
     ) -> None:
         """Wire the parts together."""
@@ -53,6 +55,7 @@ class Gate:
         self._streaming = streaming
         self._metadata = metadata
         self._changes = changes
+        self._children = children
         self._bigquery = bigquery
 
     async def query(self, principal: Principal, request: QueryRequest) -> JobView:
@@ -78,14 +81,15 @@ class Gate:
         return view_of(await self._jobs.owned(principal.key, project, job_id))
 
     async def jobs(self, principal: Principal, project: str, asked: JobsRequest) -> JobsView:
-        """List the principal's jobs, newest first.
+        """List the principal's jobs, or the statements of one that is a script, newest first.
 
-        The statements of a script are no jobs of their own here, so a parent has no children.
-        Raises `NotFoundError` for a parent that is not the principal's.
+        A script has none before it has ended. Raises `NotFoundError` for a parent that is not the
+        principal's.
         """
         if asked.parent:
-            await self._jobs.owned(principal.key, project, asked.parent)
-            return JobsView(())
+            script = await self._jobs.owned(principal.key, project, asked.parent)
+            if script.state is JobState.DONE and script.started_at is not None:
+                await self._children.find(script)
         found, token = await self._own.page(principal.key, project, asked)
         return JobsView(tuple(map(view_of, found)), token)
 

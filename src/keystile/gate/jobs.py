@@ -9,6 +9,7 @@ the outcome's record is durable.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -25,6 +26,7 @@ from keystile.store.tables import jobs
 from keystile.upstream.values import JobRef
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError, RowsChanged
+from keystile.wire.scripts import StackFrame
 
 _REQUEST_ID_SECONDS = 15 * 60  # BigQuery's jobs.query `requestId` is honoured for 15 minutes.
 
@@ -42,7 +44,8 @@ class JobOutcome(msgspec.Struct, frozen=True):
     """What BigQuery said of a finished job.
 
     The first `recorded_rows` rows are on record. `on_one_page` says that the first page has them
-    all. `moved` are a transfer's counts, under its kind.
+    all. `moved` are a transfer's counts, under its kind. An `unread` one has rows, of which nothing
+    is known before somebody asks for them.
     """
 
     schema: tuple[Field, ...]
@@ -53,12 +56,26 @@ class JobOutcome(msgspec.Struct, frozen=True):
     changed: RowsChanged | None = None
     on_one_page: bool = False
     moved: dict[str, object] = {}
+    unread: bool = False
+
+
+class Child(msgspec.Struct, frozen=True):
+    """What a job has that is a statement of a script.
+
+    `parent` is the script's `job_id`, `upstream_id` its own name at BigQuery, `frames` are where it
+    stands in the script as the agent wrote it.
+    """
+
+    parent: str
+    upstream_id: str
+    frames: tuple[StackFrame, ...] = ()
 
 
 class Job(msgspec.Struct, frozen=True):
     """One accepted job. `id` is ours and names it everywhere inside; `job_id` is the agent's word.
 
-    Times are UTC seconds since the epoch.
+    Of a script's statements, `children` in number, each is a job too. Times are UTC seconds since
+    the epoch.
     """
 
     id: str
@@ -73,6 +90,8 @@ class Job(msgspec.Struct, frozen=True):
     ended_at: float | None = None
     error: JobError | None = None
     outcome: JobOutcome | None = None
+    child: Child | None = None
+    children: int = 0
 
     @property
     def reference(self) -> JobRef:
@@ -87,8 +106,11 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def upstream_id(self) -> str:
-        """The job's name at BigQuery, fixed before it is sent, so that it runs at most once."""
-        return f"keystile_{self.id}"
+        """The job's name at BigQuery, fixed before it is sent, so that it runs at most once.
+
+        BigQuery itself names the statements of scripts.
+        """
+        return self.child.upstream_id if self.child else f"keystile_{self.id}"
 
 
 class JobStore:
@@ -107,30 +129,27 @@ class JobStore:
         client may repeat a request while the first is still being planned. Raises `DuplicateError`
         when this owner has a job of that id.
         """
-        row = {
-            "id": job.id,
-            "owner": job.principal.key,
-            "project": job.request.project,
-            "job_id": job.job_id,
-            "request_id": job.request.request_id,
-            "location": job.location,
-            "session": job.principal.session,
-            "principal": _text(job.principal),
-            "request": _text(job.request),
-            "plan": _text(job.plan),
-            "state": job.state.value,
-            "created_at": job.created_at,
-            "lease": self._replica,
-            "lease_until": job.created_at + self._lease_seconds,
-        }
+        lease = {"lease": self._replica, "lease_until": job.created_at + self._lease_seconds}
         try:
             async with self._database.begin() as connection:
                 known = (await connection.execute(_repeated(job))).first()
                 if known is None:
-                    await connection.execute(insert(jobs).values(**row))
+                    await connection.execute(insert(jobs).values(**_row(job), **lease))
         except IntegrityError as error:
             raise _duplicate(job.request.project, job.job_id) from error
         return job if known is None else job_of(known)
+
+    async def add_children(self, script: Job, children: Sequence[Job]) -> None:
+        """Make a script's statements durable, all at once and only once; they have ended."""
+        rows = [_row(child) | _end(child) for child in children]
+        try:
+            async with self._database.begin() as connection:
+                await connection.execute(insert(jobs), rows)
+                await connection.execute(
+                    update(jobs).where(jobs.c.id == script.id).values(children=len(children))
+                )
+        except IntegrityError:
+            return  # another replica has
 
     async def refuse_duplicate(self, owner: str, project: str, job_id: str) -> None:
         """Raise `DuplicateError` when the owner has a job of that id already."""
@@ -278,6 +297,34 @@ class JobStore:
             return (await connection.execute(query)).first()
 
 
+def _row(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "owner": job.principal.key,
+        "project": job.request.project,
+        "job_id": job.job_id,
+        "request_id": job.request.request_id,
+        "location": job.location,
+        "session": job.principal.session,
+        "principal": _text(job.principal),
+        "request": _text(job.request),
+        "plan": _text(job.plan),
+        "state": job.state.value,
+        "created_at": job.created_at,
+    }
+
+
+def _end(child: Job) -> dict[str, Any]:
+    return {
+        "started_at": child.started_at,
+        "ended_at": child.ended_at,
+        "error": _text(child.error) if child.error else None,
+        "outcome": _text(child.outcome) if child.outcome else None,
+        "parent": child.child.parent if child.child else "",
+        "child": _text(child.child),
+    }
+
+
 def _of_request(owner: str, project: str, request_id: str, now: float) -> Select[Any]:
     return (
         select(jobs)
@@ -320,4 +367,6 @@ def job_of(row: Row[Any]) -> Job:
         ended_at=row.ended_at,
         error=msgspec.json.decode(row.error, type=JobError) if row.error else None,
         outcome=msgspec.json.decode(row.outcome, type=JobOutcome) if row.outcome else None,
+        child=msgspec.json.decode(row.child, type=Child) if row.child else None,
+        children=row.children,
     )

@@ -46,6 +46,8 @@ class OwnJobs:
     ) -> tuple[tuple[Job, ...], str]:
         """Give a page of jobs, newest first, and the token of the next one or an empty text.
 
+        They are the statements of `asked.parent`, and where that is empty none of any script.
+
         Raises `InvalidRequestError` for a token that is not understood.
         """
         size = min(asked.max_results or _A_PAGE, _LARGEST_PAGE)
@@ -83,7 +85,7 @@ class OwnJobs:
 
 
 def _conditions(asked: JobsRequest) -> list[ColumnElement[bool]]:
-    found: list[Any] = []
+    found: list[Any] = [jobs.c.parent == asked.parent]
     if asked.state:
         found.append(jobs.c.state.in_([state.value for state in _STATES[asked.state]]))
     if asked.created_from is not None:

@@ -21,12 +21,13 @@ from uuid import uuid4
 import msgspec
 
 from keystile.gate import records
-from keystile.gate.jobs import Job, JobOutcome, JobState, JobStore
-from keystile.gate.pages import PageCache
+from keystile.gate.children import Children
+from keystile.gate.jobs import Job, JobState, JobStore
+from keystile.gate.outcomes import Outcomes
 from keystile.gate.plan import Plan
 from keystile.gate.planning import Decided, Planned, Planner, refuse_denied
 from keystile.gate.recorder import Recorder
-from keystile.gate.running import first_page, is_started, run_to_end, write_result
+from keystile.gate.running import is_started, run_to_end, write_result
 from keystile.gate.transfers import configuration
 from keystile.gate.vigil import Vigil
 from keystile.gate.witness import agree_at_the_end
@@ -43,7 +44,7 @@ from keystile.model.principal import Principal
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics, Phase
 from keystile.upstream.bigquery import BigQuery
-from keystile.upstream.values import JobStatus, Page, UpstreamQuery
+from keystile.upstream.values import JobStatus, UpstreamQuery
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError
 
@@ -54,9 +55,6 @@ _log = logger("gate")
 _PASSING = (OverloadedError, RecordingUnavailableError, StoreUnavailableError)
 
 _MOST_WAITING = 50
-
-FIRST_PAGE_ROWS = 10_000
-"""How many rows of a result are recorded, and kept ready, when its job ends."""
 
 
 class Pipeline:
@@ -69,7 +67,8 @@ class Pipeline:
         recorder: Recorder,
         jobs: JobStore,
         vigil: Vigil,
-        pages: PageCache,
+        outcomes: Outcomes,
+        children: Children,
         metrics: Metrics,
         current: Callable[[Principal], Awaitable[Principal]],
     ) -> None:
@@ -79,7 +78,8 @@ class Pipeline:
         self._recorder = recorder
         self._jobs = jobs
         self._vigil = vigil
-        self._pages = pages
+        self._outcomes = outcomes
+        self._children = children
         self._metrics = metrics
         self._current = current
 
@@ -305,6 +305,7 @@ class Pipeline:
         await self._vigil.ask(replanned)
 
     async def _finish(self, job: Job, status: JobStatus) -> None:
+        await self._children.try_to_find(job)
         error = status.error
         if error is None:
             plan = job.plan
@@ -317,23 +318,8 @@ class Pipeline:
             cancelled = error.reason == "stopped"
             await self.end(job, "cancelled" if cancelled else "failed", JobError.of(error))
             return
-        first = Page((), "", 0, ())
-        if job.request.transfer is None:
-            first = await first_page(self._bigquery, job.reference, FIRST_PAGE_ROWS)
-        now = time.time()
-        await self._recorder.record(records.done(job, status, first, now))
-        self._pages.keep(job, 0, first.rows)
-        outcome = JobOutcome(
-            schema=status.schema,
-            total_rows=status.total_rows,
-            bytes_processed=status.bytes_processed,
-            cache_hit=status.cache_hit,
-            recorded_rows=len(first.rows),
-            changed=status.changed,
-            on_one_page=len(first.rows) >= status.total_rows,
-            moved=status.moved,
-        )
-        await self._jobs.finish(job, now, error=None, outcome=outcome)
+        outcome = await self._outcomes.recorded(job, status)
+        await self._jobs.finish(job, time.time(), error=None, outcome=outcome)
 
 
 def _job(

@@ -6,6 +6,7 @@ import hashlib
 
 import msgspec
 
+from keystile.gate.statements import ScriptStatement
 from keystile.model.decision import Decision
 from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
@@ -22,7 +23,8 @@ class Plan(msgspec.Struct, frozen=True):
     holds no hidden parameter's value, so it may be stored, shown and recorded. `bytes_estimate`
     comes from BigQuery's dry run of `sql`. `labels` are those of the columns that the query uses,
     by the column's full name. `results` are the schemas of all statements of a script that may give
-    its result. `instead` is a query that would be allowed at once, where one was found.
+    its result, `statements` those that its owner may see as jobs of their own. `instead` is a query
+    that would be allowed at once, where one was found.
     """
 
     facts: QueryFacts
@@ -34,6 +36,7 @@ class Plan(msgspec.Struct, frozen=True):
     digest: str
     labels: dict[str, tuple[str, ...]] = {}
     results: tuple[tuple[Field, ...], ...] = ()
+    statements: tuple[ScriptStatement, ...] = ()
     instead: str = ""
 
     @property

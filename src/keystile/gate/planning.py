@@ -17,6 +17,7 @@ from keystile.gate import transfers
 from keystile.gate.into import analysed_into, refuse_hidden
 from keystile.gate.plan import Plan, digest_of, hides_bytes, job_labels
 from keystile.gate.shares import Shares
+from keystile.gate.statements import statements_of
 from keystile.gate.visible import VisibleObjects
 from keystile.gate.witness import agree
 from keystile.masking.rewrite import Rewriter, Rewritten
@@ -185,6 +186,7 @@ class Planner:
             ),
             labels=decided.labels,
             results=analysed.results,
+            statements=statements_of(analysed, rewritten.parts, masked),
             instead=decided.instead,
         )
         location = witness.location or request.location or "US"

@@ -7,11 +7,13 @@ import time
 import msgspec
 
 from keystile.gate import records
-from keystile.gate.jobs import Job, JobStore
-from keystile.gate.pages import PageCache, Rows, start_of, token_for
-from keystile.gate.pipeline import FIRST_PAGE_ROWS
+from keystile.gate.jobs import Job, JobOutcome, JobStore
+from keystile.gate.outcomes import FIRST_PAGE_ROWS, Outcomes
+from keystile.gate.pages import Rows, start_of, token_for
 from keystile.gate.recorder import Recorder
 from keystile.gate.views import view_of
+from keystile.gate.witness import agree_at_the_end
+from keystile.model.errors import NotFoundError
 from keystile.telemetry.metrics import Metrics, Phase
 from keystile.upstream.bigquery import BigQuery
 from keystile.wire.requests import PageRequest
@@ -26,14 +28,15 @@ class ResultReader:
         jobs: JobStore,
         bigquery: BigQuery,
         recorder: Recorder,
-        pages: PageCache,
+        outcomes: Outcomes,
         metrics: Metrics,
     ) -> None:
-        """Read from BigQuery what `pages` does not hold."""
+        """Read from BigQuery what the pages of `outcomes` do not hold."""
         self._jobs = jobs
         self._bigquery = bigquery
         self._recorder = recorder
-        self._pages = pages
+        self._pages = outcomes.pages
+        self._outcomes = outcomes
         self._metrics = metrics
 
     async def page(self, job: Job, page: PageRequest) -> ResultsView:
@@ -44,12 +47,35 @@ class ResultReader:
         """
         if job.outcome is None:
             return ResultsView(view_of(job))
+        outcome = job.outcome
+        if outcome.unread:
+            outcome = await self._first_read(job)
+            job = msgspec.structs.replace(job, outcome=outcome)
         start = start_of(job, page.page_token) if page.page_token else page.start_index or 0
         with self._metrics.query_seconds.labels(Phase.READ).time():
             rows = await self._rows(job, start, page)
         end = start + len(rows)
-        more = bool(rows) and end < job.outcome.total_rows
+        more = bool(rows) and end < outcome.total_rows
         return ResultsView(view_of(job), rows, token_for(job, end) if more else "")
+
+    async def _first_read(self, job: Job) -> JobOutcome:
+        """Put the end of a script's statement on record, whose rows nobody has asked for before.
+
+        Raises `NotFoundError` where BigQuery has them no more, and `RefusedError` where they are
+        not what was decided on.
+        """
+        try:
+            status = await self._bigquery.wait(job.reference, 0)
+            if status.error:
+                raise status.error
+            agree_at_the_end(job.plan.facts, job.plan.schema, status.schema)
+            await self._recorder.record(records.intent(job, time.time()))
+            outcome = await self._outcomes.recorded(job, status)
+        except NotFoundError as error:
+            message = f"Not found: the rows of Job {job.request.project}:{job.job_id}"
+            raise NotFoundError(message, hint="run the script again") from error
+        await self._jobs.widen_record(job, outcome)
+        return outcome
 
     async def _rows(self, job: Job, start: int, page: PageRequest) -> Rows:
         wanted = FIRST_PAGE_ROWS

@@ -32,7 +32,7 @@ class Streamed(NamedTuple):
 
 
 def intent(job: Job, at: float) -> Event:
-    """Tell of a query that is about to run or to wait."""
+    """Tell of a query that is about to run or to wait, or of a script's statement that has run."""
     request, plan = job.request, job.plan
     body = {
         **_asked(request),
@@ -46,6 +46,7 @@ def intent(job: Job, at: float) -> Event:
             "job_id": job.job_id,
             "location": job.location,
             "dry_run": request.dry_run,
+            **({"script": job.child.parent} if job.child else {}),
         },
     }
     return _event(EventKind.INTENT, job.principal, job.id, at, body)
@@ -70,7 +71,7 @@ def ended(job: Job, state: str, error: JobError, at: float) -> Event:
         "error": {"reason": error.reason, "message": error.message},
         "upstream_job": job.upstream_id,
         "started_at": job.started_at,
-        "ended_at": at,
+        "ended_at": job.ended_at or at,
     }
     return _event(EventKind.OUTCOME, job.principal, job.id, at, body)
 
@@ -85,7 +86,7 @@ def done(job: Job, status: JobStatus, first: Page, at: float) -> Event:
         "bytes_processed": status.bytes_processed,
         "upstream_job": job.upstream_id,
         "started_at": job.started_at,
-        "ended_at": at,
+        "ended_at": job.ended_at or at,
     }
     if status.moved:
         body["moved"] = status.moved

@@ -39,6 +39,6 @@ class ResultTables:
         if not table.table.startswith(_TABLE):
             return None
         job = await self._jobs.by_id(owner, table.table.removeprefix(_TABLE))
-        if job is None or job.outcome is None or result_table(job) != table:
+        if job is None or job.outcome is None or job.outcome.unread or result_table(job) != table:
             return None
         return job

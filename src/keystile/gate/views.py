@@ -36,7 +36,7 @@ def view_of(job: Job) -> JobView:
         statement=job.plan.facts.statement,
         dry_run=dry_run,
         bytes_processed=_bytes(job),
-        total_rows=outcome.total_rows if outcome else None,
+        total_rows=outcome.total_rows if outcome and not outcome.unread else None,
         schema=_schema(job),
         changed=_changed(job),
         cache_hit=bool(outcome and outcome.cache_hit),
@@ -49,6 +49,9 @@ def view_of(job: Job) -> JobView:
         default_dataset=request.default_dataset,
         use_query_cache=request.use_query_cache,
         maximum_bytes_billed=request.maximum_bytes_billed,
+        parent=job.child.parent if job.child else "",
+        frames=job.child.frames if job.child else (),
+        children=job.children,
         transfer=request.transfer,
         moved=outcome.moved if outcome else {},
         into=request.into.configuration if request.into else {},
@@ -96,5 +99,5 @@ def _changed(job: Job) -> RowsChanged | None:
 
 def _schema(job: Job) -> tuple[Field, ...] | None:
     if job.outcome:
-        return job.outcome.schema
+        return None if job.outcome.unread else job.outcome.schema
     return job.plan.schema if job.request.dry_run else None

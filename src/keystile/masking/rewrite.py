@@ -33,13 +33,15 @@ class Rewritten(msgspec.Struct, frozen=True):
     """What to send to BigQuery.
 
     `parameters` are the agent's and the added ones; `hidden_parameters` name the added ones, which
-    must never be shown. `masked` are the columns that the text reads masked.
+    must never be shown. `masked` are the columns that the text reads masked. `parts` are those of a
+    script.
     """
 
     sql: str
     parameters: tuple[Parameter, ...]
     hidden_parameters: tuple[str, ...] = ()
     masked: tuple[ColumnRef, ...] = ()
+    parts: tuple[script.RewrittenPart, ...] = ()
 
 
 class _Masking(NamedTuple):
@@ -108,18 +110,20 @@ class Rewriter:
                 _check_dynamic(part, masking)
                 maskings[number] = masking
         if not maskings:
-            return Rewritten(analysed.statement.sql, given)
+            parts = script.as_they_run(part.part for part in analysed.parts)
+            return Rewritten(analysed.statement.sql, given, parts=parts)
         texts: list[str] = []
         for some in script.together(tuple(masking.request for masking in maskings.values())):
             texts += (await self._runner.run(script.MASK_TEXTS, some)).texts
         sql, check = script.with_texts(analysed, dict(zip(maskings, texts, strict=True)))
-        await self._runner.run(script.CHECK, check)
+        checked = await self._runner.run(script.CHECK, check)
         hidden = {p.name: p for masking in maskings.values() for p in masking.added}
         return Rewritten(
             sql=sql,
             parameters=(*given, *hidden.values()),
             hidden_parameters=tuple(hidden),
             masked=tuple(sorted({ref for masking in maskings.values() for ref in masking.masked})),
+            parts=checked.parts,
         )
 
     def _masking(

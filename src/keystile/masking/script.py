@@ -21,6 +21,13 @@ _TOGETHER = 16
 """How many texts one task masks and proves: within the deadline, with some 20 ms each."""
 
 
+class RewrittenPart(msgspec.Struct, frozen=True):
+    """A text as it runs, and the byte at which it, or what gives it, begins in its script."""
+
+    sql: str
+    at: int
+
+
 class MaskTexts(msgspec.Struct, frozen=True):
     """Texts of one script to mask."""
 
@@ -44,7 +51,9 @@ class CheckRequest(msgspec.Struct, frozen=True):
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """The rewritten script holds what was proved and nothing else."""
+    """The rewritten script holds what was proved and nothing else; `parts` are where."""
+
+    parts: tuple[RewrittenPart, ...]
 
 
 def mask_texts(engine: Engine, request: MaskTexts) -> MaskedTexts:
@@ -61,7 +70,12 @@ def check(engine: Engine, request: CheckRequest) -> Checked:
     found = tuple(part.sql for part in script.parts)
     if script.opaque or found != request.texts or script.skeleton != request.skeleton:
         raise _other()
-    return Checked()
+    return Checked(as_they_run(script.parts))
+
+
+def as_they_run(parts: Iterable[Part]) -> tuple[RewrittenPart, ...]:
+    """Give the texts of a script as which BigQuery gets it."""
+    return tuple(RewrittenPart(part.sql, part.start) for part in parts)
 
 
 MASK_TEXTS = Task(mask_texts, MaskTexts, MaskedTexts)

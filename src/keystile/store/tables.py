@@ -12,6 +12,7 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Index,
+    Integer,
     MetaData,
     String,
     Table,
@@ -87,6 +88,10 @@ jobs = Table(
     Column("ended_at", Float),
     Column("lease", String, nullable=False, default=""),
     Column("lease_until", Float, nullable=False, default=0.0),
+    # Of a statement of a script: its script's `job_id`, and what else is known of it.
+    Column("parent", String, nullable=False, default=""),
+    Column("child", Text),
+    Column("children", Integer, nullable=False, default=0),
     UniqueConstraint("owner", "project", "job_id"),
     Index("jobs_by_state", "state", "lease_until"),
     Index("jobs_by_request", "owner", "project", "request_id"),

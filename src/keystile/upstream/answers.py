@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from keystile.model.schema import RoutineId, TableId
+from keystile.wire.responses import RowsChanged
 
 
 class Reference(msgspec.Struct, frozen=True, rename="camel"):
@@ -143,6 +144,16 @@ class QueryStatistics(msgspec.Struct, frozen=True, rename="camel"):
     cache_hit: bool = False
     dml_stats: DmlStatistics | None = None
 
+    @property
+    def changed(self) -> RowsChanged | None:
+        """How many rows the statement changed, of one that writes."""
+        counts = self.dml_stats
+        if counts is None:
+            return None
+        return RowsChanged(
+            counts.inserted_row_count, counts.updated_row_count, counts.deleted_row_count
+        )
+
 
 class LoadStatistics(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """`Job.statistics.load`; the numbers are texts."""
@@ -187,8 +198,9 @@ class JobState(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class JobReference(msgspec.Struct, frozen=True, rename="camel"):
-    """Where a job runs."""
+    """A job's name, and where it runs."""
 
+    job_id: str = ""
     location: str = ""
 
 

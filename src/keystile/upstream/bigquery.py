@@ -18,7 +18,6 @@ from keystile.upstream.answers import (
     DatasetsAnswer,
     EntriesAnswer,
     JobAnswer,
-    QueryStatistics,
     ResultsAnswer,
     RoutineAnswer,
     Statistics,
@@ -28,6 +27,7 @@ from keystile.upstream.answers import (
 from keystile.upstream.credential import ServiceAccount
 from keystile.upstream.errors import from_job, from_response
 from keystile.upstream.routines import routine_of
+from keystile.upstream.scripts import JobsAnswer, script_jobs
 from keystile.upstream.streaming import InsertAnswer, bad_rows, sent
 from keystile.upstream.tables import fields_of, listed, table_of
 from keystile.upstream.transport import Answer, Call, Transport
@@ -38,10 +38,10 @@ from keystile.upstream.values import (
     JobStatus,
     ListedTable,
     Page,
+    ScriptJob,
     UpstreamQuery,
 )
 from keystile.wire.encode import NewJob, job_body
-from keystile.wire.responses import RowsChanged
 from keystile.wire.streaming import BadRow, NewRows
 
 # How stale a schema may be. The dry run is the second witness against a change in between.
@@ -214,6 +214,17 @@ class BigQuery:
             raise RefusedError(f"the job `{job.job}` has no rows yet")
         return Page(results.rows, results.page_token, results.total_rows, fields_of(results.schema))
 
+    async def script_jobs(self, script: JobRef) -> tuple[ScriptJob, ...]:
+        """Give the newest thousand jobs of a script, the oldest first.
+
+        Needs the right `bigquery.jobs.list`.
+        """
+
+        async def ask(call: Call) -> JobsAnswer:
+            return self._decoded(await self._transport.send(call), JobsAnswer)
+
+        return await script_jobs(script, ask, self._secrets)
+
     async def cancel(self, job: JobRef) -> None:
         """Ask BigQuery to stop a job; one that is done already stays so."""
         path = ("projects", job.project, "jobs", job.job, "cancel")
@@ -351,20 +362,11 @@ def _status(
         bytes_processed=statistics.total_bytes_processed,
         statement_type=statistics.statement_type,
         cache_hit=statistics.cache_hit,
-        changed=_changed(statistics),
+        changed=statistics.changed,
         moved=_moved(job.statistics),
         result=_result(job),
         started=job.statistics.start_time / 1000,
         ended=job.statistics.end_time / 1000,
-    )
-
-
-def _changed(statistics: QueryStatistics) -> RowsChanged | None:
-    counts = statistics.dml_stats
-    if counts is None:
-        return None
-    return RowsChanged(
-        counts.inserted_row_count, counts.updated_row_count, counts.deleted_row_count
     )
 
 

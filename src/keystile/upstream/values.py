@@ -7,6 +7,7 @@ import msgspec
 from keystile.model.errors import KeystileError
 from keystile.model.schema import Field, Parameter, TableId, TableKind
 from keystile.wire.responses import RowsChanged
+from keystile.wire.scripts import StackFrame
 
 
 class UpstreamQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +97,33 @@ class JobStatus(msgspec.Struct, frozen=True):
     result: TableId | None = None
     started: float = 0.0
     ended: float = 0.0
+
+
+class ScriptJob(msgspec.Struct, frozen=True):
+    """A job that BigQuery made of a `statement` or an expression of a script.
+
+    `sql` and `frames`, the innermost first, have texts of the script as it was sent. Until `done`
+    the other fields mean nothing. Times are UTC seconds since the epoch.
+    """
+
+    job: JobRef
+    done: bool
+    sql: str
+    statement: bool
+    frames: tuple[StackFrame, ...] = ()
+    error: KeystileError | None = None
+    statement_type: str = ""
+    bytes_processed: int = 0
+    cache_hit: bool = False
+    changed: RowsChanged | None = None
+    created: float = 0.0
+    started: float = 0.0
+    ended: float = 0.0
+
+    @property
+    def is_select(self) -> bool:
+        """Whether it has a result."""
+        return self.statement_type == "SELECT"
 
 
 class Page(msgspec.Struct, frozen=True):

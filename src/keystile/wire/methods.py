@@ -120,7 +120,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 "projection",
                 "stateFilter",
             ),
-            checks="own jobs only, also with `allUsers`",
+            checks="own jobs only, also with `allUsers`; with `parentJobId`, a script's statements",
             withheld="as in `jobs.get`",
         ),
         "jobs.get": Method(

@@ -72,7 +72,14 @@ EVENTS = [
         "",
         {"sql": "DROP TABLE t", "reason": "accessDenied", "message": "no schema changes"},
     ),
-    Event(EventKind.INTENT, AT + 9, "run-2", "other-agent", "j2", {"sql": "SELECT 2"}),
+    Event(
+        EventKind.INTENT,
+        AT + 9,
+        "run-2",
+        "other-agent",
+        "j2",
+        {"sql": "SELECT 2", "request": {"script": "nightly-script"}},
+    ),
 ]
 
 
@@ -141,6 +148,12 @@ def test_show(config: Path) -> None:
         assert part in text
     assert "XXX-XX-XXXX" not in text
     assert "\x1b" not in text
+
+
+def test_a_statement_names_its_script(config: Path) -> None:
+    for command in ("show", "replay"):
+        assert "nightly-script" in call(config, command, "run-2").stdout
+        assert "statement of" not in call(config, command, "run-1").stdout
 
 
 def test_replay_prints_the_masked_rows(config: Path) -> None:

@@ -20,10 +20,12 @@ from keystile.analysis.statement import Statement
 from keystile.approvals.requests import Approvals, ApprovalState, Person
 from keystile.gate.by_statement import ByStatement
 from keystile.gate.changes import Changes
+from keystile.gate.children import Children
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.jobs import Job, JobState, JobStore
 from keystile.gate.metadata import Metadata
+from keystile.gate.outcomes import Outcomes
 from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.pages import PageCache
 from keystile.gate.pipeline import Pipeline
@@ -33,6 +35,7 @@ from keystile.gate.read_sessions import ReadSessions
 from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
 from keystile.gate.result_tables import ResultTables
+from keystile.gate.statements import ScriptStatement
 from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
 from keystile.gate.vigil import Vigil
@@ -47,7 +50,7 @@ from keystile.policy.policy import Policy
 from keystile.recording.log import RecordingLog
 from keystile.store.database import Database
 from keystile.telemetry.metrics import Metrics
-from keystile.upstream.values import JobRef, JobStatus, Page, UpstreamQuery
+from keystile.upstream.values import JobRef, JobStatus, Page, ScriptJob, UpstreamQuery
 from keystile.wire.into import Into
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobView
@@ -84,6 +87,9 @@ class FakeBigQuery:
         self.forgotten: list[TableId] = []
         self.queries: list[UpstreamQuery] = []
         self.write_fails: KeystileError | None = None
+        self.of_script: list[ScriptJob] = []
+        self.listed: list[str] = []
+        self.list_fails: list[KeystileError] = []
 
     async def start(self, query: UpstreamQuery, job: str) -> None:
         if self.before_start:
@@ -142,6 +148,14 @@ class FakeBigQuery:
             result=RESULT,
         )
 
+    async def script_jobs(self, script: JobRef) -> tuple[ScriptJob, ...]:
+        self.listed.append(script.job)
+        if self.list_fails:
+            raise self.list_fails.pop(0)
+        for one in self.of_script:
+            self.jobs.setdefault(one.job.job, asyncio.Event()).set()
+        return tuple(self.of_script)
+
     async def rows(self, job: JobRef, **asked: Any) -> Page:
         assert self.jobs[job.job].is_set()
         start = asked.get("start_index", 0)
@@ -169,6 +183,7 @@ class FakePlanner:
         self.decide_fails: KeystileError | None = None
         self.plan_fails: KeystileError | None = None
         self.transfer: dict[str, object] | None = None
+        self.statements: tuple[ScriptStatement, ...] = ()
 
     def ask_people(self, *demands: ApprovalDemand) -> None:
         self.effect, self.approvals = Effect.REQUIRE_APPROVAL, demands or (DEMAND,)
@@ -194,6 +209,7 @@ class FakePlanner:
             schema=self.schema,
             bytes_estimate=self.bytes,
             digest=digest_of(principal, request, REWRITTEN, decided.decision, (table,)),
+            statements=self.statements,
         )
         query = UpstreamQuery(project=request.project, sql=REWRITTEN, transfer=self.transfer)
         return Planned(plan, query, "US")
@@ -222,6 +238,8 @@ class Replica:
         recorder = Recorder(log, self.metrics)
         self.vigil = Vigil(bench.approvals, recorder)
         bigquery: Any = bench.bigquery
+        outcomes = Outcomes(bigquery, recorder, self.pages)
+        children = Children(self.jobs, bigquery, recorder)
         planner: Any = bench.planner
         self.pipeline = Pipeline(
             planner,
@@ -229,7 +247,8 @@ class Replica:
             recorder,
             self.jobs,
             self.vigil,
-            self.pages,
+            outcomes,
+            children,
             self.metrics,
             bench.current,
         )
@@ -237,7 +256,7 @@ class Replica:
         metadata = Metadata(bigquery, bench.current_policy)
         own = OwnJobs(bench.database)
         results = ResultTables(own)
-        reader = ResultReader(self.jobs, bigquery, recorder, self.pages, self.metrics)
+        reader = ResultReader(self.jobs, bigquery, recorder, outcomes, self.metrics)
         statements = ByStatement(self.duties, own, bench.planned_policy)
         policy = bench.current_policy
         rows = TableData(statements, results, reader, bigquery, policy)
@@ -255,6 +274,7 @@ class Replica:
             streaming,
             metadata,
             changes,
+            children,
             bigquery,
         )
 

@@ -176,7 +176,7 @@ async def test_the_rows_of_a_result_are_listed_for_its_owner_alone(bench: Any, o
 async def test_a_result_tells_whether_it_is_more_than_a_page(
     bench: Any, one: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keystile.gate.pipeline.FIRST_PAGE_ROWS", 2)
+    monkeypatch.setattr("keystile.gate.outcomes.FIRST_PAGE_ROWS", 2)
     job = await one.gate.query(bench.principal(), bench.request())
     assert (job.total_rows, job.several_pages) == (3, True)
     monkeypatch.setattr("keystile.gate.pipeline.FIRST_PAGE_ROWS", 3)

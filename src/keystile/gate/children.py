@@ -1,0 +1,126 @@
+"""The statements of a script as jobs of their own: found once the script has ended.
+
+BigQuery ran them all under the script's plan: each is a text of it, masked and proved with it. They
+are rows of the jobs table like any job, so that they are listed, paged and owned like any.
+
+INVARIANT: the rows of a statement are on record before they are released (`ResultReader`), and its
+error before anybody hears of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+
+from keystile.gate import records
+from keystile.gate.jobs import Child, Job, JobOutcome, JobState, JobStore
+from keystile.gate.plan import Plan
+from keystile.gate.recorder import Recorder
+from keystile.gate.statements import Recognised, recognised
+from keystile.model.errors import KeystileError, NotFoundError
+from keystile.telemetry.logs import logger
+from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.values import ScriptJob
+from keystile.wire.requests import QueryRequest
+from keystile.wire.responses import JobError
+
+_log = logger("gate")
+
+
+class Children:
+    """Finds the statements of scripts that have ended."""
+
+    def __init__(self, jobs: JobStore, bigquery: BigQuery, recorder: Recorder) -> None:
+        """Ask BigQuery for them and keep them among `jobs`."""
+        self._jobs = jobs
+        self._bigquery = bigquery
+        self._recorder = recorder
+
+    async def find(self, script: Job) -> None:
+        """Keep the statements of a script that has ended, unless they are kept already.
+
+        Another job has none. Raises what BigQuery says where it does not list them.
+        """
+        if script.children or not script.plan.statements:
+            return
+        try:
+            ran = await self._bigquery.script_jobs(script.reference)
+        except NotFoundError:
+            return
+        if not all(one.done for one in ran):
+            return  # they are found when their list is asked for
+        children = [*_children(script, ran)]
+        for child in children:
+            await self._record_failed(child)
+        if children:
+            await self._jobs.add_children(script, children)
+
+    async def try_to_find(self, script: Job) -> None:
+        """Do the same, or leave it for when their list is asked for: the script's end is more."""
+        try:
+            await self.find(script)
+        except KeystileError as error:
+            _log.warning("script_statements_not_found", job=script.id, reason=str(error))
+
+    async def _record_failed(self, child: Job) -> None:
+        if child.error is None:
+            return
+        state, now = "cancelled" if child.error.reason == "stopped" else "failed", time.time()
+        await self._recorder.record(records.intent(child, now))
+        await self._recorder.record(records.ended(child, state, child.error, now))
+
+
+def _children(script: Job, ran: Iterable[ScriptJob]) -> Iterator[Job]:
+    plan, number = script.plan, 0
+    for one in ran:
+        known = recognised(script.request.sql, plan.sql, plan.statements, one)
+        if known is not None:
+            yield _child(script, one, known, number)
+            number += 1
+
+
+def _child(script: Job, ran: ScriptJob, known: Recognised, number: int) -> Job:
+    statement, asked, plan = known.statement, script.request, script.plan
+    outcome = JobOutcome(
+        schema=(),
+        total_rows=0,
+        bytes_processed=ran.bytes_processed,
+        cache_hit=ran.cache_hit,
+        recorded_rows=0,
+        changed=ran.changed,
+        unread=ran.is_select,
+    )
+    # Not BigQuery's own name, which is of the gateway's account; the same at every replica.
+    name = hashlib.sha256(script.id.encode()).hexdigest()[:32]
+    return Job(
+        id=f"{script.id}_{number:04}",
+        principal=script.principal,
+        request=QueryRequest(
+            statement.sql,
+            asked.project,
+            location=asked.location,
+            default_project=asked.default_project,
+            default_dataset=asked.default_dataset,
+            labels=asked.labels,
+            use_query_cache=asked.use_query_cache,
+        ),
+        plan=Plan(
+            facts=statement.facts,
+            decision=plan.decision,
+            sql=statement.runs,
+            masked=statement.masked,
+            schema=statement.schema,
+            bytes_estimate=0,
+            digest=plan.digest,
+        ),
+        job_id=f"script_job_{name}_{number}",
+        location=script.location,
+        state=JobState.DONE,
+        created_at=ran.created,
+        started_at=ran.started,
+        ended_at=ran.ended,
+        error=JobError.of(ran.error) if ran.error else None,
+        outcome=None if ran.error else outcome,
+        child=Child(script.job_id, ran.job.job, known.frames),
+    )

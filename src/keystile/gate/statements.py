@@ -1,0 +1,147 @@
+"""The statements of a script, and which of them a job of BigQuery's was.
+
+BigQuery makes a job of each statement that a script runs, and of what its expressions read. Agents
+see those of statements that stand in the script as they wrote it: what goes into variables, loops
+and conditions stays in the script, and whoever approves it need not expect to see it released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import msgspec
+
+from keystile.analysis.analysed import Analysed, AnalysedPart
+from keystile.analysis.places import engine_place
+from keystile.analysis.scope import SYSTEM
+from keystile.analysis.scripts.parts import Role
+from keystile.analysis.temporary import is_temporary
+from keystile.masking.script import RewrittenPart
+from keystile.model.facts import Action, QueryFacts
+from keystile.model.schema import ColumnRef, Field, TableId
+from keystile.upstream.values import ScriptJob
+from keystile.wire.scripts import StackFrame
+
+
+class ScriptStatement(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A statement of a script: `sql` as the agent wrote it, `runs` as BigQuery runs it.
+
+    `start` and `end` are its bytes in the agent's script, `at` is where it begins in the one that
+    runs. A `dynamic` one is run by EXECUTE IMMEDIATE; these are the places of what gives its text
+    there. `schema` is the result's. `masked` are the columns whose masked values may be in it.
+    """
+
+    sql: str
+    runs: str
+    start: int
+    end: int
+    at: int
+    dynamic: bool
+    statement: str
+    actions: tuple[Action, ...]
+    schema: tuple[Field, ...] = ()
+    reads: tuple[TableId, ...] = ()
+    writes: tuple[TableId, ...] = ()
+    masked: tuple[ColumnRef, ...] = ()
+
+    @property
+    def facts(self) -> QueryFacts:
+        """What its owner is told that it does."""
+        return QueryFacts(self.statement, self.actions, self.reads, self.writes)
+
+
+class Recognised(msgspec.Struct, frozen=True):
+    """A statement that has run, and where it stands, in the agent's words."""
+
+    statement: ScriptStatement
+    frames: tuple[StackFrame, ...]
+
+
+def statements_of(
+    analysed: Analysed, runs: Iterable[RewrittenPart], masked: Collection[ColumnRef]
+) -> tuple[ScriptStatement, ...]:
+    """Give the statements whose results go to nobody but the agent; none of a text that is one.
+
+    `masked` are the columns that the script uses and reads masked.
+    """
+    if analysed.facts.statement != "SCRIPT":
+        return ()
+    return tuple(
+        _statement(part, run, masked)
+        for part, run in zip(analysed.parts, runs, strict=True)
+        if part.part.role in {Role.STATEMENT, Role.DYNAMIC} and not part.part.sets
+    )
+
+
+def recognised(
+    sql: str, runs: str, statements: Iterable[ScriptStatement], job: ScriptJob
+) -> Recognised | None:
+    """Tell which statement of a script a job was; None where it is none or that is not certain.
+
+    `sql` is the script as the agent wrote it and `runs` as it ran.
+    INVARIANT: only words of the agent's are told, and nothing of what expressions read.
+    """
+    if not job.statement or any(frame.procedure for frame in job.frames):
+        return None
+    texts = {_bare(job.sql), *(_bare(frame.text) for frame in job.frames[:1])}
+    same = [
+        one
+        for one in statements
+        if _bare(one.runs) in texts and (one.statement == "SELECT") == (job.is_select)
+    ]
+    there = [one for one in same if _holds(job.frames, runs, one)]
+    likely = there or same
+    if not likely or any(_meaning(one) != _meaning(likely[0]) for one in likely):
+        return None
+    certain = len(there) == 1 and not likely[0].dynamic
+    return Recognised(likely[0], (_frame(sql, likely[0]),) if certain else ())
+
+
+def _statement(
+    part: AnalysedPart, run: RewrittenPart, masked: Collection[ColumnRef]
+) -> ScriptStatement:
+    facts = part.analysed.facts
+    return ScriptStatement(
+        sql=part.part.sql,
+        runs=run.sql,
+        start=part.part.start,
+        end=part.part.end,
+        at=run.at,
+        dynamic=part.part.role is Role.DYNAMIC,
+        statement=facts.statement,
+        actions=facts.actions,
+        schema=part.analysed.schema,
+        reads=tuple(table for table in facts.reads if not is_temporary(table)),
+        writes=tuple(table for table in facts.writes if not is_temporary(table)),
+        masked=_masked(part, masked),
+    )
+
+
+def _masked(part: AnalysedPart, masked: Collection[ColumnRef]) -> tuple[ColumnRef, ...]:
+    """Give the masked columns that a statement uses; all, where values of other statements come."""
+    facts = part.analysed.facts
+    temporary = any(map(is_temporary, facts.reads))
+    if temporary or part.part.uses or part.part.using or SYSTEM in part.part.sql:
+        return tuple(masked)
+    used = {use.column for use in facts.columns}
+    return tuple(column for column in masked if column in used)
+
+
+def _bare(text: str) -> str:
+    return text.strip().rstrip(";").rstrip()
+
+
+def _holds(frames: tuple[StackFrame, ...], runs: str, one: ScriptStatement) -> bool:
+    """Tell whether a job says that the script was at this statement."""
+    if not frames:
+        return False
+    return frames[-1].start <= engine_place(runs, one.at) < frames[-1].end
+
+
+def _meaning(one: ScriptStatement) -> ScriptStatement:
+    """Leave out where it stands."""
+    return msgspec.structs.replace(one, start=0, end=0, at=0, dynamic=False)
+
+
+def _frame(sql: str, one: ScriptStatement) -> StackFrame:
+    return StackFrame(engine_place(sql, one.start), engine_place(sql, one.end), one.sql)

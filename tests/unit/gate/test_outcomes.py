@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from keystile.gate.outcomes import Outcomes
+from keystile.gate.pages import PageCache
+from keystile.gate.recorder import Recorder
+from keystile.model.errors import RecordingUnavailableError
+from keystile.upstream.values import JobStatus
+
+
+@pytest.fixture
+def outcomes(bench: Any, one: Any) -> Outcomes:
+    return Outcomes(bench.bigquery, Recorder(one.log, one.metrics), PageCache())
+
+
+@pytest.fixture
+def job(bench: Any) -> Any:
+    found = bench.a_job()
+    ended = bench.bigquery.jobs[found.upstream_id] = asyncio.Event()
+    ended.set()
+    return found
+
+
+@pytest.mark.parametrize("first", [2, 3])
+async def test_the_first_rows_are_on_record_and_kept(
+    bench: Any, outcomes: Outcomes, job: Any, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    monkeypatch.setattr("keystile.gate.outcomes.FIRST_PAGE_ROWS", first)
+    outcome = await outcomes.recorded(job, JobStatus(done=True, total_rows=3, bytes_processed=7))
+    assert (outcome.recorded_rows, outcome.on_one_page) == (first, first == 3)
+    assert (outcome.total_rows, outcome.bytes_processed, outcome.unread) == (3, 7, False)
+    (event,) = bench.events
+    assert (event.kind, event.job) == ("outcome", job.id)
+    assert event.body["rows"] == bench.bigquery.rows_of[:first]
+    assert len(outcomes.pages.get(job, 0) or ()) == first
+
+
+async def test_nothing_is_kept_that_is_not_on_record(
+    one: Any, outcomes: Outcomes, job: Any
+) -> None:
+    await one.log.close()
+    with pytest.raises(RecordingUnavailableError):
+        await outcomes.recorded(job, JobStatus(done=True, total_rows=3))
+    assert outcomes.pages.get(job, 0) is None
