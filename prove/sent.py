@@ -27,6 +27,7 @@ _UPLOAD = "/upload"
 _JOB = re.compile(r"keystile_([0-9a-f]{32})")
 _INTO = re.compile(r"(keystile_[0-9a-f]{32})_into")
 _RESULT = re.compile(r"SELECT \* FROM `[^`]+`\.`_[^`]+`\.`[^`]+`")
+_LISTING = frozenset(("parentJobId", "projection", "maxResults", "pageToken"))
 _DRY_RUN = re.compile(r"keystile_dry_[0-9a-f]{32}")
 _ADDED = frozenset((HASH_INNER, HASH_OUTER))
 _OK = 200
@@ -129,6 +130,9 @@ class Comparison:
         """Take all events of all sessions."""
         self._known: dict[str, _Known] = {}
         self._uploads: dict[str, str] = {}
+        self._named: dict[tuple[str, str], str] = {}
+        self._script_of: dict[str, tuple[str, str]] = {}
+        self._children: dict[str, str] = {}
         self._inserted = set[str]()
         self._sent_rows = set[str]()
         for event in events:
@@ -147,8 +151,14 @@ class Comparison:
         known = self._known.setdefault(event.job, _Known())
         if event.kind is EventKind.INTENT:
             known.intents.append(event)
+            asked = event.body["request"]
+            self._named[event.agent, asked.get("job_id", "")] = event.job
+            if "script" in asked:
+                self._script_of[event.job] = event.agent, asked["script"]
         elif event.kind is EventKind.APPROVAL_DECIDED and event.body["state"] == "approved":
             known.approved_at = event.at
+        elif event.kind is EventKind.OUTCOME and event.job in self._script_of:
+            self._children[event.body["upstream_job"]] = event.job
 
     def _fault(self, asked: Asked) -> str:
         if asked.path.startswith(_UPLOAD + "/"):
@@ -167,6 +177,7 @@ class Comparison:
         check = {
             "jobs.insert": self._insert,
             "jobs.get": self._look,
+            "jobs.list": self._list,
             "jobs.cancel": self._look,
             "jobs.getQueryResults": self._results,
             "tabledata.insertAll": self._rows,
@@ -208,7 +219,29 @@ class Comparison:
             return _query_fault(wanted["query"], intent)
         return _transfer_fault(wanted, intent)
 
+    def _list(self, asked: Asked, call: Call) -> str:
+        """Look at a list of the statements that a script has run."""
+        if call.parameters.keys() - _LISTING or asked.body_bytes:
+            return "the gateway sends no such list"
+        script = call.parameters.get("parentJobId", "")
+        known = self._job(script)
+        if known is None or script not in self._inserted:
+            return f"no script `{script}` was started"
+        return known.refusal(asked.at)
+
+    def _statement(self, asked: Asked, call: Call, *, rows: bool) -> str:
+        """Look at what is asked of a script's statement, which BigQuery itself has named."""
+        id_ = self._children[call.job]
+        script = self._named.get(self._script_of[id_], "")
+        if f"keystile_{script}" not in self._inserted:
+            return "its script was not started"
+        if rows and self._known[id_].intent(asked.at) is None:
+            return "rows of a statement of which nothing is on record"
+        return "a look-up has a body" if asked.body_bytes else self._known[script].refusal(asked.at)
+
     def _look(self, asked: Asked, call: Call) -> str:
+        if call.job in self._children:
+            return self._statement(asked, call, rows=False)
         found = _INTO.fullmatch(call.job)
         known = self._job(found[1] if found else call.job)
         if known is None or known.intent(asked.at) is None:
@@ -218,6 +251,8 @@ class Comparison:
     def _results(self, asked: Asked, call: Call) -> str:
         if call.parameters.get("maxResults") == "0":
             return self._look(asked, call)
+        if call.job in self._children:
+            return self._statement(asked, call, rows=True)
         known = self._job(call.job)
         fault = known.refusal(asked.at) if known else f"no job `{call.job}` is on record"
         if not fault and call.job not in self._inserted:

@@ -18,7 +18,7 @@ rules:
   - name: readers
     agents: {names: [reader, support]}
     resources: {datasets: [acme-shop.shop, acme-shop.lab]}
-    allow: [read]
+    allow: [read, script]
   - name: writers
     agents: {names: [support]}
     resources: {datasets: [acme-shop.lab]}
@@ -47,6 +47,9 @@ def everything(stack: Stack) -> None:
     asked.dry_run = False
     job = reader.query(f"SELECT name FROM `{CUSTOMERS}` WHERE id = @one", job_config=asked)
     assert len(list(job.result(page_size=1))) == 1
+    script = reader.query(f"SELECT ssn FROM `{CUSTOMERS}` WHERE id < 3; SELECT 1")
+    script.result()
+    assert [len(list(one.result())) for one in reader.list_jobs(parent_job=script)] == [1, 2]
     reader.list_rows(CUSTOMERS, max_results=3)
     reader.get_table(CUSTOMERS)
     [*reader.list_datasets(), *reader.list_tables("shop"), *reader.list_routines("shop")]
@@ -112,6 +115,9 @@ async def started(self, query, job):
     await self._transport.send(Call("GET", rows[:-1], {"access_token": "x"}))
     await self._transport.send(Call("DELETE", rows[:5] + ("none",)))
     await self._transport.send(Call("GET", ("projects", "acme-shop", "queries", "job_beside")))
+    jobs = ("projects", "acme-shop", "jobs")
+    await self._transport.send(Call("GET", jobs, {"projection": "full"}))
+    await self._transport.send(Call("GET", jobs, {"parentJobId": "job_beside"}))
 
 BigQuery.start = started
 main()
@@ -129,6 +135,8 @@ def test_a_gateway_that_sends_what_is_not_on_record_is_found(own_stack: Stack) -
         "the query parameter",
         "the gateway never sends",
         "no job",
+        "no script",
+        "no script",
     ]
 
 
@@ -158,6 +166,33 @@ def test_a_gateway_that_writes_a_result_elsewhere_is_found(own_stack: Stack) -> 
     writer.query("SELECT 1 AS n", job_config=kept).result()
     (found,) = own_stack.strays()
     assert found.endswith("it goes where nothing on record says")
+
+
+UNASKED = """
+from keystile.cli import main
+from keystile.gate import reading
+
+first_read = reading.ResultReader._first_read
+
+async def unasked(self, job):
+    await self._bigquery.rows(job.reference, max_results=10)
+    return await first_read(self, job)
+
+reading.ResultReader._first_read = unasked
+main()
+"""
+
+
+@pytest.mark.parametrize("own_stack", [UNASKED], indirect=True)
+def test_a_gateway_that_reads_a_statement_before_it_is_on_record_is_found(
+    own_stack: Stack,
+) -> None:
+    reader = own_stack.client("reader")
+    script = reader.query(f"SELECT 1; SELECT id FROM `{CUSTOMERS}` LIMIT 1")
+    script.result()
+    list(next(iter(reader.list_jobs(parent_job=script))).result())
+    (found,) = own_stack.strays()
+    assert found.endswith("rows of a statement of which nothing is on record")
 
 
 UNRECORDED = """

@@ -53,7 +53,7 @@ class ResultReader:
             job = msgspec.structs.replace(job, outcome=outcome)
         start = start_of(job, page.page_token) if page.page_token else page.start_index or 0
         with self._metrics.query_seconds.labels(Phase.READ).time():
-            rows = await self._rows(job, start, page)
+            rows = await self._rows(job, start, page) if start < outcome.total_rows else ()
         end = start + len(rows)
         more = bool(rows) and end < outcome.total_rows
         return ResultsView(view_of(job), rows, token_for(job, end) if more else "")
