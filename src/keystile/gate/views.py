@@ -64,7 +64,7 @@ def _destination(job: Job) -> TableId | None:
     facts, outcome = job.plan.facts, job.outcome
     if job.request.into:
         return job.request.into.table
-    if outcome is None:
+    if outcome is None or outcome.unread:
         return None
     if facts.statement in _WRITING and len(facts.writes) == 1:
         return facts.writes[0]
@@ -75,7 +75,7 @@ def _several_pages(job: Job) -> bool:
     """Tell whether the job's destination stands for a result that is more than one page."""
     outcome = job.outcome
     result = job.plan.facts.statement == "SELECT" and not job.request.into
-    return result and outcome is not None and not outcome.on_one_page
+    return result and outcome is not None and not outcome.on_one_page and not outcome.unread
 
 
 def _bytes(job: Job) -> int | None:

@@ -179,5 +179,5 @@ async def test_a_result_tells_whether_it_is_more_than_a_page(
     monkeypatch.setattr("keystile.gate.outcomes.FIRST_PAGE_ROWS", 2)
     job = await one.gate.query(bench.principal(), bench.request())
     assert (job.total_rows, job.several_pages) == (3, True)
-    monkeypatch.setattr("keystile.gate.pipeline.FIRST_PAGE_ROWS", 3)
+    monkeypatch.setattr("keystile.gate.outcomes.FIRST_PAGE_ROWS", 3)
     assert not (await one.gate.query(bench.principal(), bench.request())).several_pages
