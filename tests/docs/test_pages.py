@@ -20,7 +20,10 @@ ALLOWED_HOSTS = re.compile(
     r"""localhost|127\.0\.0\.1|0\.0\.0\.0
     |(?:[\w-]+\.)*example\.(?:com|org|net)
     |(?:[\w-]+\.)*(?:google|googleapis)\.com|google\.golang\.org|cel\.dev
-    |(?:www\.)?rfc-editor\.org|datatracker\.ietf\.org|openid\.net""",
+    |(?:www\.)?rfc-editor\.org|datatracker\.ietf\.org|openid\.net
+    |token\.actions\.githubusercontent\.com|gitlab\.com|login\.microsoftonline\.com
+    |YOUR-DOMAIN\.okta\.com|YOUR-TENANT\.auth0\.com|kubernetes\.default\.svc\.cluster\.local
+    |(?:[\w-]+\.)+gserviceaccount\.com|kubernetes\.io""",
     re.VERBOSE,
 )
 

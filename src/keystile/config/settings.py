@@ -13,6 +13,18 @@ import msgspec
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+PresetName = Literal[
+    "",
+    "github-actions",
+    "gitlab-ci",
+    "kubernetes",
+    "google",
+    "okta",
+    "entra",
+    "auth0",
+    "keycloak",
+    "spiffe",
+]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,13 +64,15 @@ class Upstream(Section, frozen=True, kw_only=True):
 class Issuer(Section, frozen=True, kw_only=True):
     """An OIDC issuer whose tokens agents may present.
 
+    `preset` says what kind it is; `issuer` may be left out where the kind has only one.
     `audiences` must not be empty: a token made for someone else is not a token for us.
-    `jwks_uri` replaces discovery (OpenID Connect Discovery section 4). `attribute_mapping` and
-    `attribute_condition` are CEL over the claims, in the words of Google's workload identity
-    federation.
+    `jwks_uri` replaces discovery (OpenID Connect Discovery section 4). `attribute_mapping` adds to
+    the preset's and `attribute_condition` to its demands; both are CEL over the claims, in the
+    words of Google's workload identity federation.
     """
 
-    issuer: Text
+    preset: PresetName = ""
+    issuer: str = ""
     audiences: Annotated[list[Text], msgspec.Meta(min_length=1)]
     algorithms: Annotated[list[str], msgspec.Meta(min_length=1)] = msgspec.field(
         default_factory=lambda: ["RS256", "ES256"]

@@ -59,9 +59,16 @@ class ClaimMapping:
     """
 
     def __init__(
-        self, setting: str, mapping: Mapping[str, str], conditions: Sequence[Condition] = ()
+        self,
+        setting: str,
+        mapping: Mapping[str, str],
+        conditions: Sequence[Condition] = (),
+        *,
+        required: Mapping[str, str] | None = None,
     ) -> None:
         """Compile the `mapping` that stands under `setting`, and the conditions.
+
+        `required` are claims without which a token is refused, each with what has it.
 
         Raises `UnsafeConfigurationError` naming the setting that is not understood.
         """
@@ -82,6 +89,7 @@ class ClaimMapping:
             (condition, _compiled(self._env, condition.setting, condition.text, BOOL))
             for condition in conditions
         ]
+        self._required = required or {}
 
     def principal(self, claims: SignedClaims, now: float) -> Principal:
         """Give who the claims name. `now` is in seconds since the epoch.
@@ -91,6 +99,10 @@ class ClaimMapping:
         if "\\u0000" in json.dumps(claims):
             # INVARIANT: the CEL runtime ends a text at NUL, so `admin\\0…` would be `admin`.
             raise TokenRefusedError("a claim of the token holds a NUL", oauth_error=REFUSED)
+        for claim, what in self._required.items():
+            if claim not in claims:
+                message = f"the token has no claim `{claim}`, as {what} has"
+                raise TokenRefusedError(message, oauth_error=REFUSED)
         known = self._env.Activation({"assertion": dict(claims)})
         values = {word: _value(word, expr, known) for word, expr in self._words.items()}
         subject = _text(values, _SUBJECT, required=True)

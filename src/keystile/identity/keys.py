@@ -37,6 +37,8 @@ ALGORITHMS = {
 """Signature algorithms that may be allowed, with their key type. None of them is symmetric."""
 
 _IMPORTERS: dict[str, Any] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
+# The latter is that of the keys for JWT-SVIDs in a SPIFFE bundle, which has others, too.
+_USES = ("sig", "jwt-svid")
 _PRIVATE_MEMBERS = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 
 
@@ -210,7 +212,7 @@ def _object(document: bytes) -> dict[str, object]:
 
 def _key(entry: Any) -> Key | None:
     # RFC 7517 section 5: what is not understood is left out, not an error.
-    if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
+    if not isinstance(entry, dict) or entry.get("use", "sig") not in _USES:
         return None
     operations = entry.get("key_ops", ["verify"])
     importer = _IMPORTERS.get(str(entry.get("kty")))
@@ -223,7 +225,7 @@ def _key(entry: Any) -> Key | None:
         modulus = urlsafe_b64decode(str(entry["n"]).encode()) if importer is RSAKey else b""
         if modulus and int.from_bytes(modulus).bit_length() < _MIN_RSA_BITS:
             return None
-        key: Key = importer.import_key(entry)
+        key: Key = importer.import_key(entry | {"use": "sig"})
         key.get_op_key("verify")
     except (JoseError, ValueError, TypeError, KeyError, ArithmeticError):
         return None

@@ -24,8 +24,12 @@ SignedClaims = NewType("SignedClaims", Mapping[str, Any])
 subject may be unknown, an agent disabled, a group made up by a careless issuer."""
 
 MAX_TOKEN_BYTES = 16 << 10
+SPIFFE = "spiffe://"
+"""How the name of an issuer begins that is a SPIFFE trust domain."""
+
 # RFC 8725 section 3.11: other kinds of JWT (logout tokens, DPoP proofs …) are no identity.
-_TYPES = frozenset(("", "jwt", "at+jwt", "application/jwt", "application/at+jwt"))
+# `JOSE` is what JWT-SVIDs may have.
+_TYPES = frozenset(("", "jwt", "at+jwt", "application/jwt", "application/at+jwt", "jose"))
 _SHOWN = 100
 
 
@@ -74,7 +78,7 @@ class TokenVerifier:
         Raises `TokenRefusedError` with one sentence that says what is wrong.
         """
         header, unverified_claims = _split(unverified_token)
-        issuer = self._issuer(unverified_claims.get("iss"))
+        issuer = self._issuer(unverified_claims)
         algorithm, key_id = _header(header, issuer)
         key = await issuer.keys.find(key_id, algorithm)
         registry = _Registry(algorithms=[algorithm], strict_check_header=False)
@@ -89,18 +93,21 @@ class TokenVerifier:
         self._check_times(unverified_claims)
         if not isinstance(subject := unverified_claims.get("sub"), str) or not subject:
             _refuse("the token names no subject")
-        return SignedClaims(unverified_claims)
+        return SignedClaims(unverified_claims | {"iss": issuer.issuer})
 
-    def _issuer(self, name: object) -> TrustedIssuer:
-        if not isinstance(name, str) or not name:
-            _refuse("the token names no issuer")
-        issuer = self._issuers.get(name)
-        if issuer is None:
+    def _issuer(self, unverified_claims: Mapping[str, object]) -> TrustedIssuer:
+        name = unverified_claims.get("iss")
+        known = self._issuers.get(name) if isinstance(name, str) else None
+        # A JWT-SVID need not name an issuer; the keys are those of its subject's trust domain.
+        known = known or self._issuers.get(_trust_domain(unverified_claims.get("sub")))
+        if known is None:
+            if not isinstance(name, str) or not name:
+                _refuse("the token names no issuer")
             _refuse(
                 f"the token's issuer {_shown(name)} is not one that this gateway trusts",
                 hint="an operator adds it under `identity.issuers`",
             )
-        return issuer
+        return known
 
     @staticmethod
     def _check_audience(claims: Mapping[str, Any], issuer: TrustedIssuer) -> None:
@@ -133,6 +140,12 @@ class TokenVerifier:
                 _refuse(
                     f"the token is not valid yet (`{name}`)", hint="check the clocks of both sides"
                 )
+
+
+def _trust_domain(unverified_subject: object) -> str:
+    if not isinstance(unverified_subject, str) or not unverified_subject.startswith(SPIFFE):
+        return ""
+    return SPIFFE + unverified_subject.removeprefix(SPIFFE).partition("/")[0]
 
 
 def _split(unverified_token: str) -> tuple[dict[str, object], dict[str, object]]:
