@@ -528,6 +528,10 @@ async def test_line_33_an_override_changes_what_is_checked_too(front: Any) -> No
     for verb in ("DELETE", "PATCH", "POST"):
         headers = {**FORM, "x-http-method-override": verb}
         assert (await refused(front, "POST", CUSTOMERS, b"", headers=headers)).status == 403
+    patch = {"content-type": "application/json", "x-http-method-override": "PATCH"}
+    body = b'{"description": "mine"}'
+    assert (await front.ask("POST", CUSTOMERS, body, headers=patch)).status == 403
+    assert not [asked for asked in front.account.asked if asked.startswith("tables.patch")]
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ _CLIENT_LEFT = 499  # nginx's number for a client that closed the connection
 _SERVER_ERRORS = 500
 _CHALLENGE = ((b"www-authenticate", b'Bearer realm="keystile"'),)
 _FORM = b"application/x-www-form-urlencoded"
+_JSON = b"application/json"
 _WITH_BODY = frozenset(("PATCH", "POST", "PUT"))
 _OTHER_OVERRIDES = (b"x-http-method", b"x-method-override")
 
@@ -206,7 +207,7 @@ class Api:
 
 
 async def _route(request: Request, *, storage: bool) -> Call:
-    """Find the method that the address names, with the one override that Google's client sends.
+    """Find the method that the address names, with the two overrides that Google's clients send.
 
     A client that calls the gateway `bigquery.DOMAIN` calls `bigquerystorage.DOMAIN` beside it.
     """
@@ -217,14 +218,15 @@ async def _route(request: Request, *, storage: bool) -> Call:
     raw_query = request.raw_query
     if override is not None:
         kind = (request.header(b"content-type") or b"").partition(b";")[0].strip().lower()
-        if raw_query or override != b"GET" or kind != _FORM:
+        if (override, kind, raw_query) == (b"GET", _FORM, b""):
+            raw_query = await request.body()
+        elif (override, kind) != (b"PATCH", _JSON):
             raise RefusedError("the header `x-http-method-override` is not accepted here")
-        raw_query = await request.body()
     try:
         path, query = request.raw_path.decode("ascii"), raw_query.decode("ascii")
     except UnicodeDecodeError as error:
         raise InvalidRequestError("the address has bytes that are not percent-encoded") from error
-    call = route(request.method, path, query, override="GET" if override else "")
+    call = route(request.method, path, query, override=(override or b"").decode())
     known = (request.header(b"if-match") or b"").decode("ascii", "backslashreplace")
     named = (request.header(b"host") or b"").lower().startswith(b"bigquery.")
     return msgspec.structs.replace(call, if_match=known, finds_storage=storage and named)

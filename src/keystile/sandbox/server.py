@@ -85,7 +85,7 @@ class Sandbox:
     async def _answered(self, request: Request, account: str) -> Resource | None:
         body = await _body(request)
         override = request.headers.get("x-http-method-override", "")
-        query = body.decode("latin-1") if override else request.scope["query_string"].decode()
+        query = body.decode("latin-1") if override == "GET" else request.scope["query_string"].decode()
         path = request.scope["raw_path"].decode("latin-1")
         call = route(request.method, path, query, override=override)
         if call.method not in self._answers:

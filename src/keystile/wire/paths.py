@@ -29,6 +29,7 @@ NAMES = {
 """What each kind of name may look like."""
 
 _PREFIXES = (("bigquery", "v2", "bigquery", "v2"), ("bigquery", "v2"), ())
+_OVERRIDES = frozenset(("GET", "PATCH"))
 _CREDENTIALS = frozenset(("access_token", "oauth_token"))
 _MAX_TARGET = 16_384
 _MAX_PARAMETERS = 64
@@ -67,18 +68,18 @@ for _name, _method in METHODS.items():
 def route(http_method: str, raw_path: str, query: str, *, override: str = "") -> Call:
     """Find the method that a request names.
 
-    `raw_path` is the path as sent, still percent-encoded; `query` what follows `?`. With the header
-    `x-http-method-override` in `override`, `query` is the form body: this is how Google's Python
-    API client sends a GET with a long address, and the only override that is understood.
+    `raw_path` is the path as sent, still percent-encoded; `query` what follows `?`. `override` is
+    the header `x-http-method-override`. Two are understood: GET, where `query` is the form body,
+    is how Google's API clients send a GET with a long address; PATCH is how Java's sends a PATCH.
 
     Raises `NotFoundError` for a path that is not in the API and `MethodNotAllowedError` for a verb
     that its path does not take, `InvalidRequestError` for a malformed address or an unknown query
     parameter, `RefusedError` for batches and tokens in the address.
     """
     if override:
-        if (http_method, override) != ("POST", "GET"):
+        if http_method != "POST" or override not in _OVERRIDES:
             raise RefusedError("the header `x-http-method-override` is not accepted here")
-        http_method = "GET"
+        http_method = override
     if len(raw_path) > _MAX_TARGET:
         raise InvalidRequestError("the path is too long")
     segments = _segments(raw_path)

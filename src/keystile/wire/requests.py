@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -59,9 +59,13 @@ _REFUSED_IN_CONFIGURATION = {
 }
 
 
+# The first one, which leaves it to the other option, comes with each query of Java's client.
+_TimestampFormat = Literal["TIMESTAMP_OUTPUT_FORMAT_UNSPECIFIED", "FLOAT64", "INT64"]
+
+
 class _FormatOptions(Strict, frozen=True):
     use_int64_timestamp: bool | None = None
-    timestamp_output_format: Literal["FLOAT64", "INT64"] | None = None
+    timestamp_output_format: _TimestampFormat | None = None
 
 
 class _DatasetReference(Strict, frozen=True):
@@ -263,7 +267,7 @@ def parse_page(call: Call) -> PageRequest:
     """
     given = call.parameters
     timestamp_format = given.get("formatOptions.timestampOutputFormat", "")
-    if timestamp_format not in ("", "FLOAT64", "INT64"):
+    if timestamp_format and timestamp_format not in get_args(_TimestampFormat):
         raise RefusedError(f"the timestamp format `{timestamp_format[:40]}` is not served")
     int64_wanted = truth_value(given, "formatOptions.useInt64Timestamp")
     return PageRequest(

@@ -297,7 +297,9 @@ async def test_other_verbs_are_refused(make: Any, verb: str) -> None:
 
 
 FORM = (b"content-type", b"application/x-www-form-urlencoded")
+JSON = (b"content-type", b"application/json")
 GET_OVERRIDE = (b"x-http-method-override", b"GET")
+PATCH_OVERRIDE = (b"x-http-method-override", b"PATCH")
 
 
 async def test_the_override_of_google_s_client_is_a_get_with_its_query_in_the_body(
@@ -311,9 +313,24 @@ async def test_the_override_of_google_s_client_is_a_get_with_its_query_in_the_bo
     assert app.gate.pages[-1].max_results == 7
 
 
+async def test_javas_client_could_change_no_table_for_it_sends_a_patch_as_a_post(
+    make: Any,
+) -> None:
+    table, body = "/projects/p/datasets/d/tables/t", b'{"description": "to pay"}'
+    headers = [(b"content-type", b"application/json; charset=UTF-8"), PATCH_OVERRIDE]
+    reply = await ask(make(), "POST", f"{table}?fields=id", body, headers)
+    assert reply.status == 200
+    assert reply.json == (await ask(make(), "PATCH", f"{table}?fields=id", body)).json
+
+
 @pytest.mark.parametrize(
     ("verb", "target", "headers"),
     [
+        ("POST", "/projects/p/datasets/d", [FORM, PATCH_OVERRIDE]),
+        ("POST", "/projects/p/datasets/d", [PATCH_OVERRIDE]),
+        ("DELETE", "/projects/p/datasets/d", [JSON, PATCH_OVERRIDE]),
+        ("POST", "/projects/p/datasets/d", [JSON, (b"x-http-method-override", b"PUT")]),
+        ("POST", "/projects/p/datasets/d", [JSON, (b"x-http-method-override", b"DELETE")]),
         ("POST", "/projects/p/datasets", [FORM, (b"x-http-method-override", b"DELETE")]),
         ("POST", "/projects/p/datasets", [FORM, (b"x-http-method-override", b"")]),
         ("POST", "/projects/p/datasets", [GET_OVERRIDE]),

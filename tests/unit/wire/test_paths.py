@@ -122,7 +122,15 @@ def test_a_get_sent_as_a_post_reads_its_form() -> None:
     assert call.parameters == {"maxResults": "3"}
 
 
-@pytest.mark.parametrize(("http_method", "override"), [("POST", "DELETE"), ("GET", "GET")])
+def test_a_patch_sent_as_a_post_keeps_its_address() -> None:
+    call = route("POST", "/projects/p/datasets/d/tables/t", "fields=id", override="PATCH")
+    assert (call.method, call.fields) == ("tables.patch", "id")
+
+
+@pytest.mark.parametrize(
+    ("http_method", "override"),
+    [("POST", "DELETE"), ("POST", "PUT"), ("GET", "GET"), ("DELETE", "PATCH")],
+)
 def test_no_other_override_is_accepted(http_method: str, override: str) -> None:
     with pytest.raises(RefusedError, match="override"):
         route(http_method, "/projects/p/queries", "", override=override)
@@ -144,4 +152,4 @@ def test_any_address_gives_a_call_or_an_error_of_ours(
 ) -> None:
     with contextlib.suppress(KeystileError):
         call = route(http_method, path, query, override=override)
-        assert METHODS[call.method].verb == ("GET" if override else http_method)
+        assert METHODS[call.method].verb == (override or http_method)

@@ -209,6 +209,18 @@ def test_what_is_sent_upstream_reads_back_as_the_same_request() -> None:
     )
 
 
+@pytest.mark.parametrize("micros", [True, False])
+def test_every_query_of_javas_client_was_refused_for_a_format_that_says_nothing(
+    *, micros: bool
+) -> None:
+    nothing = "TIMESTAMP_OUTPUT_FORMAT_UNSPECIFIED"
+    options = {"useInt64Timestamp": micros, "timestampOutputFormat": nothing}
+    assert parse_query("p", _query(formatOptions=options)).use_int64_timestamp is micros
+    given_ = {f"formatOptions.{name}": str(value).lower() for name, value in options.items()}
+    given_["formatOptions.timestampOutputFormat"] = nothing
+    assert parse_page(Call("jobs.getQueryResults", parameters=given_)).use_int64_timestamp is micros
+
+
 def test_a_page_request_reads_its_query_parameters() -> None:
     given_ = {
         "location": "US",
