@@ -222,6 +222,30 @@ def test_an_update_says_all_of_a_table(client: bigquery.Client, lab: str, call: 
     assert call("PUT", f"datasets/{lab}/tables/t", json={}).status_code == 400
 
 
+def test_bq_could_change_no_table_for_it_says_no_schema(
+    lab: str, client: bigquery.Client, call: Call
+) -> None:
+    _table(client, lab, "t")
+    body = {"description": "to pay", "schema": None, "labels": {}, "resourceTags": {}}
+    told = call(
+        "POST", f"datasets/{lab}/tables/t", json=body, headers={"x-http-method-override": "PATCH"}
+    )
+    assert told.json()["description"] == "to pay"
+    assert [one["name"] for one in told.json()["schema"]["fields"]] == ["id", "name"]
+
+
+def test_bq_could_show_no_chosen_columns_for_their_table_had_others(call: Call) -> None:
+    told = call("GET", "datasets/shop/tables/customers", params={"selectedFields": "id,ssn"})
+    assert [one["name"] for one in told.json()["schema"]["fields"]] == ["id", "ssn"]
+
+
+def test_bq_found_no_description_of_the_api(sandbox: Any) -> None:
+    told = requests.get(f"{sandbox.url}/discovery/v1/apis/bigquery/v2/rest", timeout=30).json()
+    assert told["rootUrl"] == f"{sandbox.url}/"
+    assert {"undelete", "insert"} <= told["resources"]["datasets"]["methods"].keys()
+    assert "setIamPolicy" not in told["resources"]["tables"]["methods"]
+
+
 def test_a_view_can_be_made_and_changed(client: bigquery.Client, lab: str) -> None:
     given = Table(f"{client.project}.{lab}.v")
     given.view_query = "SELECT id, total FROM `acme-shop.shop.orders`"

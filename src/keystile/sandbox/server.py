@@ -23,7 +23,7 @@ from keystile.sandbox.tokens import TokenCheck
 from keystile.sandbox.transfer.running import Transfers
 from keystile.sandbox.transfer.storage import Storage
 from keystile.sandbox.transfer.uploads import Uploads, is_upload
-from keystile.wire import responses
+from keystile.wire import discovery, responses
 from keystile.wire.partial import select
 from keystile.wire.paths import route
 from keystile.wire.responses import Resource
@@ -71,6 +71,10 @@ class Sandbox:
         self._uploads.close()
 
     async def _response(self, request: Request) -> Response:
+        if request.scope["raw_path"].decode("latin-1") in discovery.PATHS:
+            return Response(
+                responses.to_bytes(self._description(request)), media_type="application/json"
+            )
         account = self._tokens.account(request.headers.get("authorization", ""))
         if is_upload(request.scope["raw_path"].decode("latin-1")):
             return await self._uploads.answered(request, account)
@@ -82,10 +86,18 @@ class Sandbox:
             text = msgspec.json.format(text, indent=2)
         return Response(text, media_type="application/json")
 
+    def _description(self, request: Request) -> Resource:
+        """Describe the API to clients that build themselves from that, `bq` among them."""
+        about = {"title": "BigQuery API", "description": "The methods that the sandbox serves."}
+        url = request.url
+        return discovery.document(f"{url.scheme}://{url.netloc}", self._answers.keys()) | about
+
     async def _answered(self, request: Request, account: str) -> Resource | None:
         body = await _body(request)
         override = request.headers.get("x-http-method-override", "")
-        query = body.decode("latin-1") if override == "GET" else request.scope["query_string"].decode()
+        query = (
+            body.decode("latin-1") if override == "GET" else request.scope["query_string"].decode()
+        )
         path = request.scope["raw_path"].decode("latin-1")
         call = route(request.method, path, query, override=override)
         if call.method not in self._answers:

@@ -21,7 +21,7 @@ from keystile.sandbox.streaming import Streams
 from keystile.sandbox.table_bodies import FIELDS, changed_table, new_table
 from keystile.wire import responses
 from keystile.wire.jsonbody import parse_object
-from keystile.wire.metadata import table_list
+from keystile.wire.metadata import table_list, with_fields
 from keystile.wire.requests import parse_page
 from keystile.wire.responses import Resource
 
@@ -61,7 +61,9 @@ class TableMethods:
         return answer
 
     async def _get(self, ask: Ask) -> Resource:
-        return await self._told(self._store.table(_table_id(ask)))
+        told = await self._told(self._store.table(_table_id(ask)))
+        wanted = ask.call.parameters.get("selectedFields", "")
+        return with_fields(told, [*filter(None, wanted.split(","))])
 
     async def _told(self, stored: Stored) -> Resource:
         found = await self._catalog.look_up(stored.id)
@@ -92,6 +94,8 @@ class TableMethods:
         if truth(ask, "autodetect_schema"):
             raise unsupported("`autodetect_schema`")
         given = FIELDS.of(ask)
+        if given.get("schema", ...) is None:
+            del given["schema"]  # so `bq` says that it leaves the columns as they are
         async with self._catalog.changing:
             before = self._store.table(_table_id(ask))
             check_match(ask, before.etag)

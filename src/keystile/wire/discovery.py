@@ -7,6 +7,7 @@ of the API Discovery Service, `discovery#restDescription`.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from keystile.wire.methods import METHODS, Method
 from keystile.wire.responses import Resource
@@ -39,14 +40,15 @@ _BODIES = {
     "tables.update": "Table",
     "tabledata.insertAll": "TableDataInsertAllRequest",
 }
+_SERVED = frozenset(name for name, method in METHODS.items() if method.served)
 _UPLOADS = {"resumable": "/resumable/upload", "simple": "/upload"}
 
 
-def document(root_url: str) -> Resource:
-    """Describe the methods that are served at `root_url`, which ends in no slash."""
+def document(root_url: str, names: Collection[str] = _SERVED) -> Resource:
+    """Describe the methods of these names, served at `root_url`, which ends in no slash."""
     resources: dict[str, dict[str, Resource]] = {}
     for name, method in METHODS.items():
-        if method.served:
+        if name in names:
             resource, _, verb = name.partition(".")
             methods = resources.setdefault(resource, {"methods": {}})["methods"]
             methods[verb] = _method(name, method)
@@ -85,7 +87,7 @@ def _method(name: str, method: Method) -> Resource:
         "id": f"bigquery.{name}",
         "path": path,
         "httpMethod": method.verb,
-        "description": f"{method.checks[:1].upper()}{method.checks[1:]}.",
+        "description": f"{method.checks[:1].upper()}{method.checks[1:]}",
         "parameterOrder": names,
         "parameters": dict.fromkeys(names, required)
         | {one: {**_kind(one), "location": "query"} for one in method.parameters},

@@ -90,7 +90,7 @@ def table_changed(now: Resource, update: Update) -> Changed:
     known = _OUTPUT | _OUTPUT_OF_TABLES | _names(_OfTable) | {"schema"}
     _check_rest(now, update, TABLE_FIELDS, known)
     added: tuple[Field, ...] = ()
-    if "schema" in update.given:
+    if update.given.get("schema") is not None:  # `bq` sends null where it has no schema to say
         added = _added(_columns(now.get("schema") or {}), update.given["schema"])
     return _checked(Changed(options, added), now, update)
 
@@ -142,6 +142,8 @@ def _check_rest(
     """Refuse what differs, or what the agent cannot know to be the same."""
     for name, value in update.given.items():
         in_part = not update.whole or name.endswith("Reference")
+        if name in REFUSED and in_part and value == {}:
+            continue  # it is laid over what there is; `bq` sends such `resourceTags`
         if name in known or (name in shown and _is_as_now(value, now.get(name), in_part=in_part)):
             continue
         if name not in shown and name not in REFUSED and name != "view":

@@ -114,6 +114,13 @@ def test_what_else_differs_is_refused_by_name(given: dict[str, Any], name: str) 
         changed(description="New", **given)
 
 
+def test_bq_could_change_no_table_for_it_names_what_it_leaves_as_it_is() -> None:
+    said = {"schema": None, "labels": {}, "resourceTags": {}}
+    assert changed(description="New", **said) == Changed({"description": "New"})
+    with pytest.raises(RefusedError, match="resourceTags"):
+        changed(whole=True, **{**NOW, **said})
+
+
 def test_what_an_update_leaves_out_of_an_object_is_no_change_unseen() -> None:
     part = {"timePartitioning": {"type": "DAY"}}
     assert changed(**part).is_nothing
@@ -129,7 +136,6 @@ def test_what_an_update_leaves_out_of_an_object_is_no_change_unseen() -> None:
         {"labels": {"Team": "x"}},
         {"labels": ["x"]},
         {"expirationTime": "soon"},
-        {"schema": None},
         {"schema": {"fields": {}}},
         {"schema": {"fields": [1]}},
         {"schema": {"fields": COLUMNS, "other": 1}},
