@@ -1,7 +1,7 @@
 """Tries real clients, directly and through the gateway, and compares what each got.
 
-Prints each failed check with what differed, clients that cannot be had on this machine, and as the
-last line JSON: for each client how many of its checks passed.
+Prints each failed check with what differed, clients that cannot be had on this machine, what each
+client has passed as soon as it is done, and as the last line JSON: the same of all clients.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,19 +62,38 @@ def run(names: Sequence[str], *, small: bool) -> Found:
         standing(Path(folder), shop_policy(hold + 1)) as stage,
         deciding(stage.settings, hold),
     ):
-        figures = {one.name: _figures(stage, veil, one, small=small) for one in clients}
+        figures = {one.name: _told(stage, veil, one, small=small) for one in clients}
         return Found(figures, stage.strays())
 
 
-def _figures(stage: Stage, veil: Veil, client: Client, *, small: bool) -> dict[str, Any]:
+def _told(stage: Stage, veil: Veil, client: Client, *, small: bool) -> dict[str, Any]:
+    """Try a client and print how it went; what breaks one takes nothing from the others."""
+    print(f"{client.name} …", flush=True)
+    started = time.monotonic()
     try:
-        found_by = with_path(Path(sys.executable).parent) if small else environment_of(client)
+        figures = _figures(stage, veil, client, small=small)
     except AbsentError as error:
         print(f"{client.name} is absent: {error}", flush=True)
         return {"passed": 0, "total": 0, "absent": str(error)}
+    except Exception as error:  # noqa: BLE001 - whatever it is, the next client is tried
+        traceback.print_exc()
+        return {"passed": 0, "total": 0, "broken": f"{type(error).__name__}: {error}"}
+    seconds = time.monotonic() - started
+    print(
+        f"{client.name}: {figures['passed']} of {figures['total']} in {seconds:.0f} s", flush=True
+    )
+    return figures
+
+
+def _figures(stage: Stage, veil: Veil, client: Client, *, small: bool) -> dict[str, Any]:
+    found_by = with_path(Path(sys.executable).parent) if small else environment_of(client)
     programs = client.small if small else client.programs
-    verdicts = [verdict for words in programs for verdict in tried(stage, veil, words, found_by)]
-    as_agent = stage.through(WORKER, f"{client.name}-page") | found_by
+    verdicts = [
+        verdict
+        for words in programs
+        for verdict in tried(stage, veil, words, found_by, tls=client.tls)
+    ]
+    as_agent = stage.through(WORKER, f"{client.name}-page", tls=client.tls) | found_by
     if (fault := page_fault(client.name, as_agent, veil)) is not None:
         verdicts.append(Verdict("page", fault))
     failed = [verdict for verdict in verdicts if verdict.fault]

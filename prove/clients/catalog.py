@@ -12,13 +12,15 @@ PROGRAMS = Path(__file__).resolve().parent / "programs"
 class Client(NamedTuple):
     """A client, the kind of its environment, and its programs as lists of words.
 
-    `small` are the programs that the repository's own environment can run.
+    `small` are the programs that the repository's own environment can run; a client with `tls`
+    takes its tokens from an `https` address alone.
     """
 
     name: str
     kind: str
     programs: tuple[tuple[str, ...], ...]
     small: tuple[tuple[str, ...], ...] = ()
+    tls: bool = False
 
 
 def _python(name: str) -> tuple[str, ...]:
@@ -39,5 +41,7 @@ CLIENTS = (
     Client("dbt-bigquery", "python", (_python("dbt_jobs"),)),
     Client("mcp-toolbox", "node", ((sys.executable, *_python("mcp_toolbox_jobs")[1:]),)),
     Client("go-bigquery", "go", (("clients",),)),
+    Client("java-bigquery", "java", (("java", str(PROGRAMS / "java" / "Jobs.java")),), tls=True),
+    Client("bq", "bq", ((sys.executable, *_python("bq_jobs")[1:]),)),
     Client("bigframes", "python", (_python("bigframes_jobs"),)),
 )

@@ -18,6 +18,8 @@ from prove.clients.catalog import PROGRAMS, Client
 
 LOCKS = Path(__file__).resolve().parent / "locks"
 _STAMP = "keystile-lock"
+_SECONDS = 900
+_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
 class AbsentError(Exception):
@@ -83,6 +85,30 @@ def _go(folder: Path, _lock: Path) -> dict[str, str]:
     return with_path(folder / "bin")
 
 
+def _java(folder: Path, lock: Path) -> dict[str, str]:
+    _present("java")
+    project, sums = lock / "pom.xml", lock / "sha256sums"
+    jars = folder / "jars"
+
+    def install() -> None:
+        copy = ("-B", "-q", "-f", str(project), _COPY, f"-DoutputDirectory={jars}")
+        _run("mvn", *copy, "-DincludeScope=runtime")
+        found = {
+            file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in jars.iterdir()
+        }
+        listed = "".join(f"{found[name]}  {name}\n" for name in sorted(found))
+        if listed != sums.read_text():
+            raise AbsentError(f"what came from the registry is not what `{sums.name}` lists")
+
+    _made(folder, project.read_bytes() + sums.read_bytes(), install)
+    return {"CLASSPATH": f"{jars}/*"}
+
+
+def _bq(_folder: Path, _lock: Path) -> dict[str, str]:
+    _present("bq")
+    return {}
+
+
 def _none(_folder: Path, _lock: Path) -> dict[str, str]:
     return {}
 
@@ -91,6 +117,8 @@ _KINDS: Mapping[str, Callable[[Path, Path], dict[str, str]]] = {
     "python": _python,
     "node": _node,
     "go": _go,
+    "java": _java,
+    "bq": _bq,
     "none": _none,
 }
 
@@ -106,10 +134,19 @@ def _made(folder: Path, locked: bytes, install: Callable[[], None]) -> None:
     stamp.write_text(wanted)
 
 
+def _present(program: str) -> None:
+    if shutil.which(program) is None:
+        raise AbsentError(f"there is no `{program}` on this machine")
+
+
 def _run(*command: str, cwd: Path | None = None) -> None:
-    if shutil.which(command[0]) is None:
-        raise AbsentError(f"there is no `{command[0]}` on this machine")
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    _present(command[0])
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, capture_output=True, text=True, check=False, timeout=_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise AbsentError(f"installing it took more than {_SECONDS} seconds") from error
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())
         raise AbsentError(f"installing it failed: {said[:400]}")

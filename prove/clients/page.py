@@ -14,6 +14,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "connect-each-c
 _RUN_BY = {
     "python": ("python", "page.py"),
     "javascript": ("node", "page.cjs"),
+    "java": ("java", "Page.java"),
     "sh": ("sh", "page.sh"),
 }
 _BUILT = {"go": ("page",)}

@@ -29,6 +29,7 @@ from keystile.identity.wiring import builtin_issuer
 from keystile.sandbox.data import STORAGE
 from keystile.sandbox.sample import write_sample
 from keystile.store.database import Database
+from prove.clients.tls import Authority
 from prove.sent import strays_of
 
 WORKER, WAITER = "worker", "waiter"
@@ -39,6 +40,14 @@ _NOT_OURS = ("GOOGLE_", "BIGQUERY_", "CLOUDSDK_", "GCE_")
 _LIFETIME = 3600
 
 
+class Secured(NamedTuple):
+    """Where both ways give tokens over TLS, and the variables by which a program trusts that."""
+
+    through: str
+    past: str
+    trusting: Mapping[str, str]
+
+
 class Stage(NamedTuple):
     """What stands: the gateway's settings, the addresses of both ways, and what BigQuery got."""
 
@@ -46,6 +55,7 @@ class Stage(NamedTuple):
     settings: Settings
     direct: str
     tokens: str
+    secured: Secured
     log: Path
 
     def strays(self) -> list[str]:
@@ -53,23 +63,31 @@ class Stage(NamedTuple):
         recordings = self.settings.path(self.settings.recording.folder)
         return [*map(str, asyncio.run(strays_of(recordings, self.log)))]
 
-    def through(self, agent: str, session: str) -> dict[str, str]:
-        """Give the environment of a program that goes through the gateway as an agent."""
+    def through(self, agent: str, session: str, *, tls: bool = False) -> dict[str, str]:
+        """Give the environment of a program that goes through the gateway as an agent.
+
+        With `tls` it takes its tokens over TLS.
+        """
         token = builtin_issuer(self.settings).mint(agent, session)
         url, audience = self.settings.gateway_url, self.settings.identity.audience
-        return self._environment(Connection(self.folder / session, url, audience), token)
+        place = Connection(self.folder / session, url, audience)
+        tokens = f"{self.secured.through if tls else url}/v1/token"
+        return self._environment(place, token, tokens, tls=tls)
 
-    def past(self, session: str) -> dict[str, str]:
+    def past(self, session: str, *, tls: bool = False) -> dict[str, str]:
         """Give the environment of a program that goes straight to BigQuery."""
         place = Connection(self.folder / session, self.direct, "//google/itself")
-        environment = self._environment(place, "whoever asks")
-        file = Path(environment["GOOGLE_APPLICATION_CREDENTIALS"])
-        credential = {**json.loads(file.read_text()), "token_url": self.tokens}
-        file.write_text(json.dumps(credential, indent=2))
-        return environment
+        tokens = self.secured.past if tls else self.tokens
+        return self._environment(place, "whoever asks", f"{tokens}/token", tls=tls)
 
-    def _environment(self, place: Connection, token: str) -> dict[str, str]:
+    def _environment(
+        self, place: Connection, token: str, tokens: str, *, tls: bool
+    ) -> dict[str, str]:
         place.write(token)
+        variables = place.environment(PROJECT)
+        file = Path(variables["GOOGLE_APPLICATION_CREDENTIALS"])
+        credential = {**json.loads(file.read_text()), "token_url": tokens}
+        file.write_text(json.dumps(credential, indent=2))
         home = place.folder / "home"
         home.mkdir(exist_ok=True)
         kept = {
@@ -77,7 +95,8 @@ class Stage(NamedTuple):
             for name, value in os.environ.items()
             if not name.startswith(_NOT_OURS) and not name.lower().endswith("_proxy")
         }
-        return kept | {"HOME": str(home)} | place.environment(PROJECT)
+        trusting = self.secured.trusting if tls else {}
+        return {**kept, "HOME": str(home), **variables, **trusting}
 
 
 @contextmanager
@@ -100,7 +119,13 @@ def standing(folder: Path, policy: Mapping[str, str]) -> Iterator[Stage]:
         asyncio.run(_register(found))
         direct = stack.enter_context(_sandbox(folder / "direct", folder / "public.pem"))
         tokens = stack.enter_context(_google_tokens(folder / "service-account.json"))
-        yield Stage(folder / "agents", found, direct, tokens, log)
+        authority = Authority(folder)
+        secured = Secured(
+            stack.enter_context(authority.before(found.gateway_url)),
+            stack.enter_context(authority.before(tokens)),
+            authority.trusting,
+        )
+        yield Stage(folder / "agents", found, direct, tokens, secured, log)
 
 
 async def _register(settings: Settings) -> None:
@@ -196,6 +221,6 @@ def _google_tokens(key_file: Path) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Exchange) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/token"
+            yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()

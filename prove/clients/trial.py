@@ -40,11 +40,12 @@ class Verdict(NamedTuple):
 
 
 def tried(
-    stage: Stage, veil: Veil, command: Sequence[str], found_by: Mapping[str, str]
+    stage: Stage, veil: Veil, command: Sequence[str], found_by: Mapping[str, str], *, tls: bool
 ) -> Iterator[Verdict]:
     """Run a program directly and as both agents, all at once, and give its verdicts.
 
-    `found_by` are the variables by which it finds what is installed for it.
+    `found_by` are the variables by which it finds what is installed for it; with `tls` it takes its
+    tokens over TLS.
     """
     word = uuid4().hex[:8]
 
@@ -52,9 +53,9 @@ def tried(
         return ran((*command, *kinds), environment | found_by)
 
     with ThreadPoolExecutor() as pool:
-        direct = pool.submit(run, stage.past(f"{word}-direct"), _DIRECT)
+        direct = pool.submit(run, stage.past(f"{word}-direct", tls=tls), _DIRECT)
         ways = [
-            pool.submit(run, stage.through(agent, f"{word}-{agent}"), kinds)
+            pool.submit(run, stage.through(agent, f"{word}-{agent}", tls=tls), kinds)
             for agent, kinds in _THROUGH
         ]
     for way in ways:
