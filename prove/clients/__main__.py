@@ -31,7 +31,8 @@ _SMALL_HOLD_SECONDS = 1.0
 class Found(NamedTuple):
     """What each client has passed, and what reached BigQuery that is not on record.
 
-    Of a client, `failed` names the checks that did not, `absent` says why it could not be had.
+    Of a client, `failed` names the checks that did not, `absent` says why it could not be had, and
+    `broken` why it could not be tried.
     """
 
     clients: dict[str, Any]

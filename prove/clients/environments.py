@@ -19,7 +19,7 @@ from prove.clients.catalog import PROGRAMS, Client
 LOCKS = Path(__file__).resolve().parent / "locks"
 _STAMP = "keystile-lock"
 _SECONDS = 900
-_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
 
 
 class AbsentError(Exception):

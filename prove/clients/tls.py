@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
@@ -24,7 +25,10 @@ _CHUNK = 1 << 16
 
 
 class Authority:
-    """A certificate for this machine's own address, and what makes a client trust it."""
+    """A certificate for this machine's own address, and what makes a client trust it.
+
+    `file` holds it and its key.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Make the files in a folder that is there."""
@@ -44,13 +48,13 @@ class Authority:
             )
             .sign(key, hashes.SHA256())
         )
-        self._file = folder / "tls.pem"
+        self.file = folder / "tls.pem"
         private = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        self._file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+        self.file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
         self._store = folder / "trust.p12"
         protection = serialization.BestAvailableEncryption(_PASSWORD.encode())
         trusted = [pkcs12.PKCS12Certificate(certificate, b"here")]
@@ -65,20 +69,20 @@ class Authority:
     @contextmanager
     def before(self, address: str) -> Iterator[str]:
         """Serve over TLS what a plain address serves, and give the new address."""
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever)
+        port: Future[int] = Future()
+        over = threading.Event()
+        serving = self._serve(address, port, over)
+        thread = threading.Thread(target=asyncio.run, args=(serving,))
         thread.start()
         try:
-            serving = asyncio.run_coroutine_threadsafe(self._serve(address), loop)
-            yield f"https://{_HOST}:{serving.result()}"
+            yield f"https://{_HOST}:{port.result()}"
         finally:
-            loop.call_soon_threadsafe(loop.stop)
+            over.set()
             thread.join()
-            loop.close()
 
-    async def _serve(self, address: str) -> int:
+    async def _serve(self, address: str, port: Future[int], over: threading.Event) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._file)
+        context.load_cert_chain(self.file)
         there = urlsplit(address)
 
         async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -86,14 +90,17 @@ class Authority:
             await asyncio.gather(_passed(reader, far_writer), _passed(far_reader, writer))
 
         server = await asyncio.start_server(joined, _HOST, 0, ssl=context)
-        port: int = server.sockets[0].getsockname()[1]
-        return port
+        async with server:
+            port.set_result(server.sockets[0].getsockname()[1])
+            await asyncio.to_thread(over.wait)
 
 
 async def _passed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Pass on bytes one way until there are no more."""
-    with suppress(ConnectionError):
-        while data := await reader.read(_CHUNK):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    try:
+        with suppress(ConnectionError):
+            while data := await reader.read(_CHUNK):
+                writer.write(data)
+                await writer.drain()
+    finally:
+        writer.close()

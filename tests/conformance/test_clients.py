@@ -6,15 +6,23 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import sys
+import threading
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from prove.clients import __main__ as proof
 from prove.clients.__main__ import run
-from prove.clients.catalog import CLIENTS, PROGRAMS
+from prove.clients.catalog import CLIENTS, PROGRAMS, Client
 from prove.clients.compare import HASHED, Veil, difference, plain
 from prove.clients.environments import AbsentError, environment_of
 from prove.clients.page import printed_fault, snippets
+from prove.clients.tls import Authority
 from prove.clients.trial import judged, ran
 
 # What the gateway or the sandbox does not serve yet. Take out what passes; add nothing.
@@ -121,7 +129,8 @@ def test_a_check_that_fails_both_ways_is_not_passed() -> None:
 
 
 def test_the_page_has_a_section_for_each_client() -> None:
-    assert set(snippets()) == {client.name for client in CLIENTS}
+    more = {"The Storage API"}  # not a client, but what several of them read beside
+    assert set(snippets()) == {client.name for client in CLIENTS} | more
 
 
 def test_what_the_page_shows_is_what_the_proof_runs() -> None:
@@ -145,7 +154,7 @@ def test_a_program_that_prints_nothing_or_raw_values_is_not(printed: str) -> Non
     assert printed_fault(printed, VEIL) != ""
 
 
-@pytest.mark.parametrize("name", ["node-bigquery", "go-bigquery"])
+@pytest.mark.parametrize("name", ["node-bigquery", "go-bigquery", "java-bigquery", "bq"])
 def test_a_client_whose_toolchain_is_missing_is_told(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -153,8 +162,58 @@ def test_a_client_whose_toolchain_is_missing_is_told(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "")
     for _ in range(2):  # what was not installed does not count as installed the next time
-        with pytest.raises(AbsentError, match=r"there is no `(npm|go)` on this machine"):
+        with pytest.raises(AbsentError, match=r"there is no `(npm|go|java|bq)` on this machine"):
             environment_of(client)
+
+
+def test_a_jar_that_is_not_the_locked_one_is_not_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (client,) = (one for one in CLIENTS if one.name == "java-bigquery")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    jars = tmp_path / "cache" / "keystile" / "clients" / "java-bigquery" / "jars"
+    for name in ("java", "mvn"):
+        text = f"#!/bin/sh\n/bin/mkdir -p '{jars}' && echo odd >'{jars}/odd.jar'\n"
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    with pytest.raises(AbsentError, match="not what `sha256sums` lists"):
+        environment_of(client)
+
+
+def test_one_client_that_broke_ended_the_proof_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_stage: object, _veil: object, client: Client, **_: object) -> dict[str, Any]:
+        if client.name == "curl":
+            raise OSError("no space left")
+        return {"passed": 1, "total": 1, "failed": []}
+
+    monkeypatch.setattr(proof, "_figures", broken)
+    monkeypatch.setattr(
+        proof, "standing", lambda *_: nullcontext(SimpleNamespace(settings=None, strays=list))
+    )
+    monkeypatch.setattr(proof, "deciding", lambda *_: nullcontext())
+    found = run(["google-cloud-bigquery", "curl"], small=True).clients
+    assert found["google-cloud-bigquery"]["passed"] == 1
+    assert found["curl"] == {"passed": 0, "total": 0, "broken": "OSError: no space left"}
+
+
+def test_tls_is_put_before_a_server(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_echo_once, args=(server,), daemon=True).start()
+        authority = Authority(tmp_path)
+        with authority.before(f"http://127.0.0.1:{server.getsockname()[1]}") as address:
+            host, port = address.removeprefix("https://").split(":")
+            trusted = ssl.create_default_context(cafile=str(authority.file))
+            connected = socket.create_connection((host, int(port)), timeout=10)
+            with trusted.wrap_socket(connected, server_hostname=host) as secured:
+                secured.sendall(b"over TLS")
+                assert secured.recv(100) == b"over TLS"
+
+
+def _echo_once(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.sendall(connection.recv(100))
 
 
 def test_checks_that_a_program_never_came_to_are_known(tmp_path: Path) -> None:
