@@ -14,7 +14,7 @@ from keystile.analysis.text import quoted
 from keystile.masking.literals import text
 from keystile.model.errors import InvalidRequestError
 from keystile.model.schema import Field, Mode, TableId, TableKind
-from keystile.wire.resources import NewDataset, NewTable, Partitioning, Words
+from keystile.wire.resources import NewColumn, NewDataset, NewTable, Partitioning, Words
 from keystile.wire.updates import Changed
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -112,8 +112,12 @@ def _path(*parts: str) -> str:
 
 def _column(field: Field) -> str:
     required = " NOT NULL" if field.mode is Mode.REQUIRED else ""
+    # The agent's own SQL, like the query of a view: a comment in it must not go on behind it.
+    default = (
+        f" DEFAULT {field.default}\n" if isinstance(field, NewColumn) and field.default else ""
+    )
     described = [f"description = {text(field.description)}"] if field.description else []
-    return f"{quoted(field.name)} {_type(field)}{required}{_options(described)}"
+    return f"{quoted(field.name)} {_type(field)}{default}{required}{_options(described)}"
 
 
 def _type(field: Field) -> str:
@@ -122,6 +126,8 @@ def _type(field: Field) -> str:
         kind = f"STRUCT<{', '.join(map(_column, field.fields))}>"
     elif kind == "RANGE":
         kind = f"RANGE<{field.range_element}>"
+    if isinstance(field, NewColumn) and field.parameters:
+        kind = f"{kind}({', '.join(map(str, field.parameters))})"
     return f"ARRAY<{kind}>" if field.mode is Mode.REPEATED else kind
 
 

@@ -229,7 +229,13 @@ def _type_parameters(
         annotations = annotations.child_list[0]
     text = annotations.type_parameters.string_type_parameters
     number = annotations.type_parameters.numeric_type_parameters
-    given = {"maxLength": text.max_length, "precision": number.precision, "scale": number.scale}
+    time = annotations.type_parameters.timestamp_type_parameters
+    given = {
+        "maxLength": text.max_length,
+        "precision": number.precision,
+        "scale": number.scale,
+        "timestampPrecision": time.precision,
+    }
     if told := {name: str(value) for name, value in given.items() if value}:
         yield path, dict(told)
     for part, inner in zip(field.fields, annotations.child_list, strict=False):

@@ -7,8 +7,8 @@ send them back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 import msgspec
 
@@ -55,17 +55,24 @@ REFUSED = {
 _REFUSED_IN_FIELD = {
     "policyTags": _NO_RIGHTS,
     "dataPolicies": _NO_RIGHTS,
-    "defaultValueExpression": BY_STATEMENT,
     "generatedColumn": BY_STATEMENT,
-    "maxLength": BY_STATEMENT,
-    "precision": BY_STATEMENT,
-    "scale": BY_STATEMENT,
     "collation": BY_STATEMENT,
     "roundingMode": BY_STATEMENT,
-    "timestampPrecision": BY_STATEMENT,
     "foreignTypeDefinition": BY_STATEMENT,
 }
-_FIELD = frozenset(("name", "type", "mode", "description", "fields", "rangeElementType"))
+_PARAMETERS = ("maxLength", "precision", "scale", "timestampPrecision")
+_PARAMETERS_OF: Mapping[str, tuple[str, ...]] = {
+    "STRING": ("maxLength",),
+    "BYTES": ("maxLength",),
+    "NUMERIC": ("precision", "scale"),
+    "BIGNUMERIC": ("precision", "scale"),
+    "TIMESTAMP": ("timestampPrecision",),
+}
+"""What a type such as `NUMERIC(10, 2)` says in brackets, in this order."""
+
+_FIELD = frozenset(
+    ("name", "type", "mode", "description", "fields", "rangeElementType", "defaultValueExpression")
+).union(_PARAMETERS)
 _OUTPUT = frozenset(("kind", "etag", "id", "selfLink", "creationTime", "lastModifiedTime", "type"))
 _OUTPUT_OF_TABLES = frozenset(("numBytes", "numRows", "numLongTermBytes", "location"))
 
@@ -145,6 +152,17 @@ class Partitioning(msgspec.Struct, frozen=True):
     unit: Unit
     field: str = ""
     expiration_ms: int | None = None
+
+
+class NewColumn(Field, frozen=True):
+    """A column or nested field to make, with what `Field` does not say of it.
+
+    `parameters` are those of its type, as in `NUMERIC(10, 2)`; `default` is the SQL of the value
+    that it has where none is given.
+    """
+
+    parameters: tuple[int, ...] = ()
+    default: str = ""
 
 
 class NewTable(msgspec.Struct, frozen=True):
@@ -242,8 +260,9 @@ def new_fields(schema: dict[str, object] | None) -> tuple[Field, ...]:
         return ()
     if unknown := schema.keys() - {"fields"}:
         raise InvalidRequestError(f"the schema has an unknown field `{min(unknown)[:100]}`")
-    _check_fields(schema.get("fields"))
-    return fields_from_json(schema)
+    items = schema.get("fields")
+    _check_fields(items)
+    return _new_columns(fields_from_json(schema), items, "")
 
 
 def _check_fields(fields: object) -> None:
@@ -254,3 +273,32 @@ def _check_fields(fields: object) -> None:
             if left:
                 raise InvalidRequestError(f"a column has an unknown field `{min(left)[:100]}`")
             _check_fields(field.get("fields"))
+
+
+def _new_columns(fields: tuple[Field, ...], items: Any, before: str) -> tuple[Field, ...]:
+    pairs = zip(fields, items or (), strict=True)
+    return tuple(_new_column(field, item, f"{before}{field.name}") for field, item in pairs)
+
+
+def _new_column(field: Field, item: Mapping[str, Any], path: str) -> Field:
+    inner = _new_columns(field.fields, item.get("fields"), f"{path}.") if field.fields else ()
+    default = str(item.get("defaultValueExpression") or "").strip()
+    if default and "." in path:
+        raise InvalidRequestError(f"the nested field `{path[:100]}` has a default value")
+    parameters = tuple(_parameters(field, item, path))
+    field = msgspec.structs.replace(field, fields=inner)
+    if not parameters and not default:
+        return field
+    return NewColumn(**msgspec.structs.asdict(field), parameters=parameters, default=default)
+
+
+def _parameters(field: Field, item: Mapping[str, Any], path: str) -> Iterator[int]:
+    """Give what stands in brackets behind the type. Raises `InvalidRequestError`."""
+    given = {name: value for name in _PARAMETERS if (value := int64(item.get(name), name))}
+    for name in _PARAMETERS_OF.get(field.type, ()):
+        value = given.pop(name, None)
+        if value is None:
+            break
+        yield value
+    if given:
+        raise InvalidRequestError(f"`{min(given)}` does not fit the column `{path[:100]}`")

@@ -15,7 +15,7 @@ from keystile.model.errors import InvalidRequestError, PreconditionError, Refuse
 from keystile.model.schema import Field
 from keystile.wire.jsonbody import parse_object
 from keystile.wire.metadata import DATASET_FIELDS, TABLE_FIELDS
-from keystile.wire.resources import BY_STATEMENT, REFUSED, Rounding, new_fields
+from keystile.wire.resources import BY_STATEMENT, REFUSED, NewColumn, Rounding, new_fields
 from keystile.wire.responses import Resource
 from keystile.wire.schema import MAX_DEPTH, standard_type
 from keystile.wire.strict import Int64, Strict, converted, int64, plain_labels
@@ -178,7 +178,15 @@ def _added(before: list[dict[str, Any]], schema: object) -> tuple[Field, ...]:
         if differing := next(_differing(column, given[place]), ""):
             raise RefusedError(f"`{differing}` of column `{name}` is refused: {BY_STATEMENT}")
     said = schema if isinstance(schema, dict) else {}
-    return new_fields({**said, "fields": given[len(before) :]})
+    added = new_fields({**said, "fields": given[len(before) :]})
+    for new in added:
+        if isinstance(new, NewColumn) and new.default:
+            # BigQuery takes no default in ADD COLUMN; ALTER COLUMN SET DEFAULT comes after it.
+            raise RefusedError(
+                f"`defaultValueExpression` of the new column `{new.name}` is refused:"
+                f" {BY_STATEMENT}"
+            )
+    return added
 
 
 def _differing(column: dict[str, Any], given: dict[str, Any]) -> Iterator[str]:

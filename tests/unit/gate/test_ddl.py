@@ -13,7 +13,7 @@ from keystile.gate import ddl
 from keystile.googlesql.inline import InlineRunner
 from keystile.model.errors import InvalidRequestError, KeystileError, NotFoundError
 from keystile.model.schema import Field, Mode, Table, TableId, TableKind
-from keystile.wire.resources import NewDataset, NewTable, Partitioning, Words
+from keystile.wire.resources import NewColumn, NewDataset, NewTable, Partitioning, Words
 from keystile.wire.updates import Changed
 
 ID = TableId("acme-shop", "shop", "made")
@@ -70,6 +70,20 @@ def test_a_table_is_made_with_all_that_its_resource_says() -> None:
         f" OPTIONS ({OPTIONS}, expiration_timestamp = TIMESTAMP '1970-01-01 00:00:01.500000+00',"
         " partition_expiration_days = 1.0, require_partition_filter = TRUE)"
     )
+
+
+async def test_a_comment_in_a_default_value_hides_no_column(analyst: Any) -> None:
+    fields = (
+        NewColumn("s", "STRING", Mode.REQUIRED, parameters=(7,), default="'x' -- or so"),
+        NewColumn("n", "NUMERIC", Mode.REPEATED, parameters=(10, 2)),
+    )
+    sql = ddl.create_table(NewTable(ID, Words(), fields))
+    assert sql == (
+        "CREATE TABLE `acme-shop`.`shop`.`made` (`s` STRING(7) DEFAULT 'x' -- or so\n NOT NULL,"
+        " `n` ARRAY<NUMERIC(10, 2)>)"
+    )
+    analysed = await analyst.analyse(Statement(sql, "acme-shop", ""), Nothing())
+    assert (analysed.facts.statement, analysed.facts.opaque) == ("CREATE_TABLE", ())
 
 
 def test_a_dataset_is_changed() -> None:

@@ -8,6 +8,7 @@ import pytest
 from keystile.model.errors import InvalidRequestError, RefusedError
 from keystile.model.schema import Field, Mode, TableId
 from keystile.wire.resources import (
+    NewColumn,
     NewDataset,
     NewTable,
     Partitioning,
@@ -77,7 +78,34 @@ def test_a_table_is_read_as_python_sends_it() -> None:
             InvalidRequestError,
             "x",
         ),
-        ({"schema": {"fields": [{"name": "a", "maxLength": "5"}]}}, RefusedError, "maxLength"),
+        (
+            {"schema": {"fields": [{"name": "a", "type": "INT64", "maxLength": "5"}]}},
+            InvalidRequestError,
+            "maxLength",
+        ),
+        (
+            {"schema": {"fields": [{"name": "a", "type": "NUMERIC", "scale": "5"}]}},
+            InvalidRequestError,
+            "scale",
+        ),
+        (
+            {
+                "schema": {
+                    "fields": [
+                        {
+                            "name": "a",
+                            "type": "RECORD",
+                            "fields": [
+                                {"name": "b", "type": "DATE", "defaultValueExpression": "x"}
+                            ],
+                        }
+                    ]
+                }
+            },
+            InvalidRequestError,
+            "a.b",
+        ),
+        ({"schema": {"fields": [{"name": "a", "collation": "und:ci"}]}}, RefusedError, "collation"),
         (
             {"schema": {"fields": [{"name": "a", "fields": [{"policyTags": {"names": ["t"]}}]}]}},
             RefusedError,
@@ -101,6 +129,28 @@ def test_a_table_is_read_as_python_sends_it() -> None:
 def test_what_is_not_made_here_is_named(fields: Any, error: type[Exception], named: str) -> None:
     with pytest.raises(error, match=named):
         table(**fields)
+
+
+def test_the_length_of_a_text_is_not_lost_on_the_way() -> None:
+    inner = {"name": "b", "type": "BYTES", "maxLength": "3"}
+    read = table(
+        schema={
+            "fields": [
+                {"name": "s", "type": "STRING", "maxLength": 7, "defaultValueExpression": "'x'"},
+                {"name": "n", "type": "NUMERIC", "precision": "10", "scale": "2"},
+                {"name": "p", "type": "NUMERIC", "precision": "10", "scale": "0"},
+                {"name": "at", "type": "TIMESTAMP", "timestampPrecision": "12"},
+                {"name": "r", "type": "RECORD", "mode": "REPEATED", "fields": [inner]},
+            ]
+        }
+    )
+    assert read.fields == (
+        NewColumn("s", "STRING", parameters=(7,), default="'x'"),
+        NewColumn("n", "NUMERIC", parameters=(10, 2)),
+        NewColumn("p", "NUMERIC", parameters=(10,)),
+        NewColumn("at", "TIMESTAMP", parameters=(12,)),
+        Field("r", "STRUCT", Mode.REPEATED, (NewColumn("b", "BYTES", parameters=(3,)),)),
+    )
 
 
 @pytest.mark.parametrize("field", ["access", "linkedDatasetSource", "externalDatasetReference"])

@@ -85,7 +85,7 @@ def test_columns_are_added_at_the_end() -> None:
         ([{**COLUMNS[0], "policyTags": {"names": []}}, COLUMNS[1]], "`policyTags` of column `id`"),
         ([COLUMNS[0], {**COLUMNS[1], "fields": [NEW]}], "`fields` of column `parts`"),
         ([*COLUMNS, {**NEW, "policyTags": {"names": ["t"]}}], "`policyTags` is refused"),
-        ([*COLUMNS, {**NEW, "defaultValueExpression": "1"}], "`defaultValueExpression` is refused"),
+        ([*COLUMNS, {**NEW, "defaultValueExpression": "1"}], "`defaultValueExpression` of"),
     ],
 )
 def test_a_column_that_would_change_otherwise_is_refused_by_name(
