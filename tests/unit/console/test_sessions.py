@@ -85,6 +85,18 @@ async def test_rows_are_shown_a_hundred_at_a_time(desk: Any, recording: Recordin
     assert "row=100" in last
 
 
+async def test_a_statement_names_its_script(desk: Any, recording: RecordingLog) -> None:
+    await record(recording, "run")
+    intent = {"sql": "SELECT 2", "request": {"script": "nightly<b>"}}
+    common = {"session": "run", "agent": "demo-agent", "job": "run-1_0000"}
+    await recording.append(Event(EventKind.INTENT, time.time(), **common, body=intent))
+    await desk.sign_in("operator")
+    assert "Statement of" not in (await desk.get("/session?id=run&step=1")).text
+    shown = (await desk.get("/session?id=run&step=2")).text
+    assert "Statement of" in shown
+    assert "nightly&lt;b&gt;" in shown
+
+
 async def test_rows_that_an_agent_sent_are_shown_with_what_is_wrong(
     desk: Any, recording: RecordingLog
 ) -> None:
