@@ -48,9 +48,9 @@ def test_a_table_is_made_with_its_columns(client: bigquery.Client, lab: str) -> 
     assert table.schema[1].fields[0].description == "the x"
     assert table.schema[1].fields[1].mode == "REPEATED"
     assert table.schema[3].default_value_expression == "CONCAT('x', 'y')"
-    client.query_and_wait(f"CREATE TABLE {lab}.fine (at TIMESTAMP(12))")
-    (at,) = client.get_table(f"{lab}.fine").schema
-    assert at.to_api_repr()["timestampPrecision"] in {12, "12"}
+    client.query_and_wait(f"CREATE TABLE {lab}.fine (time TIMESTAMP(12))")
+    (time,) = client.get_table(f"{lab}.fine").schema
+    assert time.to_api_repr()["timestampPrecision"] in {12, "12"}
 
 
 def test_a_table_is_made_of_a_query(client: bigquery.Client, lab: str) -> None:
