@@ -6,7 +6,7 @@ import msgspec
 
 from keystile.api.http import Answer, Request
 from keystile.api.ports import TokenExchange
-from keystile.model.errors import InvalidRequestError, KeystileError, TokenRefusedError
+from keystile.model.errors import InvalidRequestError, KeystileError, TokenFault, TokenRefusedError
 from keystile.telemetry.metrics import Exchange, Metrics
 
 PATH = b"/v1/token"
@@ -37,11 +37,13 @@ def refusal(error: KeystileError, metrics: Metrics) -> Answer:
     A 503 is never answered here either: clients would retry it in silence.
     """
     if isinstance(error, TokenRefusedError):
-        code, outcome = error.oauth_error, Exchange.REFUSED
+        code, outcome, fault = error.oauth_error, Exchange.REFUSED, error.fault
     elif isinstance(error, InvalidRequestError):
-        code, outcome = "invalid_request", Exchange.REFUSED
+        code, outcome, fault = "invalid_request", Exchange.REFUSED, TokenFault.REQUEST
     else:
-        code, outcome = "temporarily_unavailable", Exchange.FAILED
+        code, outcome, fault = "temporarily_unavailable", Exchange.FAILED, None
+    if fault is not None:
+        metrics.token_refusals.labels(fault).inc()
     metrics.token_exchanges.labels(outcome).inc()
     body = {"error": code, "error_description": _description(str(error))}
     headers = ((b"www-authenticate", b'Basic realm="keystile"'),)

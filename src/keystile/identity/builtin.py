@@ -16,8 +16,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key
 
-from keystile.identity.keys import REFUSED
-from keystile.model.errors import TokenRefusedError, UnsafeConfigurationError
+from keystile.model.errors import TokenFault, TokenRefusedError, UnsafeConfigurationError
 
 _ALGORITHM = "ES256"
 
@@ -90,7 +89,7 @@ class BuiltinIssuer:
         """Give the key to the verifier, as a `KeySource`. Raises `TokenRefusedError`."""
         if key_id != self._key_id or algorithm != _ALGORITHM:
             message = "the token was signed with another key than this gateway's issuer has now"
-            raise TokenRefusedError(message, hint="connect the agent again", oauth_error=REFUSED)
+            raise TokenRefusedError(message, hint="connect the agent again", fault=TokenFault.KEY)
         return self._key
 
 

@@ -17,9 +17,8 @@ import msgspec
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_strings
 
-from keystile.identity.keys import REFUSED
 from keystile.identity.tokens import SignedClaims
-from keystile.model.errors import TokenRefusedError, UnsafeConfigurationError
+from keystile.model.errors import TokenFault, TokenRefusedError, UnsafeConfigurationError
 from keystile.model.principal import Principal
 from keystile.policy.expressions import BOOL, TEXT, TEXTS, compiled, evaluated
 
@@ -98,11 +97,11 @@ class ClaimMapping:
         """
         if "\\u0000" in json.dumps(claims):
             # INVARIANT: the CEL runtime ends a text at NUL, so `admin\\0…` would be `admin`.
-            raise TokenRefusedError("a claim of the token holds a NUL", oauth_error=REFUSED)
+            raise TokenRefusedError("a claim of the token holds a NUL", fault=TokenFault.CLAIMS)
         for claim, what in self._required.items():
             if claim not in claims:
                 message = f"the token has no claim `{claim}`, as {what} has"
-                raise TokenRefusedError(message, oauth_error=REFUSED)
+                raise TokenRefusedError(message, fault=TokenFault.CLAIMS)
         known = self._env.Activation({"assertion": dict(claims)})
         values = {word: _value(word, expr, known) for word, expr in self._words.items()}
         subject = _text(values, _SUBJECT, required=True)
@@ -140,7 +139,9 @@ class ClaimMapping:
             except ValueError:
                 holds = False
             if not holds:
-                raise TokenRefusedError(condition.refusal, hint=condition.hint, oauth_error=REFUSED)
+                raise TokenRefusedError(
+                    condition.refusal, hint=condition.hint, fault=TokenFault.CONDITION
+                )
 
 
 def session_id(issuer: str, subject: str, word: str) -> str:
@@ -194,7 +195,7 @@ def _value(word: str, expression: Any, known: Any) -> Any:
             if claim
             else f"the token's claims do not tell `{word}`",
             hint="compare the token with `attribute_mapping` of its issuer",
-            oauth_error=REFUSED,
+            fault=TokenFault.CLAIMS,
         ) from error
 
 
@@ -209,7 +210,7 @@ def _checked(value: object, word: str, *, required: bool) -> str:
             f"by the token's claims, `{word}` is "
             + ("empty" if value == "" else "not a plain text"),
             hint="compare the token with `attribute_mapping` of its issuer",
-            oauth_error=REFUSED,
+            fault=TokenFault.CLAIMS,
         )
     return value
 
@@ -220,6 +221,6 @@ def _groups(values: Mapping[str, Any]) -> tuple[str, ...]:
         raise TokenRefusedError(
             f"by the token's claims, `{_GROUPS}` is not a list of at most {_MAX_GROUPS} texts",
             hint="compare the token with `attribute_mapping` of its issuer",
-            oauth_error=REFUSED,
+            fault=TokenFault.CLAIMS,
         )
     return tuple(dict.fromkeys(_checked(name, _GROUPS, required=True) for name in names))

@@ -10,9 +10,13 @@ import msgspec
 
 from keystile.identity.claims import ClaimMapping
 from keystile.identity.gateway_tokens import GatewayTokens
-from keystile.identity.keys import REFUSED
 from keystile.identity.tokens import TokenVerifier
-from keystile.model.errors import RefusedError, TokenRefusedError, UnauthenticatedError
+from keystile.model.errors import (
+    RefusedError,
+    TokenFault,
+    TokenRefusedError,
+    UnauthenticatedError,
+)
 
 _GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  a type's name
@@ -65,7 +69,6 @@ class Exchange:
             raise TokenRefusedError(
                 "`actor_token` is not supported",
                 hint="have the issuer name the person in the subject token",
-                oauth_error=REFUSED,
             )
         _require(form, "audience", (self._audience,), "invalid_target")
         claims = await self._verifier.verify(_given(form, "subject_token"))
@@ -74,16 +77,18 @@ class Exchange:
             # An agent of the built-in issuer has what the registry says of it now.
             token, lifetime = await self._tokens.issue(await self._tokens.current(principal))
         except (UnauthenticatedError, RefusedError) as error:
-            raise TokenRefusedError(error.message, hint=error.hint, oauth_error=REFUSED) from error
+            raise TokenRefusedError(
+                error.message, hint=error.hint, fault=TokenFault.AGENT
+            ) from error
         return TokenResponse(token, lifetime)
 
 
 def _form(body: bytes, content_type: str) -> dict[str, str]:
     if content_type.partition(";")[0].strip().lower() != _FORM:
-        raise TokenRefusedError(f"the request is not a form (`{_FORM}`)", oauth_error=REFUSED)
+        raise TokenRefusedError(f"the request is not a form (`{_FORM}`)")
     if len(body) > _MAX_BODY_BYTES:
         message = f"the form is larger than {_MAX_BODY_BYTES} bytes"
-        raise TokenRefusedError(message, oauth_error=REFUSED)
+        raise TokenRefusedError(message)
     try:
         pairs = parse_qsl(
             body.decode("ascii"),
@@ -94,12 +99,12 @@ def _form(body: bytes, content_type: str) -> dict[str, str]:
         )
     except ValueError as error:
         message = "the form is not well-formed"
-        raise TokenRefusedError(message, oauth_error=REFUSED) from error
+        raise TokenRefusedError(message) from error
     form: dict[str, str] = {}
     for name, value in pairs:
         if name in form:
             message = f"the parameter {name[:40]!r} is given twice"
-            raise TokenRefusedError(message, oauth_error=REFUSED)
+            raise TokenRefusedError(message)
         form[name] = value
     # RFC 6749 section 3.2: a parameter without a value counts as left out.
     return {name: value for name, value in form.items() if value}
@@ -107,12 +112,15 @@ def _form(body: bytes, content_type: str) -> dict[str, str]:
 
 def _given(form: Mapping[str, str], name: str) -> str:
     if name not in form:
-        raise TokenRefusedError(f"the parameter `{name}` is missing", oauth_error=REFUSED)
+        raise TokenRefusedError(f"the parameter `{name}` is missing")
     return form[name]
 
 
 def _require(
-    form: Mapping[str, str], name: str, accepted: tuple[str, ...], oauth_error: str = REFUSED
+    form: Mapping[str, str],
+    name: str,
+    accepted: tuple[str, ...],
+    oauth_error: str = "invalid_request",
 ) -> None:
     if _given(form, name) not in accepted:
         # What was given is not repeated: in a garbled form it could be the token.

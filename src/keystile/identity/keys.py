@@ -16,7 +16,12 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from joserfc.util import urlsafe_b64decode
 
 from keystile.config.urls import require_safe_url
-from keystile.model.errors import InvalidRequestError, TokenRefusedError, UnsafeConfigurationError
+from keystile.model.errors import (
+    InvalidRequestError,
+    TokenFault,
+    TokenRefusedError,
+    UnsafeConfigurationError,
+)
 from keystile.wire.jsonbody import parse_object
 
 # How old keys may be before they are fetched again, which is how soon a withdrawn key stops.
@@ -57,7 +62,9 @@ def parse_jwks(document: bytes) -> tuple[Key, ...]:
     """
     entries = _object(document).get("keys")
     if not isinstance(entries, list):
-        raise TokenRefusedError("the issuer's key set is not understood", oauth_error=REFUSED)
+        raise TokenRefusedError(
+            "the issuer's key set is not understood", fault=TokenFault.KEYS_UNAVAILABLE
+        )
     return tuple(key for entry in entries if (key := _key(entry)) is not None)
 
 
@@ -114,11 +121,11 @@ class IssuerKeys:
             raise TokenRefusedError(
                 f"the keys of issuer `{self._issuer}` cannot be fetched",
                 hint="try again later, or ask the operator of the gateway",
-                oauth_error=REFUSED,
+                fault=TokenFault.KEYS_UNAVAILABLE,
             )
         if key is None:
             raise TokenRefusedError(
-                f"issuer `{self._issuer}` has no key that fits the token", oauth_error=REFUSED
+                f"issuer `{self._issuer}` has no key that fits the token", fault=TokenFault.KEY
             )
         return key
 
@@ -146,14 +153,10 @@ class IssuerKeys:
         if document.get("issuer") != self._issuer or not isinstance(uri, str):
             raise TokenRefusedError(
                 "the issuer's discovery document names another issuer or no keys",
-                oauth_error=REFUSED,
+                fault=TokenFault.KEYS_UNAVAILABLE,
             )
         require_safe_url(uri, "the issuer's `jwks_uri`", query_allowed=True)
         return uri
-
-
-REFUSED = "invalid_request"
-"""What RFC 8693 section 2.2.2 demands for a subject token that is not accepted."""
 
 
 class Documents:
@@ -178,10 +181,10 @@ class Documents:
                 content = await self._download(address)
         except (OSError, aiohttp.ClientError, TimeoutError) as error:
             message = f"`{address}` cannot be fetched ({type(error).__name__})"
-            raise TokenRefusedError(message, oauth_error=REFUSED) from error
+            raise TokenRefusedError(message, fault=TokenFault.KEYS_UNAVAILABLE) from error
         if len(content) > _MAX_BYTES:
             message = f"`{address}` is larger than {_MAX_BYTES} bytes"
-            raise TokenRefusedError(message, oauth_error=REFUSED)
+            raise TokenRefusedError(message, fault=TokenFault.KEYS_UNAVAILABLE)
         return content
 
     async def _download(self, address: str) -> bytes:
@@ -193,7 +196,7 @@ class Documents:
         async with self._session.get(address, allow_redirects=False) as response:
             if response.status != 200:  # noqa: PLR2004  HTTP's own word for success
                 message = f"`{address}` answered with status {response.status}"
-                raise TokenRefusedError(message, oauth_error=REFUSED)
+                raise TokenRefusedError(message, fault=TokenFault.KEYS_UNAVAILABLE)
             content = bytearray()
             async for chunk in response.content.iter_chunked(_MAX_BYTES):
                 content += chunk
@@ -207,7 +210,7 @@ def _object(document: bytes) -> dict[str, object]:
         return parse_object(document)
     except InvalidRequestError as error:
         message = "the issuer's document is not understood"
-        raise TokenRefusedError(message, oauth_error=REFUSED) from error
+        raise TokenRefusedError(message, fault=TokenFault.KEYS_UNAVAILABLE) from error
 
 
 def _key(entry: Any) -> Key | None:

@@ -15,8 +15,13 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.util import urlsafe_b64decode
 
-from keystile.identity.keys import ALGORITHMS, REFUSED, KeySource
-from keystile.model.errors import InvalidRequestError, TokenRefusedError, UnsafeConfigurationError
+from keystile.identity.keys import ALGORITHMS, KeySource
+from keystile.model.errors import (
+    InvalidRequestError,
+    TokenFault,
+    TokenRefusedError,
+    UnsafeConfigurationError,
+)
 from keystile.wire.jsonbody import parse_object
 
 SignedClaims = NewType("SignedClaims", Mapping[str, Any])
@@ -88,11 +93,11 @@ class TokenVerifier:
         except (JoseError, ValueError, TypeError):
             valid = False
         if not valid:
-            _refuse("the token's signature does not fit its issuer's key")
+            _refuse(TokenFault.SIGNATURE, "the token's signature does not fit its issuer's key")
         self._check_audience(unverified_claims, issuer)
-        self._check_times(unverified_claims)
+        self._check_times(unverified_claims, issuer)
         if not isinstance(subject := unverified_claims.get("sub"), str) or not subject:
-            _refuse("the token names no subject")
+            _refuse(TokenFault.CLAIMS, "the token names no subject")
         return SignedClaims(unverified_claims | {"iss": issuer.issuer})
 
     def _issuer(self, unverified_claims: Mapping[str, object]) -> TrustedIssuer:
@@ -102,8 +107,9 @@ class TokenVerifier:
         known = known or self._issuers.get(_trust_domain(unverified_claims.get("sub")))
         if known is None:
             if not isinstance(name, str) or not name:
-                _refuse("the token names no issuer")
+                _refuse(TokenFault.ISSUER, "the token names no issuer")
             _refuse(
+                TokenFault.ISSUER,
                 f"the token's issuer {_shown(name)} is not one that this gateway trusts",
                 hint="an operator adds it under `identity.issuers`",
             )
@@ -115,30 +121,39 @@ class TokenVerifier:
         named = [audiences] if isinstance(audiences, str) else audiences
         texts = isinstance(named, list) and all(isinstance(name, str) and name for name in named)
         if not named or not texts:
-            _refuse("the token has no audience", hint=f"ask for {_expected(issuer)}")
+            _refuse(
+                TokenFault.AUDIENCE,
+                "the token has no audience",
+                hint=f"ask for {_expected(issuer)}",
+            )
         # INVARIANT: every audience must be ours (RFC 8725 section 3.9; OpenID Connect Core section
         # 3.1.3.7 refuses audiences that are not trusted). A token that others may receive, too,
         # could be presented here by any of them.
         strangers = [name for name in named if name not in issuer.audiences]
         if strangers:
             _refuse(
+                TokenFault.AUDIENCE,
                 f"the token is for the audience {_shown(strangers[0])}, not for this gateway",
                 hint=f"ask for {_expected(issuer)} alone",
             )
 
-    def _check_times(self, claims: Mapping[str, Any]) -> None:
+    def _check_times(self, claims: Mapping[str, Any], issuer: TrustedIssuer) -> None:
         now = time.time()
+        # OpenID Connect Core section 2 and RFC 9068 section 2.2 demand `iat`, JWT-SVID does not.
+        demanded = {"exp"} if issuer.issuer.startswith(SPIFFE) else {"exp", "iat"}
         for name in ("exp", "nbf", "iat"):
             value = claims.get(name)
-            missing = value is None and name != "exp"
-            if not missing and (isinstance(value, bool) or not isinstance(value, int | float)):
-                _refuse(f"the token's `{name}` is missing or not a time")
+            left_out = value is None and name not in demanded
+            if not left_out and (isinstance(value, bool) or not isinstance(value, int | float)):
+                _refuse(TokenFault.TIME, f"the token's `{name}` is missing or not a time")
         if claims["exp"] <= now - self._skew:
-            _refuse("the token has expired", hint="get a new one from its issuer")
+            _refuse(TokenFault.TIME, "the token has expired", hint="get a new one from its issuer")
         for name in ("nbf", "iat"):
             if claims.get(name, 0) > now + self._skew:
                 _refuse(
-                    f"the token is not valid yet (`{name}`)", hint="check the clocks of both sides"
+                    TokenFault.TIME,
+                    f"the token is not valid yet (`{name}`)",
+                    hint="check the clocks of both sides",
                 )
 
 
@@ -150,15 +165,15 @@ def _trust_domain(unverified_subject: object) -> str:
 
 def _split(unverified_token: str) -> tuple[dict[str, object], dict[str, object]]:
     if len(unverified_token) > MAX_TOKEN_BYTES:
-        _refuse(f"the token is larger than {MAX_TOKEN_BYTES} bytes")
+        _refuse(TokenFault.MALFORMED, f"the token is larger than {MAX_TOKEN_BYTES} bytes")
     parts = unverified_token.split(".")
     if len(parts) != 3 or not unverified_token.isascii() or not all(parts):  # noqa: PLR2004  RFC 7515
-        _refuse("the token is not a signed JWT")
+        _refuse(TokenFault.MALFORMED, "the token is not a signed JWT")
     try:
         # Strict JSON: a repeated key could mean one thing here and another to its issuer.
         header, payload = (parse_object(urlsafe_b64decode(part.encode())) for part in parts[:2])
     except (InvalidRequestError, ValueError):
-        _refuse("the token is not a well-formed JWT")
+        _refuse(TokenFault.MALFORMED, "the token is not a well-formed JWT")
     return header, payload
 
 
@@ -166,16 +181,17 @@ def _header(header: Mapping[str, object], issuer: TrustedIssuer) -> tuple[str, s
     algorithm, key_id, type_ = header.get("alg"), header.get("kid", ""), header.get("typ", "")
     if not isinstance(algorithm, str) or algorithm not in issuer.algorithms:
         _refuse(
+            TokenFault.ALGORITHM,
             f"the token is signed with {_shown(str(algorithm))}, which this gateway does not "
             f"accept from its issuer",
             hint=f"use {' or '.join(sorted(issuer.algorithms))}",
         )
     if "crit" in header or "b64" in header:
-        _refuse("the token demands a JWT extension that is not supported")
+        _refuse(TokenFault.HEADER, "the token demands a JWT extension that is not supported")
     if not isinstance(key_id, str):
-        _refuse("the token's key id is not a text")
+        _refuse(TokenFault.HEADER, "the token's key id is not a text")
     if not isinstance(type_, str) or type_.lower() not in _TYPES:
-        _refuse("the token is of another type than an identity or access token")
+        _refuse(TokenFault.HEADER, "the token is of another type than an identity or access token")
     return algorithm, key_id
 
 
@@ -188,5 +204,5 @@ def _shown(text: str) -> str:
     return f"`{''.join(c if c.isprintable() else '?' for c in text[:_SHOWN])}`"
 
 
-def _refuse(message: str, *, hint: str = "") -> NoReturn:
-    raise TokenRefusedError(message, hint=hint, oauth_error=REFUSED)
+def _refuse(fault: TokenFault, message: str, *, hint: str = "") -> NoReturn:
+    raise TokenRefusedError(message, hint=hint, fault=fault)

@@ -7,6 +7,7 @@ protected value. `hint` says what to do next.
 from __future__ import annotations
 
 from copy import copy
+from enum import StrEnum
 from typing import ClassVar, Self
 
 
@@ -157,15 +158,42 @@ class UnsafeConfigurationError(KeystileError):
     """The configuration is invalid or unsafe, so the process does not start."""
 
 
-class TokenRefusedError(KeystileError):
-    """A subject token was not accepted at the token endpoint (RFC 8693 section 2.2.2).
+class TokenFault(StrEnum):
+    """What was wrong at the token endpoint, as the metric counts it."""
 
-    `oauth_error` is the RFC 6749 section 5.2 code, for example `invalid_grant`.
+    REQUEST = "request"
+    MALFORMED = "malformed"
+    ISSUER = "issuer"
+    ALGORITHM = "algorithm"
+    HEADER = "header"
+    KEY = "key"
+    KEYS_UNAVAILABLE = "keys_unavailable"
+    SIGNATURE = "signature"
+    AUDIENCE = "audience"
+    TIME = "time"
+    CLAIMS = "claims"
+    CONDITION = "condition"
+    AGENT = "agent"
+
+
+class TokenRefusedError(KeystileError):
+    """A request was not accepted at the token endpoint (RFC 8693 section 2.2.2).
+
+    `oauth_error` is the RFC 6749 section 5.2 code; `invalid_request` is what RFC 8693 demands for a
+    subject token that is not accepted.
     """
 
     http_status = 400
 
-    def __init__(self, message: str, *, hint: str = "", oauth_error: str = "invalid_grant") -> None:
-        """Keep the OAuth error code beside the sentence."""
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        fault: TokenFault = TokenFault.REQUEST,
+        oauth_error: str = "invalid_request",
+    ) -> None:
+        """Keep the fault and the OAuth error code beside the sentence."""
         super().__init__(message, hint=hint)
+        self.fault = fault
         self.oauth_error = oauth_error

@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from keystile.model.decision import Effect
+from keystile.model.errors import TokenFault
 
 # Seconds. An analysis takes milliseconds, a query at BigQuery up to minutes.
 _QUERY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
@@ -140,6 +141,14 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.token_refusals = Counter(
+            "keystile_token_refusals_total",
+            "Requests refused at the token endpoint, by what was wrong.",
+            ["fault"],
+            registry=self.registry,
+        )
+        for fault in TokenFault:
+            self.token_refusals.labels(fault)
         for effect in Effect:
             self.decisions.labels(effect)
         for phase in Phase:

@@ -48,7 +48,7 @@ async def test_a_good_token_is_exchanged() -> None:
 async def test_a_refused_token_is_said_in_oauth_s_words() -> None:
     answer, body = await refused(request(b"subject_token=bad"))
     assert answer.status == 400
-    assert body["error"] == "invalid_grant"
+    assert body["error"] == "invalid_request"
     assert body["error_description"] == "the subject token is expired; fetch a new one"
 
 

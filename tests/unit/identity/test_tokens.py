@@ -60,7 +60,7 @@ async def _refusal(verifier: TokenVerifier, token: str) -> str:
         {"aud": [AUDIENCE, "also-ours"]},
         {"nbf": 20},
         {"exp": -20},
-        {"iat": ..., "nbf": ...},
+        {"nbf": ...},
         {"header": {"typ": "at+jwt"}},
     ],
 )
@@ -90,6 +90,7 @@ async def test_a_good_token_gives_its_claims(
         ({"nbf": 60}, "not valid yet (`nbf`)"),
         ({"iat": 60}, "not valid yet (`iat`)"),
         ({"iat": "now"}, "`iat` is missing or not a time"),
+        ({"iat": ...}, "`iat` is missing or not a time"),
         ({"sub": ...}, "names no subject"),
         ({"sub": ""}, "names no subject"),
         ({"sub": 7}, "names no subject"),
