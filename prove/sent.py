@@ -25,6 +25,7 @@ from keystile.wire.paths import Call, route
 _ROOT = "/bigquery/v2/"
 _UPLOAD = "/upload"
 _JOB = re.compile(r"keystile_([0-9a-f]{32})")
+_SESSION = re.compile(r"keystile_session_[0-9a-f]{32}")
 _INTO = re.compile(r"(keystile_[0-9a-f]{32})_into")
 _RESULT = re.compile(r"SELECT \* FROM `[^`]+`\.`_[^`]+`\.`[^`]+`")
 _LISTING = frozenset(("parentJobId", "projection", "maxResults", "pageToken"))
@@ -55,6 +56,7 @@ _OF_INTO = frozenset(
         "writeDisposition",
     )
 )
+_OF_SESSION = frozenset(("connectionProperties", "createSession"))
 _TRANSFERS = frozenset(("load", "copy", "extract"))
 
 
@@ -190,6 +192,8 @@ class Comparison:
         if fault:
             return fault
         job, wanted = body["jobReference"]["jobId"], body["configuration"]
+        if _SESSION.fullmatch(job):
+            return _session_fault(wanted.get("query", {}))
         if found := _INTO.fullmatch(job):
             return self._written(found[1], wanted.get("query", {}), asked.at)
         if wanted.get("query", {}).keys() & _OF_INTO:
@@ -242,6 +246,8 @@ class Comparison:
     def _look(self, asked: Asked, call: Call) -> str:
         if call.job in self._children:
             return self._statement(asked, call, rows=False)
+        if _SESSION.fullmatch(call.job):
+            return ""
         found = _INTO.fullmatch(call.job)
         known = self._job(found[1] if found else call.job)
         if known is None or known.intent(asked.at) is None:
@@ -312,7 +318,7 @@ def _shape(body: dict[str, Any], project: str) -> str:
     if len(kinds) != 1 or not kinds <= {"query", *_TRANSFERS}:
         return f"its configuration has {sorted(wanted)}"
     query = wanted.get("query", {})
-    strange = query.keys() - _OF_QUERY - _OF_INTO
+    strange = query.keys() - _OF_QUERY - _OF_INTO - _OF_SESSION
     if strange or query.get("useLegacySql", False):
         return f"its query has {sorted(strange) or 'legacy SQL'}"
     return ""
@@ -321,6 +327,10 @@ def _shape(body: dict[str, Any], project: str) -> str:
 def _query_fault(query: dict[str, Any], intent: dict[str, Any]) -> str:
     if query["query"] != intent["rewritten_sql"]:
         return "its text is another than the recorded one"
+    if query.get("createSession"):
+        return "a query of an agent begins a session"
+    if ("connectionProperties" in query) != ("session" in intent["request"]):
+        return "it runs in another session than the recorded one"
     given = [one for one in query.get("queryParameters", []) if one.get("name") not in _ADDED]
     recorded = list(intent["parameters"])
     return "" if given == recorded else "its parameters are others than the recorded ones"
@@ -338,6 +348,12 @@ def _into_fault(query: dict[str, Any], recorded: str) -> str:
         wanted["createDisposition"] = "CREATE_NEVER"
     named = ".".join(names.get(part, "") for part in ("projectId", "datasetId", "tableId"))
     return "" if (named, into) == (table, wanted) else "it goes where nothing on record says"
+
+
+def _session_fault(query: dict[str, Any]) -> str:
+    """Look at a job that begins a session, and does nothing else."""
+    said = {"query": "SELECT 1", "useLegacySql": False, "useQueryCache": False}
+    return "" if query == {**said, "createSession": True} else "it does more than begin a session"
 
 
 def _transfer_fault(wanted: dict[str, Any], intent: dict[str, Any]) -> str:

@@ -40,6 +40,7 @@ from keystile.gate.read_sessions import ReadSessions
 from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
 from keystile.gate.result_tables import ResultTables
+from keystile.gate.sessions import QuerySessions
 from keystile.gate.shares import Shares
 from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
@@ -306,6 +307,7 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
         children,
         metrics,
         tokens.current,
+        QuerySessions(database),
     )
     duties = Duties(pipeline, jobs, vigil, approvals, metrics)
     reader = ResultReader(jobs, bigquery, recorder, outcomes, metrics)

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from keystile.policy.compile import compile_policy
 from keystile.wire.methods import METHODS, Access
 
 HOME = "/bigquery/v2/projects/acme-shop"
@@ -388,16 +389,114 @@ async def test_line_24_a_list_has_the_agents_own_jobs_alone(front: Any) -> None:
     assert not any(asked.startswith("jobs.list") for asked in front.account.asked)
 
 
+async def _session(front: Any, sql: str, *, who: str = "writer") -> str:
+    """Begin a session with a query, and give its id."""
+    front.account.session = "theirs"
+    reply = await front.query(sql, who=who, createSession=True)
+    await front.settle()
+    assert "theirs" not in json.dumps(reply.json)
+    return str(reply.json["sessionInfo"]["sessionId"])
+
+
+def _in(session: str, sql: str) -> dict[str, Any]:
+    same = [{"key": "session_id", "value": session}]
+    return {"query": sql, "defaultDataset": {"datasetId": "shop"}, "connectionProperties": same}
+
+
+KEEPS = "CREATE TEMP TABLE kept AS SELECT id, ssn AS s FROM customers"
+
+
+async def test_line_25_another_agents_session_is_absent(front: Any) -> None:
+    session = await _session(front, KEEPS)
+    said = []
+    for id_ in (session, "theirs", "0" * 32):
+        reply = await refused(
+            front, "POST", f"{HOME}/queries", _in(id_, "SELECT s FROM kept"), who="other-writer"
+        )
+        said.append((reply.status, reply.error.replace(id_, "ID")))
+    assert said[0][0] == 404
+    assert said == said[:1] * 3
+    # Its owner's own word for it is the only one, too.
+    body = _in("theirs", "SELECT s FROM kept")
+    assert (await refused(front, "POST", f"{HOME}/queries", body, who="writer")).status == 404
+
+
+async def test_line_25_what_a_session_holds_is_masked_and_known(front: Any) -> None:
+    session = await _session(front, KEEPS)
+    assert "XXX-XX-XXXX" in front.account.queries[-1].sql
+    for sql in ("SELECT s FROM kept", "SELECT s FROM _SESSION.kept"):
+        reply = await front.ask("POST", f"{HOME}/queries", _in(session, sql), who="writer")
+        assert reply.status == 200, reply
+        assert (front.account.queries[-1].sql, front.account.queries[-1].session) == (sql, "theirs")
+    # A name that the session gave to a temporary table is that of the open table again after it.
+    await front.ask("POST", f"{HOME}/queries", _in(session, "DROP TABLE kept"), who="writer")
+    reply = await front.ask(
+        "POST", f"{HOME}/queries", _in(session, "SELECT s FROM kept"), who="writer"
+    )
+    assert reply.status == 404
+
+
+async def test_line_25_rights_that_changed_reach_into_a_session(
+    front: Any, bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await _session(front, KEEPS)
+    before = len(front.account.queries)
+    monkeypatch.setattr(bench, "policy", compile_policy({"p.yaml": UNLABELLED}))
+    body = _in(session, "SELECT s FROM kept")
+    reply = await front.ask("POST", f"{HOME}/queries", body, who="writer")
+    assert reply.status == 403
+    assert "made under other rights" in reply.error
+    assert len(front.account.queries) == before
+
+
+UNLABELLED = """
+rules:
+  - name: all
+    agents: {groups: [writer]}
+    resources: {datasets: [acme-shop.shop]}
+    allow: [read, write, schema_change, routine]
+  - name: sessions
+    agents: {groups: [writer]}
+    allow: [script, session]
+"""
+
+
 @pytest.mark.parametrize(
-    "field",
+    ("sql", "said"),
     [
-        {"createSession": True},
-        {"connectionProperties": [{"key": "session_id", "value": "s"}]},
+        ("BEGIN TRANSACTION", "a transaction in a session"),
+        ("SET @@dataset_id = 'payroll'", "@@dataset_id"),
+        ("SELECT @@session_id", "not understood"),
+        ("SELECT @@error.message", "a system variable in a session"),
+        ("CALL BQ.ABORT_SESSION()", "not understood"),
+        ("CREATE TEMP FUNCTION f() AS ((SELECT MAX(s) FROM kept))", "not understood"),
+        ("CREATE VIEW seen AS SELECT s FROM kept", "not understood"),
+        ("#legacySQL\nSELECT 1", "not understood"),
     ],
 )
-async def test_line_25_no_session_is_made_or_joined(front: Any, field: Any) -> None:
-    body = {"query": "SELECT 1", **field}
-    assert (await refused(front, "POST", f"{HOME}/queries", body)).status == 403
+async def test_line_25_what_a_session_would_not_be_followed_in_is_refused(
+    front: Any, sql: str, said: str
+) -> None:
+    session = await _session(front, KEEPS)
+    before = len(front.account.queries)
+    reply = await front.ask("POST", f"{HOME}/queries", _in(session, sql), who="writer")
+    assert reply.status in {400, 403}
+    assert said in reply.error
+    assert len(front.account.queries) == before
+
+
+@pytest.mark.parametrize(
+    "key", ["service_account", "dataset_project_id", "dataset_id", "time_zone", "query_label"]
+)
+async def test_line_25_no_other_property_comes_along(front: Any, key: str) -> None:
+    body = {"query": "SELECT 1", "connectionProperties": [{"key": key, "value": "x"}]}
+    assert f"`{key}`" in (await refused(front, "POST", f"{HOME}/queries", body)).error
+
+
+async def test_line_25_no_rule_no_session(front: Any) -> None:
+    body = {"query": "SELECT 1", "createSession": True}
+    reply = await refused(front, "POST", f"{HOME}/queries", body, who="reader")
+    assert "`session`" in reply.error
 
 
 async def test_line_26_no_request_reaches_into_another_project(front: Any) -> None:
@@ -463,7 +562,8 @@ async def test_line_28_no_other_encoding_is_chosen(front: Any, query: str) -> No
 
 async def test_line_28_a_query_without_a_job_has_an_owner_all_the_same(front: Any) -> None:
     reply = await front.query("SELECT 1", jobCreationMode="JOB_CREATION_OPTIONAL")
-    job = reply.json["jobReference"]["jobId"]
+    assert "jobReference" not in reply.json
+    job = reply.json["queryId"]
     assert (await front.ask("GET", f"{HOME}/jobs/{job}")).status == 200
     assert (await front.ask("GET", f"{HOME}/jobs/{job}", who="other")).status == 404
 

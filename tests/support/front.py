@@ -33,6 +33,7 @@ from keystile.gate.read_sessions import ReadSessions
 from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
 from keystile.gate.result_tables import ResultTables
+from keystile.gate.sessions import QuerySessions
 from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
 from keystile.gate.uploads import Uploads
@@ -65,6 +66,7 @@ class Account:
         self.queries: list[UpstreamQuery] = []
         self.inserted: list[NewRows] = []
         self.forgotten: list[TableId] = []
+        self.session = ""
         self.uploads = self
 
     async def begin(self, query: UpstreamQuery, job: str) -> str:
@@ -111,7 +113,12 @@ class Account:
         del timeout_seconds
         result = TableId("acme-shop", "_hidden", "anon1")
         return JobStatus(
-            done=True, schema=FIELDS, total_rows=ROWS, bytes_processed=1, result=result
+            done=True,
+            schema=FIELDS,
+            total_rows=ROWS,
+            bytes_processed=1,
+            result=result,
+            session=self.session,
         )
 
     async def script_jobs(self, script: JobRef) -> tuple[ScriptJob, ...]:
@@ -205,6 +212,7 @@ class Front:
         groups = {
             "reader": "reader",
             "writer": "writer",
+            "other-writer": "writer",
             "other": "reader",
             "some-rows": "some-rows",
         }
@@ -244,6 +252,7 @@ class Front:
             children,
             self.metrics,
             current,
+            QuerySessions(self._database),
         )
         duties = Duties(pipeline, jobs, vigil, approvals, self.metrics)
         results = ResultTables(own)

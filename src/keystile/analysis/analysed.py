@@ -11,7 +11,7 @@ from keystile.analysis.scope import Scope
 from keystile.analysis.scripts.parts import Part
 from keystile.analysis.statement import Statement
 from keystile.model.facts import QueryFacts
-from keystile.model.schema import ColumnRef, Field, Routine, Table, TableId
+from keystile.model.schema import ColumnRef, Field, Parameter, Routine, Table, TableId
 
 
 class DerivedColumn(msgspec.Struct, frozen=True):
@@ -22,6 +22,26 @@ class DerivedColumn(msgspec.Struct, frozen=True):
 
     column: ColumnRef
     sources: tuple[ColumnRef, ...]
+
+
+class InSession(msgspec.Struct, frozen=True):
+    """How a text goes on from what its session ran before.
+
+    The analysed text is all of the session's: its own begins at the byte `begins`, and of it alone
+    are the facts. `all_facts` are those of all texts together, which policy decides on, `sent` is
+    what BigQuery got of the earlier ones. `parameters` are the text's own. `leaves` tells that
+    others may go on from it, `several` that it may end half-way. `temporary` are the names of all
+    temporary tables, `ending` is what ends its last statement.
+    """
+
+    begins: int
+    sent: str
+    all_facts: QueryFacts
+    parameters: tuple[Parameter, ...]
+    leaves: bool
+    several: bool
+    temporary: tuple[str, ...]
+    ending: str
 
 
 class Analysed(msgspec.Struct, frozen=True):
@@ -40,7 +60,7 @@ class Analysed(msgspec.Struct, frozen=True):
     Of a script, `sql` is the text as it came, `parts` are its texts, `skeleton` is the rest of it,
     and `scope` has every table that a part names. `schema` is given for a script that BigQuery
     takes for a SELECT: temporary functions and a query. `results` are the schemas of all parts that
-    may give the script's result.
+    may give the script's result. A text of a session is a script, whatever it is alone.
     """
 
     statement: Statement
@@ -59,6 +79,7 @@ class Analysed(msgspec.Struct, frozen=True):
     results: tuple[tuple[Field, ...], ...] = ()
     routines: tuple[Routine, ...] = ()
     calls: tuple[NamedRoutine, ...] = ()
+    session: InSession | None = None
 
     @property
     def tables(self) -> tuple[Table, ...]:

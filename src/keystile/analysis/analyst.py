@@ -20,6 +20,7 @@ from keystile.analysis.routines import KnownRoutine
 from keystile.analysis.schema import result_schema
 from keystile.analysis.scope import Scope, SpelledTable, declared
 from keystile.analysis.scripts.analysis import Around, analyse_script
+from keystile.analysis.scripts.session import analyse_in_session
 from keystile.analysis.statement import Statement
 from keystile.analysis.tasks import OUTLINE, RESOLVE, WITHOUT
 from keystile.analysis.text import unspliced
@@ -58,6 +59,9 @@ class Analyst:
         `NotFoundError` where a table of a SELECT is missing, and `RefusedError` where it is too
         long, ambiguous or takes too much to analyse.
         """
+        if statement.in_session:
+            self._check_size("".join((*(one.sql for one in statement.earlier), statement.sql)))
+            return await analyse_in_session(statement, source, self._runner, self._part)
         self._check_size(statement.sql)
         request = OutlineRequest(statement.sql, statement.project, statement.dataset)
         outline = await self._runner.run(OUTLINE, request)

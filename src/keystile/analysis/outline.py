@@ -41,7 +41,8 @@ from keystile.model.facts import Action, Opaque, WrittenColumn
 from keystile.model.schema import ColumnRef, RoutineId, TableId
 
 # BigQuery once took this first line for a switch to its old dialect.
-_LEGACY = re.compile(r"\s*#\s*legacysql", re.IGNORECASE)
+LEGACY = re.compile(r"\s*#\s*legacysql", re.IGNORECASE)
+"""The directive at the beginning of a text."""
 
 _HINTS = {
     "CALL": "run what the procedure does as statements of your own",
@@ -238,7 +239,7 @@ class _Look:
         )
 
     def _look_for_legacy(self) -> None:
-        if _LEGACY.match(self._parsed.sql):
+        if LEGACY.match(self._parsed.sql):
             what, hint = "`#legacySQL` directive", "write GoogleSQL, and leave this line out"
             self._opaque.append(Opaque(what, *self._first_word(), hint))
 

@@ -56,6 +56,9 @@ class RememberingAnalyst(Analyst):
 
     async def analyse(self, statement: Statement, source: ObjectSource) -> Analysed:
         """Find out what the statement does; see `Analyst.analyse`."""
+        if statement.in_session:
+            # INVARIANT: what it means depends on the texts before it; none is mistaken for another.
+            return await super().analyse(statement, source)
         parameters = tuple((one.name, one.type) for one in statement.parameters)
         key = _Key(statement.sql, statement.project, statement.dataset, parameters)
         known = self._known.get(key)

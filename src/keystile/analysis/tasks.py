@@ -5,6 +5,7 @@ from __future__ import annotations
 from keystile.analysis.made_routines import MadeRoutine, made_routine
 from keystile.analysis.outline import Outline, OutlineRequest, outline
 from keystile.analysis.resolve import Resolved, ResolveRequest, resolve
+from keystile.analysis.scripts.alone import Alone, AloneRequest, alone
 from keystile.analysis.scripts.columns import MadeColumns, made_columns
 from keystile.analysis.scripts.parts import Script
 from keystile.analysis.scripts.split import split
@@ -34,6 +35,9 @@ EXPAND = Task(expand, ExpandRequest, ExpandedText)
 SPLIT = Task(split, OutlineRequest, Script)
 """Take a script apart."""
 
+ALONE = Task(alone, AloneRequest, Alone)
+"""Look at a text alone, before it is put behind others."""
+
 WITHOUT = Task(without, WithoutRequest, WithoutText)
 """Leave columns out of a query."""
 
@@ -43,5 +47,5 @@ MADE_ROUTINE = Task(made_routine, ResolveRequest, MadeRoutine)
 MADE_COLUMNS = Task(made_columns, ResolveRequest, MadeColumns)
 """Find the columns that CREATE TABLE gives a table."""
 
-TASKS = (OUTLINE, RESOLVE, VIEW_TEXT, EXPAND, SPLIT, WITHOUT, MADE_ROUTINE, MADE_COLUMNS)
+TASKS = (OUTLINE, RESOLVE, VIEW_TEXT, EXPAND, SPLIT, ALONE, WITHOUT, MADE_ROUTINE, MADE_COLUMNS)
 """All of them, which a pool's workers must know."""

@@ -24,14 +24,15 @@ from keystile.gate import records
 from keystile.gate.children import Children
 from keystile.gate.jobs import Job, JobState, JobStore
 from keystile.gate.outcomes import Outcomes
-from keystile.gate.plan import Plan
+from keystile.gate.plan import Plan, job_labels
 from keystile.gate.planning import Decided, Planned, Planner, refuse_denied
 from keystile.gate.recorder import Recorder
-from keystile.gate.running import is_started, run_to_end, write_result
+from keystile.gate.running import is_started, open_session, run_to_end, write_result
+from keystile.gate.sessions import QuerySession, QuerySessions
 from keystile.gate.transfers import configuration
 from keystile.gate.vigil import Vigil
 from keystile.gate.witness import agree_at_the_end
-from keystile.model.decision import Effect
+from keystile.model.decision import Decision, Effect
 from keystile.model.errors import (
     DuplicateError,
     KeystileError,
@@ -71,8 +72,10 @@ class Pipeline:
         children: Children,
         metrics: Metrics,
         current: Callable[[Principal], Awaitable[Principal]],
+        sessions: QuerySessions,
     ) -> None:
         """Wire the rooms together. `current` says what an agent of earlier is by now, or raises."""
+        self._sessions = sessions
         self._planner = planner
         self._bigquery = bigquery
         self._recorder = recorder
@@ -100,10 +103,10 @@ class Pipeline:
             await self._refuse_flood(principal, request, plan)
         state = _first_state(dry_run=request.dry_run, waits=waits)
         job = _job(principal, request, planned, state, now)
-        await self._recorder.record(records.intent(job, now))
         if request.dry_run:
+            await self._recorder.record(records.intent(job, now))
             return job, None
-        kept = await self._jobs.add(job)
+        kept = await self._kept(job, planned)
         if kept.id != job.id:
             repeated = JobError.of(DuplicateError(f"the request is job `{kept.job_id}` already"))
             await self._recorder.record(records.ended(job, "failed", repeated, time.time()))
@@ -112,6 +115,25 @@ class Pipeline:
             await self._ask(job)
             return job, None
         return job, planned.query
+
+    async def _kept(self, job: Job, planned: Planned) -> Job:
+        """Put the intent on record, then make the job durable; its session is its own from here."""
+        if planned.session:
+            try:
+                await self._sessions.take(planned.session, job, planned.left)
+            except RefusedError as error:
+                plan, now = job.plan, time.time()
+                refused = records.refused(job.principal, job.request, error, plan, now)
+                await self._recorder.record(refused)
+                raise
+        kept = None
+        try:
+            await self._recorder.record(records.intent(job, job.created_at))
+            kept = await self._jobs.add(job)
+        finally:
+            if kept is None or kept.id != job.id:
+                await self._sessions.give_back(job)
+        return kept
 
     async def accept_upload(
         self, principal: Principal, request: QueryRequest
@@ -209,6 +231,7 @@ class Pipeline:
         """
         now = time.time()
         await self._recorder.record(records.ended(job, state, error, now))
+        await self._sessions.ended(job, well=False)
         await self._jobs.finish(job, now, error=error, outcome=None)
 
     async def _fail(self, job: Job, error: Exception) -> None:
@@ -232,8 +255,14 @@ class Pipeline:
         """Plan, and put a refusal on record before it is raised."""
         decided: Decided | None = None
         try:
-            decided = await self._planner.decide(principal, request)
+            session = await self._sessions.of(principal, request)
+            decided = await self._planner.decide(principal, request, session)
             refuse_denied(decided.decision, decided.instead)
+            if session:
+                _check_session(request, decided.decision)
+                if not session.upstream:
+                    session = await self._opened(session, principal, request, decided)
+                decided = decided._replace(session=session)
             return await self._planner.plan(principal, request, decided)
         except _PASSING:
             raise
@@ -251,6 +280,20 @@ class Pipeline:
         """Put on record that a query never runs, and why."""
         now = time.time()
         await self._recorder.record(records.refused(principal, request, error, found, now))
+
+    async def _opened(
+        self, session: QuerySession, principal: Principal, request: QueryRequest, decided: Decided
+    ) -> QuerySession:
+        """Begin a session at BigQuery, where what its first query reads lies."""
+        facts, location = decided.analysed.facts, session.location
+        named = (*facts.reads, *facts.writes)
+        if not location and named:
+            dataset = await self._bigquery.get_dataset(named[0].project, named[0].dataset)
+            location = str(dataset.get("location") or "")
+        location = location or "US"
+        labels = job_labels(principal)
+        upstream = await open_session(self._bigquery, request.project, location, labels)
+        return msgspec.structs.replace(session, location=location, upstream=upstream)
 
     async def _resumed(self, job: Job) -> tuple[Job, UpstreamQuery] | None:
         """Find out how far a job came before its replica died, and finish it if BigQuery has it.
@@ -273,6 +316,8 @@ class Pipeline:
         planned = await self._planned(job.principal, job.request)
         if planned.plan.digest == job.plan.digest:
             return job, planned.query
+        if job.request.session:
+            raise RefusedError("what the query reads has changed", hint="begin another session")
         if planned.plan.decision.effect is Effect.REQUIRE_APPROVAL:
             await self._ask_again(job, planned)
             return None
@@ -319,12 +364,15 @@ class Pipeline:
             await self.end(job, "cancelled" if cancelled else "failed", JobError.of(error))
             return
         outcome = await self._outcomes.recorded(job, status)
+        await self._sessions.ended(job, well=True)
         await self._jobs.finish(job, time.time(), error=None, outcome=outcome)
 
 
 def _job(
     principal: Principal, request: QueryRequest, planned: Planned, state: JobState, now: float
 ) -> Job:
+    if planned.session:
+        request = msgspec.structs.replace(request, session=planned.session.id)
     return Job(
         id=uuid4().hex,
         principal=principal,
@@ -335,6 +383,25 @@ def _job(
         state=state,
         created_at=now,
     )
+
+
+def _check_session(request: QueryRequest, decision: Decision) -> None:
+    """Refuse what cannot be done in a session."""
+    if request.creates_session and request.dry_run:
+        raise RefusedError(
+            "`dryRun` begins no session", hint="leave `createSession` out, or name a session"
+        )
+    if request.into:
+        raise RefusedError(
+            "`destinationTable` and a session exclude each other here",
+            hint="write the result with `CREATE TABLE AS SELECT`",
+        )
+    if decision.effect is Effect.REQUIRE_APPROVAL:
+        # INVARIANT: what people unlock for one query is in no table that others go on from.
+        raise RefusedError(
+            "this query needs a person's approval, for which a session does not wait",
+            hint="run it as a job without a session",
+        )
 
 
 def _first_state(*, dry_run: bool, waits: bool) -> JobState:

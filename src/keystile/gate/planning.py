@@ -12,14 +12,15 @@ import msgspec
 
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.analyst import Analyst
-from keystile.analysis.statement import Statement
+from keystile.analysis.statement import Earlier, Statement
 from keystile.gate import transfers
 from keystile.gate.into import analysed_into, refuse_hidden
 from keystile.gate.plan import Plan, digest_of, hides_bytes, job_labels
+from keystile.gate.sessions import Left, QuerySession
 from keystile.gate.shares import Shares
 from keystile.gate.statements import statements_of
 from keystile.gate.visible import VisibleObjects
-from keystile.gate.witness import agree
+from keystile.gate.witness import agree, without_temporary
 from keystile.masking.rewrite import Rewriter, Rewritten
 from keystile.model.decision import Decision, Effect
 from keystile.model.errors import KeystileError, RefusedError
@@ -42,6 +43,7 @@ class Decided(NamedTuple):
     """A query with its facts and the decision on it.
 
     `instead` is a query that would be allowed, where one was found for a query that is not.
+    `session` is the one that it is to run in.
     """
 
     principal: Principal
@@ -49,6 +51,7 @@ class Decided(NamedTuple):
     decision: Decision
     labels: dict[str, tuple[str, ...]]
     instead: str = ""
+    session: QuerySession | None = None
 
     @property
     def facts(self) -> QueryFacts:
@@ -59,12 +62,15 @@ class Decided(NamedTuple):
 class Planned(NamedTuple):
     """A plan, and the query that carries it out.
 
-    `query` holds hidden parameters, so it is never stored.
+    `query` holds hidden parameters, so it is never stored. In a `session`, `left` is what others
+    will find there after it.
     """
 
     plan: Plan
     query: UpstreamQuery
     location: str
+    session: QuerySession | None = None
+    left: Left = Left()
 
 
 class Planner:
@@ -87,17 +93,23 @@ class Planner:
         self._bigquery = bigquery
         self._metrics = metrics
 
-    async def decide(self, principal: Principal, request: QueryRequest) -> Decided:
+    async def decide(
+        self, principal: Principal, request: QueryRequest, session: QuerySession | None = None
+    ) -> Decided:
         """Find out what the query does and what policy says of it. Nothing is sent to BigQuery."""
         policy = self._policy()
-        decided = await self._decided(principal, request, policy)
+        decided = await self._decided(principal, request, policy, session)
         self._metrics.decisions.labels(decided.decision.effect).inc()
         if decided.decision.effect is Effect.ALLOW:
             return decided
         return decided._replace(instead=await self._instead(request, decided, policy))
 
     async def _decided(
-        self, principal: Principal, request: QueryRequest, policy: Policy
+        self,
+        principal: Principal,
+        request: QueryRequest,
+        policy: Policy,
+        session: QuerySession | None = None,
     ) -> Decided:
         context = Context(request.project, datetime.now(UTC), request.dry_run)
         objects = VisibleObjects(self._bigquery, policy, principal, context)
@@ -106,12 +118,14 @@ class Planner:
                 if request.transfer:
                     analysed = await transfers.analyse(request.transfer, request, objects)
                 else:
-                    analysed = await self._analyst.analyse(_statement(request), objects)
+                    analysed = await self._analyst.analyse(_statement(request, session), objects)
                     if request.into:
                         analysed = await analysed_into(analysed, request.into, objects)
         with self._metrics.query_seconds.labels(Phase.DECIDE).time():
-            decision = policy.decide(principal, analysed.facts, analysed.tables, context)
-        return Decided(principal, analysed, decision, _labels(policy, analysed))
+            facts = analysed.session.all_facts if analysed.session else analysed.facts
+            decision = policy.decide(principal, facts, analysed.tables, context)
+        labels = _labels(policy, analysed)
+        return Decided(principal, analysed, decision, labels, session=session)
 
     async def _instead(self, request: QueryRequest, decided: Decided, policy: Policy) -> str:
         """Give the query without its labelled columns, if that would be allowed; or nothing.
@@ -125,7 +139,7 @@ class Planner:
             for use in facts.columns
             if use.column.table in named and decided.labels.get(str(use.column))
         }
-        if facts.statement != "SELECT" or facts.opaque or not labelled:
+        if facts.statement != "SELECT" or facts.opaque or not labelled or decided.session:
             return ""
         try:
             sql = await self._analyst.without(request.sql, tuple(sorted(labelled)))
@@ -163,9 +177,15 @@ class Planner:
             request = await self._where(request, request.into.table)
         rewritten = await self.rewrite(decided)
         query = _query(principal, request, rewritten)
+        if session := decided.session:
+            query = msgspec.structs.replace(
+                query, session=session.upstream, location=session.location
+            )
         with self._metrics.query_seconds.labels(Phase.DRY_RUN).time():
             witness = await self._bigquery.dry_run(query)
         analysed, decision = decided.analysed, decided.decision
+        if analysed.session:
+            witness = without_temporary(witness, analysed.session.temporary)
         agree(analysed.facts, analysed.schema, witness)
         used = {use.column for use in analysed.facts.columns}
         masked = tuple(column for column in rewritten.masked if column in used)
@@ -189,8 +209,8 @@ class Planner:
             statements=statements_of(analysed, rewritten.parts, masked),
             instead=decided.instead,
         )
-        location = witness.location or request.location or "US"
-        return Planned(plan, query, location)
+        location = witness.location or query.location or "US"
+        return Planned(plan, query, location, session, _left(analysed, request, rewritten))
 
     async def _where(self, request: QueryRequest, table: TableId) -> QueryRequest:
         """Say where a request runs that does not say so itself: where a table of it lies."""
@@ -279,11 +299,28 @@ def _labels(policy: Policy, analysed: Analysed) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _statement(request: QueryRequest) -> Statement:
+def _left(analysed: Analysed, request: QueryRequest, rewritten: Rewritten) -> Left:
+    """Say what a text leaves in its session."""
+    session = analysed.session
+    if session is None or not session.leaves:
+        return Left()
+    parameters = tuple(msgspec.structs.replace(one, value={}) for one in request.parameters)
+    sql, sent = request.sql + session.ending, rewritten.sql + session.ending
+    return Left(Earlier(sql, sent, parameters), session.several)
+
+
+def _statement(request: QueryRequest, session: QuerySession | None) -> Statement:
     dataset = request.default_dataset
     if dataset and request.default_project:
         dataset = f"{request.default_project}.{dataset}"
-    return Statement(request.sql, request.project, dataset, request.parameters)
+    return Statement(
+        request.sql,
+        request.project,
+        dataset,
+        request.parameters,
+        in_session=session is not None,
+        earlier=session.texts if session else (),
+    )
 
 
 def _query(principal: Principal, request: QueryRequest, rewritten: Rewritten) -> UpstreamQuery:

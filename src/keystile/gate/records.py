@@ -47,6 +47,7 @@ def intent(job: Job, at: float) -> Event:
             "location": job.location,
             "dry_run": request.dry_run,
             **({"script": job.child.parent} if job.child else {}),
+            **({"session": request.session} if request.session else {}),
         },
     }
     return _event(EventKind.INTENT, job.principal, job.id, at, body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from uuid import uuid4
 
 from keystile.gate.into import writing
 from keystile.gate.jobs import Job, JobState, JobStore
@@ -39,6 +40,26 @@ async def write_result(bigquery: BigQuery, job: Job, into: Into, status: JobStat
     """
     await _start(bigquery, writing(job, into, status), job.writing)
     return await _end(bigquery, job.writing)
+
+
+async def open_session(
+    bigquery: BigQuery, project: str, location: str, labels: dict[str, str]
+) -> str:
+    """Begin a session at BigQuery, and give BigQuery's id of it. Raises as `run_to_end` does."""
+    query = UpstreamQuery(
+        project=project,
+        sql="SELECT 1",
+        location=location,
+        labels=labels,
+        use_query_cache=False,
+        creates_session=True,
+    )
+    reference = JobRef(project, f"keystile_session_{uuid4().hex}", location, moves=True)
+    await _start(bigquery, query, reference)
+    status = await _end(bigquery, reference)
+    if status.error is not None or not status.session:
+        raise status.error or RefusedError("BigQuery began no session")
+    return status.session
 
 
 async def is_started(bigquery: BigQuery, reference: JobRef) -> bool:

@@ -66,9 +66,11 @@ def statements_of(
     """
     if analysed.facts.statement != "SCRIPT":
         return ()
+    begins = analysed.session.begins if analysed.session else 0
+    own = (part for part in analysed.parts if part.part.start >= begins)
     return tuple(
-        _statement(part, run, masked)
-        for part, run in zip(analysed.parts, runs, strict=True)
+        _statement(part, begins, run, masked)
+        for part, run in zip(own, runs, strict=True)
         if part.part.role in {Role.STATEMENT, Role.DYNAMIC} and not part.part.sets
     )
 
@@ -98,14 +100,14 @@ def recognised(
 
 
 def _statement(
-    part: AnalysedPart, run: RewrittenPart, masked: Collection[ColumnRef]
+    part: AnalysedPart, begins: int, run: RewrittenPart, masked: Collection[ColumnRef]
 ) -> ScriptStatement:
     facts = part.analysed.facts
     return ScriptStatement(
         sql=part.part.sql,
         runs=run.sql,
-        start=part.part.start,
-        end=part.part.end,
+        start=part.part.start - begins,
+        end=part.part.end - begins,
         at=run.at,
         dynamic=part.part.role is Role.DYNAMIC,
         statement=facts.statement,

@@ -56,6 +56,7 @@ def view_of(job: Job) -> JobView:
         moved=outcome.moved if outcome else {},
         into=request.into.configuration if request.into else {},
         optional=request.job_creation_optional,
+        session=request.session,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+import msgspec
 
 from keystile.analysis.information_schema import view_of
 from keystile.analysis.wildcard import stands_for
@@ -22,6 +24,20 @@ def agree(facts: QueryFacts, schema: tuple[Field, ...], witness: DryRun) -> None
             f"BigQuery and the gateway do not read this query alike: {problem}",
             hint="write it more plainly, or show it to the gateway's operator",
         )
+
+
+def without_temporary(witness: DryRun, names: Iterable[str]) -> DryRun:
+    """Leave out a session's own tables, which lie in a hidden dataset at BigQuery.
+
+    INVARIANT: a table of a hidden dataset that has another name is none of them.
+    """
+    own = {name.lower() for name in names}
+    left = tuple(
+        table
+        for table in witness.referenced_tables
+        if not (table.dataset.startswith("_") and table.table.lower() in own)
+    )
+    return msgspec.structs.replace(witness, referenced_tables=left)
 
 
 def agree_at_the_end(

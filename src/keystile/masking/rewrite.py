@@ -102,6 +102,8 @@ class Rewriter:
     ) -> Rewritten:
         """Mask each part of a script that needs it, and put them in their places."""
         given = analysed.statement.parameters
+        own = analysed.session.parameters if analysed.session else given
+        begins = analysed.session.begins if analysed.session else 0
         writes.check(analysed, _strongest(carried_down(masks, analysed), analysed))
         maskings: dict[int, _Masking] = {}
         for number, part in enumerate(analysed.parts):
@@ -111,19 +113,26 @@ class Rewriter:
                 maskings[number] = masking
         if not maskings:
             parts = script.as_they_run(part.part for part in analysed.parts)
-            return Rewritten(analysed.statement.sql, given, parts=parts)
+            return Rewritten(
+                script.newest(analysed, analysed.sql, {}),
+                own,
+                parts=script.newest_parts(analysed, parts),
+            )
         texts: list[str] = []
         for some in script.together(tuple(masking.request for masking in maskings.values())):
             texts += (await self._runner.run(script.MASK_TEXTS, some)).texts
-        sql, check = script.with_texts(analysed, dict(zip(maskings, texts, strict=True)))
+        masked = dict(zip(maskings, texts, strict=True))
+        sql, check = script.with_texts(analysed, masked)
         checked = await self._runner.run(script.CHECK, check)
-        hidden = {p.name: p for masking in maskings.values() for p in masking.added}
+        sent = [m for n, m in maskings.items() if analysed.parts[n].part.start >= begins]
+        hidden = {p.name: p for masking in sent for p in masking.added}
         return Rewritten(
-            sql=sql,
-            parameters=(*given, *hidden.values()),
+            sql=script.newest(analysed, sql, masked),
+            parameters=(*own, *hidden.values()),
             hidden_parameters=tuple(hidden),
+            # Of a session, those too that an earlier text has put into what this one reads.
             masked=tuple(sorted({ref for masking in maskings.values() for ref in masking.masked})),
-            parts=checked.parts,
+            parts=script.newest_parts(analysed, checked.parts),
         )
 
     def _masking(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -98,6 +98,40 @@ def with_texts(analysed: Analysed, masked: Mapping[int, str]) -> tuple[str, Chec
     texts = tuple(masked.get(number, part.sql) for number, part in enumerate(parts))
     statement = analysed.statement
     return sql, CheckRequest(sql, statement.project, statement.dataset, analysed.skeleton, texts)
+
+
+def newest(analysed: Analysed, sql: str, masked: Mapping[int, str]) -> str:
+    """Give what is sent of a rewritten session: its newest text.
+
+    INVARIANT: what was sent before is, byte for byte, what would be sent of it now. So nothing that
+    the session holds was read under other rights, or of a table that has changed since. Raises
+    `RefusedError` where it is not.
+    """
+    session = analysed.session
+    if session is None:
+        return sql
+    earlier = analysed.sql.encode()[: session.begins].decode()
+    parts = [part.part for part in analysed.parts if part.part.start < session.begins]
+    begins = len(splice(earlier, _edits(parts, masked)).encode())
+    if sql.encode()[:begins].decode() != session.sent:
+        raise RefusedError(
+            "what this session has made was made under other rights, or of tables that have changed"
+            " since",
+            hint="begin another session",
+        )
+    return sql.encode()[begins:].decode()
+
+
+def newest_parts(analysed: Analysed, parts: Sequence[RewrittenPart]) -> tuple[RewrittenPart, ...]:
+    """Give the parts of what is sent, with their places in it."""
+    if analysed.session is None:
+        return tuple(parts)
+    sent, begins = len(analysed.session.sent.encode()), analysed.session.begins
+    return tuple(
+        msgspec.structs.replace(run, at=run.at - sent)
+        for part, run in zip(analysed.parts, parts, strict=True)
+        if part.part.start >= begins
+    )
 
 
 def _edits(parts: Iterable[Part], masked: Mapping[int, str]) -> Iterator[Edit]:

@@ -75,8 +75,9 @@ class IntentBody(_Body, frozen=True, kw_only=True):
     `parameters` are as the client sent them; `into` is where the result goes, where the client says
     so, with its dispositions; `masked` names the masked columns; `rewritten_sql` is what BigQuery
     gets; `digest` is what an approval binds to; `bytes_estimate` is the dry run's; `request` has
-    `project`, `job_id`, `location` and `dry_run`. One with `script`, a `job_id` too, is a statement
-    of that script, which has run: it is written before its rows or its error are told.
+    `project`, `job_id`, `location` and `dry_run`, and the `session` at BigQuery, if there is one.
+    One with `script`, a `job_id` too, is a statement of that script, which has run: it is written
+    before its rows or its error are told.
 
     Of rows that are put into a table without SQL, `sent` has them all and `sql` says what that is;
     `request` has `project`, `method`, `skip_invalid_rows` and `ignore_unknown_values`.

@@ -110,6 +110,27 @@ uploads = Table(
     Column("done", Boolean, nullable=False, default=False),
 )
 
+query_sessions = Table(
+    "query_sessions",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("owner", String, nullable=False),
+    Column("project", String, nullable=False),
+    Column("location", String, nullable=False),
+    # BigQuery's own id of it, which no agent hears.
+    Column("upstream", String, nullable=False),
+    Column("default_project", String, nullable=False),
+    Column("default_dataset", String, nullable=False),
+    Column("texts", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    # The job that runs in it, and what that leaves there if it ends well.
+    Column("busy", String, nullable=False, default=""),
+    Column("pending", Text, nullable=False, default=""),
+    # The job after whose failure nobody knows what it holds.
+    Column("broken", String, nullable=False, default=""),
+    Column("created_at", Float, nullable=False, index=True),
+)
+
 approval_requests = Table(
     "approval_requests",
     metadata,

@@ -179,6 +179,12 @@ class ExtractStatistics(msgspec.Struct, frozen=True, rename="camel", omit_defaul
     input_bytes: str | None = None
 
 
+class SessionInfo(msgspec.Struct, frozen=True, rename="camel"):
+    """The session that a job runs in."""
+
+    session_id: str = ""
+
+
 class Statistics(msgspec.Struct, frozen=True, rename="camel"):
     """`Job.statistics`; times are milliseconds since the epoch."""
 
@@ -188,6 +194,7 @@ class Statistics(msgspec.Struct, frozen=True, rename="camel"):
     extract: ExtractStatistics | None = None
     start_time: float = 0
     end_time: float = 0
+    session_info: SessionInfo = SessionInfo()
 
 
 class JobState(msgspec.Struct, frozen=True, rename="camel"):

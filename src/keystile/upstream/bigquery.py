@@ -311,6 +311,8 @@ class BigQuery:
                 dry_run=dry_run,
                 transfer=query.transfer,
                 into=query.into,
+                session=query.session,
+                creates_session=query.creates_session,
             )
         )
         return await self._transport.send(
@@ -365,6 +367,7 @@ def _status(
         changed=statistics.changed,
         moved=_moved(job.statistics),
         result=_result(job),
+        session=job.statistics.session_info.session_id,
         started=job.statistics.start_time / 1000,
         ended=job.statistics.end_time / 1000,
     )

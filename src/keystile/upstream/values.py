@@ -17,6 +17,7 @@ class UpstreamQuery(msgspec.Struct, frozen=True, kw_only=True):
     the parameters that the gateway added itself: their values (key material) appear in no repr, log
     or error. `timeout_ms` is BigQuery's `jobTimeoutMs`; an empty `location` lets BigQuery choose.
     `into` says where the result goes, in the words of the API; empty leaves that to BigQuery.
+    `session` is BigQuery's id of the session that it runs in, which `creates_session` asks for.
     """
 
     project: str
@@ -32,6 +33,8 @@ class UpstreamQuery(msgspec.Struct, frozen=True, kw_only=True):
     timeout_ms: int | None = None
     transfer: dict[str, object] | None = None
     into: dict[str, object] = {}
+    session: str = ""
+    creates_session: bool = False
 
     def __repr__(self) -> str:
         """Show what a reader of a traceback needs; parameter values are never shown."""
@@ -82,7 +85,8 @@ class JobStatus(msgspec.Struct, frozen=True):
     """How a job stands. Until `done`, the other fields mean nothing.
 
     `error` is set when it failed. `moved` are a transfer's own counts, under its kind; `result` is
-    the table in which BigQuery keeps a query's result. Times are UTC seconds since the epoch.
+    the table in which BigQuery keeps a query's result, `session` the session that it ran in. Times
+    are UTC seconds since the epoch.
     """
 
     done: bool
@@ -95,6 +99,7 @@ class JobStatus(msgspec.Struct, frozen=True):
     changed: RowsChanged | None = None
     moved: dict[str, object] = {}
     result: TableId | None = None
+    session: str = ""
     started: float = 0.0
     ended: float = 0.0
 

@@ -13,7 +13,7 @@ class NewJob(msgspec.Struct, frozen=True):
 
     `job_id` is fixed beforehand, so it runs at most once. `transfer` is the configuration of a
     load, copy or extract job under its kind, `into` are those fields of a query's configuration
-    that say where its result goes.
+    that say where its result goes. `session` is BigQuery's id of the session that it runs in.
     """
 
     project: str
@@ -30,6 +30,8 @@ class NewJob(msgspec.Struct, frozen=True):
     dry_run: bool = False
     transfer: dict[str, object] | None = None
     into: dict[str, object] = {}
+    session: str = ""
+    creates_session: bool = False
 
 
 def job_body(job: NewJob) -> bytes:
@@ -67,4 +69,8 @@ def _query(job: NewJob) -> dict[str, object]:
         query["queryParameters"] = [parameter_json(parameter) for parameter in job.parameters]
     if job.maximum_bytes_billed is not None:
         query["maximumBytesBilled"] = str(job.maximum_bytes_billed)
+    if job.session:
+        query["connectionProperties"] = [{"key": "session_id", "value": job.session}]
+    if job.creates_session:
+        query["createSession"] = True
     return query

@@ -40,8 +40,6 @@ _REFUSED_IN_QUERY = {
     "tableDefinitions": "external tables defined in the request are not served",
     "externalTableDefinitions": "external tables defined in the request are not served",
     "userDefinedFunctionResources": "functions from outside the query are not served",
-    "createSession": "sessions are not served",
-    "connectionProperties": "connection properties are not served",
     "destinationEncryptionConfiguration": "a key of your own for the result is not served",
     "scriptOptions": "scripts are not served",
     "continuous": "continuous queries are not served",
@@ -73,8 +71,15 @@ class _DatasetReference(Strict, frozen=True):
     project_id: str | None = None
 
 
+class _Property(Strict, frozen=True):
+    key: str
+    value: str
+
+
 class _Query(Strict, frozen=True):
     query: str
+    create_session: bool | None = None
+    connection_properties: tuple[_Property, ...] | None = None
     default_dataset: _DatasetReference | None = None
     query_parameters: list[object] | None = None
     parameter_mode: str | None = None
@@ -135,7 +140,8 @@ class QueryRequest(msgspec.Struct, frozen=True):
     `sql` is the query; with a `transfer` it is no query, and `sql` says it in words. `job_id` is
     empty where the client left the choice; `request_id` makes jobs.query repeatable. Times are
     milliseconds. `max_results` is the size of the first page, None for no wish. `into` is where the
-    result goes, where the client says so.
+    result goes, where the client says so. `session` is the id of the session that it runs in, also
+    of one that it creates, once there is one.
     """
 
     sql: str
@@ -157,6 +163,8 @@ class QueryRequest(msgspec.Struct, frozen=True):
     job_creation_optional: bool = False
     transfer: Transfer | None = None
     into: Into | None = None
+    session: str = ""
+    creates_session: bool = False
 
 
 class PageRequest(msgspec.Struct, frozen=True):
@@ -328,15 +336,34 @@ def _common(project: str, query: _Query) -> QueryRequest:
         or not _PROJECT.fullmatch(dataset.project_id or project)
     ):
         raise InvalidRequestError("`defaultDataset` does not name a dataset")
+    session = _session(query.connection_properties or ())
+    if session and query.create_session:
+        raise InvalidRequestError("`createSession` and a `session_id` exclude each other")
     return QueryRequest(
         sql=query.query,
         project=project,
+        session=session,
+        creates_session=bool(query.create_session),
         default_project=(dataset.project_id or project) if dataset else "",
         default_dataset=dataset.dataset_id if dataset else "",
         parameters=parameters_from_json(query.query_parameters, query.parameter_mode),
         use_query_cache=query.use_query_cache is not False,
         maximum_bytes_billed=int64(query.maximum_bytes_billed, "maximumBytesBilled"),
     )
+
+
+def _session(properties: tuple[_Property, ...]) -> str:
+    """Give the id of the session that is named. Raises `RefusedError` for any other property."""
+    session = ""
+    for given in properties:
+        if given.key != "session_id":
+            raise RefusedError(
+                f"`connectionProperties` is refused: the property `{given.key[:60]}` is not served"
+            )
+        if session:
+            raise InvalidRequestError("`connectionProperties` has two of `session_id`")
+        session = given.value
+    return session
 
 
 def _timeout(value: Int64 | None) -> int:

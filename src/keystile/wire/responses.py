@@ -68,7 +68,8 @@ class JobView(msgspec.Struct, frozen=True):
     `parent`, whether it is an `expression`, and in `frames` where it stands, the innermost first.
     `bytes_processed` is None where it is not known or not shown. `transfer` is what a job is that
     is no query, `moved` its counts under its kind. `into` is what its client said of where the
-    result goes, in the words of the API. `optional` tells that its client can do without a job.
+    result goes, in the words of the API. `optional` tells that its client can do without a job,
+    `session` is the id of the session that it runs in.
     """
 
     project: str
@@ -105,6 +106,7 @@ class JobView(msgspec.Struct, frozen=True):
     moved: dict[str, object] = {}
     into: dict[str, object] = {}
     optional: bool = False
+    session: str = ""
 
     @property
     def done(self) -> bool:
@@ -209,7 +211,7 @@ def query_resource(results: ResultsView) -> Resource:
     resource["location"] = job.location
     if job.changed:
         resource |= job.changed.json()
-    return resource | _times(job)
+    return resource | _times(job) | _session(job)
 
 
 def results_resource(results: ResultsView) -> Resource:
@@ -240,6 +242,10 @@ def _etag_of_rows(page_token: str, total_rows: int, rows: Sequence[Row]) -> str:
     for row in rows:
         digest.update(msgspec.json.encode(row))
     return digest.hexdigest()[:24]
+
+
+def _session(job: JobView) -> Resource:
+    return {"sessionInfo": {"sessionId": job.session}} if job.session else {}
 
 
 def _reference(job: JobView) -> Resource:
@@ -291,6 +297,7 @@ def _statistics(job: JobView) -> Resource:
     if job.changed:
         query |= job.changed.json()
     statistics: Resource = {**_times(job), "query": query}
+    statistics |= _session(job)
     if job.parent:
         statistics["parentJobId"] = job.parent
         statistics["scriptStatistics"] = script_statistics(job.frames, expression=job.expression)

@@ -39,7 +39,7 @@ _MOST_URIS = 10_000  # BigQuery's own bound
 
 _NO_RIGHTS = "an agent changes no rights here"
 _NO_KEYS = "a key of your own is not served"
-_NO_SESSIONS = "sessions are not served"
+_NO_SESSIONS = "a load job runs in no session here"
 _OTHER_FILES = "it reads files that the request does not name"
 
 _REFUSED: Mapping[Kind, Mapping[str, str]] = MappingProxyType(

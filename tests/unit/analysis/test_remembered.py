@@ -7,7 +7,7 @@ import pytest
 
 from keystile.analysis import remembered
 from keystile.analysis.remembered import RememberingAnalyst
-from keystile.analysis.statement import Statement
+from keystile.analysis.statement import Earlier, Statement
 from keystile.googlesql.inline import InlineRunner
 from keystile.googlesql.task import Task, TaskRunner
 from keystile.model.errors import NotFoundError
@@ -192,3 +192,13 @@ async def test_only_so_many_are_kept(
     assert counting.asked == asked
     await analyst.analyse(statement("SELECT 1 FROM people"), source)
     assert counting.asked > asked
+
+
+async def test_a_text_of_a_session_was_taken_for_the_same_text_of_another() -> None:
+    analyst, source = RememberingAnalyst(InlineRunner(), 10_000), Source()
+    for columns in (["a"], ["b"]):
+        sql = f"CREATE TEMP TABLE t AS SELECT 1 AS {columns[0]}\n;\n"
+        earlier = (Earlier(sql, sql),)
+        statement = Statement("SELECT * FROM t", "p", "d", in_session=True, earlier=earlier)
+        found = await analyst.analyse(statement, source)
+        assert [field.name for field in found.schema] == columns

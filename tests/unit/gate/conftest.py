@@ -35,6 +35,7 @@ from keystile.gate.read_sessions import ReadSessions
 from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
 from keystile.gate.result_tables import ResultTables
+from keystile.gate.sessions import Left, QuerySessions
 from keystile.gate.statements import ScriptStatement
 from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
@@ -90,6 +91,7 @@ class FakeBigQuery:
         self.of_script: list[ScriptJob] = []
         self.listed: list[str] = []
         self.list_fails: list[KeystileError] = []
+        self.session = ""
 
     async def start(self, query: UpstreamQuery, job: str) -> None:
         if self.before_start:
@@ -122,6 +124,9 @@ class FakeBigQuery:
         kind = TableKind.VIEW if id.table == "view" else TableKind.TABLE
         return Table(id, kind, (*FIELDS, Field("Name", "STRING"), Field("age", "INT64")), "e1")
 
+    async def get_dataset(self, project: str, dataset: str) -> dict[str, Any]:
+        return {"id": f"{project}:{dataset}", "location": "EU"}
+
     def forget(self, tables: Iterable[TableId]) -> None:
         self.forgotten += tables
 
@@ -146,6 +151,7 @@ class FakeBigQuery:
             schema=FIELDS,
             total_rows=len(self.rows_of),
             result=RESULT,
+            session=self.session,
         )
 
     async def script_jobs(self, script: JobRef) -> tuple[ScriptJob, ...]:
@@ -184,18 +190,22 @@ class FakePlanner:
         self.plan_fails: KeystileError | None = None
         self.transfer: dict[str, object] | None = None
         self.statements: tuple[ScriptStatement, ...] = ()
+        self.left = Left()
+        self.sessions: list[Any] = []
 
     def ask_people(self, *demands: ApprovalDemand) -> None:
         self.effect, self.approvals = Effect.REQUIRE_APPROVAL, demands or (DEMAND,)
 
-    async def decide(self, principal: Principal, request: QueryRequest) -> Decided:
+    async def decide(
+        self, principal: Principal, request: QueryRequest, session: Any = None
+    ) -> Decided:
         if self.decide_fails:
             raise self.decide_fails
         reason = Reason("raw-ssn", self.effect, "raw numbers need a steward.")
         decision = Decision(self.effect, (reason,), self.policy, approvals=self.approvals)
         statement = Statement(request.sql, request.project, "", ())
         analysed = Analysed(statement, request.sql, Scope(), FACTS)
-        return Decided(principal, analysed, decision, {})
+        return Decided(principal, analysed, decision, {}, session=session)
 
     async def plan(self, principal: Principal, request: QueryRequest, decided: Decided) -> Planned:
         if self.plan_fails:
@@ -212,7 +222,9 @@ class FakePlanner:
             statements=self.statements,
         )
         query = UpstreamQuery(project=request.project, sql=REWRITTEN, transfer=self.transfer)
-        return Planned(plan, query, "US")
+        if decided.session:
+            self.sessions.append(decided.session)
+        return Planned(plan, query, "US", decided.session, self.left)
 
 
 class FakeConditions:
@@ -251,6 +263,7 @@ class Replica:
             children,
             self.metrics,
             bench.current,
+            QuerySessions(bench.database),
         )
         self.duties = Duties(self.pipeline, self.jobs, self.vigil, bench.approvals, self.metrics)
         metadata = Metadata(bigquery, bench.current_policy)

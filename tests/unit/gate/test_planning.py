@@ -83,7 +83,7 @@ async def planned(planner: Planner, request: QueryRequest, who: Principal = READ
 async def test_a_plan_masks_at_read_and_is_dry_run_in_exactly_its_own_text(
     planner: Planner, bigquery: FakeBigQuery
 ) -> None:
-    plan, query, location = await planned(planner, asked("SELECT ssn FROM shop.customers"))
+    plan, query, location, *_ = await planned(planner, asked("SELECT ssn FROM shop.customers"))
     assert "XXX-XX-XXXX" in plan.sql
     assert bigquery.dry_runs == [query]
     assert query.sql == plan.sql
@@ -96,7 +96,7 @@ async def test_masked_columns_that_a_query_does_not_use_are_not_counted(
     planner: Planner, bigquery: FakeBigQuery
 ) -> None:
     bigquery.says = DryRun("SELECT", (CUSTOMERS.id,), (Field("id", "INT64"),), 1)
-    plan, _, _ = await planned(planner, asked("SELECT id FROM shop.customers"))
+    plan, *_ = await planned(planner, asked("SELECT id FROM shop.customers"))
     assert plan.masked == ()
 
 
@@ -117,7 +117,7 @@ async def test_the_same_request_makes_the_same_plan(planner: Planner) -> None:
 
 async def test_no_hidden_value_is_in_the_plan(planner: Planner, bigquery: FakeBigQuery) -> None:
     bigquery.says = DryRun("SELECT", (CUSTOMERS.id,), (Field("name", "STRING"),), 1)
-    plan, query, _ = await planned(planner, asked("SELECT name FROM shop.customers"))
+    plan, query, *_ = await planned(planner, asked("SELECT name FROM shop.customers"))
     hidden = [p for p in query.parameters if p.name in query.hidden]
     assert len(hidden) == 2
     for parameter in hidden:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from keystile.gate.jobs import JobState
-from keystile.gate.running import is_started, run_to_end
+from keystile.gate.running import is_started, open_session, run_to_end
 from keystile.model.errors import InvalidQueryError, RefusedError
 from keystile.upstream.values import JobRef, UpstreamQuery
 
@@ -75,3 +75,17 @@ async def test_bigquery_is_asked_until_it_answers(bench: Any, job: Any) -> None:
     await bench.bigquery.start(QUERY, job.upstream_id)
     bench.bigquery.wait_fails = [bench.outage()]
     assert await is_started(bench.bigquery, reference)
+
+
+async def test_a_session_is_begun_by_a_query_of_nothing(bench: Any) -> None:
+    bench.bigquery.session = "theirs"
+    found = await open_session(bench.bigquery, "acme-shop", "EU", {"keystile-agent": "a"})
+    assert found == "theirs"
+    (query,) = bench.bigquery.queries
+    assert (query.sql, query.location, query.creates_session) == ("SELECT 1", "EU", True)
+    assert bench.bigquery.started[0].startswith("keystile_session_")
+
+
+async def test_a_session_that_does_not_begin_is_a_refusal(bench: Any) -> None:
+    with pytest.raises(RefusedError, match="began no session"):
+        await open_session(bench.bigquery, "acme-shop", "EU", {})

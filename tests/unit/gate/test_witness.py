@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from keystile.gate.witness import agree, agree_at_the_end
+from keystile.gate.witness import agree, agree_at_the_end, without_temporary
 from keystile.model.errors import RefusedError
 from keystile.model.facts import Action, QueryFacts, ViewReads
 from keystile.model.schema import Field, Mode, RoutineId, TableId
@@ -189,3 +189,11 @@ def test_a_column_that_came_while_the_query_ran_withholds_the_result() -> None:
     agree_at_the_end(facts, planned, planned)
     with pytest.raises(RefusedError, match="other columns while it ran"):
         agree_at_the_end(facts, planned, (*planned, Field("ssn", "STRING")))
+
+
+def test_a_sessions_own_tables_are_left_out_and_no_others() -> None:
+    kept, other = TableId("p", "_hidden", "Kept"), TableId("p", "_hidden", "other")
+    seen = TableId("p", "d", "kept")
+    witness = said(referenced_tables=(TABLE, kept, other, seen))
+    left = without_temporary(witness, ("kept",))
+    assert left.referenced_tables == (TABLE, other, seen)

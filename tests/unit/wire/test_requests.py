@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -99,8 +100,6 @@ _REFUSED = [
     ("useLegacySql", True),
     ("tableDefinitions", {"t": {}}),
     ("userDefinedFunctionResources", [{"inlineCode": "x"}]),
-    ("createSession", True),
-    ("connectionProperties", [{"key": "session_id", "value": "x"}]),
     ("destinationEncryptionConfiguration", {"kmsKeyName": "k"}),
     ("continuous", True),
     ("writeIncrementalResults", True),
@@ -314,3 +313,19 @@ def test_a_list_of_jobs_is_asked_for() -> None:
 def test_a_list_of_jobs_names_what_it_does_not_understand(name: str, value: str) -> None:
     with pytest.raises(InvalidRequestError, match=name):
         parse_jobs(Call("jobs.list", parameters={name: value}))
+
+
+@pytest.mark.parametrize(("parse", "body"), [(parse_query, _query), (parse_insert, _insert)])
+def test_a_session_is_begun_or_joined(parse: Any, body: Any) -> None:
+    same = [{"key": "session_id", "value": "s1"}]
+    assert parse("p", body(createSession=True)).creates_session
+    assert parse("p", body(connectionProperties=same)).session == "s1"
+    plain = parse("p", body(createSession=False, connectionProperties=[]))
+    assert (plain.session, plain.creates_session) == ("", False)
+    with pytest.raises(InvalidRequestError, match="exclude each other"):
+        parse("p", body(createSession=True, connectionProperties=same))
+    with pytest.raises(InvalidRequestError, match="two of `session_id`"):
+        parse("p", body(connectionProperties=same * 2))
+    for key in ("service_account", "dataset_project_id", "time_zone", "query_label"):
+        with pytest.raises(RefusedError, match=f"`{key}`"):
+            parse("p", body(connectionProperties=[*same, {"key": key, "value": "x"}]))

@@ -60,7 +60,12 @@ async def analyse_script(
     request = OutlineRequest(statement.sql, statement.project, statement.dataset)
     script = await runner.run(SPLIT, request)
     script = msgspec.structs.replace(script, opaque=(*outline.opaque, *script.opaque))
-    parts = await _Analysis(statement, source, script, BatchedRunner(runner), analyse).parts()
+    parts = await Parts(statement, source, script, BatchedRunner(runner), analyse).all()
+    return put_together(statement, script, parts)
+
+
+def put_together(statement: Statement, script: Script, parts: tuple[AnalysedPart, ...]) -> Analysed:
+    """Give the analysis of a script from those of its parts."""
     plain = script.plain and len(parts) > 0
     return Analysed(
         statement,
@@ -82,18 +87,25 @@ async def analyse_script(
     )
 
 
-class _Analysis:
-    """One analysis of one script, part by part; those that wait for none together."""
+class Parts:
+    """One analysis of one script, part by part; those that wait for none together.
 
-    def __init__(
+    Places are told as those of the text that begins at the byte `begins`.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - a script, and what it is analysed with
         self,
         statement: Statement,
         source: ObjectSource,
         script: Script,
         runner: TaskRunner,
         analyse: AnalysePart,
+        begins: int = 0,
     ) -> None:
+        """Take a script apart already."""
         self._statement = statement
+        self._begins = begins
+        self._own = statement.sql.encode()[begins:].decode()
         self._script = script
         self._tables = ScriptTables(source, script.parts)
         self._runner = runner
@@ -101,7 +113,8 @@ class _Analysis:
         self._done: dict[int, Analysed] = {}
         self._functions: dict[int, SpelledRoutine] = {}
 
-    async def parts(self) -> tuple[AnalysedPart, ...]:
+    async def all(self) -> tuple[AnalysedPart, ...]:
+        """Analyse them. Raises as `Analyst.analyse` does."""
         waiting = dict(enumerate(self._script.parts))
         while waiting:
             # A part waits for earlier ones only, so the first of those left never waits.
@@ -126,7 +139,7 @@ class _Analysis:
 
     async def _one(self, number: int) -> Analysed:
         part = self._script.parts[number]
-        places = Translation(part.sql, self._statement.sql, part.moved)
+        places = Translation(part.sql, self._own, lambda at: max(0, part.moved(at) - self._begins))
         statement = msgspec.structs.replace(
             self._statement, sql=part.sql, parameters=self._parameters(part)
         )

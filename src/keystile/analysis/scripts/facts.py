@@ -37,17 +37,17 @@ def script_scope(parts: Iterable[AnalysedPart]) -> Scope:
     return Scope(tuple(dict.fromkeys(t for t in tables if not is_temporary(t.table.id))))
 
 
-def script_facts(script: Script, parts: Sequence[AnalysedPart]) -> QueryFacts:
-    """Put the facts together.
+def script_facts(script: Script, parts: Sequence[AnalysedPart], first: int = 0) -> QueryFacts:
+    """Put the facts together, of the parts from the `first` on.
 
     INVARIANT: values that go through variables and temporary tables count as used in every way
     that these are used in, so that no condition of a policy is passed by going round.
     """
-    flow = _Flow(parts)
+    flow, parts = _Flow(parts), parts[first:]
     facts = QueryFacts(
         statement="SELECT" if script.plain else "SCRIPT",
         actions=_actions(script, parts),
-        columns=flow.columns(),
+        columns=flow.columns(first),
         output=tuple(column for part in parts for column in flow.output(part)),
         opaque=tuple(dict.fromkeys((*script.opaque, *_opaque(parts)))),
         written=tuple(written for part in parts for written in flow.written(part)),
@@ -106,12 +106,12 @@ class _Flow:
         while self._grow():
             pass
 
-    def columns(self) -> tuple[ColumnUse, ...]:
-        """Give every use of every column of BigQuery's."""
+    def columns(self, first: int) -> tuple[ColumnUse, ...]:
+        """Give every use of every column of BigQuery's, by the parts from the `first` on."""
         uses: dict[ColumnRef, set[Use]] = {}
         choosing = {using.part for part in self._parts for using in part.part.using}
         choosing |= {n for n, part in enumerate(self._parts) if part.part.role is Role.CONDITION}
-        for number, part in enumerate(self._parts):
+        for number, part in enumerate(self._parts[first:], first):
             more = {Use.FILTER} if number in choosing else set[Use]()
             for use in part.analysed.facts.columns:
                 for column in self._behind(use.column):
