@@ -14,6 +14,7 @@ from keystile.model.errors import (
     DuplicateError,
     KeystileError,
     NotFoundError,
+    RefusedError,
     TokenRefusedError,
     UnauthenticatedError,
 )
@@ -306,12 +307,19 @@ class FakePrincipals:
     def __init__(self, tokens: Mapping[str, Principal]) -> None:
         """Know these tokens."""
         self._tokens = tokens
+        self.disabled: set[str] = set()
 
     async def principal(self, unverified_token: str) -> Principal:
         """Look the token up."""
         if unverified_token not in self._tokens:
             raise UnauthenticatedError("the gateway token is not valid", hint="exchange a new one")
         return self._tokens[unverified_token]
+
+    async def current(self, principal: Principal) -> Principal:
+        """Give the agent, unless it was disabled meanwhile."""
+        if principal.agent in self.disabled:
+            raise RefusedError(f"the agent `{principal.agent}` is disabled")
+        return principal
 
 
 class FakeToken(msgspec.Struct, frozen=True):

@@ -212,6 +212,17 @@ class Principals(Protocol):
         ...
 
 
+class Agents(Principals, Protocol):
+    """Who stands behind a token, and what became of them since."""
+
+    async def current(self, principal: Principal) -> Principal:
+        """Give what an agent of earlier is by now.
+
+        Raises `RefusedError` for a disabled one, `UnauthenticatedError` for one that is gone.
+        """
+        ...
+
+
 class IssuedToken(Protocol):
     """A gateway token that was just issued, as RFC 8693 section 2.2.1 answers it."""
 

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Sequence
 
 from keystile.api.http import token_of
-from keystile.api.ports import Principals, ReadSessions
+from keystile.api.ports import Agents, ReadSessions
 from keystile.model.errors import KeystileError, RefusedError
 from keystile.model.principal import Principal
 from keystile.rpc.service import ReadService, Served
@@ -24,14 +24,14 @@ _log = logger("api")
 class OwnReader:
     """Implements `rpc`'s `Reader` for agents."""
 
-    def __init__(self, sessions: ReadSessions, principals: Principals) -> None:
-        """Give `sessions` to whom `principals` knows."""
+    def __init__(self, sessions: ReadSessions, agents: Agents) -> None:
+        """Give `sessions` to whom `agents` knows."""
         self._sessions = sessions
-        self._principals = principals
+        self._agents = agents
 
     async def caller(self, authorization: str) -> Principal:
         """Verify the gateway token that came with the call, as over HTTP."""
-        return await self._principals.principal(token_of(authorization.encode() or None))
+        return await self._agents.principal(token_of(authorization.encode() or None))
 
     async def create(self, caller: Principal, asked: ReadRequest) -> ReadSession:
         """Open a session."""
@@ -42,12 +42,13 @@ class OwnReader:
         return await self._sessions.session(caller, name)
 
     async def rows(self, caller: Principal, name: str, start: int) -> Sequence[Row]:
-        """Give some rows of a session."""
+        """Give some rows of a session. One that outlasts its token goes on, but not its agent."""
+        await self._agents.current(caller)
         return await self._sessions.rows(caller, name, start)
 
 
 def read_service(
-    sessions: ReadSessions, principals: Principals, metrics: Metrics
+    sessions: ReadSessions, agents: Agents, metrics: Metrics
 ) -> ReadService[Principal]:
     """Make the gRPC service of the gateway."""
 
@@ -65,7 +66,7 @@ def read_service(
             session=caller.session if caller else "",
         )
 
-    return ReadService(OwnReader(sessions, principals), _fault, note)
+    return ReadService(OwnReader(sessions, agents), _fault, note)
 
 
 def _fault(error: Exception) -> KeystileError:

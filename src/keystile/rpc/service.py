@@ -38,7 +38,7 @@ AnswerT = TypeVar("AnswerT")
 
 _SERVICE = f"/{messages.PACKAGE}.BigQueryRead/"
 _SERVER_ERRORS = 500
-_LONGEST_SENTENCE = 2000  # characters: an error travels in a header
+_LONGEST_SENTENCE = 2000  # bytes: an error travels in a header, where a byte may take three
 
 
 class Reader(Protocol[CallerT]):
@@ -166,7 +166,7 @@ class ReadService(grpc.GenericRpcHandler, Generic[CallerT]):  # type: ignore[mis
                 error = self._fault(error)
             status, sentence = error.status, str(error)
         known = status in grpc.StatusCode.__members__ and status != KeystileError.status
-        return status if known else "PERMISSION_DENIED", sentence[:_LONGEST_SENTENCE]
+        return status if known else "PERMISSION_DENIED", _cut(sentence)
 
     async def _unbroken(self, work: Awaitable[AnswerT]) -> AnswerT:
         """Do work to its end: a client that leaves must not break off what writes records."""
@@ -179,6 +179,10 @@ class ReadService(grpc.GenericRpcHandler, Generic[CallerT]):  # type: ignore[mis
         self._under_way.discard(task)
         if not task.cancelled():
             task.exception()  # looked at, should nobody wait for it any more
+
+
+def _cut(sentence: str) -> str:
+    return sentence.encode(errors="replace")[:_LONGEST_SENTENCE].decode(errors="ignore")
 
 
 def _encoded(message: Any) -> bytes:

@@ -61,6 +61,16 @@ async def test_all_is_asked_for_as_that_agent() -> None:
     assert sessions.asked == [(AGENT, asked), (AGENT, "s"), (AGENT, "s", 3)]
 
 
+async def test_an_agent_that_is_disabled_gets_no_more_rows_of_a_stream() -> None:
+    agents, sessions = FakePrincipals({"token-a": AGENT}), FakeSessions()
+    reader = OwnReader(sessions, agents)
+    assert await reader.rows(AGENT, "s", 0)
+    agents.disabled.add("agent-a")
+    with pytest.raises(RefusedError, match="is disabled"):
+        await reader.rows(AGENT, "s", 1)
+    assert sessions.asked == [(AGENT, "s", 0)]
+
+
 def test_calls_are_counted_and_logged_by_agent(capsys: pytest.CaptureFixture[str]) -> None:
     metrics = Metrics()
     service = read_service(FakeSessions(), KNOWN, metrics)

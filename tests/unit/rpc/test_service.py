@@ -209,10 +209,11 @@ async def test_what_nobody_expected_is_a_number_to_the_client(
     assert running.faults == [failure]
 
 
-async def test_a_very_long_error_still_arrives(running: Running) -> None:
-    running.reader.failure = RefusedError("x" * 100_000)
+@pytest.mark.parametrize(("letter", "length"), [("x", 2000), ("é", 1000), ("界", 666)])
+async def test_a_very_long_error_still_arrives(running: Running, letter: str, length: int) -> None:
+    running.reader.failure = RefusedError(letter * 100_000)
     code, said = await _failed(running.call("CreateReadSession", _create()))
-    assert (code, len(said)) == (grpc.StatusCode.PERMISSION_DENIED, 2000)
+    assert (code, said) == (grpc.StatusCode.PERMISSION_DENIED, letter * length)
 
 
 @pytest.mark.parametrize(
