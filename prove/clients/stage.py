@@ -30,7 +30,11 @@ from keystile.sandbox.data import STORAGE
 from keystile.sandbox.sample import write_sample
 from keystile.store.database import Database
 from prove.clients.tls import Authority
+from prove.names import Certificate, Proxy, certificate, free_port
 from prove.sent import strays_of
+
+DOMAIN = "gateway.test"
+"""By names of it the gateway has both of its APIs, as clients know Google's."""
 
 WORKER, WAITER = "worker", "waiter"
 """The agent that does the common jobs, and the one whose queries wait for a person."""
@@ -49,7 +53,10 @@ class Secured(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """What stands: the gateway's settings, the addresses of both ways, and what BigQuery got."""
+    """What stands: the gateway's settings, the addresses of both ways, and what BigQuery got.
+
+    `names` are variables by which a client finds the gateway by its names.
+    """
 
     folder: Path
     settings: Settings
@@ -57,6 +64,7 @@ class Stage(NamedTuple):
     tokens: str
     secured: Secured
     log: Path
+    names: Mapping[str, str]
 
     def strays(self) -> list[str]:
         """Give all that the gateway sent to BigQuery with no right on record."""
@@ -73,6 +81,14 @@ class Stage(NamedTuple):
         place = Connection(self.folder / session, url, audience)
         tokens = f"{self.secured.through if tls else url}/v1/token"
         return self._environment(place, token, tokens, tls=tls)
+
+    def by_name(self, agent: str, session: str) -> dict[str, str]:
+        """Give what `through` gives to a program that finds the Storage API too."""
+        environment = self.through(agent, session)
+        file = Path(environment["GOOGLE_APPLICATION_CREDENTIALS"])
+        credential = {**json.loads(file.read_text()), "universe_domain": DOMAIN}
+        file.write_text(json.dumps(credential, indent=2))
+        return environment | self.names
 
     def past(self, session: str, *, tls: bool = False) -> dict[str, str]:
         """Give the environment of a program that goes straight to BigQuery."""
@@ -106,7 +122,13 @@ def standing(folder: Path, policy: Mapping[str, str]) -> Iterator[Stage]:
     for name, text in policy.items():
         (folder / "policy" / name).write_text(text)
     identity = {"token_lifetime": _LIFETIME, "builtin_issuer": {"token_lifetime": _LIFETIME}}
-    settings = {"engine": {"workers": 1}, "identity": identity}
+    shown = certificate(folder, [f"bigquery.{DOMAIN}", f"bigquerystorage.{DOMAIN}"])
+    storage = {
+        "port": free_port(),
+        "certificate_file": str(shown.certificate),
+        "key_file": str(shown.key),
+    }
+    settings = {"engine": {"workers": 1}, "identity": identity, "storage": storage}
     for home in (folder / "bigquery", folder / "direct"):
         write_sample(home)
         (home / PROJECT / _LAB).mkdir()
@@ -125,7 +147,23 @@ def standing(folder: Path, policy: Mapping[str, str]) -> Iterator[Stage]:
             stack.enter_context(authority.before(tokens)),
             authority.trusting,
         )
-        yield Stage(folder / "agents", found, direct, tokens, secured, log)
+        names = stack.enter_context(_named(found, shown))
+        yield Stage(folder / "agents", found, direct, tokens, secured, log, names)
+
+
+@contextmanager
+def _named(settings: Settings, shown: Certificate) -> Iterator[dict[str, str]]:
+    """Lead the gateway's names to its ports, and give the variables by which clients go there."""
+    plain = {f"bigquery.{DOMAIN}": settings.gateway.port}
+    with Proxy(shown, plain, {f"bigquerystorage.{DOMAIN}": settings.storage.port}) as proxy:
+        address = f"http://127.0.0.1:{proxy.port}"
+        yield {
+            "GOOGLE_CLOUD_UNIVERSE_DOMAIN": DOMAIN,
+            "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(shown.root),
+            "REQUESTS_CA_BUNDLE": str(shown.root),
+            "HTTPS_PROXY": address,
+            "https_proxy": address,
+        }
 
 
 async def _register(settings: Settings) -> None:

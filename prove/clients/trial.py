@@ -17,7 +17,8 @@ from prove.clients.stage import WAITER, WORKER, Stage
 
 _SECONDS = 900.0
 _DIRECT = ("common", "approval")
-_THROUGH = ((WORKER, ("common", "through")), (WAITER, ("approval", "refusal")))
+_THROUGH = ((WORKER, ("common", "through", "frames")), (WAITER, ("approval", "refusal")))
+_BY_NAME = ("frames", "storage")
 _NOTHING = {"error": {"type": "none", "message": "the program ended before it"}}
 
 
@@ -42,7 +43,7 @@ class Verdict(NamedTuple):
 def tried(
     stage: Stage, veil: Veil, command: Sequence[str], found_by: Mapping[str, str], *, tls: bool
 ) -> Iterator[Verdict]:
-    """Run a program directly and as both agents, all at once, and give its verdicts.
+    """Run a program directly, as both agents and by the gateway's names, and give its verdicts.
 
     `found_by` are the variables by which it finds what is installed for it; with `tls` it takes its
     tokens over TLS.
@@ -58,6 +59,8 @@ def tried(
             pool.submit(run, stage.through(agent, f"{word}-{agent}", tls=tls), kinds)
             for agent, kinds in _THROUGH
         ]
+        if command[0] == "python":
+            ways.append(pool.submit(run, stage.by_name(WORKER, f"{word}-by-name"), _BY_NAME))
     for way in ways:
         if way.result().checks is None:
             yield Verdict("start", f"the program did not start: {way.result().log[-500:]}")

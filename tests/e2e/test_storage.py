@@ -24,8 +24,8 @@ from google.api_core.exceptions import (
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, BigQueryWriteClient, types
 from google.cloud.bigquery_storage_v1.services.big_query_read import transports
 from google.cloud.bigquery_storage_v1.services.big_query_write import transports as writing
+from prove.names import Certificate, Proxy, certificate
 from tests.support.grpc_calls import WithMetadata, read_all
-from tests.support.names import Certificate, Proxy, certificate
 from tests.support.stack import PROJECT, Stack, standing
 
 _DOMAIN = "gw.test"

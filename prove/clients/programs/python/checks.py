@@ -3,8 +3,8 @@
 The first line names the checks that will run: `{"checks": [NAME, …]}`. Each further line is
 `{"check": NAME, "result": …}` or `{"check": NAME, "error": {"type": …, "message": …}}`, and has
 `like` where the result is to be compared with another check's: what is of the kind `through` can be
-had from the gateway alone, such as what directly needs BigQuery's Storage API. The arguments say
-which kinds run.
+had from the gateway alone. So can `frames`, which directly need BigQuery's Storage API, and
+`storage`, which need the gateway's. The arguments say which kinds run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SECONDS = 90
 
 
 def check(kind: str = "common", *, like: str = "") -> Callable[[Callable[[], Any]], Any]:
-    """Make a function a check, of the kind `common`, `through`, `approval` or `refusal`."""
+    """Make a function a check: `common`, `through`, `frames`, `storage`, `approval`, `refusal`."""
 
     def registered(function: Callable[[], Any]) -> Callable[[], Any]:
         _CHECKS[function.__name__] = (kind, like, function)

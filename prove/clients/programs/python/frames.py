@@ -8,6 +8,11 @@ FRAME_SQL = "SELECT id, email, ssn, phone, created FROM shop.customers ORDER BY 
 TYPES_SQL = """
 SELECT id, total, placed, deliver_by, status, items FROM shop.orders ORDER BY id LIMIT 10
 """
+PAGES_SQL = """
+SELECT 100 * a + b AS x, CAST(b AS STRING) AS s
+FROM UNNEST(GENERATE_ARRAY(0, 249)) AS a, UNNEST(GENERATE_ARRAY(1, 100)) AS b ORDER BY x
+"""
+"""More than two pages of rows."""
 
 
 def frame(found: Any) -> dict[str, Any]:

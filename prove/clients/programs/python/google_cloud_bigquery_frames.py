@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 from checks import check, main
-from frames import FRAME_SQL, TYPES_SQL, frame, table
+from frames import FRAME_SQL, PAGES_SQL, TYPES_SQL, frame, table
 from google.cloud import bigquery
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -23,12 +23,12 @@ def to_dataframe_by_rest() -> Any:
     return frame(client.query(FRAME_SQL).to_dataframe(create_bqstorage_client=False))
 
 
-@check("through", like="to_dataframe_by_rest")
+@check("frames", like="to_dataframe_by_rest")
 def to_dataframe() -> Any:
     return frame(client.query(FRAME_SQL).to_dataframe())
 
 
-@check("through", like="to_dataframe_by_rest")
+@check("frames", like="to_dataframe_by_rest")
 def to_dataframe_of_result() -> Any:
     return frame(client.query_and_wait(FRAME_SQL).to_dataframe())
 
@@ -38,7 +38,7 @@ def types_by_rest() -> Any:
     return frame(client.query(TYPES_SQL).to_dataframe(create_bqstorage_client=False))
 
 
-@check("through", like="types_by_rest")
+@check("frames", like="types_by_rest")
 def types_to_dataframe() -> Any:
     return frame(client.query(TYPES_SQL).to_dataframe())
 
@@ -48,7 +48,7 @@ def to_arrow_by_rest() -> Any:
     return table(client.query(FRAME_SQL).to_arrow(create_bqstorage_client=False))
 
 
-@check("through", like="to_arrow_by_rest")
+@check("frames", like="to_arrow_by_rest")
 def to_arrow() -> Any:
     return table(client.query(FRAME_SQL).to_arrow())
 
@@ -67,10 +67,22 @@ def large_by_rest() -> Any:
     return len(found), float(found["seconds"].sum())
 
 
-@check("through", like="large_by_rest")
+@check("frames", like="large_by_rest")
 def large() -> Any:
     found = client.query("SELECT * FROM analytics.events").to_dataframe()
     return len(found), float(found["seconds"].sum())
+
+
+@check()
+def pages_by_rest() -> Any:
+    found = client.query(PAGES_SQL).to_arrow(create_bqstorage_client=False)
+    return found.num_rows, found["x"][-1].as_py()
+
+
+@check("frames", like="pages_by_rest")
+def pages() -> Any:
+    found = client.query(PAGES_SQL).to_arrow()
+    return found.num_rows, found["x"][-1].as_py()
 
 
 @check()
@@ -79,12 +91,18 @@ def list_rows_by_rest() -> Any:
     return frame(listed.to_dataframe(create_bqstorage_client=False))
 
 
-@check("through", like="list_rows_by_rest")
+@check("frames", like="list_rows_by_rest")
 def list_rows() -> Any:
     return frame(client.list_rows("shop.tickets", max_results=20).to_dataframe())
 
 
-@check("through", like="list_all_rows_by_rest")
+@check("storage", like="large_by_rest")
+def list_many_rows() -> Any:
+    found = client.list_rows("analytics.events").to_dataframe()
+    return len(found), float(found["seconds"].sum())
+
+
+@check("storage", like="list_all_rows_by_rest")
 def list_all_rows() -> Any:
     return len(client.list_rows("shop.customers").to_dataframe())
 
@@ -142,7 +160,7 @@ def magics_by_rest() -> Any:
     return in_a_notebook("--use_rest_api")
 
 
-@check("through", like="magics_by_rest")
+@check("frames", like="magics_by_rest")
 def magics() -> Any:
     return in_a_notebook("")
 

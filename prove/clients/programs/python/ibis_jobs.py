@@ -9,7 +9,7 @@ from typing import Any
 import ibis
 import pandas as pd
 from checks import check, main, raised
-from frames import FRAME_SQL
+from frames import FRAME_SQL, PAGES_SQL
 from ibis import _
 
 shop = ibis.bigquery.connect(project_id="acme-shop", dataset_id="shop")
@@ -68,7 +68,7 @@ def both_ways(name: str) -> None:
 
     plain.__name__, own.__name__ = f"{name}_by_rest", name
     check()(plain)
-    check("through", like=plain.__name__)(own)
+    check("frames", like=plain.__name__)(own)
 
 
 def ordered(name: str) -> Any:
@@ -81,7 +81,17 @@ for one_name in expressions():
     both_ways(one_name)
 
 
-@check("through", like="count_by_rest")
+@check("storage", like="pages_by_rest")
+def pages() -> Any:
+    return shop.sql(PAGES_SQL).to_pyarrow().num_rows
+
+
+@check()
+def pages_by_rest() -> Any:
+    return sum(1 for _row in shop.client.query_and_wait(PAGES_SQL))
+
+
+@check("frames", like="count_by_rest")
 def count() -> Any:
     return int(orders.count().execute())
 
@@ -91,7 +101,7 @@ def count_by_rest() -> Any:
     return next(iter(by_rest(orders.count())[0].values()))
 
 
-@check("through", like="first_ids")
+@check("frames", like="first_ids")
 def data_frame() -> Any:
     return orders.select("id").order_by("id").limit(5).execute()["id"].tolist()
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pandas_gbq
 from checks import check, main, raised
-from frames import FRAME_SQL, TYPES_SQL, frame
+from frames import FRAME_SQL, PAGES_SQL, TYPES_SQL, frame
 from google.cloud import bigquery
 
 PROJECT = "acme-shop"
@@ -51,9 +51,19 @@ def dry_run() -> Any:
     return int(read("SELECT id, total FROM shop.orders", dry_run=True)["totalBytesProcessed"])
 
 
-@check("through", like="read_by_rest")
+@check("frames", like="read_by_rest")
 def read_with_storage() -> Any:
     return frame(read(FRAME_SQL, use_bqstorage_api=True))
+
+
+@check("storage", like="large_by_rest")
+def large() -> Any:
+    return len(read(PAGES_SQL, use_bqstorage_api=True))
+
+
+@check()
+def large_by_rest() -> Any:
+    return len(read(PAGES_SQL, use_bqstorage_api=False))
 
 
 @check()

@@ -1,4 +1,4 @@
-"""A test's own names: a certificate for them, and a proxy that leads them to local ports.
+"""Names of one's own: a certificate for them, and a proxy that leads them to local ports.
 
 The proxy is what HTTPS_PROXY is in a company: it is asked to CONNECT to a name, and knows where
 that is. Every other name is refused and written down.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 import ssl
 import threading
 from collections.abc import Mapping
@@ -19,6 +20,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+
+def free_port() -> int:
+    """Give a port that nobody has."""
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port: int = holder.getsockname()[1]
+    return port
 
 
 class Certificate(NamedTuple):
@@ -81,6 +89,7 @@ class Proxy:
     def __init__(
         self, shown: Certificate, plain: Mapping[str, int], secure: Mapping[str, int]
     ) -> None:
+        """Show this certificate; serve nothing yet."""
         self.port = 0
         self.refused: list[str] = []
         self.led: list[str] = []
