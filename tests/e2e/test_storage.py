@@ -48,6 +48,16 @@ rows = listed.select(["ssn", "email"]).to_pylist()
 print(json.dumps([read.num_rows, read.column("x")[24_999].as_py(), rows]))
 """
 
+_READER = """
+import sys
+from google.cloud.bigquery_storage_v1 import BigQueryReadClient
+
+reader = BigQueryReadClient(client_options={"api_endpoint": sys.argv[1]})
+asked = {"table": sys.argv[2], "data_format": "ARROW"}
+session = reader.create_read_session(parent="projects/acme-shop", read_session=asked)
+print(sum(answer.row_count for answer in reader.read_rows(session.streams[0].name)))
+"""
+
 Open = Callable[..., Any]
 
 
@@ -111,10 +121,7 @@ def test_an_unchanged_program_reads_what_is_more_than_a_page(
     stack: Stack, shown: Certificate, tmp_path: Path, protected: dict[str, str]
 ) -> None:
     """Environment and credential file alone; whatever the client asks of another host is seen."""
-    place = stack.client("reader")  # makes the two files
-    del place
-    folder = max((stack.folder / "agents").iterdir(), key=lambda one: one.stat().st_mtime)
-    credential = json.loads((folder / "credential.json").read_text())
+    credential = json.loads(_credential(stack).read_text())
     credential["universe_domain"] = _DOMAIN
     (tmp_path / "credential.json").write_text(json.dumps(credential))
     with Proxy(shown, {_NAMES[0]: stack.port}, {_NAMES[1]: stack.storage_port}) as proxy:
@@ -139,6 +146,29 @@ def test_an_unchanged_program_reads_what_is_more_than_a_page(
     assert (count, last) == (25_000, 25_000)
     assert {row["ssn"] for row in listed} == {"XXX-XX-XXXX"}
     assert [value for value in protected if value in ran.stdout] == []
+
+
+def test_a_reader_that_is_given_the_address_needs_no_name(
+    stack: Stack, shown: Certificate, customers: list[dict[str, Any]]
+) -> None:
+    environment = {
+        **os.environ,
+        "GOOGLE_APPLICATION_CREDENTIALS": str(_credential(stack)),
+        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(shown.root),
+    }
+    command = [sys.executable, "-c", _READER, f"127.0.0.1:{stack.storage_port}", _CUSTOMERS]
+    ran = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert int(ran.stdout) == len(customers)
+
+
+def _credential(stack: Stack) -> Path:
+    """Make the credential file of an agent, as `keystile agent connect` does."""
+    stack.client("reader")
+    made = (stack.folder / "agents").glob("*/credential.json")
+    return max(made, key=lambda one: one.stat().st_mtime)
 
 
 def test_without_the_name_of_the_storage_api_rows_come_by_pages(stack: Stack) -> None:
