@@ -22,7 +22,8 @@ _JOBS = f"/projects/{PROJECT}/jobs"
 _PAGE_ROWS = 2
 
 WAYS: Mapping[str, int] = {
-    "query": 60,
+    "query": 54,
+    "script": 6,
     "pages": 16,
     "dry_run": 8,
     "dry_run_insert": 4,
@@ -30,7 +31,8 @@ WAYS: Mapping[str, int] = {
     "write": 8,
 }
 """How many of a hundred cases are asked in each way: by jobs.query; by jobs.insert, then page by
-page; as a dry run of either; under `maximumBytesBilled`; by statements that write."""
+page; as a dry run of either; under `maximumBytesBilled`; by statements that write; as a statement
+of a script, each of which the agent then asks for its rows."""
 
 
 class Asked(NamedTuple):
@@ -58,6 +60,8 @@ class Pair:
         match asked.way:
             case "query":
                 walk = self._query(_body(asked.texts[0]))
+            case "script":
+                walk = self._script(asked.texts[0])
             case "dry_run":
                 walk = self._query({**_body(asked.texts[0]), "dryRun": True})
             case "limit":
@@ -91,6 +95,22 @@ class Pair:
         yield both
         if _succeeded(both) and "jobId" in both[0].raw["jobReference"]:
             yield await self._ask("GET", _paths(_JOBS, both))
+
+    async def _script(self, sql: str) -> AsyncIterator[Both]:
+        """Run a script of the query and another one, and look at what each of them gave."""
+        script: Both | None = None
+        async for script in self._query(_body(f"{sql}\n;SELECT 1 AS one")):
+            yield script
+        if script is None or not _succeeded(script):
+            return
+        first, second = (one.raw["jobReference"]["jobId"] for one in script)
+        wish = "projection=full&parentJobId="
+        listed = await self._ask("GET", (f"{_JOBS}?{wish}{first}", f"{_JOBS}?{wish}{second}"))
+        yield listed
+        for one, other in zip(*(answer.raw.get("jobs", ()) for answer in listed), strict=False):
+            names = (one["jobReference"]["jobId"], other["jobReference"]["jobId"])
+            for home in (_QUERIES, _JOBS):
+                yield await self._ask("GET", (f"{home}/{names[0]}", f"{home}/{names[1]}"))
 
     async def _pages(self, asked: Asked) -> AsyncIterator[Both]:
         """Start a job under a name of its own, read its rows in small pages, and look at it."""

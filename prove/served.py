@@ -131,7 +131,7 @@ def _write_policy(folder: Path, schemas: Iterable[Schema]) -> None:
         "name": "prover",
         "agents": {"names": [AGENT]},
         "resources": {"datasets": datasets},
-        "allow": ["read", "write", "schema_change"],
+        "allow": ["read", "write", "schema_change", "script"],
     }
     folder.mkdir(exist_ok=True)
     document = {"labels": labels, "masks": maskings, "rules": [rule]}

@@ -10,6 +10,7 @@ import msgspec
 BY_NATURE = {
     "jobId": "the gateway draws it where the agent does not choose one",
     "id": "the job's id is part of it",
+    "parentJobId": "it is the id of a job",
     "pageToken": "it names the job",
     "destinationTable": "the table of a result is named after the job",
     "etag": "it is a digest of the resource, ids and times included",
