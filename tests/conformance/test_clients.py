@@ -127,8 +127,7 @@ def test_a_check_that_fails_both_ways_is_not_passed() -> None:
 
 
 def test_the_page_has_a_section_for_each_client() -> None:
-    more = {"The Storage API"}  # not a client, but what several of them read beside
-    assert set(snippets()) == {client.name for client in CLIENTS} | more
+    assert set(snippets()) == {client.name for client in CLIENTS}
 
 
 def test_what_the_page_shows_is_what_the_proof_runs() -> None:
