@@ -345,6 +345,25 @@ def test_a_result_can_be_partitioned(client: bigquery.Client, lab: str) -> None:
     assert (table.time_partitioning.field, table.clustering_fields) == ("day", ["name"])
 
 
+def test_a_session_keeps_variables(client: bigquery.Client) -> None:
+    config = bigquery.QueryJobConfig(create_session=True)
+    job = client.query("DECLARE n INT64 DEFAULT 7", job_config=config)
+    job.result()
+    same = [bigquery.ConnectionProperty("session_id", job.session_info.session_id)]
+    later = bigquery.QueryJobConfig(connection_properties=same)
+
+    def rows(sql: str) -> list[tuple[Any, ...]]:
+        return [tuple(row.values()) for row in client.query(sql, job_config=later).result()]
+
+    rows("SET n = n + 1")
+    rows("BEGIN DECLARE inner_one INT64; SET n = n + 1; END")
+    assert rows("SELECT n") == [(9,)]
+    with pytest.raises(BadRequest, match="inner_one"):
+        rows("SELECT inner_one")
+    with pytest.raises(BadRequest, match="Unrecognized name: n"):
+        client.query("SELECT n").result()
+
+
 @pytest.mark.parametrize("api_method", ["INSERT", "QUERY"])
 def test_a_session_keeps_what_is_temporary(client: bigquery.Client, api_method: str) -> None:
     sql = "CREATE TEMP TABLE numbers AS SELECT x FROM UNNEST([1, 2]) AS x"

@@ -98,6 +98,13 @@ def test_what_a_session_holds_is_masked(stack: Stack) -> None:
     assert step.request["session"] == session.id
 
 
+def test_variables_stay(stack: Stack) -> None:
+    session = Session(stack.client("reader"), "DECLARE n INT64 DEFAULT 7")
+    assert session.query("SELECT n") == [(7,)]
+    session.query("SET n = n + 1")
+    assert session.query("SELECT n") == [(8,)]
+
+
 def test_another_agents_session_is_as_if_absent(stack: Stack) -> None:
     session = Session(stack.client("reader"), "CREATE TEMP TABLE kept AS SELECT 42 AS x")
     other = stack.client("support")

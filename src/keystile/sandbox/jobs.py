@@ -24,6 +24,7 @@ from keystile.model.schema import TableId, TableKind
 from keystile.sandbox.asking import Asked
 from keystile.sandbox.binding import Question
 from keystile.sandbox.data import Stored
+from keystile.sandbox.dialect import Given
 from keystile.sandbox.effects import Effects
 from keystile.sandbox.errors import CostLimitError
 from keystile.sandbox.into import check_into, write_result
@@ -239,7 +240,10 @@ class Jobs:
             if plan.statement == "SCRIPT":
                 self._add_child(job, ran)
 
-        last = await run_script(self._catalog, plan.question, told)
+        def left(variables: tuple[Given, ...]) -> None:
+            self._sessions.keep(plan.question.project, job.session, variables)
+
+        last = await run_script(self._catalog, plan.question, told, left)
         job.view = msgspec.structs.replace(job.view, schema=None)
         if last and last.done:
             self._keep(job, last.plan, last.done)

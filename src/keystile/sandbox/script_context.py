@@ -70,7 +70,7 @@ class ScriptContext:
         self._told = told
         self._session = question.scope.dataset
         self._dataset = self._session or f"_script{uuid.uuid4().hex}"
-        self._variables: dict[str, Given] = {}
+        self._variables = {given.name.lower(): given for given in question.scope.variables}
         self._row_count: int | None = None
         self._steps = 0
         self._before: Mapping[TableId, Stored] | None = None
@@ -97,6 +97,11 @@ class ScriptContext:
     def variables(self) -> tuple[str, ...]:
         """The names of all variables in sight."""
         return tuple(self._variables)
+
+    @property
+    def given(self) -> tuple[Given, ...]:
+        """All variables in sight, with their values."""
+        return tuple(self._variables.values())
 
     def keep(self, names: Iterable[str]) -> None:
         """Forget all variables but these: a block or a loop has ended."""
@@ -225,7 +230,7 @@ class ScriptContext:
         given = self._question.parameters
         if given and not given[0].name:
             given = given[text.first : text.first + text.count]
-        scope = Scope(self._dataset, tuple(self._variables.values()), self._system())
+        scope = Scope(self._dataset, self.given, self._system())
         return msgspec.structs.replace(self._question, sql=text.sql, parameters=given, scope=scope)
 
     def _system(self) -> tuple[Given, ...]:

@@ -43,11 +43,15 @@ async def planned(catalog: Catalog, question: Question) -> Plan:
 
 
 async def run_script(
-    catalog: Catalog, question: Question, told: Callable[[Ran], None]
+    catalog: Catalog,
+    question: Question,
+    told: Callable[[Ran], None],
+    left: Callable[[tuple[Given, ...]], None],
 ) -> Ran | None:
     """Run a script to its end; give the last query that ran.
 
-    `told` hears of each statement that has run. Raises the first error that nothing handles.
+    `told` hears of each statement that has run, `left` of the variables that there are at the end.
+    Raises the first error that nothing handles.
     """
     script = await _read(catalog, question)
     context = ScriptContext(catalog, question, told)
@@ -55,6 +59,7 @@ async def run_script(
     try:
         await _Run(context).run(script.steps)
     finally:
+        left(context.given)
         context.end()
     return context.result
 

@@ -1,4 +1,4 @@
-"""Sessions: temporary tables and functions that several jobs share."""
+"""Sessions: temporary tables, functions and variables that several jobs share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import uuid
 
 from keystile.model.errors import NotFoundError
 from keystile.sandbox.binding import Scope
+from keystile.sandbox.dialect import Given
 from keystile.sandbox.queries import Catalog
 from keystile.sandbox.store import Dataset
 
@@ -20,6 +21,7 @@ class Sessions:
         """Keep what is temporary in `catalog`."""
         self._store = catalog.store
         self._datasets: dict[tuple[str, str], str] = {}
+        self._variables: dict[tuple[str, str], tuple[Given, ...]] = {}
 
     def create(self, project: str) -> str:
         """Begin a session and give its id; the oldest goes where there are too many."""
@@ -27,9 +29,10 @@ class Sessions:
         dataset = self._datasets[project, session] = f"_session{uuid.uuid4().hex}"
         self._store.put_dataset(Dataset((project, dataset), 0.0))
         if len(self._datasets) > _KEPT:
-            (oldest, _), gone = next(iter(self._datasets.items()))
-            del self._datasets[next(iter(self._datasets))]
-            self._store.drop_dataset((oldest, gone))
+            oldest, gone = next(iter(self._datasets.items()))
+            del self._datasets[oldest]
+            self._variables.pop(oldest, None)
+            self._store.drop_dataset((oldest[0], gone))
         return session
 
     def scope(self, project: str, session: str) -> Scope:
@@ -41,4 +44,10 @@ class Sessions:
             return Scope()
         if (project, session) not in self._datasets:
             raise NotFoundError(f"Not found: Session {session[:100]}")
-        return Scope(self._datasets[project, session])
+        key = project, session
+        return Scope(self._datasets[key], self._variables.get(key, ()))
+
+    def keep(self, project: str, session: str, variables: tuple[Given, ...]) -> None:
+        """Keep the variables of a script for the jobs after it; without a session none."""
+        if (project, session) in self._datasets:
+            self._variables[project, session] = variables
