@@ -23,6 +23,7 @@ SUMMARY = Summary(
     sql="SELECT ssn\nFROM t -- \x1b[2J[red]\r",
     parameters=(Parameter("id", SqlType("INT64"), {"value": "7"}),),
     rewritten_sql="SELECT ssn FROM (…)",
+    into="p.d.kept",
     statement="SELECT",
     reads=("p.d.t",),
     columns=(TouchedColumn("p.d.t.ssn", ("pii.ssn",), ("output",), unlocked=True),),
@@ -100,6 +101,7 @@ def test_list_and_show(config: Path) -> None:
         '@id INT64 = "7"',
         "p.d.t.ssn [pii.ssn] in output: in clear",
         "SELECT ssn FROM (…)",
+        "result into p.d.kept",
     ):
         assert part in shown
     assert "\x1b" not in text + shown

@@ -34,6 +34,7 @@ EVENTS = [
                 "rules": [{"rule": "raw-pii", "effect": "require_approval", "message": "ask"}],
             },
             "masked": ["p.d.t.ssn"],
+            "into": "p.d.kept",
         },
     ),
     Event(
@@ -143,6 +144,7 @@ def test_show(config: Path) -> None:
     for part in (
         "FROM t -- \\U0000001b[2J",
         "raw-pii (require_approval): ask",
+        "result into p.d.kept",
         "operator approved at",
     ):
         assert part in text

@@ -114,6 +114,16 @@ async def test_a_query_that_needs_no_approval_is_shown_where_one_is_known(desk: 
     assert ["plain_id" in page for page in pages] == [True, False]
 
 
+async def test_where_a_result_goes_is_shown_beside_the_query(desk: Any) -> None:
+    await desk.sign_in("operator")
+    into = 'acme-shop.lab.kept {"writeDisposition":"WRITE_TRUNCATE"}'
+    kept = await desk.asked(summary=Summary("SELECT 1", into=into))
+    other = await desk.asked(job="another")
+    pages = [(await desk.get(f"/approvals/{one.id}")).text for one in (kept, other)]
+    assert ["acme-shop.lab.kept" in page for page in pages] == [True, False]
+    assert ["WRITE_TRUNCATE" in page for page in pages] == [True, False]
+
+
 async def test_an_unknown_request_is_said_plainly(desk: Any) -> None:
     await desk.sign_in("operator")
     answer = await desk.get("/approvals/nope")
