@@ -46,7 +46,7 @@ async def run_script(
     catalog: Catalog,
     question: Question,
     told: Callable[[Ran], None],
-    left: Callable[[tuple[Given, ...]], None],
+    left: Callable[[tuple[Given, ...]], None] = lambda _: None,
 ) -> Ran | None:
     """Run a script to its end; give the last query that ran.
 
