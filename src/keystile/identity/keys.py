@@ -130,6 +130,9 @@ class IssuerKeys:
         return key
 
     async def _refresh(self, older_than: float) -> None:
+        # INVARIANT: who has fresh keys waits for no fetch that another's unknown key id has caused.
+        if time.monotonic() - self._fetched < older_than:
+            return
         async with self._lock:
             now = time.monotonic()
             if now - self._fetched < older_than or now - self._tried < _RETRY_SECONDS:

@@ -109,6 +109,9 @@ class Site:
         self.discovery: dict[str, Any] = {}
         self.fetches = 0
         self.broken = False
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.asked = asyncio.Event()
 
     async def well_known(self, _: web.Request) -> web.Response:
         document = {"issuer": self.url, "jwks_uri": self.url + "/keys?p=1"}
@@ -116,6 +119,8 @@ class Site:
 
     async def keys(self, _: web.Request) -> web.Response:
         self.fetches += 1
+        self.asked.set()
+        await self.answers.wait()
         if self.broken:
             return web.Response(status=500)
         return web.Response(body=_jwks(*self.entries))
@@ -232,6 +237,78 @@ async def test_an_outage_is_bridged_for_an_hour_and_no_longer(
         clock[0] += 11
         await keys.find("a", "ES256")
     assert len(logs) == 2
+
+
+async def test_a_withdrawn_key_stops_within_five_minutes(
+    site: Site, documents: Documents, clock: list[float]
+) -> None:
+    keys = IssuerKeys(site.url, "", documents)
+    await keys.find("a", "ES256")
+    site.entries = [_public(ECKey.generate_key("P-256"), kid="b")]
+    clock[0] += 299
+    await keys.find("a", "ES256")
+    clock[0] += 1
+    with pytest.raises(TokenRefusedError, match="has no key that fits"):
+        await keys.find("a", "ES256")
+
+
+async def test_both_keys_of_a_rotation_are_taken_and_many_tokens_cause_one_fetch(
+    site: Site, documents: Documents, clock: list[float]
+) -> None:
+    keys = IssuerKeys(site.url, "", documents)
+    await keys.find("a", "ES256")
+    site.entries.append(_public(ECKey.generate_key("P-256"), kid="b"))
+    clock[0] += 11
+    wanted = ["b", "a"] * 10
+    found = await asyncio.gather(*(keys.find(kid, "ES256") for kid in wanted))
+    assert [key.kid for key in found] == wanted
+    assert site.fetches == 2
+
+
+async def test_an_unknown_key_is_refused_in_an_outage_while_known_ones_serve(
+    site: Site, documents: Documents, clock: list[float]
+) -> None:
+    keys = IssuerKeys(site.url, "", documents)
+    await keys.find("a", "ES256")
+    site.broken = True
+    clock[0] += 60
+    with capture_logs() as logs:
+        for _ in range(3):
+            with pytest.raises(TokenRefusedError, match="has no key that fits"):
+                await keys.find("b", "ES256")
+            assert (await keys.find("a", "ES256")).kid == "a"
+    assert len(logs) == 1
+    assert site.fetches == 2
+
+
+async def test_a_good_token_does_not_wait_for_what_a_bad_one_causes(
+    site: Site, documents: Documents, clock: list[float]
+) -> None:
+    """Anybody could hold up an issuer's agents with key ids that nobody has, while it was slow."""
+    keys = IssuerKeys(site.url, "", documents)
+    await keys.find("a", "ES256")
+    site.answers.clear()
+    site.asked.clear()
+    clock[0] += 11
+    bad = asyncio.ensure_future(keys.find("nonsense", "ES256"))
+    await site.asked.wait()
+    good = asyncio.ensure_future(keys.find("a", "ES256"))
+    await asyncio.sleep(0)  # one step, which is all that it needs
+    assert good.done()
+    site.answers.set()
+    with pytest.raises(TokenRefusedError, match="has no key that fits"):
+        await bad
+
+
+async def test_an_issuer_that_withdraws_all_keys_is_believed(
+    site: Site, documents: Documents, clock: list[float]
+) -> None:
+    keys = IssuerKeys(site.url, "", documents)
+    await keys.find("a", "ES256")
+    site.entries = []
+    clock[0] += 300
+    with pytest.raises(TokenRefusedError, match="has no key that fits"):
+        await keys.find("a", "ES256")
 
 
 async def test_keys_come_from_a_file_too(tmp_path: Path, documents: Documents) -> None:
