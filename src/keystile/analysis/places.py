@@ -81,6 +81,22 @@ def engine_place(sql: str, offset: int) -> Place:
     return _place(sql, offset, _ENGINE)
 
 
+def engine_places(sql: str, offsets: Iterable[int]) -> dict[int, Place]:
+    """Do the same with many offsets of one text, in one pass over it."""
+    data, found = sql.encode(), dict[int, Place]()
+    at, line, width, before = 0, 1, 0, ""
+    for offset in sorted(set(offsets)):
+        for character in data[at:offset].decode("utf-8", "ignore"):
+            if character not in "\r\n":
+                width += _step(width, character, _ENGINE)
+            elif (before, character) != ("\r", "\n"):
+                line, width = line + 1, 0
+            before = character
+        at = offset
+        found[offset] = Place(line, width + 1)
+    return found
+
+
 def _place(sql: str, offset: int, tab: int) -> Place:
     before = sql.encode()[:offset].decode("utf-8", "ignore")
     lines = before.count("\n") + before.count("\r") - before.count("\r\n")

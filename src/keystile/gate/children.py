@@ -9,15 +9,16 @@ error before anybody hears of it.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from keystile.gate import records
 from keystile.gate.jobs import Child, Job, JobOutcome, JobState, JobStore
 from keystile.gate.plan import Plan
 from keystile.gate.recorder import Recorder
-from keystile.gate.statements import Recognised, recognised
+from keystile.gate.statements import Recognised, Recogniser
 from keystile.model.errors import KeystileError, NotFoundError
 from keystile.telemetry.logs import logger
 from keystile.upstream.bigquery import BigQuery
@@ -50,7 +51,8 @@ class Children:
             return
         if not all(one.done for one in ran):
             return  # they are found when their list is asked for
-        children = [*_children(script, ran)]
+        # In a thread: a long script that has run much takes long enough to be noticed by all.
+        children = await asyncio.to_thread(_children, script, ran)
         for child in children:
             await self._record_failed(child)
         if children:
@@ -71,13 +73,15 @@ class Children:
         await self._recorder.record(records.ended(child, state, child.error, now))
 
 
-def _children(script: Job, ran: Iterable[ScriptJob]) -> Iterator[Job]:
-    plan, number = script.plan, 0
+def _children(script: Job, ran: Iterable[ScriptJob]) -> list[Job]:
+    plan = script.plan
+    recogniser = Recogniser(script.request.sql, plan.sql, plan.statements)
+    found: list[Job] = []
     for one in ran:
-        known = recognised(script.request.sql, plan.sql, plan.statements, one)
+        known = recogniser.statement(one)
         if known is not None:
-            yield _child(script, one, known, number)
-            number += 1
+            found.append(_child(script, one, known, len(found)))
+    return found
 
 
 def _child(script: Job, ran: ScriptJob, known: Recognised, number: int) -> Job:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from keystile.analysis.analysed import Analysed, AnalysedPart
-from keystile.analysis.places import engine_place
+from keystile.analysis.places import engine_places
 from keystile.analysis.scope import SYSTEM
 from keystile.analysis.scripts.parts import Role
 from keystile.analysis.temporary import is_temporary
@@ -75,28 +75,45 @@ def statements_of(
     )
 
 
-def recognised(
-    sql: str, runs: str, statements: Iterable[ScriptStatement], job: ScriptJob
-) -> Recognised | None:
-    """Tell which statement of a script a job was; None where it is none or that is not certain.
+class Recogniser:
+    """Tells which statement of one script a job was."""
 
-    `sql` is the script as the agent wrote it and `runs` as it ran.
-    INVARIANT: only words of the agent's are told, and nothing of what expressions read.
-    """
-    if not job.statement or any(frame.procedure for frame in job.frames):
-        return None
-    texts = {_bare(job.sql), *(_bare(frame.text) for frame in job.frames[:1])}
-    same = [
-        one
-        for one in statements
-        if _bare(one.runs) in texts and (one.statement == "SELECT") == (job.is_select)
-    ]
-    there = [one for one in same if _holds(job.frames, runs, one)]
-    likely = there or same
-    if not likely or any(_meaning(one) != _meaning(likely[0]) for one in likely):
-        return None
-    certain = len(there) == 1 and not likely[0].dynamic
-    return Recognised(likely[0], (_frame(sql, likely[0]),) if certain else ())
+    def __init__(self, sql: str, runs: str, statements: tuple[ScriptStatement, ...]) -> None:
+        """Take the script as the agent wrote it and as it ran."""
+        self._statements = statements
+        self._at = engine_places(runs, (one.at for one in statements))
+        self._own = engine_places(sql, (at for one in statements for at in (one.start, one.end)))
+        self._meanings = [_meaning(one) for one in statements]
+        self._by_text: dict[tuple[str, bool], list[int]] = {}
+        for number, one in enumerate(statements):
+            key = _bare(one.runs), one.statement == "SELECT"
+            self._by_text.setdefault(key, []).append(number)
+
+    def statement(self, job: ScriptJob) -> Recognised | None:
+        """Give the statement; None where the job was none or that is not certain.
+
+        INVARIANT: only words of the agent's are told, and nothing of what expressions read.
+        """
+        if not job.statement or any(frame.procedure for frame in job.frames):
+            return None
+        texts = {_bare(job.sql), *(_bare(frame.text) for frame in job.frames[:1])}
+        same = [n for text in texts for n in self._by_text.get((text, job.is_select), ())]
+        there = [number for number in same if self._holds(job.frames, number)]
+        likely = there or same
+        if len({self._meanings[number] for number in likely}) != 1:
+            return None
+        one = self._statements[likely[0]]
+        certain = len(there) == 1 and not one.dynamic
+        return Recognised(one, (self._frame(one),) if certain else ())
+
+    def _holds(self, frames: tuple[StackFrame, ...], number: int) -> bool:
+        """Tell whether a job says that the script was at this statement."""
+        if not frames:
+            return False
+        return frames[-1].start <= self._at[self._statements[number].at] < frames[-1].end
+
+    def _frame(self, one: ScriptStatement) -> StackFrame:
+        return StackFrame(self._own[one.start], self._own[one.end], one.sql)
 
 
 def _statement(
@@ -133,17 +150,6 @@ def _bare(text: str) -> str:
     return text.strip().rstrip(";").rstrip()
 
 
-def _holds(frames: tuple[StackFrame, ...], runs: str, one: ScriptStatement) -> bool:
-    """Tell whether a job says that the script was at this statement."""
-    if not frames:
-        return False
-    return frames[-1].start <= engine_place(runs, one.at) < frames[-1].end
-
-
-def _meaning(one: ScriptStatement) -> ScriptStatement:
-    """Leave out where it stands."""
-    return msgspec.structs.replace(one, start=0, end=0, at=0, dynamic=False)
-
-
-def _frame(sql: str, one: ScriptStatement) -> StackFrame:
-    return StackFrame(engine_place(sql, one.start), engine_place(sql, one.end), one.sql)
+def _meaning(one: ScriptStatement) -> bytes:
+    """Give all of a statement but where it stands."""
+    return msgspec.json.encode(msgspec.structs.replace(one, start=0, end=0, at=0, dynamic=False))

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystile.analysis.places import Translation, in_engine_words, line_and_column
+from keystile.analysis.places import (
+    Translation,
+    engine_place,
+    engine_places,
+    in_engine_words,
+    line_and_column,
+)
 from keystile.analysis.text import Edit, splice, unspliced
 from keystile.model.facts import Opaque
 
@@ -29,6 +35,12 @@ def test_ours_count_characters_and_the_engines_widths(
     sql = f"{before}x\n\ty"
     assert line_and_column(sql, len(before.encode())) == place
     assert in_engine_words(sql, len(before.encode())) == in_words
+
+
+@given(TEXTS, st.lists(st.integers(0, 30)))
+def test_many_places_are_those_of_each(sql: str, ends: list[int]) -> None:
+    offsets = [len(sql[:end].encode()) for end in ends]
+    assert engine_places(sql, offsets) == {at: engine_place(sql, at) for at in offsets}
 
 
 @given(TEXTS, TEXTS, TEXTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +13,7 @@ from prove.trial import Court, masks_for
 
 from keystile.analysis.places import engine_place
 from keystile.analysis.statement import Statement
-from keystile.gate.statements import ScriptStatement, recognised, statements_of
+from keystile.gate.statements import Recogniser, ScriptStatement, statements_of
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
 from keystile.masking.rewrite import Rewriter
@@ -52,7 +53,7 @@ class Ran:
         return ScriptJob(**(values | more))
 
     def find(self, job: ScriptJob) -> Any:
-        return recognised(self.sql, self.runs, self.statements, job)
+        return Recogniser(self.sql, self.runs, self.statements).statement(job)
 
 
 async def ran(court: Court, sql: str) -> Ran:
@@ -181,6 +182,23 @@ async def test_a_semicolon_and_spaces_around_do_not_matter(court: Court) -> None
     assert script.find(job).statement == one
 
 
+def test_a_long_script_that_has_run_much_takes_no_long_time() -> None:
+    texts = [f"SELECT {n % 2} AS x" for n in range(1000)]
+    sql, at, statements = ";\n".join(texts), 0, []
+    for text in texts:
+        end = at + len(text)
+        statements.append(ScriptStatement(text, text, at, end, at, False, "SELECT", ()))  # noqa: FBT003 - not dynamic
+        at = end + 2
+    recogniser = Recogniser(sql, sql, tuple(statements))
+    script = Ran(sql, sql, ())
+    jobs = [script.job(one) for one in statements]
+    begun = time.perf_counter()
+    found = [recogniser.statement(job) for job in jobs]
+    assert time.perf_counter() - begun < 5
+    assert [one and one.statement for one in found] == statements
+    assert recogniser.statement(script.job(statements[7], frames=())) is not None
+
+
 @given(st.data())
 def test_no_job_is_ever_told_in_words_that_the_agent_has_not_written(data: st.DataObject) -> None:
     texts = st.sampled_from(["SELECT a", "SELECT b", "SELECT (SELECT masked)", "", ";"])
@@ -211,7 +229,8 @@ def test_no_job_is_ever_told_in_words_that_the_agent_has_not_written(data: st.Da
         frames=tuple(data.draw(st.lists(frames, max_size=2))),
         statement_type=data.draw(kinds),
     )
-    found = recognised("SELECT a; SELECT b", "SELECT (SELECT masked); SELECT b", statements, job)
+    sql, runs = "SELECT a; SELECT b", "SELECT (SELECT masked); SELECT b"
+    found = Recogniser(sql, runs, tuple(statements)).statement(job)
     if found is not None:
         assert found.statement in statements
         assert {frame.text for frame in found.frames} <= {found.statement.sql}
