@@ -23,6 +23,7 @@ SAYS = {
 
 _OPERATOR = Person("operator", ("data-stewards",))
 _CUSTOMER = re.compile(r"\bid`?\)?\s*=\s*(\d)")
+_RESULT = re.compile(r"\banon[0-9a-f]{32}\b")
 _VERDICTS = {"1": True, "2": False}
 _LOOK_EVERY = 0.5  # seconds
 
@@ -59,5 +60,7 @@ async def _decide(settings: Settings, after: float, over: threading.Event) -> No
 
 
 def _verdict(request: ApprovalRequest) -> bool | None:
+    if _RESULT.search(request.summary.sql):
+        return True  # goes on with the rows of a query that was approved
     found = _CUSTOMER.search(request.summary.sql)
     return _VERDICTS.get(found[1]) if found else None

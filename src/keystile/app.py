@@ -151,9 +151,9 @@ class Planning(NamedTuple):
 
 @asynccontextmanager
 async def planning(
-    settings: Settings, runner: TaskRunner, metrics: Metrics
+    settings: Settings, runner: TaskRunner, metrics: Metrics, database: Database
 ) -> AsyncIterator[Planning]:
-    """Wire analysis, policy, masking and BigQuery together."""
+    """Wire analysis, policy, masking and BigQuery together; jobs are those of an open store."""
     policy = PolicySource(settings.path(settings.policy), runner)
     await policy.check()
     credential = ServiceAccount(SecretFile(settings.path(settings.upstream.service_account_file)))
@@ -162,7 +162,8 @@ async def planning(
     rewriter = Rewriter(runner, masking_key(settings))
     try:
         shares = Shares(2 * settings.engine.workers, settings.engine.queue)
-        planner = Planner(analyst, policy.current, rewriter, bigquery, shares, metrics)
+        results = ResultTables(OwnJobs(database))
+        planner = Planner(analyst, policy.current, rewriter, bigquery, shares, metrics, results)
         yield Planning(planner, policy, bigquery, credential)
     finally:
         await bigquery.close()
@@ -218,7 +219,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
         cached = CachedRunner(pool)
         metrics.watch_cache(cached.stats)
         identity = wiring.build(settings, database)
-        async with planning(settings, cached, metrics) as plans:
+        async with planning(settings, cached, metrics, database) as plans:
             rooms = _gate(plans, cached, identity.tokens, database, log, metrics)
             gate, uploads, duties = rooms.gate, rooms.uploads, rooms.duties
             api = Api(

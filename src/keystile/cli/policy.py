@@ -22,7 +22,7 @@ from keystile.cli.common import settings as read
 from keystile.config.settings import Settings
 from keystile.gate.planning import Planner
 from keystile.googlesql.pool import EnginePool
-from keystile.identity.agents import Agents
+from keystile.identity.agents import Agent, Agents
 from keystile.identity.wiring import issuer_url
 from keystile.model.decision import Effect
 from keystile.model.errors import RefusedError
@@ -72,8 +72,18 @@ def explain(  # noqa: PLR0913 - one for each option
 
 async def _explain(settings: Settings, agent: str, request: QueryRequest) -> dict[str, Any]:
     async with database(settings) as store:
-        known = await Agents(store).get(agent)
-    principal = Principal(
+        principal = _principal(settings, await Agents(store).get(agent))
+        pool = EnginePool(msgspec.structs.replace(settings.engine, workers=1), TASKS)
+        await pool.start()
+        try:
+            async with planning(settings, pool, Metrics(), store) as plans:
+                return await _explained(plans.planner, principal, request)
+        finally:
+            await pool.close()
+
+
+def _principal(settings: Settings, known: Agent) -> Principal:
+    return Principal(
         issuer=issuer_url(settings),
         subject=known.name,
         agent=known.name,
@@ -82,20 +92,13 @@ async def _explain(settings: Settings, agent: str, request: QueryRequest) -> dic
         groups=known.groups,
         attributes=known.attributes,
     )
-    pool = EnginePool(msgspec.structs.replace(settings.engine, workers=1), TASKS)
-    await pool.start()
-    try:
-        async with planning(settings, pool, Metrics()) as plans:
-            return await _explained(plans.planner, principal, request)
-    finally:
-        await pool.close()
 
 
 async def _explained(
     planner: Planner, principal: Principal, request: QueryRequest
 ) -> dict[str, Any]:
     decided = await planner.decide(principal, request)
-    found = explanation(decided.analysed.facts, decided.decision)
+    found = explanation(decided.facts, decided.decision)
     found["instead"] = decided.instead or None
     found["rewritten_sql"] = None
     if decided.decision.effect is not Effect.DENY:

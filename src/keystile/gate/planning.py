@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -15,12 +15,21 @@ from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Earlier, Statement
 from keystile.gate import transfers
 from keystile.gate.into import analysed_into, refuse_hidden
+from keystile.gate.jobs import Job
 from keystile.gate.plan import Plan, digest_of, hides_bytes, job_labels
+from keystile.gate.read_results import (
+    Finished,
+    Results,
+    Understood,
+    places,
+    refuse_changed,
+    understood,
+)
 from keystile.gate.sessions import Left, QuerySession
 from keystile.gate.shares import Shares
 from keystile.gate.statements import statements_of
 from keystile.gate.visible import VisibleObjects
-from keystile.gate.witness import agree, without_temporary
+from keystile.gate.witness import agree, as_named, without_temporary
 from keystile.masking.rewrite import Rewriter, Rewritten
 from keystile.model.decision import Decision, Effect
 from keystile.model.errors import KeystileError, RefusedError
@@ -42,21 +51,24 @@ _LONGEST_SECONDS = 60
 class Decided(NamedTuple):
     """A query with its facts and the decision on it.
 
-    `instead` is a query that would be allowed, where one was found for a query that is not.
-    `session` is the one that it is to run in.
+    `understood` is what was decided on: that of `analysed`, and of the queries behind `results`
+    that it reads. `instead` is a query that would be allowed, where one was found for a query that
+    is not. `session` is the one that it is to run in.
     """
 
     principal: Principal
     analysed: Analysed
     decision: Decision
     labels: dict[str, tuple[str, ...]]
+    understood: Understood
+    results: Mapping[TableId, Job] = {}
     instead: str = ""
     session: QuerySession | None = None
 
     @property
     def facts(self) -> QueryFacts:
         """What the query does."""
-        return self.analysed.facts
+        return self.understood.facts
 
 
 class Planned(NamedTuple):
@@ -84,8 +96,13 @@ class Planner:
         bigquery: BigQuery,
         shares: Shares,
         metrics: Metrics,
+        finished: Finished | None = None,
     ) -> None:
-        """`policy` gives the snapshot that holds now; a plan is made under one of them."""
+        """`policy` gives the snapshot that holds now; a plan is made under one of them.
+
+        Without `finished` no query reads the result of another.
+        """
+        self._finished = finished
         self._shares = shares
         self._analyst = analyst
         self._policy = policy
@@ -112,7 +129,11 @@ class Planner:
         session: QuerySession | None = None,
     ) -> Decided:
         context = Context(request.project, datetime.now(UTC), request.dry_run)
-        objects = VisibleObjects(self._bigquery, policy, principal, context)
+        # Other jobs read and write tables as they are, and no table has the name of a result.
+        plain = not (request.transfer or request.into or session or request.creates_session)
+        finished = self._finished if plain else None
+        results = Results(finished, principal.key)
+        objects = VisibleObjects(self._bigquery, policy, principal, context, results)
         with self._metrics.query_seconds.labels(Phase.ANALYSE).time():
             async with self._shares.turn(principal.key), _bounded():
                 if request.transfer:
@@ -121,11 +142,13 @@ class Planner:
                     analysed = await self._analyst.analyse(_statement(request, session), objects)
                     if request.into:
                         analysed = await analysed_into(analysed, request.into, objects)
+                read = results.read_by(analysed)
+                known = await understood(analysed, read, objects)
         with self._metrics.query_seconds.labels(Phase.DECIDE).time():
-            facts = analysed.session.all_facts if analysed.session else analysed.facts
-            decision = policy.decide(principal, facts, analysed.tables, context)
-        labels = _labels(policy, analysed)
-        return Decided(principal, analysed, decision, labels, session=session)
+            facts = analysed.session.all_facts if analysed.session else known.facts
+            decision = policy.decide(principal, facts, known.tables, context)
+        labels = _labels(policy, known)
+        return Decided(principal, analysed, decision, labels, known, read, session=session)
 
     async def _instead(self, request: QueryRequest, decided: Decided, policy: Policy) -> str:
         """Give the query without its labelled columns, if that would be allowed; or nothing.
@@ -175,7 +198,11 @@ class Planner:
         if request.into:
             refuse_hidden(request.into, decided.decision)
             request = await self._where(request, request.into.table)
+        refuse_changed(decided.results, decided.decision, decided.labels)
         rewritten = await self.rewrite(decided)
+        where = await places(self._bigquery, decided.results)
+        if where:
+            rewritten = await self._rewriter.moved(decided.analysed, rewritten, where)
         query = _query(principal, request, rewritten)
         if session := decided.session:
             query = msgspec.structs.replace(
@@ -186,12 +213,14 @@ class Planner:
         analysed, decision = decided.analysed, decided.decision
         if analysed.session:
             witness = without_temporary(witness, analysed.session.temporary)
-        agree(analysed.facts, analysed.schema, witness)
+        agree(analysed.facts, analysed.schema, as_named(witness, where))
         used = {use.column for use in analysed.facts.columns}
         masked = tuple(column for column in rewritten.masked if column in used)
+        for job in decided.results.values():
+            masked += tuple(column for column in job.plan.masked if column not in masked)
         self._metrics.masked_columns.inc(len(masked))
         plan = Plan(
-            facts=analysed.facts,
+            facts=decided.facts,
             decision=decision,
             sql=rewritten.sql,
             masked=masked,
@@ -202,7 +231,7 @@ class Planner:
                 request,
                 rewritten.sql,
                 decision,
-                (*analysed.tables, *analysed.routines),
+                (*decided.understood.tables, *analysed.routines),
             ),
             labels=decided.labels,
             results=analysed.results,
@@ -290,11 +319,11 @@ def refuse_to_measure(request: QueryRequest, decision: Decision) -> None:
     )
 
 
-def _labels(policy: Policy, analysed: Analysed) -> dict[str, tuple[str, ...]]:
-    labels = {table.id: policy.labels(table) for table in analysed.tables}
+def _labels(policy: Policy, known: Understood) -> dict[str, tuple[str, ...]]:
+    labels = {table.id: policy.labels(table) for table in known.tables}
     return {
         str(use.column): labels[use.column.table].get(use.column.path, ())
-        for use in analysed.facts.columns
+        for use in known.facts.columns
         if use.column.table in labels
     }
 

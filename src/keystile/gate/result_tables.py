@@ -1,9 +1,8 @@
 """The names of results: clients expect each query to name a table that holds its rows.
 
 BigQuery keeps a result in a table of a hidden dataset. The name that an agent sees is the gateway's
-own: it means something to `tables.get` and `tabledata.list`, for the job's owner alone, and to no
-query. A query of it would be decided on without what its rows derive from: neither the labels of
-their tables nor that an approval, which may have unlocked them, holds for one plan only.
+own, and means something to the job's owner alone: to `tables.get` and `tabledata.list`, and to
+queries as `read_results` says.
 """
 
 from __future__ import annotations

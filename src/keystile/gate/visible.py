@@ -7,6 +7,7 @@ import asyncio
 from keystile.analysis.information_schema import is_of_project, view_of
 from keystile.analysis.wildcard import check_members, no_match, stands_for
 from keystile.gate.information import VisibleMetadata
+from keystile.gate.read_results import Results
 from keystile.model.errors import NotFoundError
 from keystile.model.principal import Principal
 from keystile.model.schema import Routine, RoutineId, Table, TableId
@@ -22,9 +23,15 @@ class VisibleObjects:
     """BigQuery's tables and routines, as far as the policy lets the principal know of them."""
 
     def __init__(
-        self, bigquery: BigQuery, policy: Policy, principal: Principal, context: Context
+        self,
+        bigquery: BigQuery,
+        policy: Policy,
+        principal: Principal,
+        context: Context,
+        results: Results | None = None,
     ) -> None:
-        """See for one principal under one policy."""
+        """See for one principal under one policy; `results` are those of the principal's own."""
+        self._results = results
         self._bigquery = bigquery
         self._policy = policy
         self._principal = principal
@@ -35,6 +42,8 @@ class VisibleObjects:
         """Give a table; a forbidden one is `NotFoundError` in the words of an absent one."""
         if view_of(id):
             return await self._view(id)
+        if self._results and (result := await self._results.table(id)):
+            return result
         if not self._sees(id):
             raise not_found(id)
         try:

@@ -8,6 +8,7 @@ import msgspec
 
 from keystile.analysis.information_schema import view_of
 from keystile.analysis.wildcard import stands_for
+from keystile.masking.moved import Place
 from keystile.model.errors import RefusedError
 from keystile.model.facts import QueryFacts, ViewReads
 from keystile.model.schema import Field, TableId
@@ -38,6 +39,15 @@ def without_temporary(witness: DryRun, names: Iterable[str]) -> DryRun:
         if not (table.dataset.startswith("_") and table.table.lower() in own)
     )
     return msgspec.structs.replace(witness, referenced_tables=left)
+
+
+def as_named(witness: DryRun, places: tuple[Place, ...]) -> DryRun:
+    """Give what BigQuery says in the names of the query, for tables that lie elsewhere there."""
+    if not places:
+        return witness
+    named = {place.at: place.named for place in places}
+    tables = tuple(named.get(table, table) for table in witness.referenced_tables)
+    return msgspec.structs.replace(witness, referenced_tables=tables)
 
 
 def agree_at_the_end(

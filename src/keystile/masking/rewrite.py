@@ -16,6 +16,7 @@ from keystile.googlesql.task import TaskRunner
 from keystile.masking import filters as row_filters
 from keystile.masking import routines, script, writes
 from keystile.masking.derived import carried_down
+from keystile.masking.moved import MOVE, MoveRequest, Place
 from keystile.masking.sql import HASH_INNER, HASH_OUTER
 from keystile.masking.task import MASK, MaskedColumn, MaskRequest
 from keystile.model.decision import ColumnMask, RowFilter
@@ -93,6 +94,23 @@ class Rewriter:
             hidden_parameters=tuple(parameter.name for parameter in masking.added),
             masked=masking.masked,
         )
+
+    async def moved(
+        self, analysed: Analysed, rewritten: Rewritten, places: tuple[Place, ...]
+    ) -> Rewritten:
+        """Name the tables of a rewritten query that lie elsewhere as BigQuery does.
+
+        Raises `RefusedError` where that cannot be done and proved.
+        """
+        as_it_was = rewritten.sql == analysed.statement.sql
+        scope = analysed.scope if as_it_was else analysed.scope.in_full()
+        request = MoveRequest(
+            sql=analysed.sql if as_it_was else rewritten.sql,
+            scope=msgspec.structs.replace(scope, parameters=declared(rewritten.parameters)),
+            places=places,
+        )
+        answer = await self._runner.run(MOVE, request)
+        return msgspec.structs.replace(rewritten, sql=answer.sql)
 
     async def _script(
         self,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from keystile.masking.filters import PROBLEMS
+from keystile.masking.moved import MOVE
 from keystile.masking.script import CHECK, MASK_TEXTS
 from keystile.masking.task import MASK
 
-TASKS = (MASK, MASK_TEXTS, CHECK, PROBLEMS)
+TASKS = (MASK, MASK_TEXTS, CHECK, PROBLEMS, MOVE)
 """All of its tasks, which a pool's workers must know."""

@@ -31,6 +31,7 @@ from keystile.gate.pages import PageCache
 from keystile.gate.pipeline import Pipeline
 from keystile.gate.plan import Plan, digest_of
 from keystile.gate.planning import Decided, Planned
+from keystile.gate.read_results import Understood
 from keystile.gate.read_sessions import ReadSessions
 from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
@@ -205,7 +206,8 @@ class FakePlanner:
         decision = Decision(self.effect, (reason,), self.policy, approvals=self.approvals)
         statement = Statement(request.sql, request.project, "", ())
         analysed = Analysed(statement, request.sql, Scope(), FACTS)
-        return Decided(principal, analysed, decision, {}, session=session)
+        known = Understood(FACTS, ())
+        return Decided(principal, analysed, decision, {}, known, session=session)
 
     async def plan(self, principal: Principal, request: QueryRequest, decided: Decided) -> Planned:
         if self.plan_fails:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from keystile.gate.planning import Decided
+from keystile.gate.read_results import Understood
 from keystile.gate.recorder import Recorder
 from keystile.gate.streaming import Streaming
 from keystile.model.decision import Decision, Effect, Reason
@@ -47,7 +48,7 @@ class FakePlanner:
         reasons = (Reason("no-writes", self.effect, "agents only read"),)
         decision = Decision(self.effect, reasons, "p1", approvals=demands)
         analysed: Any = SimpleNamespace(facts=self.facts)
-        return Decided(principal, analysed, decision, {})
+        return Decided(principal, analysed, decision, {}, Understood(analysed.facts, ()))
 
     async def rewrite(self, _decided: Decided) -> None:
         if self.rewrite_fails:
