@@ -346,14 +346,17 @@ async def test_line_21_another_agents_result_has_no_table(front: Any) -> None:
         assert said == [404] * 3
 
 
-async def test_line_21_no_query_reads_a_result_by_its_name(front: Any) -> None:
+async def test_line_21_only_its_owners_select_reads_a_result_by_its_name(front: Any) -> None:
     parts = (await front.result_table()).split("/")
     name = f"`acme-shop.{parts[4]}.{parts[6]}`"
-    for sql in (f"SELECT * FROM {name}", f"CREATE TABLE shop.c AS SELECT * FROM {name}"):  # noqa: S608
-        for who in ("reader", "writer", "other"):
-            body = {"query": sql}
-            reply = await front.ask("POST", f"{HOME}/queries", body, who=who)
+    select = f"SELECT * FROM {name}"  # noqa: S608
+    for sql in (select, f"CREATE TABLE shop.c AS {select}"):
+        for who in ("writer", "other"):
+            reply = await front.ask("POST", f"{HOME}/queries", {"query": sql}, who=who)
             assert reply.status in {403, 404}
+    for sql in (f"CREATE TABLE shop.c AS {select}", f"DELETE FROM {name} WHERE TRUE"):  # noqa: S608
+        reply = await front.ask("POST", f"{HOME}/queries", {"query": sql})
+        assert reply.status == 403
     assert (await refused(front, "GET", f"{HOME}/datasets/{parts[4]}/tables")).status == 404
     assert (await refused(front, "GET", f"{HOME}/datasets/{parts[4]}")).status == 404
 

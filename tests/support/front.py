@@ -206,6 +206,7 @@ class Front:
             account,
             bench.planner._shares,
             self.metrics,
+            ResultTables(OwnJobs(self._database)),
         )
         self._conditions = bench._runner
         gate, uploads, self._duties = self._gate(planner, account, lambda: bench.policy)
