@@ -4,6 +4,8 @@ import asyncio
 import json
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,11 @@ async def test_old_recordings_go_to_the_archive_by_themselves(tmp_path: Path) ->
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
     assert verify(folder).intact
+
+
+def test_what_only_the_storage_api_needs_is_not_imported_without_it() -> None:
+    """Arrow and gRPC take a second, at each start of a command too."""
+    program = "import sys, keystile.cli, keystile.app; print({'grpc', 'pyarrow'} & {*sys.modules})"
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout.strip() == "set()"
