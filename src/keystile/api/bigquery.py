@@ -108,9 +108,10 @@ def _told(call: Call, job: JobView) -> JobView:
     """Leave out the name of a result of several pages, unless the client can read it by its name.
 
     Python's client would read it from the Storage API, past the gateway, instead of asking for the
-    next page.
+    next page. bigframes takes a job without such a name for one without rows, and gives its user a
+    frame of the job's own figures; it is known by the mode of its jobs.
     """
-    if call.finds_storage or not job.several_pages:
+    if call.finds_storage or job.optional or not job.several_pages:
         return job
     return msgspec.structs.replace(job, destination=None)
 

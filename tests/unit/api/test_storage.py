@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from keystile.api.app import Api
@@ -93,8 +94,12 @@ def test_a_fault_is_a_number_to_the_client() -> None:
 class LongGate(FakeGate):
     """Has one job, whose result is more than a page."""
 
+    def __init__(self, job: JobView = LONG) -> None:
+        super().__init__()
+        self._long = job
+
     async def job(self, _principal: Principal, _project: str, _job: str) -> JobView:
-        return LONG
+        return self._long
 
 
 @pytest.mark.parametrize(
@@ -114,7 +119,17 @@ async def test_only_who_finds_the_storage_api_here_is_sent_to_it(
     named: bool,  # noqa: FBT001 - as above
 ) -> None:
     """A client that knows the gateway by another name would ask Google for the rows."""
-    gate: Any = LongGate()
+    job = await asked_for_its_job(LongGate(), host, storage=storage)
+    assert ("destinationTable" in job["configuration"]["query"]) is named
+
+
+async def test_bigframes_took_a_result_without_a_name_for_one_row_of_the_jobs_figures() -> None:
+    optional = msgspec.structs.replace(LONG, optional=True)
+    job = await asked_for_its_job(LongGate(optional), None, storage=False)
+    assert job["configuration"]["query"]["destinationTable"]["tableId"] == RESULT.table
+
+
+async def asked_for_its_job(gate: Any, host: bytes | None, *, storage: bool) -> Any:
     api = Api(
         gate=gate,
         uploading=FakeUploads(),
@@ -144,5 +159,4 @@ async def test_only_who_finds_the_storage_api_here_is_sent_to_it(
         sent.append(message)
 
     await api(scope, receive, send)
-    job = json.loads(sent[1]["body"])
-    assert ("destinationTable" in job["configuration"]["query"]) is named
+    return json.loads(sent[1]["body"])

@@ -13,6 +13,9 @@ bpd.options.bigquery.project = "acme-shop"
 bpd.options.bigquery.location = "US"
 bpd.options.display.progress_bar = None
 client = bigquery.Client()
+PAIRS = """
+SELECT o.id, c.id AS customer FROM shop.orders AS o CROSS JOIN shop.customers AS c LIMIT 20000
+"""
 
 
 def by_rest(sql: str) -> Any:
@@ -52,6 +55,19 @@ def sums_by_rest() -> Any:
 def group() -> Any:
     found = bpd.read_gbq("shop.orders", columns=["id", "status"]).groupby("status")["id"].count()
     return [[name, int(count)] for name, count in sorted(found.to_pandas().items())]
+
+
+@check()
+def pairs_by_rest() -> Any:
+    sql = f"SELECT COUNT(*), COUNT(DISTINCT customer) FROM ({PAIRS})"
+    return [*next(iter(client.query_and_wait(sql)))]
+
+
+@check("through", like="pairs_by_rest")
+def large_result_in_a_table_of_its_own() -> Any:
+    client.query_and_wait(f"CREATE OR REPLACE TABLE lab.pairs AS {PAIRS}")
+    found = bpd.read_gbq("lab.pairs")
+    return len(found), len(found.groupby("customer")["id"].count().to_pandas())
 
 
 @check("through", like="count_by_rest")
