@@ -105,6 +105,25 @@ async def test_tokens_survive_a_restart_and_hold_on_every_replica(
     assert await other.principal(token) == ANA
 
 
+async def test_a_disabled_agent_is_out_on_every_replica_within_five_seconds(
+    tokens: GatewayTokens,
+    database: Database,
+    agents: Agents,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await agents.create("bot", [], {}, "operator")
+    token, _ = await tokens.issue(BOT)
+    replicas = [tokens, GatewayTokens(database, Agents(database), "http://gw/issuer", 600)]
+    for replica in replicas:
+        assert (await replica.principal(token)).agent == "bot"
+    await Agents(database).disable("bot")
+    now = time.monotonic() + 4.9
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    for replica in replicas:
+        with pytest.raises(RefusedError, match="`bot` is disabled"):
+            await replica.principal(token)
+
+
 async def test_the_cache_is_bounded(tokens: GatewayTokens, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CACHED", 2)
     for _ in range(4):
