@@ -86,6 +86,12 @@ class Duties:
             self.carry(job, query)
         return job
 
+    async def failed(
+        self, principal: Principal, request: QueryRequest, error: KeystileError
+    ) -> Job:
+        """Make a job of a query that was not accepted: `Pipeline.failed`."""
+        return await self._pipeline.failed(principal, request, error)
+
     def carry(self, job: Job, query: UpstreamQuery | None) -> None:
         """Carry a job in the background; the request that brought it may go away."""
         self._spawn(job, self._pipeline.carry(job, query))

@@ -16,7 +16,7 @@ from keystile.gate.result_tables import ResultTables
 from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
 from keystile.gate.views import view_of
-from keystile.model.errors import InvalidRequestError, NotFoundError
+from keystile.model.errors import InvalidQueryError, InvalidRequestError, NotFoundError
 from keystile.model.principal import Principal
 from keystile.model.schema import RoutineId, TableId
 from keystile.upstream.bigquery import BigQuery
@@ -73,8 +73,17 @@ class Gate:
         return view_of(await self._duties.wait(job, request.timeout_ms / 1000))
 
     async def insert(self, principal: Principal, request: QueryRequest) -> JobView:
-        """Plan and start a query without waiting for its end."""
-        return view_of(await self._duties.accept(principal, request))
+        """Plan and start a query without waiting for its end.
+
+        As with BigQuery, a query that is wrong is a job that has failed; clients hear of it where
+        they ask for its rows, and may be told to try again there.
+        """
+        try:
+            return view_of(await self._duties.accept(principal, request))
+        except (InvalidQueryError, NotFoundError) as error:
+            if request.dry_run or request.transfer:
+                raise
+            return view_of(await self._duties.failed(principal, request, error))
 
     async def job(self, principal: Principal, project: str, job_id: str) -> JobView:
         """Give the principal's job as it stands. Raises `NotFoundError`."""

@@ -41,6 +41,7 @@ from keystile.model.errors import (
     RefusedError,
     StoreUnavailableError,
 )
+from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics, Phase
@@ -134,6 +135,25 @@ class Pipeline:
             if kept is None or kept.id != job.id:
                 await self._sessions.give_back(job)
         return kept
+
+    async def failed(
+        self, principal: Principal, request: QueryRequest, error: KeystileError
+    ) -> Job:
+        """Make a job of a query that is wrong and on record as refused: it has failed already.
+
+        Nothing of it ever goes to BigQuery. Raises `DuplicateError`.
+        """
+        unknown = Decision(Effect.DENY, (), "")
+        plan = Plan(QueryFacts("", ()), unknown, "", (), (), 0, "")
+        planned = Planned(
+            plan, UpstreamQuery(project=request.project, sql=""), request.location or "US"
+        )
+        now = time.time()
+        job = _job(principal, request, planned, JobState.READY, now)
+        kept = await self._jobs.add(job)
+        if kept.id == job.id:
+            await self._jobs.finish(job, now, error=JobError.of(error), outcome=None)
+        return await self._jobs.get(kept.id)
 
     async def accept_upload(
         self, principal: Principal, request: QueryRequest

@@ -8,12 +8,15 @@ import pytest
 from keystile.gate.jobs import JobState
 from keystile.model.errors import (
     DuplicateError,
+    InvalidQueryError,
     InvalidRequestError,
+    KeystileError,
     NotFoundError,
     RecordingUnavailableError,
     RefusedError,
 )
 from keystile.wire.requests import PageRequest
+from keystile.wire.responses import JobError
 
 NOW = PageRequest(timeout_ms=0)
 
@@ -246,3 +249,50 @@ async def test_cancelling_stops_the_writing_of_a_result_too(bench: Any, one: Any
     assert bench.bigquery.cancelled == bench.bigquery.started
     bench.bigquery.finish()
     await one.settle()
+
+
+@pytest.mark.parametrize(
+    "wrong", [NotFoundError("Not found: Table t"), InvalidQueryError("Unrecognized name: x")]
+)
+async def test_a_wrong_query_fails_where_its_rows_are_asked_for_and_not_where_it_is_sent(
+    bench: Any, one: Any, wrong: KeystileError
+) -> None:
+    bench.planner.decide_fails = wrong
+    view = await one.gate.insert(bench.principal(), bench.request(job_id="j1"))
+    assert (view.state, view.job_id) == ("DONE", "j1")
+    assert view.error == JobError.of(wrong)
+    assert view.statement == ""
+    assert await one.gate.job(bench.principal(), "acme-shop", "j1") == view
+    results = await one.gate.results(bench.principal(), "acme-shop", "j1", NOW)
+    assert (results.job, [*results.rows]) == (view, [])
+    with pytest.raises(NotFoundError, match="Job acme-shop:j1"):
+        await one.gate.job(bench.principal("stranger"), "acme-shop", "j1")
+    with pytest.raises(DuplicateError):
+        await one.gate.insert(bench.principal(), bench.request(job_id="j1"))
+
+
+async def test_a_wrong_query_does_not_run_later_when_it_would_be_right(
+    bench: Any, one: Any
+) -> None:
+    bench.planner.decide_fails = NotFoundError("Not found: Table t")
+    await one.gate.insert(bench.principal(), bench.request(job_id="j1"))
+    bench.planner.decide_fails = None
+    bench.lease_seconds = 0.0
+    await one.take_over()
+    view = await one.gate.job(bench.principal(), "acme-shop", "j1")
+    assert (view.state, view.error is None) == ("DONE", False)
+    assert not bench.bigquery.jobs
+
+
+async def test_what_makes_no_job_of_a_wrong_query_says_so_at_once(bench: Any, one: Any) -> None:
+    principal = bench.principal()
+    bench.planner.decide_fails = NotFoundError("Not found: Table t")
+    with pytest.raises(NotFoundError, match="Table t"):
+        await one.gate.insert(principal, bench.request(dry_run=True))
+    with pytest.raises(NotFoundError, match="Table t"):
+        await one.gate.query(principal, bench.request())
+    bench.planner.decide_fails = RefusedError("refused by policy")
+    with pytest.raises(RefusedError, match="by policy"):
+        await one.gate.insert(principal, bench.request(job_id="j1"))
+    with pytest.raises(NotFoundError):
+        await one.gate.job(principal, "acme-shop", "j1")
