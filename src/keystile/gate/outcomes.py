@@ -25,13 +25,18 @@ class Outcomes:
         self._bigquery = bigquery
         self._recorder = recorder
 
+    @staticmethod
+    def rows_of(job: Job) -> int:
+        """Say how many rows are wanted with the end: none where they go elsewhere first."""
+        return 0 if job.request.transfer or job.request.into else FIRST_PAGE_ROWS
+
     async def recorded(self, job: Job, status: JobStatus) -> JobOutcome:
         """Put the end of a job on record, and give its outcome.
 
         Raises `RefusedError` after five minutes of outage, and `RecordingUnavailableError`.
         """
-        first = Page((), "", 0, ())
-        if job.request.transfer is None:
+        first = status.first or Page((), "", 0, ())
+        if status.first is None and job.request.transfer is None:
             first = await first_page(self._bigquery, job.reference, FIRST_PAGE_ROWS)
         await self._recorder.record(records.done(job, status, first, time.time()))
         self.pages.keep(job, 0, first.rows)

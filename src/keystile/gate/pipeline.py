@@ -218,7 +218,8 @@ class Pipeline:
                     return
                 job, query = resumed
             with self._metrics.query_seconds.labels(Phase.EXECUTE).time():
-                status = await run_to_end(self._bigquery, self._jobs, job, query)
+                rows = self._outcomes.rows_of(job)
+                status = await run_to_end(self._bigquery, self._jobs, job, query, rows=rows)
             await self._finish(job, status)
         except _PASSING:
             raise

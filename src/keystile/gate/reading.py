@@ -98,8 +98,10 @@ class ResultReader:
         return rows
 
     async def _put_on_record(self, job: Job, start: int, rows: Rows) -> None:
-        outcome = (await self._jobs.get(job.id)).outcome
         end = start + len(rows)
+        if job.outcome and end <= job.outcome.recorded_rows:
+            return
+        outcome = (await self._jobs.get(job.id)).outcome
         if outcome is None or end <= outcome.recorded_rows:
             return
         await self._recorder.record(records.page(job, start, rows, time.time()))

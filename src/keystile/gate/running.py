@@ -19,18 +19,18 @@ _RETRY_SECONDS = 1.0
 
 
 async def run_to_end(
-    bigquery: BigQuery, jobs: JobStore, job: Job, query: UpstreamQuery | None
+    bigquery: BigQuery, jobs: JobStore, job: Job, query: UpstreamQuery | None, *, rows: int = 0
 ) -> JobStatus:
     """Start the job, unless `query` is None because it is started, and wait for its end.
 
-    Raises BigQuery's own error when it does not take the job, and `RefusedError` when it cannot be
-    reached for five minutes.
+    So many `rows` of its result come with it. Raises BigQuery's own error when it does not take the
+    job, and `RefusedError` when it cannot be reached for five minutes.
     """
     reference = job.reference
     if query is not None:
         await _start(bigquery, query, reference)
     await jobs.move(job, state=JobState.RUNNING, started_at=job.started_at or time.time())
-    return await _end(bigquery, reference)
+    return await _end(bigquery, reference, rows)
 
 
 async def write_result(bigquery: BigQuery, job: Job, into: Into, status: JobStatus) -> JobStatus:
@@ -92,12 +92,12 @@ async def first_page(bigquery: BigQuery, reference: JobRef, max_results: int) ->
             await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def _end(bigquery: BigQuery, reference: JobRef) -> JobStatus:
+async def _end(bigquery: BigQuery, reference: JobRef, rows: int = 0) -> JobStatus:
     """Wait for a job's end. Raises `RefusedError` after five minutes of outage."""
     deadline = time.monotonic() + _OUTAGE_SECONDS
     while True:
         try:
-            status = await bigquery.wait(reference, _POLL_SECONDS)
+            status = await bigquery.wait(reference, _POLL_SECONDS, rows=rows)
         except RefusedError:
             # An outage says nothing of the job: it runs on there, so wait for it.
             if time.monotonic() > deadline:

@@ -141,14 +141,17 @@ class BigQuery:
         if answer.status != _CONFLICT:
             self._decoded(answer, JobAnswer)
 
-    async def wait(self, job: JobRef, timeout_seconds: float) -> JobStatus:
+    async def wait(self, job: JobRef, timeout_seconds: float, *, rows: int = 0) -> JobStatus:
         """Wait until a job is done, or for `timeout_seconds`, and say how it stands.
 
-        Raises `NotFoundError` when BigQuery knows no such job.
+        So many `rows` of a query's result come with it, their times as whole microseconds. Raises
+        `NotFoundError` when BigQuery knows no such job.
         """
         if job.moves:
             return await self._wait_moving(job, timeout_seconds)
-        query = {"maxResults": "0", "timeoutMs": str(int(timeout_seconds * 1000))}
+        query = {"maxResults": str(rows), "timeoutMs": str(int(timeout_seconds * 1000))}
+        if rows:
+            query["formatOptions.useInt64Timestamp"] = "true"
         answer = await self._transport.send(
             Call("GET", _results_path(job), query | _location(job), extra_seconds=timeout_seconds)
         )
@@ -169,7 +172,8 @@ class BigQuery:
             failure = from_job(status.status.error_result, self._secrets)
         elif failure:
             raise failure
-        return _status(status, results, failure)
+        found = _status(status, results, failure)
+        return msgspec.structs.replace(found, first=_page(results)) if results and rows else found
 
     async def _wait_moving(self, job: JobRef, timeout_seconds: float) -> JobStatus:
         """Look again and again: of a job that is no query nothing else can be asked."""
@@ -212,7 +216,7 @@ class BigQuery:
         results = self._decoded(answer, ResultsAnswer)
         if not results.job_complete:
             raise RefusedError(f"the job `{job.job}` has no rows yet")
-        return Page(results.rows, results.page_token, results.total_rows, fields_of(results.schema))
+        return _page(results)
 
     async def script_jobs(self, script: JobRef) -> tuple[ScriptJob, ...]:
         """Give the newest thousand jobs of a script, the oldest first.
@@ -350,6 +354,10 @@ class BigQuery:
             return msgspec.json.decode(answer.body, type=type_, strict=False)
         except msgspec.MsgspecError:
             raise RefusedError("BigQuery's answer is not understood") from None
+
+
+def _page(results: ResultsAnswer) -> Page:
+    return Page(results.rows, results.page_token, results.total_rows, fields_of(results.schema))
 
 
 def _status(

@@ -81,12 +81,24 @@ class DryRun(msgspec.Struct, frozen=True):
     location: str = ""
 
 
+class Page(msgspec.Struct, frozen=True):
+    """Some rows of a finished job, each still in BigQuery's JSON (`{"f":[{"v":…}]}`).
+
+    An empty `page_token` marks the last page.
+    """
+
+    rows: tuple[msgspec.Raw, ...]
+    page_token: str
+    total_rows: int
+    schema: tuple[Field, ...]
+
+
 class JobStatus(msgspec.Struct, frozen=True):
     """How a job stands. Until `done`, the other fields mean nothing.
 
     `error` is set when it failed. `moved` are a transfer's own counts, under its kind; `result` is
-    the table in which BigQuery keeps a query's result, `session` the session that it ran in. Times
-    are UTC seconds since the epoch.
+    the table in which BigQuery keeps a query's result, `first` its first rows where they were asked
+    for, `session` the session that it ran in. Times are UTC seconds since the epoch.
     """
 
     done: bool
@@ -99,6 +111,7 @@ class JobStatus(msgspec.Struct, frozen=True):
     changed: RowsChanged | None = None
     moved: dict[str, object] = {}
     result: TableId | None = None
+    first: Page | None = None
     session: str = ""
     started: float = 0.0
     ended: float = 0.0
@@ -129,15 +142,3 @@ class ScriptJob(msgspec.Struct, frozen=True):
     def is_select(self) -> bool:
         """Whether it has a result."""
         return self.statement_type == "SELECT"
-
-
-class Page(msgspec.Struct, frozen=True):
-    """Some rows of a finished job, each still in BigQuery's JSON (`{"f":[{"v":…}]}`).
-
-    An empty `page_token` marks the last page.
-    """
-
-    rows: tuple[msgspec.Raw, ...]
-    page_token: str
-    total_rows: int
-    schema: tuple[Field, ...]

@@ -131,7 +131,7 @@ class FakeBigQuery:
     def forget(self, tables: Iterable[TableId]) -> None:
         self.forgotten += tables
 
-    async def wait(self, job: JobRef, timeout_seconds: float) -> JobStatus:
+    async def wait(self, job: JobRef, timeout_seconds: float, *, rows: int = 0) -> JobStatus:
         if self.wait_fails:
             raise self.wait_fails.pop(0)
         if job.job not in self.jobs:
@@ -151,6 +151,7 @@ class FakeBigQuery:
             error=self.error,
             schema=FIELDS,
             total_rows=len(self.rows_of),
+            first=await self.rows(job, max_results=rows) if rows and not self.error else None,
             result=RESULT,
             session=self.session,
         )

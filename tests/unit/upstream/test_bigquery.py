@@ -263,6 +263,19 @@ async def test_waiting_ends_with_the_jobs_status(stub: Any, bigquery: BigQuery) 
     assert dict(stub.requests[0].query) == {"maxResults": "0", "timeoutMs": "500", "location": "EU"}
 
 
+async def test_the_first_rows_come_with_the_news_of_the_end(stub: Any, bigquery: BigQuery) -> None:
+    row = {"f": [{"v": "1"}]}
+    stub.routes[RESULTS] = {"jobComplete": True, "totalRows": "5", "rows": [row]}
+    stub.routes[JOB] = {"status": {"state": "DONE"}}
+    status = await bigquery.wait(REF, 10.0, rows=2)
+    assert status.first
+    assert [json.loads(bytes(one)) for one in status.first.rows] == [row]
+    asked = dict(stub.requests[0].query)
+    assert (asked["maxResults"], asked["timeoutMs"]) == ("2", "10000")
+    assert asked["formatOptions.useInt64Timestamp"] == "true"
+    assert len(stub.requests) == 2
+
+
 async def test_a_job_that_wrote_says_how_many_rows_it_changed(
     stub: Any, bigquery: BigQuery
 ) -> None:
