@@ -106,7 +106,7 @@ def _written(type_: SqlType) -> str:
     return f"{type_.kind}<{_written(type_.element)}>" if type_.element else type_.kind
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(cases())
 def test_a_masked_read_keeps_types_nulls_and_lengths_and_no_protected_value(case: Case) -> None:
     table = Table(ID, TableKind.TABLE, case.fields, "1")

@@ -72,7 +72,7 @@ def typed_values(draw: st.DrawFn, depth: int = 0) -> tuple[SqlType, Any]:
     return SqlType(kind), draw(SCALARS[kind] | st.none())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(masks, typed_values())
 def test_sql_and_cell_agree(mask: Mask, typed: tuple[SqlType, Any]) -> None:
     type_, value = typed
@@ -91,7 +91,7 @@ def test_sql_and_cell_agree(mask: Mask, typed: tuple[SqlType, Any]) -> None:
     assert cell(masked, type_) == masked_cell(mask, type_, cell(raw, type_), KEY)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(masks, typed_values())
 def test_null_stays_null(mask: Mask, typed: tuple[SqlType, Any]) -> None:
     type_, _ = typed

@@ -153,7 +153,7 @@ ODD = st.text(min_size=1, max_size=12) | st.sampled_from(
 
 
 @given(name=ODD, nested=ODD, description=ODD, key=ODD, column=ODD, query=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 async def test_no_word_of_a_resource_becomes_sql(  # noqa: PLR0913, PLR0917 - so many words it has
     analyst: Any,
     name: str,

@@ -96,13 +96,13 @@ async def answered(court: Court, sql: str) -> int:
     return 200
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(PIECES | st.text(max_size=6), max_size=25).map(" ".join))
 def test_any_text_is_an_answer_or_an_error_of_ours(court: Court, sql: str) -> None:
     assert asyncio.run(answered(court, sql)) in {200, 400, 403, 404}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(sorted(WRITTEN)), st.integers(0, 500), st.integers(0, 60), PIECES)
 def test_a_query_cut_and_patched_is_an_answer_or_an_error_of_ours(
     court: Court, name: str, start: int, size: int, patch: str

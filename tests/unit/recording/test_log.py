@@ -141,7 +141,7 @@ async def test_closed_and_unopened_logs_refuse(tmp_path: Path) -> None:
         await RecordingLog(tmp_path / "file", 1 << 20).open()
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1))
 def test_no_text_forges_or_changes_a_record(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str]

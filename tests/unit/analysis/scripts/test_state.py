@@ -267,7 +267,7 @@ def follow(  # noqa: C901 - a case for each step
                 flow.resume(united(end, flow.now()))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(_programs, st.lists(st.booleans(), max_size=30))
 def test_whatever_happens_was_said_to_be_possible(program: Program, choices: list[bool]) -> None:
     whole: Program = [("loop", program)]
