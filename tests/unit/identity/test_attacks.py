@@ -9,8 +9,9 @@ import base64
 import hashlib
 import hmac
 import json
+import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -244,6 +245,16 @@ async def _exchange(identity: Identity, token: str) -> str:
     return (await identity.exchange.exchange(urlencode(form).encode(), FORM)).access_token
 
 
+@pytest.fixture
+def depth_of_a_server() -> Iterator[None]:
+    """Let texts nest as deep as in a server: hypothesis allows more, and does not take it back."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(limit)
+
+
+@pytest.mark.usefixtures("depth_of_a_server")
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_it_is_refused_in_its_own_words_and_counted(identity: Identity, attack: str) -> None:
     token, fault, message = ATTACKS[attack]
