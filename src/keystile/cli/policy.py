@@ -8,7 +8,6 @@ import msgspec
 import typer
 from rich.table import Table as Grid
 
-from keystile.app import TASKS, planning
 from keystile.cli.common import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -20,6 +19,7 @@ from keystile.cli.common import (
 )
 from keystile.cli.common import settings as read
 from keystile.config.settings import Settings
+from keystile.deciding import TASKS, planning
 from keystile.gate.planning import Planner
 from keystile.googlesql.pool import EnginePool
 from keystile.identity.agents import Agent, Agents

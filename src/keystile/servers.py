@@ -1,0 +1,96 @@
+"""The HTTP servers of one process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+
+import uvicorn
+
+from keystile.config.settings import Listener
+from keystile.model.errors import UnsafeConfigurationError
+
+_GRACE_SECONDS = 3
+
+
+class Served(NamedTuple):
+    """An ASGI application and where it is served. `lifespan` tells whether it has a start."""
+
+    at: Listener
+    app: Any
+    lifespan: Literal["on", "off"]
+
+
+class _Server(uvicorn.Server):
+    """A server among several in one process, which leaves signals to `run`."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def run(
+    served: Sequence[Served], lasting: Iterable[Coroutine[Any, Any, None]], ready: asyncio.Event
+) -> None:
+    """Serve until SIGTERM or SIGINT, with work beside that ends then as well.
+
+    `ready` is set once every port answers. Raises `UnsafeConfigurationError` for a port that is
+    taken.
+    """
+    sockets = [_listening(one.at) for one in served]
+    servers = tuple(_server(one) for one in served)
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, _stop, servers)
+    background = [asyncio.ensure_future(work) for work in lasting]
+    try:
+        async with asyncio.TaskGroup() as group:
+            for server, listening in zip(servers, sockets, strict=True):
+                group.create_task(server.serve(sockets=[listening]))
+            while not all(server.started for server in servers):
+                if any(server.should_exit for server in servers):
+                    break
+                await asyncio.sleep(0.01)
+            else:
+                ready.set()
+    finally:
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+
+
+def _listening(listener: Listener) -> socket.socket:
+    family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((listener.host, listener.port))
+    except OSError as error:
+        listening.close()
+        raise UnsafeConfigurationError(
+            f"cannot listen on `{listener.host}:{listener.port}`: {error.strerror}",
+            hint="choose another port, or stop what has it",
+        ) from error
+    return listening
+
+
+def _server(served: Served) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            served.app,
+            lifespan=served.lifespan,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )
+
+
+def _stop(servers: tuple[_Server, ...]) -> None:
+    for server in servers:
+        server.should_exit = True
