@@ -9,13 +9,16 @@ import gzip
 import io
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError, NotFound
 from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField
+from pyarrow import parquet
 
 Rows = list[tuple[Any, ...]]
 _JSON = bigquery.SourceFormat.NEWLINE_DELIMITED_JSON
@@ -573,9 +576,123 @@ def test_a_load_is_a_job_like_others(client: bigquery.Client, lab: str) -> None:
     assert _ask(client, f"SELECT COUNT(*) FROM {lab}.t") == [(1,)]
 
 
+_FRAME = pa.table(
+    {
+        "i": [1, 2],
+        "s": ["a", None],
+        "y": [b"\0\xff", None],
+        "ts": pa.array([0, None], pa.timestamp("ns", "UTC")),
+        "dt": pa.array([0, None], pa.timestamp("ms")),
+        "n": [Decimal("1.5"), None],
+        "tags": [["x", ""], None],
+        "who": [{"name": "Ada", "ages": [1, 2]}, None],
+    }
+)
+
+
+def _parquet(table: pa.Table) -> bytes:
+    file = io.BytesIO()
+    parquet.write_table(table, file)
+    return file.getvalue()
+
+
+def _parquet_options() -> Any:
+    lists = bigquery.format_options.ParquetOptions()
+    lists.enable_list_inference = True
+    return {"source_format": "PARQUET", "parquet_options": lists}
+
+
+@pytest.mark.parametrize("way", ["multipart", "resumable"])
+def test_a_parquet_file_brings_its_schema_and_rows(
+    client: bigquery.Client, lab: str, way: str
+) -> None:
+    table, sized = f"{lab}.frame", way == "multipart"
+    _load(client, _parquet(_FRAME), table, sized=sized, **_parquet_options())
+    assert client.get_table(table).schema == [
+        SchemaField("i", "INTEGER"),
+        SchemaField("s", "STRING"),
+        SchemaField("y", "BYTES"),
+        SchemaField("ts", "TIMESTAMP"),
+        SchemaField("dt", "DATETIME"),
+        SchemaField("n", "NUMERIC"),
+        SchemaField("tags", "STRING", mode="REPEATED"),
+        SchemaField(
+            "who",
+            "RECORD",
+            fields=[SchemaField("name", "STRING"), SchemaField("ages", "INTEGER", "REPEATED")],
+        ),
+    ]
+    sql = (
+        "SELECT i, s, TO_HEX(y), CAST(ts AS STRING), CAST(dt AS STRING), CAST(n AS STRING), tags, "
+        f"who FROM {table} ORDER BY i"
+    )
+    moment = "1970-01-01 00:00:00"
+    assert _ask(client, sql) == [
+        (1, "a", "00ff", f"{moment}+00", moment, "1.5", ["x", ""], {"name": "Ada", "ages": [1, 2]}),
+        (2, None, None, None, None, None, [], None),
+    ]
+
+
+def test_parquet_files_are_added_to_a_table_column_by_column(
+    client: bigquery.Client, lab: str, bucket: Path
+) -> None:
+    table = f"{lab}.t"
+    _load(client, "", table, schema=[SchemaField("a", "INTEGER"), SchemaField("b", "STRING")])
+    (bucket / "1.parquet").write_bytes(_parquet(pa.table({"B": ["x"], "a": [1]})))
+    (bucket / "2.parquet").write_bytes(_parquet(pa.table({"B": ["y"], "a": [2]})))
+    config = bigquery.LoadJobConfig(source_format="PARQUET")
+    uri = "gs://shop-files/*.parquet"
+    job = client.load_table_from_uri(uri, table, job_config=config).result(timeout=30)
+    assert (job.output_rows, job.input_files) == (2, 2)
+    _load(client, _parquet(pa.table({"a": [3]})), table, source_format="PARQUET")
+    assert _ask(client, f"SELECT a, b FROM {table} ORDER BY a") == [(1, "x"), (2, "y"), (3, None)]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PAR1", "not in Parquet format"),
+        (b"id,name\n1,x\n", "not in Parquet format"),
+        (_parquet(_FRAME)[:-9], "not in Parquet format"),
+        (_parquet(pa.table({"a": [1], "c": [1]})), r"Cannot add fields \(field: c\)"),
+        (_parquet(pa.table({"a": ["1"]})), "Field a has changed type from INTEGER to STRING"),
+    ],
+)
+def test_parquet_that_does_not_fit_changes_nothing(
+    client: bigquery.Client, lab: str, content: bytes, said: str
+) -> None:
+    table = f"{lab}.t"
+    _load(client, "1", table, schema=[SchemaField("a", "INTEGER")])
+    job = _started(client, content, table, source_format="PARQUET")
+    with pytest.raises(BadRequest, match=said):
+        job.result(timeout=30)
+    assert job.error_result["reason"] == "invalid"
+    assert _ask(client, f"SELECT * FROM {table}") == [(1,)]
+
+
+def test_parquet_is_held_to_a_schema_that_the_job_brings(client: bigquery.Client, lab: str) -> None:
+    content = _parquet(pa.table({"j": ['{"a": 1}'], "t": pa.array([0], pa.timestamp("us"))}))
+    schema = [SchemaField("t", "TIMESTAMP"), SchemaField("j", "JSON"), SchemaField("more", "DATE")]
+    _load(client, content, f"{lab}.t", schema=schema, source_format="PARQUET")
+    sql = f"SELECT UNIX_SECONDS(x.t), TO_JSON_STRING(j), more FROM {lab}.t AS x"
+    assert _ask(client, sql) == [(0, '{"a":1}', None)]
+    for wrong, said in (("INTEGER", "target cpp_type INT64"), ("JSON", "Could not parse")):
+        bad = _parquet(pa.table({"a": ["{"]}))
+        job = _started(
+            client,
+            bad,
+            f"{lab}.u",
+            schema=[SchemaField("a", wrong)],
+            source_format="PARQUET",
+        )
+        with pytest.raises(BadRequest, match="Error while reading data"):
+            job.result(timeout=30)
+        assert any(said in each["message"] for each in job.errors)
+
+
 def test_what_the_sandbox_has_not_is_said(client: bigquery.Client, lab: str) -> None:
     with pytest.raises(BadRequest, match="not supported by the sandbox: the source format"):
-        _load(client, "PAR1", f"{lab}.t", source_format="PARQUET")
+        _load(client, "Obj1", f"{lab}.t", source_format="AVRO")
     with pytest.raises(BadRequest, match="partition decorator"):
         _load(client, "1", f"{lab}.t$20240101", schema=[SchemaField("a", "INTEGER")])
 

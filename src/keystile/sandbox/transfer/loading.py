@@ -10,20 +10,21 @@ import msgspec
 from keystile.model.errors import InvalidQueryError, InvalidRequestError
 from keystile.model.schema import Field, Mode, TableId
 from keystile.sandbox.changes import Row, rows_of
-from keystile.sandbox.columns import Columns, read_columns
+from keystile.sandbox.columns import read_columns
 from keystile.sandbox.data import Stored, raw_rows
 from keystile.sandbox.errors import UnsupportedError
 from keystile.sandbox.evaluating import CONVERT, Raw
 from keystile.sandbox.queries import Catalog
 from keystile.sandbox.table_bodies import with_columns
 from keystile.sandbox.transfer.outcome import BadDataInLoadError
-from keystile.sandbox.transfer.reading import JSON, Read, Reader, json_problem
+from keystile.sandbox.transfer.reading import JSON, PARQUET, Read, Reader, json_problem
 from keystile.sandbox.transfer.requests import Load, named_table
 from keystile.sandbox.transfer.schemas import merged
 from keystile.sandbox.transfer.storage import Source, Storage
 from keystile.sandbox.transfer.values import unfit, unparsed
 from keystile.sandbox.transfer.writing import Destination, destination, fresh, write
 from keystile.wire.responses import Resource
+from keystile.wire.schema import field_json
 
 _BATCH_ROWS = 1000
 _ERRORS_TOLD = 100
@@ -62,8 +63,9 @@ def _schema(asked: Load, to: Destination, reader: Reader) -> tuple[tuple[Field, 
     """Give the columns of the files and the table as it will be, still with its old rows."""
     present = to.present.fields if to.present else ()
     given = read_columns(asked.schema or {})
-    if not given.fields and asked.autodetect:
-        given = Columns(reader.detect(present if to.keeps_schema else ()))
+    if not given.fields and (asked.autodetect or asked.source_format == PARQUET):
+        detected = reader.detect(present if to.keeps_schema else ())
+        given = read_columns({"fields": [field_json(field) for field in detected]})
     if not given.fields and not present:
         raise InvalidRequestError("No schema specified on job or table.")
     if not given.fields and to.present:
@@ -159,7 +161,7 @@ class _Batches:
             self.errors.append(_problem(_WHILE + problem, read.source))
         if self.bad <= self._asked.max_bad_records:
             return
-        word = "JSON" if self._asked.source_format == JSON else "CSV"
+        word = "JSON" if self._asked.source_format == JSON else self._asked.source_format
         counts = f"Rows: {self._seen}; errors: {self.bad}"
         said = (
             f"{_WHILE}{word} table encountered too many errors, giving up. {counts}. "

@@ -7,6 +7,7 @@ import io
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from types import ModuleType
 from typing import IO, Any
 
 import msgspec
@@ -20,7 +21,7 @@ from keystile.sandbox.transfer.requests import Load
 from keystile.sandbox.transfer.storage import Source
 from keystile.sandbox.transfer.values import BadRowError, line_texts, parse_json, record_texts
 
-CSV, JSON = "CSV", "NEWLINE_DELIMITED_JSON"
+CSV, JSON, PARQUET = "CSV", "NEWLINE_DELIMITED_JSON", "PARQUET"
 
 MAX_BYTES = 1 << 30
 """A bound on what one file may hold once it is unpacked."""
@@ -51,8 +52,7 @@ class Reader:
 
     def __init__(self, asked: Load, sources: Sequence[Source]) -> None:
         """Take a job's options. Raises `UnsupportedError`, `InvalidRequestError`."""
-        if asked.source_format not in (CSV, JSON):
-            raise unsupported(f"the source format `{asked.source_format[:40]}`; use CSV or {JSON}")
+        _check_served(asked)
         self._asked, self._sources = asked, sources
         self._dialect = _dialect(asked)
         self._nulls = asked.null_markers or (asked.null_marker,)
@@ -63,8 +63,11 @@ class Reader:
     def detect(self, known: Sequence[Field]) -> tuple[Field, ...]:
         """Detect the columns; those of `known` names are as they are there.
 
-        Raises `InvalidRequestError` where no file has a row.
+        Parquet says itself what its columns are: those of the last file by name. Raises
+        `InvalidRequestError` where no file has a row, or is in the format that it should be in.
         """
+        if self._asked.source_format == PARQUET:
+            return self._parquet_fields(known)
         detected = self._json_fields() if self._asked.source_format == JSON else self._csv_fields()
         by_name = {field.name.lower(): field for field in known}
         return tuple(by_name.get(field.name.lower(), field) for field in detected)
@@ -72,7 +75,9 @@ class Reader:
     def rows(self, fields: Sequence[Field]) -> Iterator[Read]:
         """Read all rows of all files."""
         for source in self._sources:
-            if self._asked.source_format == JSON:
+            if self._asked.source_format == PARQUET:
+                yield from self._parquet_rows(source, fields)
+            elif self._asked.source_format == JSON:
                 yield from self._json_rows(source, fields)
             else:
                 yield from self._csv_rows(source, fields)
@@ -102,6 +107,23 @@ class Reader:
                     yield Read(source, position, problem=json_problem(position, str(error)))
                 else:
                     yield Read(source, position, values)
+
+    def _parquet_fields(self, known: Sequence[Field]) -> tuple[Field, ...]:
+        last = max(self._sources, key=_uri)
+        found: tuple[Field, ...] = _parquet().columns(last, self._asked)
+        adds = "ALLOW_FIELD_ADDITION" in self._asked.schema_update_options
+        if known and self._asked.ignore_unknown_values and not adds:
+            names = {field.name.lower() for field in known}
+            return tuple(field for field in found if field.name.lower() in names)
+        return found
+
+    def _parquet_rows(self, source: Source, fields: Sequence[Field]) -> Iterator[Read]:
+        rows = _parquet().rows(source, fields, self._asked, MAX_BYTES)
+        for position, row in enumerate(rows):
+            if isinstance(row, BadRowError):
+                yield Read(source, position, problem=str(row))
+            else:
+                yield Read(source, position, row)
 
     def _csv_fields(self) -> tuple[Field, ...]:
         for source in self._sources:
@@ -159,6 +181,27 @@ class Reader:
     def _text(self, file: IO[bytes]) -> io.TextIOWrapper:
         encoding = _ENCODINGS[self._asked.encoding.upper()]
         return io.TextIOWrapper(file, encoding=encoding, errors="replace", newline="")
+
+
+def _check_served(asked: Load) -> None:
+    if asked.source_format not in (CSV, JSON, PARQUET):
+        named = f"the source format `{asked.source_format[:40]}`"
+        raise unsupported(f"{named}; use CSV, {JSON} or {PARQUET}")
+    if asked.decimal_target_types != ("NUMERIC",) and asked.source_format != PARQUET:
+        raise unsupported("`decimalTargetTypes` of a file that is not Parquet")
+    if asked.parquet_options and asked.parquet_options.enum_as_string:
+        raise unsupported("`enumAsString` of `parquetOptions`")
+
+
+def _parquet() -> ModuleType:
+    """Import what reads Parquet when the first such file comes: pyarrow takes half a second."""
+    from keystile.sandbox.transfer import parquet  # noqa: PLC0415  # the line above
+
+    return parquet
+
+
+def _uri(source: Source) -> str:
+    return source.uri
 
 
 def json_problem(position: int, what: str) -> str:

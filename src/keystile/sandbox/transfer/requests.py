@@ -46,6 +46,12 @@ class _Properties(_Strict, frozen=True):
     expiration_time: str = ""
 
 
+class _ParquetOptions(_Strict, frozen=True):
+    enable_list_inference: bool = False
+    enum_as_string: bool = False
+    map_target_type: str = ""
+
+
 class Load(_Strict, frozen=True):
     """A `JobConfigurationLoad`."""
 
@@ -73,6 +79,10 @@ class Load(_Strict, frozen=True):
     range_partitioning: dict[str, object] | None = None
     clustering: dict[str, object] | None = None
     destination_table_properties: _Properties | None = None
+    parquet_options: _ParquetOptions | None = None
+    decimal_target_types: Annotated[
+        tuple[Literal["NUMERIC", "BIGNUMERIC", "STRING"], ...], msgspec.Meta(min_length=1)
+    ] = ("NUMERIC",)
 
 
 class Copy(_Strict, frozen=True):
@@ -110,7 +120,6 @@ _UNSUPPORTED = {
         "createSession",
         "dateFormat",
         "datetimeFormat",
-        "decimalTargetTypes",
         "destinationEncryptionConfiguration",
         "fileSetSpecType",
         "hivePartitioningOptions",
@@ -132,7 +141,6 @@ _UNSUPPORTED = {
 _IGNORED = {
     "load": (
         "columnNameCharacterMap",
-        "parquetOptions",
         "projectionFields",
         "useAvroLogicalTypes",
     ),

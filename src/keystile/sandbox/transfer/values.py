@@ -70,14 +70,14 @@ def record_texts(
     by_name = {str(name).lower(): value for name, value in given.items()}
     known = {field.name.lower() for field in fields}
     if not ignore_unknown and (unknown := [name for name in given if name.lower() not in known]):
-        raise BadRowError(f"No such field: {_joined(path, unknown[0])}.")
+        raise BadRowError(f"No such field: {joined_path(path, unknown[0])}.")
     found: dict[str, object] = {}
     for field in fields:
-        where = _joined(path, field.name)
+        where = joined_path(path, field.name)
         value = by_name.get(field.name.lower())
         if value is None and field.mode is Mode.REQUIRED:
             missing = field.name.lower() not in by_name
-            said = f"Missing required field: {where}." if missing else _null(where)
+            said = f"Missing required field: {where}." if missing else null_refused(where)
             raise BadRowError(said)
         if field.mode is Mode.REPEATED:
             found[field.name] = _list_texts(value, field, where, ignore_unknown=ignore_unknown)
@@ -92,7 +92,7 @@ def _list_texts(value: object, field: Field, where: str, *, ignore_unknown: bool
     if not isinstance(value, list):
         raise BadRowError(f"Repeated field must be imported as a JSON array. Field: {where}.")
     if None in value and field.type != "JSON":
-        raise BadRowError(_null(where))
+        raise BadRowError(null_refused(where))
     return [_json_text(item, field, where, ignore_unknown=ignore_unknown) for item in value]
 
 
@@ -117,7 +117,8 @@ def _json_text(value: object, field: Field, where: str, *, ignore_unknown: bool)
     return made
 
 
-def _null(where: str) -> str:
+def null_refused(where: str) -> str:
+    """Say of a NULL that it stands where none may."""
     return f"Only optional fields can be set to NULL. Field: {where}; Value: NULL"
 
 
@@ -133,7 +134,7 @@ def line_texts(
     """Give a CSV record's values by the schema's names. Raises `BadRowError`."""
     found: dict[str, object] = {}
     for at, (value, field) in enumerate(zip(values, fields, strict=False)):
-        if _is_null(value, field, null_markers):
+        if _isnull_refused(value, field, null_markers):
             if field.mode is Mode.REQUIRED:
                 raise BadRowError(f"Required column value for column index: {at} is missing")
             found[field.name] = None
@@ -148,7 +149,7 @@ def line_texts(
     return found
 
 
-def _is_null(value: Value, field: Field, null_markers: Sequence[str]) -> bool:
+def _isnull_refused(value: Value, field: Field, null_markers: Sequence[str]) -> bool:
     # `""` is an empty text where texts go, and nothing where they do not.
     return value.text in null_markers and not (value.quoted and field.type in _TEXTS)
 
@@ -185,5 +186,6 @@ def _moment(seconds: int, micros: int, *, negative: bool) -> str | None:
     return at.isoformat(sep=" ")
 
 
-def _joined(path: str, name: str) -> str:
+def joined_path(path: str, name: str) -> str:
+    """Give the dotted path of a field in a record, whose own is empty for the row."""
     return f"{path}.{name}" if path else name

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import gzip
+import io
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from keystile.model.errors import InvalidRequestError
-from keystile.model.schema import Field
+from keystile.model.schema import Field, Mode
 from keystile.sandbox.errors import UnsupportedError
 from keystile.sandbox.transfer import reading
 from keystile.sandbox.transfer.reading import Reader
@@ -50,8 +54,16 @@ def test_other_encodings_formats_and_delimiters_are_refused(tmp_path: Path) -> N
     for options in ({"encoding": "EBCDIC"}, {"field_delimiter": ",,"}, {"quote": "ab"}):
         with pytest.raises(InvalidRequestError):
             _reader(tmp_path, **options)
-    with pytest.raises(UnsupportedError, match="PARQUET"):
-        _reader(tmp_path, source_format="PARQUET")
+    with pytest.raises(UnsupportedError, match="AVRO"):
+        _reader(tmp_path, source_format="AVRO")
+    with pytest.raises(UnsupportedError, match="decimalTargetTypes"):
+        _reader(tmp_path, decimal_target_types=("BIGNUMERIC",))
+
+
+def test_options_of_parquet_that_are_not_followed_are_refused() -> None:
+    options = {"sourceFormat": "PARQUET", "parquetOptions": {"enumAsString": True}}
+    with pytest.raises(UnsupportedError, match="enumAsString"):
+        Reader(msgspec.convert(options, Load), [])
 
 
 def test_each_file_has_its_header(tmp_path: Path) -> None:
@@ -114,3 +126,36 @@ def test_a_broken_gzip_is_told(tmp_path: Path) -> None:
     for broken in (packed[:-10], packed[:20] + b"\0\0\0" + packed[23:]):
         with pytest.raises(InvalidRequestError, match="cannot unpack gzip"):
             _rows(_reader(tmp_path, broken))
+
+
+def _parquet(**columns: list[Any]) -> bytes:
+    file = io.BytesIO()
+    parquet.write_table(pa.table(columns), file)
+    return file.getvalue()
+
+
+def test_the_last_parquet_file_by_name_says_what_the_columns_are(tmp_path: Path) -> None:
+    reader = _reader(tmp_path, _parquet(a=["x"]), _parquet(a=["y"], b=[1]), source_format="PARQUET")
+    fields = reader.detect(())
+    assert fields == (Field("a", "STRING"), Field("b", "INT64"))
+    assert _rows(reader, fields) == [["x", None], ["y", "1"]]
+
+
+def test_columns_of_parquet_that_the_table_has_not_are_passed_over_where_asked(
+    tmp_path: Path,
+) -> None:
+    options: dict[str, Any] = {"source_format": "PARQUET", "ignore_unknown_values": True}
+    known, content = (Field("A", "STRING"),), _parquet(a=["x"], b=[1])
+    assert _reader(tmp_path, content, **options).detect(known) == (Field("a", "STRING"),)
+    options["schema_update_options"] = ("ALLOW_FIELD_ADDITION",)
+    assert len(_reader(tmp_path, content, **options).detect(known)) == 2
+
+
+def test_a_bad_row_of_parquet_is_told_by_its_number(tmp_path: Path) -> None:
+    reader = _reader(tmp_path, _parquet(a=["x", None]), source_format="PARQUET")
+    good, bad = reader.rows([Field("a", "STRING", Mode.REQUIRED)])
+    assert (good.values, good.problem) == ({"a": "x"}, "")
+    assert (bad.position, bad.problem) == (
+        1,
+        "Only optional fields can be set to NULL. Field: a; Value: NULL",
+    )
