@@ -7,6 +7,7 @@ BigQuery's description of loading Parquet data, with its table of type conversio
 from __future__ import annotations
 
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
@@ -105,8 +106,14 @@ def _opened(source: Source) -> Iterator[parquet.ParquetFile]:
 
 
 def _schema(file: parquet.ParquetFile) -> pa.Schema:
-    """Give the file's schema with INT96 for what BigQuery takes it for: a moment in UTC."""
+    """Give the file's schema with INT96 for what BigQuery takes it for: a moment in UTC.
+
+    Raises `InvalidRequestError` for two columns of one name.
+    """
     schema = file.schema_arrow
+    counts = Counter(name.lower() for name in schema.names)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise InvalidRequestError(f"{_WHILE}Duplicate column name `{twice[0][:300]}`.")
     for at in range(len(file.schema)):
         column = file.schema.column(at)
         if column.physical_type == "INT96" and column.path in schema.names:

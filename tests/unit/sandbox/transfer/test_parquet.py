@@ -155,6 +155,13 @@ def test_a_column_that_is_not_what_is_wanted_is_told(
         list(rows(_column(tmp_path, [], pa.int64()), [field], _asked(), _MAX))
 
 
+@pytest.mark.parametrize("names", [["c", "c"], ["c", "C"]])
+def test_two_columns_of_one_name_broke_the_sandbox(tmp_path: Path, names: list[str]) -> None:
+    source = _file(tmp_path, pa.table([[1], [2]], names=names))
+    with pytest.raises(InvalidRequestError, match="Duplicate column name `c`"):
+        list(rows(source, [Field("c", "INT64")], _asked(), _MAX))
+
+
 def test_unknown_columns_are_passed_over_where_asked(tmp_path: Path) -> None:
     source = _file(tmp_path, pa.table({"a": [1], "b": [2]}))
     asked = _asked(ignoreUnknownValues=True)
