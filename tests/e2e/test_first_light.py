@@ -132,12 +132,15 @@ REFUSED = {
 def test_a_refusal_is_clear_and_comes_at_once(reader: Client, case: str, how: str) -> None:
     sql, kind, words = REFUSED[case]
 
+    def rows() -> None:
+        found = getattr(reader, how)(sql)
+        if how == "query" and kind is not exceptions.Forbidden:
+            found.result()  # as with BigQuery, a wrong query is a job that has failed
+
     def ask() -> int:
         before = len(reader.seen)
         with pytest.raises(kind, match=words):
-            found = getattr(reader, how)(sql)
-            if how == "query" and kind is not exceptions.Forbidden:
-                found.result()  # as with BigQuery, a wrong query is a job that has failed
+            rows()
         return len(reader.seen) - before
 
     assert at_once(ask) == 1
