@@ -97,9 +97,12 @@ def test_a_result_has_a_table_that_its_owner_alone_can_read(stack: Stack, reader
     for read in (stranger.get_table, lambda at: list(stranger.list_rows(at, table.schema))):
         with pytest.raises(exceptions.NotFound):
             read(job.destination)
-    for sql in (f"SELECT * FROM `{job.destination}`", f"DROP TABLE `{job.destination}`"):
-        with pytest.raises((exceptions.Forbidden, exceptions.NotFound)):
-            reader.query_and_wait(sql)
+    sql = f"SELECT ssn FROM `{job.destination}`"
+    assert [row.ssn for row in reader.query_and_wait(sql)] == ["XXX-XX-XXXX"] * 3
+    with pytest.raises(exceptions.NotFound):
+        stranger.query_and_wait(sql)
+    with pytest.raises(exceptions.Forbidden):
+        reader.query_and_wait(f"DROP TABLE `{job.destination}`")
 
 
 def test_an_agent_lists_its_own_jobs_alone(stack: Stack, reader: Client) -> None:

@@ -112,8 +112,9 @@ def test_another_agents_session_is_as_if_absent(stack: Stack) -> None:
     for id_ in (session.id, "0" * len(session.id)):
         same = [bigquery.ConnectionProperty("session_id", id_)]
         config = bigquery.QueryJobConfig(connection_properties=same)
+        job = other.query("SELECT x FROM kept", job_config=config)
         with pytest.raises(exceptions.NotFound) as error:
-            other.query("SELECT x FROM kept", job_config=config)
+            job.result()
         (problem,) = error.value.errors
         said.append(problem["message"].replace(id_, "ID"))
     assert said[0] == said[1]
