@@ -22,7 +22,8 @@ _JOBS = f"/projects/{PROJECT}/jobs"
 _PAGE_ROWS = 2
 
 WAYS: Mapping[str, int] = {
-    "query": 54,
+    "query": 48,
+    "result": 6,
     "script": 6,
     "pages": 16,
     "dry_run": 8,
@@ -32,7 +33,8 @@ WAYS: Mapping[str, int] = {
 }
 """How many of a hundred cases are asked in each way: by jobs.query; by jobs.insert, then page by
 page; as a dry run of either; under `maximumBytesBilled`; by statements that write; as a statement
-of a script, each of which the agent then asks for its rows."""
+of a script, each of which the agent then asks for its rows; by jobs.query, whose result two more
+queries read."""
 
 
 class Asked(NamedTuple):
@@ -60,6 +62,8 @@ class Pair:
         match asked.way:
             case "query":
                 walk = self._query(_body(asked.texts[0]))
+            case "result":
+                walk = self._result(asked.texts[0])
             case "script":
                 walk = self._script(asked.texts[0])
             case "dry_run":
@@ -88,13 +92,33 @@ class Pair:
         return first, second
 
     async def _query(self, body: dict[str, Any]) -> AsyncIterator[Both]:
-        both = await self._ask("POST", (_QUERIES, _QUERIES), body)
-        if _succeeded(both) and not all(one.raw["jobComplete"] for one in both):
-            # Slow on a busy machine: what counts is the end, not which world was there first.
-            both = await self._ended(both)
+        both = await self._answered(body, body)
         yield both
         if _succeeded(both) and "jobId" in both[0].raw["jobReference"]:
             yield await self._ask("GET", _paths(_JOBS, both))
+
+    async def _answered(self, body: dict[str, Any], other: dict[str, Any]) -> Both:
+        """Run a query, `other` in the second world, and give the first page of its rows."""
+        both = await self._ask("POST", (_QUERIES, _QUERIES), body, other)
+        if _succeeded(both) and not all(one.raw["jobComplete"] for one in both):
+            # Slow on a busy machine: what counts is the end, not which world was there first.
+            both = await self._ended(both)
+        return both
+
+    async def _result(self, sql: str) -> AsyncIterator[Both]:
+        """Run a query, and read the table that stands for its result by others."""
+        both: Both | None = None
+        async for both in self._query(_body(sql)):
+            yield both
+        if both is None or not _succeeded(both):
+            return
+        asked = (one.raw.get("configuration", {}).get("query", {}) for one in both)
+        names = [_named(query.get("destinationTable")) for query in asked]
+        if not all(names):
+            return
+        for text in ("SELECT * FROM RESULT", "SELECT MIN(TO_JSON_STRING(r)) AS m FROM RESULT AS r"):
+            first, second = (_body(text.replace("RESULT", name)) for name in names)
+            yield await self._answered(first, second)
 
     async def _script(self, sql: str) -> AsyncIterator[Both]:
         """Run a script of the query and another one, and look at what each of them gave."""
@@ -151,11 +175,14 @@ class Pair:
             if not _succeeded(both) or all(one.raw["jobComplete"] for one in both):
                 return both
 
-    async def _ask(self, method: str, paths: tuple[str, str], body: object = None) -> Both:
+    async def _ask(
+        self, method: str, paths: tuple[str, str], body: object = None, other: object = None
+    ) -> Both:
+        bodies = (body, body if other is None else other)
         first, second = await asyncio.gather(
             *(
-                world.ask(self._session, method, path, body)
-                for world, path in zip(self._worlds, paths, strict=True)
+                world.ask(self._session, method, path, each)
+                for world, path, each in zip(self._worlds, paths, bodies, strict=True)
             )
         )
         return first, second
@@ -173,6 +200,10 @@ def _succeeded(both: Both) -> bool:
 def _paths(home: str, both: Both) -> tuple[str, str]:
     first, second = (f"{home}/{one.raw['jobReference']['jobId']}" for one in both)
     return first, second
+
+
+def _named(table: Mapping[str, str] | None) -> str:
+    return "`{projectId}.{datasetId}.{tableId}`".format(**table) if table else ""
 
 
 def _body(sql: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ _CHECK_TELLING = 40
 _SHRUNK = 3
 _SHRINK_SECONDS = 60.0
 _REFUSED = 403
-_RUNNING = frozenset({"query", "script", "pages", "limit"})
+_RUNNING = frozenset({"query", "result", "script", "pages", "limit"})
 _LIMITS = (10, 60, 100, 150, 200, 400, 10 << 20)
 
 

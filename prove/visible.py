@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ BY_NATURE = {
 No key of these is a word of an agent's: rows are lists of `f` and `v`, schemas lists of names.
 That a result has a table or none must be equal; how it is called need not.
 """
+
+_RESULT = re.compile(r"_[0-9a-f]{40}`?\.`?anon[0-9a-f]{32}")
 
 HEADERS_BY_NATURE = {
     "date": "the clock",
@@ -48,7 +51,15 @@ class Seen(NamedTuple):
         return cls(status, msgspec.json.encode((status, kept, _plain(raw))), raw)
 
 
+def _unnamed(message: Any) -> Any:
+    """Take the names of results out of an error's words: each is named after a job."""
+    return _RESULT.sub("RESULT", message) if isinstance(message, str) else _plain(message)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: "" if key in BY_NATURE else _plain(inner) for key, inner in value.items()}
+        return {
+            key: "" if key in BY_NATURE else _unnamed(inner) if key == "message" else _plain(inner)
+            for key, inner in value.items()
+        }
     return [_plain(item) for item in value] if isinstance(value, list) else value
