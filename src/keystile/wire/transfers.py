@@ -220,14 +220,21 @@ def _load(project: str, body: _Load, *, upload: bool) -> Transfer:
         raise InvalidRequestError(
             "Load configuration must specify at least one source URI", hint="name it in sourceUris"
         )
-    int64(body.max_bad_records, "maxBadRecords")
-    int64(body.skip_leading_rows, "skipLeadingRows")
+    # Python's client writes them as texts; in jobs they are numbers, and Go's reads no other.
+    counts = {
+        "maxBadRecords": int64(body.max_bad_records, "maxBadRecords"),
+        "skipLeadingRows": int64(body.skip_leading_rows, "skipLeadingRows"),
+    }
     _check_schema(body.schema or {})
     destination = named_table(project, body.destination_table, "destinationTable")
     replaces = body.write_disposition == "WRITE_TRUNCATE"
     return Transfer(
         "load",
-        configuration_of(body, destinationTable=reference(destination)),
+        configuration_of(
+            body,
+            destinationTable=reference(destination),
+            **{name: count for name, count in counts.items() if count is not None},
+        ),
         destination=destination,
         uris=uris,
         creates=body.create_disposition != "CREATE_NEVER",

@@ -42,6 +42,12 @@ def test_tables_are_sent_with_their_full_names() -> None:
     assert several.sources == (TableId("p", "d", "other"), TableId("p", "d", "t"))
 
 
+def test_counts_that_came_as_texts_are_numbers_for_who_reads_the_job() -> None:
+    configuration = read("load", skipLeadingRows="2", maxBadRecords=3).configuration
+    assert (configuration["skipLeadingRows"], configuration["maxBadRecords"]) == (2, 3)
+    assert "skipLeadingRows" not in read("load").configuration
+
+
 @pytest.mark.parametrize(
     ("changes", "may"),
     [

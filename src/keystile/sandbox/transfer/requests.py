@@ -201,15 +201,26 @@ def parse_transfer(project: str, given: Mapping[str, object]) -> Transfer | None
         raise InvalidRequestError("`jobReference.projectId` is not the project of the path")
     if reference.job_id and not _JOB_ID.fullmatch(reference.job_id):
         raise InvalidRequestError("`jobReference.jobId` has characters that a job id cannot have")
-    echoed: dict[str, object] = {"jobType": kind.upper(), kind: configuration[kind]}
+    asked = _asked(kind, configuration[kind])
+    echoed: dict[str, object] = {"jobType": kind.upper(), kind: _told(configuration[kind])}
     return Transfer(
         project,
-        _asked(kind, configuration[kind]),
+        asked,
         {**echoed, "labels": common.labels} if common.labels else echoed,
         reference.job_id,
         reference.location,
         common.job_timeout_ms,
     )
+
+
+def _told(asked: dict[str, object]) -> dict[str, object]:
+    """Tell counts as numbers, as BigQuery does, though clients may write them as texts."""
+    counts = {
+        name: int(value)
+        for name in ("maxBadRecords", "skipLeadingRows")
+        if isinstance(value := asked.get(name), str) and value.isdecimal()
+    }
+    return {**asked, **counts}
 
 
 def _asked(kind: str, given: object) -> Load | Copy | Extract:

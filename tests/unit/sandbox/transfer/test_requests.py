@@ -32,7 +32,9 @@ def test_a_query_is_left_to_others() -> None:
 
 def test_numbers_come_as_text_too() -> None:
     load = {"destinationTable": _TABLE, "skipLeadingRows": "2", "maxBadRecords": 3}
-    asked = _parsed({"load": load}).asked
+    found = _parsed({"load": load})
+    asked, told = found.asked, found.configuration["load"]
+    assert told == load | {"skipLeadingRows": 2}
     assert isinstance(asked, Load)
     assert (asked.skip_leading_rows, asked.max_bad_records) == (2, 3)
 
