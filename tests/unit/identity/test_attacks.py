@@ -30,6 +30,8 @@ from keystile.telemetry.metrics import Metrics
 FORM = "application/x-www-form-urlencoded"
 OURS, THEIRS = "//keystile/agents", "//keystile/theirs"
 A, B = "https://a.test", "https://b.test"
+DAY = 86_400
+"""Longer than from the making of the tokens, which all tests share, to the last test."""
 KEY_A, KEY_B = (ECKey.generate_key("P-256", {"kid": "k1"}) for _ in range(2))
 RSA_A = RSAKey.generate_key(2048, {"kid": "r1"})
 STRANGER = ECKey.generate_key("P-256", {"kid": "k1"})
@@ -56,7 +58,7 @@ def _b64(data: bytes) -> str:
 
 def _claims(**changes: Any) -> dict[str, Any]:
     now = int(time.time())
-    claims = {"iss": A, "sub": "agent-7", "aud": OURS, "iat": now, "exp": now + 60}
+    claims = {"iss": A, "sub": "agent-7", "aud": OURS, "iat": now, "exp": now + DAY}
     return {name: value for name, value in (claims | changes).items() if value is not ...}
 
 
@@ -222,8 +224,8 @@ ATTACKS: dict[str, tuple[str, TokenFault, str]] = {
         _raw(b'{"alg":"ES256"}', json.dumps(_claims())[:-1].encode() + b',"x":1e999}'),
         F.MALFORMED, "not a well-formed JWT",
     ),
-    "not valid yet": (_token(nbf=NOW + 600), F.TIME, "not valid yet (`nbf`)"),
-    "from the future": (_token(iat=NOW + 600), F.TIME, "not valid yet (`iat`)"),
+    "not valid yet": (_token(nbf=NOW + DAY // 2), F.TIME, "not valid yet (`nbf`)"),
+    "from the future": (_token(iat=NOW + DAY // 2), F.TIME, "not valid yet (`iat`)"),
     "without a beginning": (_token(iat=...), F.TIME, "`iat` is missing"),
     # Claims
     "no subject": (_token(sub=...), F.CLAIMS, "names no subject"),
@@ -282,7 +284,7 @@ async def test_what_the_attacks_are_made_of_is_taken(identity: Identity) -> None
 async def test_a_replayed_token_gives_nobody_else_and_ends_with_itself(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = _token(exp=NOW + 300)
+    token = _token(exp=int(time.time()) + 300)
     given = [await _exchange(identity, token) for _ in range(2)]
     who = [await identity.tokens.principal(each) for each in given]
     assert who[0] == who[1]
