@@ -96,7 +96,7 @@ def test_a_job_ends_though_its_client_has_gone(sandbox: Any) -> None:
             f"{sandbox.url}/projects/acme-shop/queries",
             json=body,
             headers={"Authorization": f"Bearer {_token(sandbox)}"},
-            timeout=0.2,
+            timeout=(5, 0.02),  # to connect, and to wait: less than any machine takes
         )
     again = _call(sandbox, "POST", "queries", json={**body, "timeoutMs": 20_000}).json()
     assert again["rows"] == [{"f": [{"v": "400000"}]}]
