@@ -61,13 +61,7 @@ def handler(method: str) -> Handler:
 
 async def _query(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
     asked = parse_query(call.project, body)
-    asked = msgspec.structs.replace(asked, timeout_ms=min(asked.timeout_ms, MAX_WAIT_MS))
-    job = await gate.query(principal, asked)
-    if job.dry_run or not job.done:
-        return query_resource(ResultsView(job))
-    return query_resource(
-        await _page(gate, principal, call.project, job.job_id, _first_page(asked))
-    )
+    return query_resource(_well(await gate.query(principal, asked, _first_page(asked))))
 
 
 async def _insert(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
@@ -90,7 +84,7 @@ async def _results(gate: Gate, principal: Principal, call: Call, _body: bytes) -
         max_results=asked.max_results or None,
         use_int64_timestamp=asked.use_int64_timestamp or waiting,
     )
-    return results_resource(await _page(gate, principal, call.project, call.job, page))
+    return results_resource(_well(await gate.results(principal, call.project, call.job, page)))
 
 
 async def _jobs(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
@@ -244,15 +238,13 @@ def _first_page(asked: QueryRequest) -> PageRequest:
     return PageRequest(
         location=asked.location,
         max_results=asked.max_results or None,
-        timeout_ms=0,
+        timeout_ms=min(asked.timeout_ms, MAX_WAIT_MS),
         use_int64_timestamp=asked.use_int64_timestamp,
     )
 
 
-async def _page(
-    gate: Gate, principal: Principal, project: str, job_id: str, page: PageRequest
-) -> ResultsView:
-    results = await gate.results(principal, project, job_id, page)
+def _well(results: ResultsView) -> ResultsView:
+    """Raise `JobFailedError` for a job that has failed."""
     if results.job.error is not None:
         raise JobFailedError(results.job.error)
     return results

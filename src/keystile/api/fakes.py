@@ -66,14 +66,14 @@ class FakeGate:
         self._failure = failure
         self._jobs: dict[tuple[str, str, str], tuple[JobView, float]] = {}
 
-    async def query(self, principal: Principal, request: QueryRequest) -> JobView:
+    async def query(
+        self, principal: Principal, request: QueryRequest, page: PageRequest
+    ) -> ResultsView:
         """Start a query and wait for it."""
         job = await self.insert(principal, request)
         if job.dry_run:
-            return job
-        key = (principal.key, job.project, job.job_id)
-        await self._wait(key, request.timeout_ms)
-        return self._now(key)
+            return ResultsView(job)
+        return await self.results(principal, job.project, job.job_id, page)
 
     async def insert(self, principal: Principal, request: QueryRequest) -> JobView:
         """Start a query; a dry run is done at once and kept nowhere."""

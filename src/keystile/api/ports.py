@@ -43,8 +43,10 @@ class Gate(Protocol):
     INVARIANT: a job, result or page of another principal is `NotFoundError`, like an absent one.
     """
 
-    async def query(self, principal: Principal, request: QueryRequest) -> JobView:
-        """Plan and start a query, and wait for it up to `request.timeout_ms` milliseconds."""
+    async def query(
+        self, principal: Principal, request: QueryRequest, page: PageRequest
+    ) -> ResultsView:
+        """Plan and start a query, then do as `results`; a dry run gives no rows."""
         ...
 
     async def insert(self, principal: Principal, request: QueryRequest) -> JobView:

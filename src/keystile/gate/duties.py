@@ -46,7 +46,7 @@ class Duties:
         self._vigil = vigil
         self._approvals = approvals
         self._metrics = metrics
-        self._carried: dict[str, asyncio.Task[None]] = {}
+        self._carried: dict[str, asyncio.Task[Job | None]] = {}
 
     async def run(self) -> None:
         """Tick for ever; whatever a turn fails of is logged, and the next one tries again."""
@@ -109,17 +109,22 @@ class Duties:
             left = deadline - time.monotonic()
             if left <= 0:
                 break
-            await self._news(job.id, min(left, 2 * _TICK_SECONDS))
-            job = await self._jobs.get(job.id)
+            ended = await self._news(job.id, min(left, 2 * _TICK_SECONDS))
+            job = ended or await self._jobs.get(job.id)
         return job
 
-    async def _news(self, id_: str, seconds: float) -> None:
-        """Wake up when this replica ends the job, else look again soon: another one may have."""
+    async def _news(self, id_: str, seconds: float) -> Job | None:
+        """Wake up when this replica ends the job, else look again soon: another one may have.
+
+        Gives the job as it ended here, where nobody has to look.
+        """
         task = self._carried.get(id_)
         if task is None:
             await asyncio.sleep(seconds)
-        else:
-            await asyncio.wait([task], timeout=seconds)
+            return None
+        await asyncio.wait([task], timeout=seconds)
+        ended = task.done() and not task.cancelled() and task.exception() is None
+        return task.result() if ended else None
 
     async def _watch_waiting(self) -> None:
         await self._approvals.expire_due(time.time())
@@ -154,12 +159,12 @@ class Duties:
                 _log.info("job_taken_over", job=job.id)
                 self.carry(job, None)
 
-    def _spawn(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, job: Job, work: Coroutine[Any, Any, Job | None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._carried[job.id] = task
         task.add_done_callback(lambda done: self._dropped(job, done))
 
-    def _dropped(self, job: Job, task: asyncio.Task[None]) -> None:
+    def _dropped(self, job: Job, task: asyncio.Task[Job | None]) -> None:
         self._carried.pop(job.id, None)
         if not task.cancelled() and (fault := task.exception()):
             # The job stays in the store; its lease runs out and it is taken up again.

@@ -58,8 +58,10 @@ class Gate:
         self._children = children
         self._bigquery = bigquery
 
-    async def query(self, principal: Principal, request: QueryRequest) -> JobView:
-        """Plan and start a query, and wait for it up to `request.timeout_ms`.
+    async def query(
+        self, principal: Principal, request: QueryRequest, page: PageRequest
+    ) -> ResultsView:
+        """Plan and start a query, wait for it up to `page.timeout_ms`, and give a page of its rows.
 
         The same `requestId` within 15 minutes gives the job that it started before.
         """
@@ -70,7 +72,8 @@ class Gate:
             )
         if job is None:
             job = await self._duties.accept(principal, request)
-        return view_of(await self._duties.wait(job, request.timeout_ms / 1000))
+        job = await self._duties.wait(job, page.timeout_ms / 1000)
+        return await self._reader.page(job, page)
 
     async def insert(self, principal: Principal, request: QueryRequest) -> JobView:
         """Plan and start a query without waiting for its end.

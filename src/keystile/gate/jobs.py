@@ -203,10 +203,11 @@ class JobStore:
 
     async def finish(
         self, job: Job, now: float, *, error: JobError | None, outcome: JobOutcome | None
-    ) -> None:
-        """End a job once; a second ending of the same job changes nothing."""
+    ) -> bool:
+        """End a job once, and tell whether this did: a second ending changes nothing."""
+        started = {} if job.started_at is None else {"started_at": job.started_at}
         async with self._database.begin() as connection:
-            await connection.execute(
+            ended = await connection.execute(
                 update(jobs)
                 .where(jobs.c.id == job.id, jobs.c.state != JobState.DONE.value)
                 .values(
@@ -214,8 +215,10 @@ class JobStore:
                     ended_at=now,
                     error=_text(error) if error else None,
                     outcome=_text(outcome) if outcome else None,
+                    **started,
                 )
             )
+        return bool(ended.rowcount)
 
     async def widen_record(self, job: Job, outcome: JobOutcome) -> None:
         """Note that more of a finished job's rows are on record."""

@@ -205,28 +205,30 @@ class Pipeline:
             await self._recorder.record(records.ended(job, "failed", JobError.of(error), now))
             raise
 
-    async def carry(self, job: Job, query: UpstreamQuery | None) -> None:
+    async def carry(self, job: Job, query: UpstreamQuery | None) -> Job | None:
         """Carry an accepted job to its end; with no query, after finding out how far it came.
 
-        A failure is the job's end, recorded and shown to its client. Raises only what passes: then
-        the job is as it was.
+        Gives the job as it ended here, where nothing else is known of it. A failure is the job's
+        end, recorded and shown to its client. Raises only what passes: then the job is as it was.
         """
         try:
             if query is None:
                 resumed = await self._resumed(job)
                 if resumed is None:
-                    return
+                    return None
                 job, query = resumed
             with self._metrics.query_seconds.labels(Phase.EXECUTE).time():
                 rows = self._outcomes.rows_of(job)
+                job = msgspec.structs.replace(job, started_at=job.started_at or time.time())
                 status = await run_to_end(self._bigquery, self._jobs, job, query, rows=rows)
-            await self._finish(job, status)
+            return await self._finish(job, status)
         except _PASSING:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the job ends refused
             await self._fail(job, error)
+        return None
 
-    async def release(self, job: Job) -> None:
+    async def release(self, job: Job) -> Job | None:
         """Carry a job that people have approved, if it is still exactly what they approved.
 
         It is planned again. Where the digest differs, the approval does not fit: the job goes back
@@ -237,13 +239,13 @@ class Pipeline:
             planned = await self._planned(job.principal, job.request)
             if self._vigil.fits(job, planned):
                 await self._jobs.move(job, state=JobState.READY)
-                await self.carry(job, planned.query)
-            else:
-                await self._ask_again(job, planned)
+                return await self.carry(job, planned.query)
+            await self._ask_again(job, planned)
         except _PASSING:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the job ends refused
             await self._fail(job, error)
+        return None
 
     async def end(self, job: Job, state: str, error: JobError) -> None:
         """End a job without a result: on record first, then for its client.
@@ -370,7 +372,7 @@ class Pipeline:
         await self._jobs.move(job, state=JobState.PENDING, plan=planned.plan)
         await self._vigil.ask(replanned)
 
-    async def _finish(self, job: Job, status: JobStatus) -> None:
+    async def _finish(self, job: Job, status: JobStatus) -> Job | None:
         await self._children.try_to_find(job)
         error = status.error
         if error is None:
@@ -383,10 +385,14 @@ class Pipeline:
         if error is not None:
             cancelled = error.reason == "stopped"
             await self.end(job, "cancelled" if cancelled else "failed", JobError.of(error))
-            return
+            return None
         outcome = await self._outcomes.recorded(job, status)
         await self._sessions.ended(job, well=True)
-        await self._jobs.finish(job, time.time(), error=None, outcome=outcome)
+        now = time.time()
+        ended = await self._jobs.finish(job, now, error=None, outcome=outcome)
+        if not ended or job.plan.statements:
+            return None  # another has ended it, or its row tells of its statements too
+        return msgspec.structs.replace(job, state=JobState.DONE, ended_at=now, outcome=outcome)
 
 
 def _job(

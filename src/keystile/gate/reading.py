@@ -14,10 +14,13 @@ from keystile.gate.recorder import Recorder
 from keystile.gate.views import view_of
 from keystile.gate.witness import agree_at_the_end
 from keystile.model.errors import NotFoundError
+from keystile.model.schema import Field
 from keystile.telemetry.metrics import Metrics, Phase
 from keystile.upstream.bigquery import BigQuery
 from keystile.wire.requests import PageRequest
 from keystile.wire.responses import ResultsView
+
+_TIMES = frozenset({"TIMESTAMP", "RANGE"})
 
 
 class ResultReader:
@@ -83,7 +86,8 @@ class ResultReader:
             wanted = min(page.max_results, FIRST_PAGE_ROWS)
         if not wanted:
             return ()
-        kept = self._pages.get(job, start) if page.use_int64_timestamp else None
+        alike = page.use_int64_timestamp or not (job.outcome and _has_times(job.outcome.schema))
+        kept = self._pages.get(job, start) if alike else None
         if kept is not None:
             rows = kept[:wanted]
         else:
@@ -107,3 +111,8 @@ class ResultReader:
         await self._recorder.record(records.page(job, start, rows, time.time()))
         if start <= outcome.recorded_rows:
             await self._jobs.widen_record(job, msgspec.structs.replace(outcome, recorded_rows=end))
+
+
+def _has_times(fields: tuple[Field, ...]) -> bool:
+    """Tell whether any cell is a time that BigQuery writes in two ways, as the client asks."""
+    return any(field.type in _TIMES or _has_times(field.fields) for field in fields)

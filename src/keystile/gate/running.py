@@ -16,6 +16,7 @@ from keystile.wire.into import Into
 _POLL_SECONDS = 10.0
 _OUTAGE_SECONDS = 300.0
 _RETRY_SECONDS = 1.0
+_NOTED_AFTER_SECONDS = 0.05
 
 
 async def run_to_end(
@@ -29,8 +30,17 @@ async def run_to_end(
     reference = job.reference
     if query is not None:
         await _start(bigquery, query, reference)
-    await jobs.move(job, state=JobState.RUNNING, started_at=job.started_at or time.time())
-    return await _end(bigquery, reference, rows)
+    end = asyncio.ensure_future(_end(bigquery, reference, rows))
+    try:
+        # Until it is noted the job stands as one that may be started, which is as good: most end
+        # before it would be written.
+        await asyncio.wait([end], timeout=_NOTED_AFTER_SECONDS)
+        if not end.done():
+            now = job.started_at or time.time()
+            await jobs.move(job, state=JobState.RUNNING, started_at=now)
+        return await end
+    finally:
+        end.cancel()
 
 
 async def write_result(bigquery: BigQuery, job: Job, into: Into, status: JobStatus) -> JobStatus:

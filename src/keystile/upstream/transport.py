@@ -20,6 +20,8 @@ MAX_RESPONSE_BYTES = 20 << 20
 _CHUNK = 64 << 10
 _LARGEST_ERROR = 64 << 10
 _BYTES = "application/octet-stream"
+# Google's APIs indent their JSON otherwise (system parameter `prettyPrint`).
+_COMPACT = {"prettyPrint": "false"}
 
 
 class Call(NamedTuple):
@@ -98,7 +100,7 @@ class Transport:
             try:
                 async with self._open().request(
                     call.method,
-                    url.update_query(call.query),
+                    url.update_query({**call.query, **_COMPACT}),
                     data=call.body or None,
                     headers=headers,
                     timeout=timeout,

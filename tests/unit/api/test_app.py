@@ -114,7 +114,7 @@ async def test_no_wait_is_longer_than_ten_seconds(make: Any) -> None:
     app = make()
     await ask(app, "POST", QUERIES, b'{"query": "SELECT 1", "timeoutMs": 999999}')
     await ask(app, "GET", f"{QUERIES}/job-1?timeoutMs=999999")
-    assert app.gate.requests[0].timeout_ms == 10_000
+    assert app.gate.pages[0].timeout_ms == 10_000
     assert app.gate.pages[-1].timeout_ms == 10_000
 
 

@@ -54,7 +54,7 @@ from keystile.store.database import Database
 from keystile.telemetry.metrics import Metrics
 from keystile.upstream.values import JobRef, JobStatus, Page, ScriptJob, UpstreamQuery
 from keystile.wire.into import Into
-from keystile.wire.requests import QueryRequest
+from keystile.wire.requests import PageRequest, QueryRequest
 from keystile.wire.responses import JobView
 
 TABLE = TableId("acme-shop", "shop", "customers")
@@ -78,6 +78,7 @@ class FakeBigQuery:
         self.started: list[str] = []
         self.began = asyncio.Event()
         self.texts: list[str] = []
+        self.schema = FIELDS
         self.read: list[int] = []
         self.cancelled: list[str] = []
         self.hold = False
@@ -149,7 +150,7 @@ class FakeBigQuery:
         return JobStatus(
             done=True,
             error=self.error,
-            schema=FIELDS,
+            schema=self.schema,
             total_rows=len(self.rows_of),
             first=await self.rows(job, max_results=rows) if rows and not self.error else None,
             result=RESULT,
@@ -170,7 +171,7 @@ class FakeBigQuery:
         self.read.append(start)
         rows = self.rows_of[start : start + asked["max_results"]]
         raw = tuple(msgspec.Raw(msgspec.json.encode(row)) for row in rows)
-        return Page(raw, "", len(self.rows_of), FIELDS)
+        return Page(raw, "", len(self.rows_of), self.schema)
 
     async def cancel(self, job: JobRef) -> None:
         if job.job not in self.jobs:
@@ -293,6 +294,11 @@ class Replica:
             children,
             bigquery,
         )
+
+    async def query(self, principal: Principal, request: QueryRequest) -> JobView:
+        """Ask as jobs.query does, and give the job."""
+        page = PageRequest(timeout_ms=request.timeout_ms)
+        return (await self.gate.query(principal, request, page)).job
 
     async def watch(self) -> None:
         """Look once at what waits for people, and let what that starts come to its end."""

@@ -68,7 +68,7 @@ def script(bench: Any) -> None:
 
 
 async def ran(bench: Any, replica: Any) -> JobView:
-    view = await replica.gate.query(bench.principal(), bench.request(SQL))
+    view = await replica.query(bench.principal(), bench.request(SQL))
     return await replica.gate.job(bench.principal(), "acme-shop", view.job_id)
 
 

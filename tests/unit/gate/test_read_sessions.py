@@ -131,7 +131,7 @@ async def test_a_name_that_is_no_sessions_is_absent(bench: Any, one: Any, name: 
 
 
 async def test_a_result_is_read_by_its_name_without_another_query(bench: Any, one: Any) -> None:
-    job = await one.gate.query(bench.principal(), bench.request())
+    job = await one.query(bench.principal(), bench.request())
     session = await opened(bench, one, table=job.destination)
     assert await rows(bench, one, session.name) == [["0"], ["1"], ["2"]]
     assert len(bench.bigquery.started) == 1

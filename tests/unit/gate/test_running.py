@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -24,7 +25,9 @@ async def job(bench: Any, one: Any) -> Any:
     return job
 
 
-async def test_a_job_runs_and_is_known_to_run(bench: Any, one: Any, job: Any) -> None:
+async def test_a_job_that_takes_a_while_is_known_to_run(bench: Any, one: Any, job: Any) -> None:
+    bench.bigquery.hold = True
+    asyncio.get_running_loop().call_later(0.2, bench.bigquery.finish)
     status = await run_to_end(bench.bigquery, one.jobs, job, QUERY)
     assert status.done
     found = await one.jobs.get(job.id)

@@ -60,7 +60,7 @@ async def test_a_page_token_is_good_for_its_agent_and_its_listing(
     for more in ({"who": "stranger"}, {"selected_fields": ("id",)}):
         with pytest.raises(InvalidRequestError, match="another table or other columns"):
             await rows(bench, one, page_token=token, **more)
-    query = await one.gate.query(bench.principal(), bench.request())
+    query = await one.query(bench.principal(), bench.request())
     page = PageRequest(page_token=token)
     with pytest.raises(InvalidRequestError, match="another job"):
         await one.gate.results(bench.principal(), "acme-shop", query.job_id, page)
@@ -148,7 +148,7 @@ async def test_a_listing_without_approval_sees_what_has_changed(bench: Any, one:
 
 
 async def test_the_rows_of_a_result_are_listed_for_its_owner_alone(bench: Any, one: Any) -> None:
-    job = await one.gate.query(bench.principal(), bench.request())
+    job = await one.query(bench.principal(), bench.request())
     table = job.destination
     place = (table.project, table.dataset, table.table)
     told = await one.gate.table(bench.principal(), *place)
@@ -177,7 +177,7 @@ async def test_a_result_tells_whether_it_is_more_than_a_page(
     bench: Any, one: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("keystile.gate.outcomes.FIRST_PAGE_ROWS", 2)
-    job = await one.gate.query(bench.principal(), bench.request())
+    job = await one.query(bench.principal(), bench.request())
     assert (job.total_rows, job.several_pages) == (3, True)
     monkeypatch.setattr("keystile.gate.outcomes.FIRST_PAGE_ROWS", 3)
-    assert not (await one.gate.query(bench.principal(), bench.request())).several_pages
+    assert not (await one.query(bench.principal(), bench.request())).several_pages

@@ -260,7 +260,8 @@ async def test_waiting_ends_with_the_jobs_status(stub: Any, bigquery: BigQuery) 
     assert (status.bytes_processed, status.cache_hit, status.statement_type) == (5, True, "SELECT")
     assert [f.name for f in status.schema] == ["id"]
     assert status.result == TableId("acme-shop", "_hidden", "anon1")
-    assert dict(stub.requests[0].query) == {"maxResults": "0", "timeoutMs": "500", "location": "EU"}
+    asked = {"maxResults": "0", "timeoutMs": "500", "location": "EU", "prettyPrint": "false"}
+    assert dict(stub.requests[0].query) == asked
 
 
 async def test_the_first_rows_come_with_the_news_of_the_end(stub: Any, bigquery: BigQuery) -> None:
@@ -358,9 +359,10 @@ async def test_cancel_and_lists(stub: Any, bigquery: BigQuery) -> None:
     assert await bigquery.list_routines("acme-shop", "shop") == [{"id": "2"}]
     routine = RoutineId("acme-shop", "shop", "same")
     assert await bigquery.get_routine(routine) == {"definitionBody": "x"}
-    whole = {"maxResults": "1000"}
+    compact = {"prettyPrint": "false"}
+    whole = {"maxResults": "1000", **compact}
     queries = [dict(request.query) for request in stub.requests]
-    assert queries == [{"location": "EU"}, whole, whole, {}, whole, whole, {}]
+    assert queries == [{"location": "EU", **compact}, whole, whole, compact, whole, whole, compact]
 
 
 async def test_a_list_is_read_to_its_end(stub: Any, bigquery: BigQuery) -> None:

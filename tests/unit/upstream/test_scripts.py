@@ -47,7 +47,9 @@ async def test_the_jobs_of_a_script_come_oldest_first(stub: Any, bigquery: BigQu
         ("SELECT 1", 1.0, 2.0, 3.5)
     ]
     first, second = (dict(request.query) for request in stub.requests)
-    assert first == {"parentJobId": "keystile_1", "projection": "full", "maxResults": "1000"}
+    compact = {"prettyPrint": "false"}
+    asked = {"parentJobId": "keystile_1", "projection": "full", "maxResults": "1000", **compact}
+    assert first == asked
     assert second == first | {"pageToken": "more"}
 
 
