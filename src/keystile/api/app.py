@@ -47,6 +47,7 @@ _SERVER_ERRORS = 500
 _CHALLENGE = ((b"www-authenticate", b'Bearer realm="keystile"'),)
 _FORM = b"application/x-www-form-urlencoded"
 _JSON = b"application/json"
+_OAUTH = frozenset(("token", "revoke"))
 _WITH_BODY = frozenset(("PATCH", "POST", "PUT"))
 _OTHER_OVERRIDES = (b"x-http-method", b"x-method-override")
 
@@ -154,6 +155,9 @@ class Api:
         if request.raw_path == token.PATH:
             trace.method = "token"
             return await token.exchange(request, self._exchanger, self._metrics)
+        if request.raw_path == token.REVOCATION:
+            trace.method = "revoke"
+            return await token.revoke(request, self._exchanger)
         page = self._pages.get(request.raw_path)
         if page is None or request.method not in {"GET", "HEAD"}:
             return None
@@ -187,8 +191,8 @@ class Api:
         return Answer(200, to_bytes(select(resource, call.fields)))
 
     def _refusal(self, trace: Trace, error: KeystileError) -> Answer:
-        if trace.method == "token":
-            return token.refusal(error, self._metrics)
+        if trace.method in _OAUTH:
+            return token.refusal(error, self._metrics, exchanging=trace.method == "token")
         challenge = _CHALLENGE if isinstance(error, UnauthenticatedError) else ()
         return Answer(error.http_status, error_body(error), headers=challenge)
 

@@ -342,6 +342,12 @@ class FakeExchange:
             raise TokenRefusedError("the subject token is expired", hint="fetch a new one")
         return FakeToken(f"to-{subject}", 600)
 
+    async def revoke(self, body: bytes, content_type: str) -> None:
+        """Refuse what says `bad`, and remember nothing."""
+        del content_type
+        if b"bad" in body:
+            raise TokenRefusedError("the parameter `token` is missing")
+
 
 class FakeIssuer:
     """Documents that name nothing real."""

@@ -250,13 +250,17 @@ class IssuedToken(Protocol):
 
 
 class TokenExchange(Protocol):
-    """RFC 8693: an agent's own token for a gateway token."""
+    """RFC 8693: an agent's own token for a gateway token, and the end of that by RFC 7009."""
 
     async def exchange(self, body: bytes, content_type: str) -> IssuedToken:
         """Answer one request, whose form is in `body`.
 
         Raises `TokenRefusedError` when the form or its subject token is not accepted.
         """
+        ...
+
+    async def revoke(self, body: bytes, content_type: str) -> None:
+        """End the gateway token that the form names (RFC 7009). Raises `TokenRefusedError`."""
         ...
 
 

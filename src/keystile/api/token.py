@@ -1,4 +1,7 @@
-"""The token endpoint: OAuth 2.0 Token Exchange (RFC 8693) as Google's credentials speak it."""
+"""The token endpoints, in OAuth's words.
+
+Token Exchange (RFC 8693) as Google's credentials speak it, and Token Revocation (RFC 7009).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from keystile.model.errors import InvalidRequestError, KeystileError, TokenFault
 from keystile.telemetry.metrics import Exchange, Metrics
 
 PATH = b"/v1/token"
+REVOCATION = b"/v1/revoke"
 
 
 async def exchange(request: Request, exchanger: TokenExchange, metrics: Metrics) -> Answer:
@@ -17,10 +21,7 @@ async def exchange(request: Request, exchanger: TokenExchange, metrics: Metrics)
 
     Raises `KeystileError`; `refusal` turns it into OAuth's words.
     """
-    if request.method != "POST":
-        raise InvalidRequestError("the token endpoint takes only POST requests")
-    kind = (request.header(b"content-type") or b"").decode("latin-1")
-    issued = await exchanger.exchange(await request.body(), kind)
+    issued = await exchanger.exchange(*await _form(request))
     metrics.token_exchanges.labels(Exchange.ISSUED).inc()
     body = {
         "access_token": issued.access_token,
@@ -31,10 +32,27 @@ async def exchange(request: Request, exchanger: TokenExchange, metrics: Metrics)
     return Answer(200, msgspec.json.encode(body))
 
 
-def refusal(error: KeystileError, metrics: Metrics) -> Answer:
+async def revoke(request: Request, exchanger: TokenExchange) -> Answer:
+    """End a gateway token: an empty answer, whether there was one or not (RFC 7009 section 2.2).
+
+    Raises `KeystileError`; `refusal` turns it into OAuth's words.
+    """
+    await exchanger.revoke(*await _form(request))
+    return Answer(200, b"", b"text/plain; charset=UTF-8")
+
+
+async def _form(request: Request) -> tuple[bytes, str]:
+    if request.method != "POST":
+        raise InvalidRequestError("the token endpoints take only POST requests")
+    kind = (request.header(b"content-type") or b"").decode("latin-1")
+    return await request.body(), kind
+
+
+def refusal(error: KeystileError, metrics: Metrics, *, exchanging: bool = True) -> Answer:
     """Say an error in OAuth's words (RFC 6749 section 5.2): always 400, or 401 for the client's.
 
-    A 503 is never answered here either: clients would retry it in silence.
+    A 503 is never answered here either: clients would retry it in silence. `exchanging` tells that
+    a token was asked for.
     """
     if isinstance(error, TokenRefusedError):
         code, outcome, fault = error.oauth_error, Exchange.REFUSED, error.fault
@@ -44,7 +62,8 @@ def refusal(error: KeystileError, metrics: Metrics) -> Answer:
         code, outcome, fault = "temporarily_unavailable", Exchange.FAILED, None
     if fault is not None:
         metrics.token_refusals.labels(fault).inc()
-    metrics.token_exchanges.labels(outcome).inc()
+    if exchanging:
+        metrics.token_exchanges.labels(outcome).inc()
     body = {"error": code, "error_description": _description(str(error))}
     headers = ((b"www-authenticate", b'Basic realm="keystile"'),)
     if code == "invalid_client":

@@ -1,14 +1,17 @@
-"""The token endpoint's logic: RFC 8693, as Google's `external_account` credentials use it."""
+"""The token endpoint's logic: RFC 8693, as Google's `external_account` credentials use it.
+
+What it has given may be given back by RFC 7009.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from urllib.parse import parse_qsl
 
 import msgspec
 
 from keystile.identity.claims import ClaimMapping
+from keystile.identity.form import Form
 from keystile.identity.gateway_tokens import GatewayTokens
 from keystile.identity.tokens import TokenVerifier
 from keystile.model.errors import (
@@ -24,9 +27,6 @@ _SUBJECT_TYPES = (
     "urn:ietf:params:oauth:token-type:jwt",
     "urn:ietf:params:oauth:token-type:id_token",
 )
-_FORM = "application/x-www-form-urlencoded"
-_MAX_BODY_BYTES = 64 << 10
-_MAX_PARAMETERS = 32
 
 
 class TokenResponse(msgspec.Struct, frozen=True):
@@ -43,7 +43,7 @@ class TokenResponse(msgspec.Struct, frozen=True):
 
 
 class Exchange:
-    """Turns an agent's own OIDC token into a gateway token."""
+    """Turns an agent's own OIDC token into a gateway token, and ends gateway tokens."""
 
     def __init__(
         self,
@@ -60,18 +60,18 @@ class Exchange:
 
     async def exchange(self, body: bytes, content_type: str) -> TokenResponse:
         """Answer one request. Raises `TokenRefusedError` with RFC 6749's error code."""
-        form = _form(body, content_type)
-        _require(form, "grant_type", (_GRANT,), "unsupported_grant_type")
-        _require(form, "subject_token_type", _SUBJECT_TYPES)
+        form = Form(body, content_type)
+        form.require("grant_type", (_GRANT,), "unsupported_grant_type")
+        form.require("subject_token_type", _SUBJECT_TYPES)
         if "requested_token_type" in form:
-            _require(form, "requested_token_type", (_ACCESS_TOKEN,))
+            form.require("requested_token_type", (_ACCESS_TOKEN,))
         if "actor_token" in form:
             raise TokenRefusedError(
                 "`actor_token` is not supported",
                 hint="have the issuer name the person in the subject token",
             )
-        _require(form, "audience", (self._audience,), "invalid_target")
-        claims = await self._verifier.verify(_given(form, "subject_token"))
+        form.require("audience", (self._audience,), "invalid_target")
+        claims = await self._verifier.verify(form.given("subject_token"))
         principal = self._mappings[claims["iss"]].principal(claims, time.time())
         try:
             # An agent of the built-in issuer has what the registry says of it now.
@@ -82,48 +82,10 @@ class Exchange:
             ) from error
         return TokenResponse(token, lifetime)
 
+    async def revoke(self, body: bytes, content_type: str) -> None:
+        """End a gateway token at the word of whoever holds it (RFC 7009 section 2.1).
 
-def _form(body: bytes, content_type: str) -> dict[str, str]:
-    if content_type.partition(";")[0].strip().lower() != _FORM:
-        raise TokenRefusedError(f"the request is not a form (`{_FORM}`)")
-    if len(body) > _MAX_BODY_BYTES:
-        message = f"the form is larger than {_MAX_BODY_BYTES} bytes"
-        raise TokenRefusedError(message)
-    try:
-        pairs = parse_qsl(
-            body.decode("ascii"),
-            keep_blank_values=True,
-            strict_parsing=True,
-            errors="strict",
-            max_num_fields=_MAX_PARAMETERS,
-        )
-    except ValueError as error:
-        message = "the form is not well-formed"
-        raise TokenRefusedError(message) from error
-    form: dict[str, str] = {}
-    for name, value in pairs:
-        if name in form:
-            message = f"the parameter {name[:40]!r} is given twice"
-            raise TokenRefusedError(message)
-        form[name] = value
-    # RFC 6749 section 3.2: a parameter without a value counts as left out.
-    return {name: value for name, value in form.items() if value}
-
-
-def _given(form: Mapping[str, str], name: str) -> str:
-    if name not in form:
-        raise TokenRefusedError(f"the parameter `{name}` is missing")
-    return form[name]
-
-
-def _require(
-    form: Mapping[str, str],
-    name: str,
-    accepted: tuple[str, ...],
-    oauth_error: str = "invalid_request",
-) -> None:
-    if _given(form, name) not in accepted:
-        # What was given is not repeated: in a garbled form it could be the token.
-        choices = " or ".join(f"`{value}`" for value in accepted)
-        message = f"the parameter `{name}` must be {choices}"
-        raise TokenRefusedError(message, oauth_error=oauth_error)
+        An unknown one is no error (section 2.2): it has no effect any more. Raises
+        `TokenRefusedError`.
+        """
+        await self._tokens.revoke(Form(body, content_type).given("token"))

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 
 import msgspec
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ColumnElement, delete, insert, select
 
 from keystile.identity.agents import Agents
 from keystile.model.errors import NotFoundError, UnauthenticatedError
@@ -45,6 +45,8 @@ class GatewayTokens:
         now = time.time()
         row = {
             "digest": digest_of(token),
+            "issuer": principal.issuer,
+            "subject": principal.subject,
             "principal": msgspec.json.encode(principal).decode(),
             "expires_at": now + self._lifetime,
         }
@@ -52,6 +54,25 @@ class GatewayTokens:
             await connection.execute(delete(tables.tokens).where(tables.tokens.c.expires_at < now))
             await connection.execute(insert(tables.tokens).values(row))
         return token, self._lifetime
+
+    async def revoke(self, unverified_token: str) -> None:
+        """End a token, here at once and elsewhere within seconds; an unknown one is no error."""
+        digest = digest_of(unverified_token)
+        await self._delete(tables.tokens.c.digest == digest)
+        self._seen.pop(digest, None)
+
+    async def revoke_all(self, issuer: str, subject: str) -> int:
+        """End every token of an agent, as `revoke` does, and give how many there were."""
+        columns = tables.tokens.c
+        ended = await self._delete(columns.issuer == issuer, columns.subject == subject)
+        for digest, (_, _, principal) in list(self._seen.items()):
+            if (principal.issuer, principal.subject) == (issuer, subject):
+                del self._seen[digest]
+        return ended
+
+    async def _delete(self, *where: ColumnElement[bool]) -> int:
+        async with self._database.begin() as connection:
+            return (await connection.execute(delete(tables.tokens).where(*where))).rowcount
 
     async def principal(self, unverified_token: str) -> Principal:
         """Say whose token it is.
@@ -108,6 +129,6 @@ def digest_of(token: str) -> str:
 
 def _unknown() -> UnauthenticatedError:
     return UnauthenticatedError(
-        "the gateway token is unknown or has expired",
+        "the gateway token is unknown, has expired or was revoked",
         hint="exchange the agent's OIDC token again at `/v1/token`",
     )

@@ -46,8 +46,11 @@ tokens = Table(
     metadata,
     # Only the SHA-256 of a token is kept, so that the store cannot be used to sign in.
     Column("digest", String, primary_key=True),
+    Column("issuer", String, nullable=False),
+    Column("subject", String, nullable=False),
     Column("principal", Text, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
+    Index("tokens_by_agent", "issuer", "subject"),
 )
 
 sign_in_links = Table(

@@ -564,3 +564,16 @@ def test_a_client_that_leaves_while_it_waits_leaves_its_job_running(serve: Any) 
     closed = auth + b"Connection: close\r\n\r\n"
     answer = raw(served.url, b"GET /projects/p/queries/job-1 HTTP/1.1\r\n" + closed)
     assert b'"jobComplete":true' in answer
+
+
+async def test_a_token_is_given_back_with_an_empty_answer(make: Any) -> None:
+    app = make()
+    form: Headers = [(b"content-type", b"application/x-www-form-urlencoded")]
+    ended = await ask(app, "POST", "/v1/revoke", b"token=to-jwt", form, token=[])
+    assert (ended.status, ended.body) == (200, b"")
+    for method, body in (("POST", b"token=bad"), ("GET", b"")):
+        refused = await ask(app, method, "/v1/revoke", body, form, token=[])
+        assert (refused.status, refused.json["error"]) == (400, "invalid_request")
+    text = app.metrics.text().decode()
+    assert 'keystile_requests_total{method="revoke",status="200"} 1.0' in text
+    assert 'keystile_token_exchanges_total{outcome="refused"} 0.0' in text

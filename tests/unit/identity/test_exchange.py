@@ -21,7 +21,7 @@ from keystile.config.settings import Settings
 from keystile.identity.connection import Connection
 from keystile.identity.exchange import TokenResponse
 from keystile.identity.wiring import Identity, build
-from keystile.model.errors import RefusedError, TokenRefusedError
+from keystile.model.errors import RefusedError, TokenRefusedError, UnauthenticatedError
 from keystile.store.database import Database
 
 FORM = "application/x-www-form-urlencoded"
@@ -237,3 +237,14 @@ async def test_googles_own_credentials_exchange_unchanged(
         await identity.agents.disable("bot")
         with pytest.raises(OAuthError, match="the agent `bot` is disabled"):
             await asyncio.to_thread(credentials.refresh, Request())
+
+
+async def test_whoever_holds_a_gateway_token_ends_it(identity: Identity, issuer: Any) -> None:
+    response = await _exchange(identity, issuer.token())
+    form = {"token": response.access_token, "token_type_hint": "access_token"}
+    for _ in range(2):
+        await identity.exchange.revoke(urlencode(form).encode(), FORM)
+    with pytest.raises(UnauthenticatedError, match="was revoked"):
+        await identity.tokens.principal(response.access_token)
+    with pytest.raises(TokenRefusedError, match="`token` is missing"):
+        await identity.exchange.revoke(b"token_type_hint=access_token", FORM)

@@ -46,7 +46,7 @@ async def test_no_two_tokens_are_alike(tokens: GatewayTokens) -> None:
 
 @pytest.mark.parametrize("token", ["", "ks_", "ks_unknown", "x" * 10_000, "\udc80", "é"])
 async def test_an_unknown_token_is_refused(tokens: GatewayTokens, token: str) -> None:
-    with pytest.raises(UnauthenticatedError, match="unknown or has expired") as caught:
+    with pytest.raises(UnauthenticatedError, match="unknown, has expired or was revoked") as caught:
         await tokens.principal(token)
     assert "exchange the agent's OIDC token again" in caught.value.hint
 
@@ -130,3 +130,50 @@ async def test_the_cache_is_bounded(tokens: GatewayTokens, monkeypatch: pytest.M
         token, _ = await tokens.issue(ANA)
         await tokens.principal(token)
     assert len(tokens._seen) == 2
+
+
+async def _is_refused_after_five_seconds(
+    replicas: list[GatewayTokens], token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic() + 4.9
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    for replica in replicas:
+        with pytest.raises(UnauthenticatedError, match="was revoked"):
+            await replica.principal(token)
+
+
+async def test_a_revoked_token_is_refused_at_once_here_and_soon_on_every_replica(
+    tokens: GatewayTokens, database: Database, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, kept = (await tokens.issue(ANA))[0], (await tokens.issue(ANA))[0]
+    other = GatewayTokens(database, agents, "http://gw/issuer", 600)
+    for replica in (tokens, other):
+        assert await replica.principal(token) == ANA
+    await tokens.revoke(token)
+    with pytest.raises(UnauthenticatedError, match="was revoked"):
+        await tokens.principal(token)
+    await _is_refused_after_five_seconds([tokens, other], token, monkeypatch)
+    assert await tokens.principal(kept) == ANA
+    await tokens.revoke("ks_unknown")
+
+
+async def test_all_tokens_of_one_agent_end_and_nobody_elses(
+    tokens: GatewayTokens, database: Database, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    like = [
+        Principal(issuer, subject, "agent-a", "s1")
+        for issuer, subject in (("https://issuer.test", "a"), ("https://other.test", "a"))
+    ]
+    mine, theirs = [(await tokens.issue(who))[0] for who in like]
+    again, _ = await tokens.issue(like[0])
+    other = GatewayTokens(database, agents, "http://gw/issuer", 600)
+    for token in (mine, theirs, again):
+        await tokens.principal(token)
+        await other.principal(token)
+    assert await tokens.revoke_all("https://issuer.test", "a") == 2
+    for token in (mine, again):
+        with pytest.raises(UnauthenticatedError):
+            await tokens.principal(token)
+    await _is_refused_after_five_seconds([tokens, other], mine, monkeypatch)
+    assert await other.principal(theirs) == like[1]
+    assert await tokens.revoke_all("https://issuer.test", "a") == 0
