@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import NamedTuple
 from uuid import uuid4
 
 from keystile.analysis import tasks as analysis
 from keystile.analysis.remembered import RememberingAnalyst
 from keystile.config.policy_folder import read_policy
-from keystile.config.settings import Settings
+from keystile.config.settings import Secret, Settings
 from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.planning import Planner
 from keystile.gate.result_tables import ResultTables
@@ -27,6 +27,7 @@ from keystile.model.errors import KeystileError, UnsafeConfigurationError
 from keystile.policy.compile import compile_policy
 from keystile.policy.policy import Policy
 from keystile.secrets.file import SecretFile
+from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics
@@ -119,7 +120,7 @@ async def planning(
     credential = ServiceAccount(SecretFile(settings.path(settings.upstream.service_account_file)))
     bigquery = BigQuery(settings.upstream.endpoint, credential, settings.upstream.timeout)
     analyst = RememberingAnalyst(runner, settings.engine.max_sql_bytes)
-    rewriter = Rewriter(runner, masking_key(settings))
+    rewriter = Rewriter(runner, await masking_key(settings, Secrets(settings)))
     try:
         shares = Shares(2 * settings.engine.workers, settings.engine.queue)
         results = ResultTables(OwnJobs(database))
@@ -129,16 +130,19 @@ async def planning(
         await bigquery.close()
 
 
-def masking_key(settings: Settings) -> bytes:
+async def masking_key(settings: Settings, secrets: Secrets) -> bytes:
     """Read the key of keyed hashes; made once in the data folder where none is configured.
 
     Raises `UnsafeConfigurationError` for a key that is too short to be safe, or too long.
     """
-    file = settings.path(settings.masking_key_file or _made_masking_key(settings))
-    key = SecretFile(file).read().strip()
+    secret = settings.masking_key
+    if secret is None:
+        secret = Secret(file=settings.masking_key_file or _made_masking_key(settings))
+    source = secrets.source(secret)
+    key = (await source.read()).strip()
     if not 32 <= len(key) <= 64:  # noqa: PLR2004 - HMAC-SHA-256 asks for 32, its block holds 64
         raise UnsafeConfigurationError(
-            f"the masking key in `{file}` is {len(key)} bytes long, not 32 to 64",
+            f"the masking key in `{source.name}` is {len(key)} bytes long, not 32 to 64",
             hint="make one with `openssl rand -hex 32`",
         )
     return key
@@ -150,7 +154,7 @@ def _made_masking_key(settings: Settings) -> str:
     if not file.exists():
         half = file.with_name(f".masking-key-{uuid4().hex}")
         half.touch(mode=0o600)
-        half.write_text(secrets.token_hex(32), encoding="ascii")
+        half.write_text(token_hex(32), encoding="ascii")
         try:
             # A link never replaces: of two gateways that start together, both use the first key.
             os.link(half, file)

@@ -16,7 +16,7 @@ import typer.main
 
 from keystile.cli import app
 from keystile.config.load import load
-from keystile.config.settings import Settings
+from keystile.config.settings import Secret, Settings
 from keystile.model import errors
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +48,8 @@ def settings_of(
         default = getattr(values, field.name) if values is not None else _default(field)
         if inner is None:
             yield name, _written(default)
+        elif inner is Secret:
+            yield name, "none"
         elif get_origin(hints[field.name]) is list:
             yield name, _written(default)
             yield from settings_of(inner, f"{name}[].")
@@ -72,7 +74,7 @@ def _written(default: Any) -> str:
 
 
 def test_every_setting_and_its_default_is_on_the_page() -> None:
-    wanted = dict(settings_of(Settings))
+    wanted = dict(settings_of(Settings)) | dict(settings_of(Secret, "…."))
     del wanted["folder"]  # where the file stands, which the program fills in
     shown = {row[0].strip("`"): row[1] for row in rows(REFERENCE / "configuration.md", 3)}
     assert shown == wanted

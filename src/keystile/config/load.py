@@ -37,6 +37,9 @@ def load(file: Path) -> Settings:
     if any("none" in map(str.lower, issuer.algorithms) for issuer in settings.identity.issuers):
         message = f"`{file}` allows the algorithm `none`"
         raise UnsafeConfigurationError(message, hint="list signature algorithms such as RS256")
+    if settings.masking_key and settings.masking_key_file:
+        message = f"`{file}` names both `masking_key` and `masking_key_file`"
+        raise UnsafeConfigurationError(message, hint="name one of them")
     if bool(settings.storage.certificate_file) != bool(settings.storage.key_file):
         message = f"`{file}` names one of `storage.certificate_file` and `storage.key_file`"
         raise UnsafeConfigurationError(message, hint="name both, or none")

@@ -50,6 +50,23 @@ class Storage(Section, frozen=True, kw_only=True):
     key_file: str = ""
 
 
+class Secret(Section, frozen=True, kw_only=True):
+    """Where a secret stands: exactly one of these words.
+
+    `file` is read again when it changes; `environment` is the name of a variable.
+    """
+
+    file: str = ""
+    environment: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse none and several; msgspec tells where in the file."""
+        given = [name for name in self.__struct_fields__ if getattr(self, name)]
+        if len(given) != 1:
+            words = ", ".join(f"`{name}`" for name in self.__struct_fields__)
+            raise ValueError(f"a secret stands in exactly one of {words}")
+
+
 class Upstream(Section, frozen=True, kw_only=True):
     """BigQuery: its root URL, and the credential that only the gateway holds.
 
@@ -140,6 +157,7 @@ class Settings(Section, frozen=True, kw_only=True):
     database: str = ""
     policy: Text = "policy"
     masking_key_file: str = ""
+    masking_key: Secret | None = None
     upstream: Upstream
     identity: Identity = Identity()
     engine: EngineLimits = EngineLimits()
