@@ -6,6 +6,7 @@ starts at once; a changed lock makes its folder anew.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -126,12 +127,16 @@ _KINDS: Mapping[str, Callable[[Path, Path], dict[str, str]]] = {
 def _made(folder: Path, locked: bytes, install: Callable[[], None]) -> None:
     """Fill a folder unless it holds just this already."""
     stamp, wanted = folder / _STAMP, hashlib.sha256(locked).hexdigest()
-    if stamp.exists() and stamp.read_text() == wanted:
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    install()
-    stamp.write_text(wanted)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Tests and proofs that run side by side want the same at once.
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.exists() and stamp.read_text() == wanted:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        install()
+        stamp.write_text(wanted)
 
 
 def _present(program: str) -> None:
