@@ -174,7 +174,7 @@ class Comparison:
         method = METHODS[call.method]
         if not method.served:
             return f"the gateway does not serve `{call.method}`"
-        if method.access is Access.METADATA:
+        if method.access is Access.METADATA and method.verb == "GET":
             return "a look-up has a body" if asked.body_bytes else ""
         check = {
             "jobs.insert": self._insert,
@@ -183,6 +183,7 @@ class Comparison:
             "jobs.cancel": self._look,
             "jobs.getQueryResults": self._results,
             "tabledata.insertAll": self._rows,
+            "tables.insert": self._table,
         }.get(call.method)
         return check(asked, call) if check else f"the gateway never sends `{call.method}`"
 
@@ -281,6 +282,14 @@ class Comparison:
                     self._sent_rows.add(id_)
                 return ""
         return f"no such rows for `{table}` are on record"
+
+    def _table(self, asked: Asked, _call: Call) -> str:
+        """Look at a table that is made without columns."""
+        for known in self._known.values():
+            intent = known.intent(asked.at)
+            if intent and intent["request"].get("table") == asked.body:
+                return known.refusal(asked.at)
+        return "no such table is on record"
 
     def _upload(self, asked: Asked) -> str:
         if asked.method == "POST":

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from keystile.wire import requests, resources, streaming, transfers, updates
+from keystile.wire import permissions, requests, resources, streaming, transfers, updates
 from keystile.wire.methods import METHODS
 
 _WITH_BODY = frozenset(("PATCH", "POST", "PUT"))
@@ -25,6 +25,7 @@ _BODIES: Mapping[str, Any] = {
     "tables.insert": resources._Table,
     "tables.patch": updates._OfTable,
     "tables.update": updates._OfTable,
+    "tables.testIamPermissions": permissions._Body,
     "tabledata.insertAll": streaming._Body,
 }
 _JOBS = {

@@ -15,6 +15,8 @@ from keystile.approvals.requests import Approvals
 from keystile.config.settings import Settings
 from keystile.console.app import console_app
 from keystile.deciding import TASKS, Planning, planning
+from keystile.gate.at_once import AtOnce
+from keystile.gate.blank_tables import BlankTables
 from keystile.gate.by_statement import ByStatement
 from keystile.gate.changes import Changes
 from keystile.gate.children import Children
@@ -25,6 +27,7 @@ from keystile.gate.metadata import Metadata
 from keystile.gate.outcomes import Outcomes
 from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.pages import PageCache
+from keystile.gate.permissions import Permissions
 from keystile.gate.pipeline import Pipeline
 from keystile.gate.read_sessions import ReadSessions
 from keystile.gate.reading import ResultReader
@@ -175,9 +178,11 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
     reader = ResultReader(jobs, bigquery, recorder, outcomes, metrics)
     statements = ByStatement(duties, own, plans.policy.current)
     rows = TableData(statements, results, reader, bigquery, plans.policy.current)
-    streaming = Streaming(plans.planner, bigquery, recorder, plans.policy.current)
+    at_once = AtOnce(plans.planner, recorder)
+    streaming = Streaming(at_once, bigquery, plans.policy.current)
     metadata = Metadata(bigquery, plans.policy.current)
-    changes = Changes(statements, metadata, bigquery, plans.policy.current)
+    blank_tables = BlankTables(at_once, bigquery)
+    changes = Changes(statements, blank_tables, metadata, bigquery, plans.policy.current)
     gate = Gate(
         duties,
         jobs,
@@ -188,6 +193,7 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
         streaming,
         metadata,
         changes,
+        Permissions(bigquery, plans.policy.current),
         children,
         bigquery,
     )

@@ -60,6 +60,7 @@ def everything(stack: Stack) -> None:
     writer.create_table(bigquery.Table(NOTES, schema=OTHERS))
     assert writer.insert_rows_json(NOTES, ROWS) == []
     assert writer.insert_rows_json(NOTES, [{"n": "no number"}]) != []
+    writer.create_table(bigquery.Table(f"{PROJECT}.lab.blank"))
     loaded = bigquery.LoadJobConfig(source_format="NEWLINE_DELIMITED_JSON", schema=OTHERS)
     text = "\n".join(map(json.dumps, ROWS)).encode()
     for size in (len(text), None):  # whole, and piece by piece

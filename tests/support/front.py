@@ -17,6 +17,8 @@ import msgspec
 from keystile.api.app import Api
 from keystile.api.fakes import FakeExchange, FakePrincipals
 from keystile.approvals.requests import Approvals
+from keystile.gate.at_once import AtOnce
+from keystile.gate.blank_tables import BlankTables
 from keystile.gate.by_statement import ByStatement
 from keystile.gate.changes import Changes
 from keystile.gate.children import Children
@@ -27,6 +29,7 @@ from keystile.gate.metadata import Metadata
 from keystile.gate.outcomes import Outcomes
 from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.pages import PageCache
+from keystile.gate.permissions import Permissions
 from keystile.gate.pipeline import Pipeline
 from keystile.gate.planning import Planner
 from keystile.gate.read_sessions import ReadSessions
@@ -262,9 +265,10 @@ class Front:
         statements = ByStatement(duties, own, policy)
         rows = TableData(statements, results, reader, account, policy)
         self.reads = ReadSessions(rows, statements, results, own, reader, self._conditions)
-        streaming = Streaming(planner, account, recorder, policy)
+        at_once = AtOnce(planner, recorder)
+        streaming = Streaming(at_once, account, policy)
         metadata = Metadata(account, policy)
-        changes = Changes(statements, metadata, account, policy)
+        changes = Changes(statements, BlankTables(at_once, account), metadata, account, policy)
         gate = Gate(
             duties,
             jobs,
@@ -275,6 +279,7 @@ class Front:
             streaming,
             metadata,
             changes,
+            Permissions(account, policy),
             children,
             account,
         )

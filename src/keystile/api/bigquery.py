@@ -15,6 +15,7 @@ from keystile.model.schema import TableId
 from keystile.wire.metadata import with_fields
 from keystile.wire.methods import METHODS
 from keystile.wire.paths import Call
+from keystile.wire.permissions import parse_permissions
 from keystile.wire.requests import (
     PageRequest,
     QueryRequest,
@@ -111,8 +112,8 @@ def _told(call: Call, job: JobView) -> JobView:
 
 
 async def _rows(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
-    results = await gate.rows(principal, call.project, call.dataset, call.table, parse_page(call))
-    return table_data_resource(results.rows, results.job.total_rows or 0, results.page_token)
+    given = await gate.rows(principal, call.project, call.dataset, call.table, parse_page(call))
+    return table_data_resource(given.rows, given.total, given.page_token)
 
 
 async def _insert_all(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
@@ -142,6 +143,11 @@ async def _tables(gate: Gate, principal: Principal, call: Call, _body: bytes) ->
 async def _table(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
     wanted = parse_page(call).selected_fields
     return with_fields(await gate.table(principal, call.project, call.dataset, call.table), wanted)
+
+
+async def _permissions(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
+    table = TableId(call.project, call.dataset, call.table)
+    return {"permissions": await gate.permissions(principal, table, parse_permissions(body))}
 
 
 async def _routines(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
@@ -226,6 +232,7 @@ SERVED: Mapping[str, Handler] = MappingProxyType(
         "tables.patch": _patch_table,
         "tables.update": _put_table,
         "tables.delete": _drop_table,
+        "tables.testIamPermissions": _permissions,
         "models.list": _models,
         "routines.list": _routines,
         "routines.get": _routine,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
@@ -19,7 +19,7 @@ from keystile.model.errors import (
     UnauthenticatedError,
 )
 from keystile.model.principal import Principal
-from keystile.model.schema import Field
+from keystile.model.schema import Field, TableId
 from keystile.wire.metadata import dataset_list, model_list, project_list, routine_list, table_list
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
@@ -29,6 +29,7 @@ from keystile.wire.responses import (
     JobView,
     Resource,
     ResultsView,
+    TableRows,
 )
 from keystile.wire.streaming import BadRow, NewRows, RowFault
 from keystile.wire.updates import Update
@@ -135,10 +136,11 @@ class FakeGate:
 
     async def rows(
         self, principal: Principal, project: str, dataset: str, table: str, page: PageRequest
-    ) -> ResultsView:
+    ) -> TableRows:
         """Give the rows of a query."""
         job = await self.insert(principal, QueryRequest(f"{dataset}.{table}", project))
-        return await self.results(principal, project, job.job_id, page)
+        given = await self.results(principal, project, job.job_id, page)
+        return TableRows(given.rows, given.job.total_rows or 0, given.page_token)
 
     async def insert_rows(self, principal: Principal, rows: NewRows) -> tuple[BadRow, ...]:
         """Take all rows but those that are empty."""
@@ -183,6 +185,13 @@ class FakeGate:
             "type": "TABLE",
             "schema": {"fields": [{"name": "id", "type": "INTEGER", "mode": "NULLABLE"}]},
         }
+
+    async def permissions(
+        self, principal: Principal, table: TableId, asked: Collection[str]
+    ) -> list[str]:
+        """Give those that read."""
+        del principal, table
+        return [name for name in asked if name.endswith(("get", "getData"))]
 
     async def routines(
         self, principal: Principal, project: str, dataset: str, page: PageRequest

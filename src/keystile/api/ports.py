@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from keystile.model.principal import Principal
+from keystile.model.schema import TableId
 from keystile.wire.read_sessions import ReadRequest, ReadSession
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
-from keystile.wire.responses import JobsView, JobView, Resource, ResultsView, Row
+from keystile.wire.responses import JobsView, JobView, Resource, ResultsView, Row, TableRows
 from keystile.wire.streaming import BadRow, NewRows
 from keystile.wire.updates import Update
 from keystile.wire.uploads import Piece
@@ -76,8 +77,8 @@ class Gate(Protocol):
 
     async def rows(
         self, principal: Principal, project: str, dataset: str, table: str, page: PageRequest
-    ) -> ResultsView:
-        """Give a page of a table's rows, as a query of it would; a failed job with its error."""
+    ) -> TableRows:
+        """Give a page of a table's rows, as a query of it would."""
         ...
 
     async def insert_rows(self, principal: Principal, rows: NewRows) -> tuple[BadRow, ...]:
@@ -106,6 +107,12 @@ class Gate(Protocol):
 
     async def table(self, principal: Principal, project: str, dataset: str, table: str) -> Resource:
         """Give the answer of tables.get."""
+        ...
+
+    async def permissions(
+        self, principal: Principal, table: TableId, asked: Collection[str]
+    ) -> list[str]:
+        """Give those of BigQuery's permissions on a table that policy gives the principal."""
         ...
 
     async def routines(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from keystile.gate import ddl
+from keystile.gate.blank_tables import BlankTables
 from keystile.gate.by_statement import ByStatement
 from keystile.gate.metadata import Metadata
 from keystile.gate.visible import VisibleObjects, is_plain, not_found
@@ -30,12 +31,14 @@ class Changes:
     def __init__(
         self,
         statements: ByStatement,
+        blank_tables: BlankTables,
         metadata: Metadata,
         bigquery: BigQuery,
         policy: Callable[[], Policy],
     ) -> None:
         """Answer with what `metadata` then says."""
         self._statements = statements
+        self._blank_tables = blank_tables
         self._metadata = metadata
         self._bigquery = bigquery
         self._policy = policy
@@ -70,8 +73,11 @@ class Changes:
     async def create_table(self, principal: Principal, new: NewTable) -> Resource:
         """Make a table or a view, and give it as tables.get does."""
         id_ = new.id
-        request = QueryRequest(ddl.create_table(new), id_.project)
-        await self._statements.done(principal, request, f"making `{id_}`")
+        if new.fields or new.query:
+            request = QueryRequest(ddl.create_table(new), id_.project)
+            await self._statements.done(principal, request, f"making `{id_}`")
+        else:
+            await self._blank_tables.make(principal, new)
         return await self._metadata.table(principal, id_.project, id_.dataset, id_.table)
 
     async def update_table(self, principal: Principal, id_: TableId, update: Update) -> Resource:

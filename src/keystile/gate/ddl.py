@@ -56,7 +56,7 @@ def drop_dataset(project: str, dataset: str, *, contents: bool) -> str:
 
 
 def create_table(new: NewTable) -> str:
-    """Write CREATE TABLE or CREATE VIEW.
+    """Write CREATE TABLE or CREATE VIEW. A table without columns is what no statement makes.
 
     Raises `InvalidRequestError` for what no statement can say.
     """
@@ -66,15 +66,13 @@ def create_table(new: NewTable) -> str:
         if new.fields or new.partitioning or new.clustering:
             raise InvalidRequestError("a view has no schema or partitions of its own here")
         return f"CREATE VIEW {path}{_options(options)} AS\n{new.query}"
-    if not new.fields:
-        raise InvalidRequestError("the table has no `schema`", hint="name its columns")
     if new.partitioning and new.partitioning.expiration_ms is not None:
         options.append(f"partition_expiration_days = {_days(new.partitioning.expiration_ms)}")
     if new.require_partition_filter:
         options.append("require_partition_filter = TRUE")
-    columns = ", ".join(map(_column, new.fields))
+    columns = f" ({', '.join(map(_column, new.fields))})" if new.fields else ""
     return (
-        f"CREATE TABLE {path} ({columns})"
+        f"CREATE TABLE {path}{columns}"
         f"{_partitioned(new.partitioning, new.fields)}{_clustered(new.clustering)}"
         f"{_options(options)}"
     )

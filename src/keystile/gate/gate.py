@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from contextlib import suppress
 
 from keystile.gate.changes import Changes
@@ -11,6 +12,7 @@ from keystile.gate.duties import Duties
 from keystile.gate.jobs import Job, JobState, JobStore
 from keystile.gate.metadata import Metadata
 from keystile.gate.own_jobs import OwnJobs
+from keystile.gate.permissions import Permissions
 from keystile.gate.reading import ResultReader
 from keystile.gate.result_tables import ResultTables
 from keystile.gate.streaming import Streaming
@@ -23,7 +25,7 @@ from keystile.upstream.bigquery import BigQuery
 from keystile.wire.metadata import result_table_resource
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
-from keystile.wire.responses import JobsView, JobView, Resource, ResultsView
+from keystile.wire.responses import JobsView, JobView, Resource, ResultsView, TableRows
 from keystile.wire.streaming import BadRow, NewRows
 from keystile.wire.updates import Update
 
@@ -42,6 +44,7 @@ class Gate:
         streaming: Streaming,
         metadata: Metadata,
         changes: Changes,
+        permissions: Permissions,
         children: Children,
         bigquery: BigQuery,
     ) -> None:
@@ -55,6 +58,7 @@ class Gate:
         self._streaming = streaming
         self._metadata = metadata
         self._changes = changes
+        self._permissions = permissions
         self._children = children
         self._bigquery = bigquery
 
@@ -129,7 +133,7 @@ class Gate:
 
     async def rows(
         self, principal: Principal, project: str, dataset: str, table: str, page: PageRequest
-    ) -> ResultsView:
+    ) -> TableRows:
         """Give a page of a table's rows, as a query of it would."""
         return await self._table_data.rows(principal, TableId(project, dataset, table), page)
 
@@ -163,6 +167,12 @@ class Gate:
         if job is not None:
             return result_table_resource(TableId(project, dataset, table), view_of(job))
         return await self._metadata.table(principal, project, dataset, table)
+
+    async def permissions(
+        self, principal: Principal, table: TableId, asked: Collection[str]
+    ) -> list[str]:
+        """Give those of these permissions that policy gives the principal."""
+        return await self._permissions.of_table(principal, table, asked)
 
     async def routines(
         self, principal: Principal, project: str, dataset: str, page: PageRequest

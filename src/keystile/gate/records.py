@@ -19,16 +19,20 @@ from keystile.upstream.values import JobStatus, Page
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError
 from keystile.wire.schema import field_json, parameter_json
-from keystile.wire.streaming import BadRow, NewRows
+from keystile.wire.streaming import BadRow, NewRow
 
 
-class Streamed(NamedTuple):
-    """Rows without SQL: `id` stands where a job's would, `statement` says what the request is."""
+class Direct(NamedTuple):
+    """What BigQuery does at once, without a job: `id` stands where a job's would.
+
+    `sql` says what it is, `request` how it was asked for, and `sent` has the rows that came along.
+    """
 
     id: str
     principal: Principal
-    rows: NewRows
-    statement: str
+    sql: str
+    request: dict[str, object]
+    sent: Sequence[NewRow] = ()
 
 
 def intent(job: Job, at: float) -> Event:
@@ -99,54 +103,41 @@ def page(job: Job, start: int, rows: tuple[msgspec.Raw, ...], at: float) -> Even
     return _event(EventKind.PAGE, job.principal, job.id, at, {"start": start, "rows": rows})
 
 
-def rows_intent(streamed: Streamed, decided: Decided, at: float) -> Event:
-    """Tell of rows that are about to be put into a table without SQL."""
-    rows = streamed.rows
-    body = {
-        **_rows_asked(streamed),
-        **_found(decided),
-        "request": {
-            "project": rows.table.project,
-            "method": "tabledata.insertAll",
-            "skip_invalid_rows": rows.skip_invalid,
-            "ignore_unknown_values": rows.ignore_unknown,
-        },
-    }
-    return _event(EventKind.INTENT, streamed.principal, streamed.id, at, body)
+def direct_intent(direct: Direct, decided: Decided, at: float) -> Event:
+    """Tell of what is about to be done without a job."""
+    body = {**_directly_asked(direct), **_found(decided), "request": direct.request}
+    return _event(EventKind.INTENT, direct.principal, direct.id, at, body)
 
 
-def rows_refused(
-    streamed: Streamed, error: KeystileError, found: Plan | Decided | None, at: float
+def direct_refused(
+    direct: Direct, error: KeystileError, found: Plan | Decided | None, at: float
 ) -> Event:
-    """Tell of rows that were never sent."""
+    """Tell of what was never sent."""
     why = {"reason": error.reason, "message": str(error)}
-    body = {**_rows_asked(streamed), **why, **_found(found)}
-    return _event(EventKind.REFUSED, streamed.principal, "", at, body)
+    body = {**_directly_asked(direct), **why, **_found(found)}
+    return _event(EventKind.REFUSED, direct.principal, "", at, body)
 
 
-def rows_failed(streamed: Streamed, error: JobError, started: float, at: float) -> Event:
-    """Tell of rows that BigQuery refused as a whole, or of which nothing is known any more."""
+def direct_failed(direct: Direct, error: JobError, started: float, at: float) -> Event:
+    """Tell of what BigQuery refused as a whole, or of which nothing is known any more."""
     body = {
         "state": "failed",
         "error": {"reason": error.reason, "message": error.message},
         "started_at": started,
         "ended_at": at,
     }
-    return _event(EventKind.OUTCOME, streamed.principal, streamed.id, at, body)
+    return _event(EventKind.OUTCOME, direct.principal, direct.id, at, body)
 
 
-def rows_done(streamed: Streamed, bad: Sequence[BadRow], started: float, at: float) -> Event:
-    """Tell which rows are not in the table, and why; all others are in it."""
-    body = {
-        "state": "done",
-        "bad_rows": msgspec.to_builtins(bad),
-        "started_at": started,
-        "ended_at": at,
-    }
-    if len({row.index for row in bad}) >= len(streamed.rows.rows):
+def direct_done(direct: Direct, bad: Sequence[BadRow], started: float, at: float) -> Event:
+    """Tell that it is done, and of rows which are not in the table; all others are in it."""
+    body: dict[str, Any] = {"state": "done", "started_at": started, "ended_at": at}
+    if direct.sent:
+        body["bad_rows"] = msgspec.to_builtins(bad)
+    if direct.sent and len({row.index for row in bad}) >= len(direct.sent):
         message = "no row is in the table: the request has rows that do not fit it"
         body |= {"state": "failed", "error": {"reason": "invalid", "message": message}}
-    return _event(EventKind.OUTCOME, streamed.principal, streamed.id, at, body)
+    return _event(EventKind.OUTCOME, direct.principal, direct.id, at, body)
 
 
 def approval_requested(job: Job, request: ApprovalRequest) -> Event:
@@ -199,12 +190,9 @@ def _found(found: Plan | Decided | None) -> dict[str, Any]:
     }
 
 
-def _rows_asked(streamed: Streamed) -> dict[str, Any]:
-    rows = streamed.rows.rows
-    return {
-        "sql": f"-- {len(rows)} rows by tabledata.insertAll\n{streamed.statement}",
-        "sent": msgspec.to_builtins(rows),
-    }
+def _directly_asked(direct: Direct) -> dict[str, Any]:
+    sent = {"sent": msgspec.to_builtins(direct.sent)} if direct.sent else {}
+    return {"sql": direct.sql, **sent}
 
 
 def _schema(plan: Plan, status: JobStatus) -> list[dict[str, Any]]:

@@ -20,13 +20,13 @@ from keystile.gate.result_tables import ResultTables
 from keystile.gate.visible import VisibleObjects, is_plain, not_found
 from keystile.model.errors import InvalidRequestError
 from keystile.model.principal import Principal
-from keystile.model.schema import Field, TableId, TableKind
+from keystile.model.schema import Field, Table, TableId, TableKind
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
 from keystile.upstream.bigquery import BigQuery
 from keystile.wire.cells import only_columns
 from keystile.wire.requests import PageRequest, QueryRequest
-from keystile.wire.responses import ResultsView
+from keystile.wire.responses import ResultsView, TableRows
 
 
 class TableData:
@@ -47,7 +47,7 @@ class TableData:
         self._bigquery = bigquery
         self._policy = policy
 
-    async def rows(self, principal: Principal, table: TableId, page: PageRequest) -> ResultsView:
+    async def rows(self, principal: Principal, table: TableId, page: PageRequest) -> TableRows:
         """Give a page of a table that the agent may read, or of a result of its own.
 
         Raises `NotFoundError` for a table that is hidden or absent, `RefusedError` where policy
@@ -56,26 +56,30 @@ class TableData:
         job = await self._results.job(principal.key, table)
         if job is not None:
             return await self._of_result(job, page)
+        found = await self._found(principal, table)
+        sql = _select(found, page.selected_fields)
+        if not found.fields:
+            # No query can read nothing.
+            return TableRows()
         what = f"reading `{table}`"
-        sql = await self.query(principal, table, page.selected_fields)
         request = QueryRequest(sql, table.project)
         if not page.page_token:
             job = await self._statements.done(principal, request, what)
-            return await self._reader.page(job, page)
+            return _given(await self._reader.page(job, page))
         begun = job_of_token(page.page_token)
         job = await self._statements.begun(principal, request, begun)
         if job is None:
             raise InvalidRequestError("`pageToken` belongs to another table or other columns")
-        return await self._reader.page(await self._statements.end(job, what), page)
+        return _given(await self._reader.page(await self._statements.end(job, what), page))
 
-    async def _of_result(self, job: Job, page: PageRequest) -> ResultsView:
+    async def _of_result(self, job: Job, page: PageRequest) -> TableRows:
         given = await self._reader.page(job, page)
         fields = given.job.schema or ()
         wanted = set(chosen(fields, page.selected_fields))
         if not wanted:
-            return given
+            return _given(given)
         places = [at for at, field in enumerate(fields) if field.name in wanted]
-        return msgspec.structs.replace(given, rows=only_columns(given.rows, places))
+        return _given(msgspec.structs.replace(given, rows=only_columns(given.rows, places)))
 
     async def query(
         self, principal: Principal, table: TableId, fields: tuple[str, ...], where: str = ""
@@ -85,6 +89,9 @@ class TableData:
         `where` must be one condition by itself. Raises `NotFoundError` for a table that is hidden
         or absent, `InvalidRequestError` for one that has no rows of its own.
         """
+        return _select(await self._found(principal, table), fields, where)
+
+    async def _found(self, principal: Principal, table: TableId) -> Table:
         context = Context(table.project, datetime.now(UTC))
         objects = VisibleObjects(self._bigquery, self._policy(), principal, context)
         if not is_plain(table):
@@ -94,10 +101,18 @@ class TableData:
             raise InvalidRequestError(
                 f"Cannot list a table of type {found.kind}", hint="query it with SELECT instead"
             )
-        names = ", ".join(quoted(name) for name in chosen(found.fields, fields))
-        path = ".".join(quoted(part) for part in (table.project, table.dataset, table.table))
-        sql = f"SELECT {names or '*'} FROM {path}"  # noqa: S608 - every name stands in backticks
-        return f"{sql} WHERE ({where}\n)" if where else sql
+        return found
+
+
+def _given(page: ResultsView) -> TableRows:
+    return TableRows(page.rows, page.job.total_rows or 0, page.page_token)
+
+
+def _select(table: Table, fields: tuple[str, ...], where: str = "") -> str:
+    names = ", ".join(quoted(name) for name in chosen(table.fields, fields))
+    path = ".".join(map(quoted, (table.id.project, table.id.dataset, table.id.table)))
+    sql = f"SELECT {names or '*'} FROM {path}"  # noqa: S608 - every name stands in backticks
+    return f"{sql} WHERE ({where}\n)" if where else sql
 
 
 def chosen(fields: tuple[Field, ...], wanted: tuple[str, ...]) -> list[str]:

@@ -81,6 +81,7 @@ class IntentBody(_Body, frozen=True, kw_only=True):
 
     Of rows that are put into a table without SQL, `sent` has them all and `sql` says what that is;
     `request` has `project`, `method`, `skip_invalid_rows` and `ignore_unknown_values`.
+    Of a table that is made without columns it has `project`, `method` and the `table` that is sent.
     """
 
     sql: str = ""

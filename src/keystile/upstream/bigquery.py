@@ -41,7 +41,8 @@ from keystile.upstream.values import (
     ScriptJob,
     UpstreamQuery,
 )
-from keystile.wire.encode import NewJob, job_body
+from keystile.wire.encode import NewJob, job_body, table_without_columns
+from keystile.wire.resources import NewTable
 from keystile.wire.streaming import BadRow, NewRows
 
 # How stale a schema may be. The dry run is the second witness against a change in between.
@@ -241,6 +242,17 @@ class BigQuery:
         """
         answer = await sent(self._transport, rows)
         return bad_rows(self._decoded(answer, InsertAnswer), self._secrets)
+
+    async def create_table(self, new: NewTable) -> None:
+        """Make a table without columns. Raises `DuplicateError` where there is one of the name.
+
+        After a `RefusedError` from an outage it may be there all the same.
+        """
+        path = ("projects", new.id.project, "datasets", new.id.dataset, "tables")
+        body = msgspec.json.encode(table_without_columns(new))
+        call = Call("POST", path, body=body, once=True)
+        self._decoded(await self._transport.send(call), dict[str, Any])
+        self.forget((new.id,))
 
     async def list_projects(self) -> list[dict[str, Any]]:
         """Give all entries of `projects.list` as BigQuery answers it."""

@@ -38,6 +38,7 @@ _BODIES = {
     "tables.insert": "Table",
     "tables.patch": "Table",
     "tables.update": "Table",
+    "tables.testIamPermissions": "TestIamPermissionsRequest",
     "tabledata.insertAll": "TableDataInsertAllRequest",
 }
 _SERVED = frozenset(name for name, method in METHODS.items() if method.served)

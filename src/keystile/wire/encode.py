@@ -1,10 +1,12 @@
-"""A job as a body that BigQuery understands. Built from typed values alone."""
+"""Jobs and tables as bodies that BigQuery understands. Built from typed values alone."""
 
 from __future__ import annotations
 
 import msgspec
 
 from keystile.model.schema import Parameter
+from keystile.wire.resources import NewTable
+from keystile.wire.responses import Resource, table_reference
 from keystile.wire.schema import parameter_json
 
 
@@ -48,6 +50,23 @@ def job_body(job: NewJob) -> bytes:
     if job.location:
         reference["location"] = job.location
     return msgspec.json.encode({"jobReference": reference, "configuration": configuration})
+
+
+def table_without_columns(new: NewTable) -> Resource:
+    """Give the resource that tables.insert makes such a table of."""
+    cut = new.partitioning
+    said: dict[str, object] = {
+        "description": new.words.description,
+        "friendlyName": new.words.friendly_name,
+        "labels": new.words.labels,
+        "expirationTime": None if new.expires_ms is None else str(new.expires_ms),
+        "requirePartitionFilter": new.require_partition_filter,
+    }
+    if cut:
+        kept = {} if cut.expiration_ms is None else {"expirationMs": str(cut.expiration_ms)}
+        said["timePartitioning"] = {"type": cut.unit, **kept}
+    given = {name: value for name, value in said.items() if value}
+    return {"tableReference": table_reference(new.id), **given}
 
 
 def _query(job: NewJob) -> dict[str, object]:

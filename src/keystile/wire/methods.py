@@ -222,7 +222,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             f"{_DATASET}/tables",
             Access.SCHEMA,
             checks="policy decides as on `CREATE TABLE` or `CREATE VIEW`, whose query is masked; no"
-            " tags, keys or rows that lie elsewhere",
+            " tags, keys or rows that lie elsewhere; one without columns cannot wait for approval",
             withheld="as in `tables.get`",
         ),
         "tables.patch": Method(
@@ -252,7 +252,13 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             "POST", f"{_TABLE}:setIamPolicy", Access.RIGHTS, instead=_RIGHTS
         ),
         "tables.testIamPermissions": Method(
-            "POST", f"{_TABLE}:testIamPermissions", Access.RIGHTS, instead=_RIGHTS
+            "POST",
+            f"{_TABLE}:testIamPermissions",
+            Access.METADATA,
+            checks="answered from policy: `bigquery.tables.get`, `getData`, `export`, `updateData`,"
+            " `update` and `delete`; one that needs approval is there; a table that is hidden looks"
+            " absent",
+            withheld="all other permissions, and those of the gateway's account",
         ),
         "tabledata.list": Method(
             "GET",

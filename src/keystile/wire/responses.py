@@ -129,6 +129,14 @@ class ResultsView(msgspec.Struct, frozen=True):
         return selects and len(self.rows) == (job.total_rows or 0)
 
 
+class TableRows(msgspec.Struct, frozen=True):
+    """One page of a table's rows. `total` counts all that it has, `page_token` is as above."""
+
+    rows: tuple[Row, ...] = ()
+    total: int = 0
+    page_token: str = ""
+
+
 class JobsView(msgspec.Struct, frozen=True):
     """One page of a list of jobs. `page_token` is empty on the last page."""
 

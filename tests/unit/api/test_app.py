@@ -215,6 +215,15 @@ async def test_metadata_is_given(make: Any, target: str, key: str) -> None:
     assert key in reply.json
 
 
+async def test_permissions_are_given(make: Any) -> None:
+    target = "/projects/acme-shop/datasets/shop/tables/customers:testIamPermissions"
+    names = ["bigquery.tables.get", "bigquery.tables.update"]
+    reply = await ask(make(), "POST", target, json.dumps({"permissions": [names]}).encode())
+    assert reply.json == {"permissions": names[:1]}
+    reply = await ask(make(), "POST", target, json.dumps({"permissions": names[1:]}).encode())
+    assert reply.json == {"permissions": []}
+
+
 @pytest.mark.parametrize("method", sorted(set(METHODS) - set(SERVED)))
 async def test_every_other_method_is_refused_by_name(make: Any, method: str) -> None:
     verb = METHODS[method].verb

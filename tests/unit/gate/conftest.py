@@ -18,6 +18,8 @@ from keystile.analysis.analysed import Analysed
 from keystile.analysis.scope import Scope
 from keystile.analysis.statement import Statement
 from keystile.approvals.requests import Approvals, ApprovalState, Person
+from keystile.gate.at_once import AtOnce
+from keystile.gate.blank_tables import BlankTables
 from keystile.gate.by_statement import ByStatement
 from keystile.gate.changes import Changes
 from keystile.gate.children import Children
@@ -28,6 +30,7 @@ from keystile.gate.metadata import Metadata
 from keystile.gate.outcomes import Outcomes
 from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.pages import PageCache
+from keystile.gate.permissions import Permissions
 from keystile.gate.pipeline import Pipeline
 from keystile.gate.plan import Plan, digest_of
 from keystile.gate.planning import Decided, Planned
@@ -279,8 +282,9 @@ class Replica:
         rows = TableData(statements, results, reader, bigquery, policy)
         runner: Any = bench.conditions
         self.reads = ReadSessions(rows, statements, results, own, reader, runner)
-        streaming = Streaming(planner, bigquery, recorder, policy)
-        changes = Changes(statements, metadata, bigquery, policy)
+        at_once = AtOnce(planner, recorder)
+        streaming = Streaming(at_once, bigquery, policy)
+        changes = Changes(statements, BlankTables(at_once, bigquery), metadata, bigquery, policy)
         self.gate = Gate(
             self.duties,
             self.jobs,
@@ -291,6 +295,7 @@ class Replica:
             streaming,
             metadata,
             changes,
+            Permissions(bigquery, policy),
             children,
             bigquery,
         )

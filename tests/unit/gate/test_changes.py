@@ -42,7 +42,8 @@ def metadata() -> FakeMetadata:
 @pytest.fixture
 def changes(bench: Any, one: Any, metadata: Any) -> Changes:
     statements = ByStatement(one.duties, OwnJobs(bench.database), bench.planned_policy)
-    return Changes(statements, metadata, bench.bigquery, bench.current_policy)
+    blank: Any = None
+    return Changes(statements, blank, metadata, bench.bigquery, bench.current_policy)
 
 
 def asked(bench: Any) -> list[str]:

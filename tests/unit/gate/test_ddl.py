@@ -134,7 +134,6 @@ def test_partitions_are_written_as_bigquery_asks(cut: Partitioning, written: str
 def test_what_no_statement_can_say_is_refused() -> None:
     fields = (Field("s", "STRING"),)
     for new in (
-        NewTable(ID, Words()),
         NewTable(ID, Words(), fields, "SELECT 1"),
         NewTable(ID, Words(), fields, partitioning=Partitioning("DAY", "s")),
         NewTable(ID, Words(), fields, partitioning=Partitioning("DAY", "other")),

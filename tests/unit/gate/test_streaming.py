@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from keystile.gate.at_once import AtOnce
 from keystile.gate.planning import Decided
 from keystile.gate.read_results import Understood
 from keystile.gate.recorder import Recorder
@@ -68,7 +69,8 @@ class World:
         bench.bigquery.insert_rows = self.take
         planner: Any = self.planner
         recorder = Recorder(one.log, one.metrics)
-        self.streaming = Streaming(planner, bench.bigquery, recorder, bench.current_policy)
+        at_once = AtOnce(planner, recorder)
+        self.streaming = Streaming(at_once, bench.bigquery, bench.current_policy)
 
     async def take(self, rows: NewRows) -> tuple[BadRow, ...]:
         self.got.append(rows)

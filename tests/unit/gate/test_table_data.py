@@ -26,7 +26,7 @@ def asked(bench: Any) -> list[str]:
 async def test_listing_a_table_is_a_query_on_record_like_any_other(bench: Any, one: Any) -> None:
     given = await rows(bench, one)
     assert [json.loads(bytes(row))["f"][0]["v"] for row in given.rows] == ["0", "1", "2"]
-    assert given.job.total_rows == 3
+    assert given.total == 3
     assert bench.kinds == ["intent", "outcome"]
     assert asked(bench) == [ALL]
     assert bench.bigquery.texts == [bench.rewritten]  # what the plan says, not what was asked
@@ -38,6 +38,23 @@ async def test_columns_come_in_the_order_of_the_schema(bench: Any, one: Any) -> 
     for odd in ("nobody", "age.part", "`", "id FROM x; --"):
         with pytest.raises(InvalidRequestError, match="no column"):
             await rows(bench, one, selected_fields=(odd,))
+
+
+async def test_a_table_without_columns_has_no_rows(bench: Any, one: Any) -> None:
+    plain = bench.bigquery.table
+
+    async def bare(id_: Any) -> Any:
+        return msgspec.structs.replace(await plain(id_), fields=())
+
+    bench.bigquery.table = bare
+    given = await rows(bench, one)
+    assert (given.rows, given.total, given.page_token) == ((), 0, "")
+    assert bench.events == []
+    with pytest.raises(InvalidRequestError, match="no column"):
+        await rows(bench, one, selected_fields=("id",))
+    bench.policy = "rules: [{name: r, allow: [read], resources: {datasets: [acme-shop.other]}}]"
+    with pytest.raises(NotFoundError):
+        await rows(bench, one)
 
 
 async def test_pages_are_of_one_result(

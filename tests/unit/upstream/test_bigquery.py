@@ -8,11 +8,17 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from keystile.model.errors import InvalidQueryError, NotFoundError, RefusedError
+from keystile.model.errors import (
+    DuplicateError,
+    InvalidQueryError,
+    NotFoundError,
+    RefusedError,
+)
 from keystile.model.schema import Mode, Parameter, RoutineId, SqlType, TableId, TableKind
 from keystile.upstream import bigquery as module
 from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.values import JobRef, UpstreamQuery
+from keystile.wire.resources import NewTable, Partitioning, Words
 from keystile.wire.responses import RowsChanged
 
 CUSTOMERS = TableId("acme-shop", "shop", "customers")
@@ -428,3 +434,28 @@ async def test_one_waiting_call_holds_up_no_other(stub: Any, bigquery: BigQuery)
 def test_values_are_frozen() -> None:
     with pytest.raises(AttributeError):
         msgspec.structs.replace(QUERY, sql="x").sql = "y"  # type: ignore[misc]
+
+
+async def test_a_table_without_columns_is_made_once_and_looked_up_anew(
+    stub: Any, bigquery: BigQuery, error: Any
+) -> None:
+    stub.routes[TABLE_PATH] = [_table(), _table(etag="e2", schema={})]
+    stub.routes["POST /bigquery/v2/projects/acme-shop/datasets/shop/tables"] = [
+        _table(schema={}),
+        error(409, "duplicate", "Already Exists: Table acme-shop:shop.customers"),
+    ]
+    cut = Partitioning("HOUR", expiration_ms=3_600_000)
+    words = Words(friendly_name="Customers")
+    new = NewTable(CUSTOMERS, words, (), "", 9_000, cut, (), require_partition_filter=True)
+    assert (await bigquery.table(CUSTOMERS)).fields
+    await bigquery.create_table(new)
+    assert stub.bodies[-1] == {
+        "tableReference": REFERENCE,
+        "friendlyName": "Customers",
+        "expirationTime": "9000",
+        "requirePartitionFilter": True,
+        "timePartitioning": {"type": "HOUR", "expirationMs": "3600000"},
+    }
+    assert (await bigquery.table(CUSTOMERS)).fields == ()
+    with pytest.raises(DuplicateError):
+        await bigquery.create_table(new)
