@@ -154,7 +154,7 @@ def _steps(settings: Settings, session: str, agent: str) -> tuple[Step, ...]:
 def _show_step(step: Step) -> None:
     say(f"step {step.number}", style="bold")
     fact("at", moment(step.at))
-    fact("agent", step.agent)
+    fact("agent", f"{step.agent} for {step.on_behalf_of}" if step.on_behalf_of else step.agent)
     fact("sql", step.sql)
     if step.into:
         fact("result into", step.into)

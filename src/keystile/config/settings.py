@@ -85,7 +85,9 @@ class Issuer(Section, frozen=True, kw_only=True):
     `audiences` must not be empty: a token made for someone else is not a token for us.
     `jwks_uri` replaces discovery (OpenID Connect Discovery section 4). `attribute_mapping` adds to
     the preset's and `attribute_condition` to its demands; both are CEL over the claims, in the
-    words of Google's workload identity federation.
+    words of Google's workload identity federation. `actor_mapping` says what the actor is that
+    `act` of a token names, and `actor_issuers` whose agents `may_act` may name, of which `builtin`
+    is the gateway's own issuer; without them nobody acts for this issuer's subjects (RFC 8693).
     """
 
     preset: PresetName = ""
@@ -97,6 +99,8 @@ class Issuer(Section, frozen=True, kw_only=True):
     jwks_uri: str = ""
     attribute_mapping: dict[str, str] = {}
     attribute_condition: str = ""
+    actor_mapping: dict[str, str] = {}
+    actor_issuers: list[Text] = []
 
 
 class BuiltinIssuer(Section, frozen=True, kw_only=True):

@@ -21,6 +21,8 @@ from keystile.wire.responses import JobError
 from keystile.wire.schema import field_json, parameter_json
 from keystile.wire.streaming import BadRow, NewRow
 
+_ASKED = frozenset((EventKind.INTENT, EventKind.REFUSED))
+
 
 class Direct(NamedTuple):
     """What BigQuery does at once, without a job: `id` stands where a job's would.
@@ -164,6 +166,8 @@ def approval_decided(job: Job, request: ApprovalRequest, at: float) -> Event:
 def _event(
     kind: EventKind, principal: Principal, job: str, at: float, body: dict[str, Any]
 ) -> Event:
+    if kind in _ASKED and principal.on_behalf_of:
+        body = {**body, "on_behalf_of": principal.on_behalf_of}
     return Event(
         kind=kind, at=at, session=principal.session, agent=principal.agent, job=job, body=body
     )

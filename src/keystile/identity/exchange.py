@@ -5,15 +5,11 @@ What it has given may be given back by RFC 7009.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-
 import msgspec
 
-from keystile.identity.claims import ClaimMapping
 from keystile.identity.form import Form
 from keystile.identity.gateway_tokens import GatewayTokens
-from keystile.identity.tokens import TokenVerifier
+from keystile.identity.subjects import Subjects
 from keystile.model.errors import (
     RefusedError,
     TokenFault,
@@ -45,16 +41,9 @@ class TokenResponse(msgspec.Struct, frozen=True):
 class Exchange:
     """Turns an agent's own OIDC token into a gateway token, and ends gateway tokens."""
 
-    def __init__(
-        self,
-        verifier: TokenVerifier,
-        mappings: Mapping[str, ClaimMapping],
-        tokens: GatewayTokens,
-        audience: str,
-    ) -> None:
-        """Take what each issuer's claims mean, and the audience that agents ask for."""
-        self._verifier = verifier
-        self._mappings = mappings
+    def __init__(self, subjects: Subjects, tokens: GatewayTokens, audience: str) -> None:
+        """Take who says whose a token is, and the audience that agents ask for."""
+        self._subjects = subjects
         self._tokens = tokens
         self._audience = audience
 
@@ -65,14 +54,11 @@ class Exchange:
         form.require("subject_token_type", _SUBJECT_TYPES)
         if "requested_token_type" in form:
             form.require("requested_token_type", (_ACCESS_TOKEN,))
-        if "actor_token" in form:
-            raise TokenRefusedError(
-                "`actor_token` is not supported",
-                hint="have the issuer name the person in the subject token",
-            )
+        if "actor_token" in form or "actor_token_type" in form:
+            form.require("actor_token_type", _SUBJECT_TYPES)
         form.require("audience", (self._audience,), "invalid_target")
-        claims = await self._verifier.verify(form.given("subject_token"))
-        principal = self._mappings[claims["iss"]].principal(claims, time.time())
+        actor = form.given("actor_token") if "actor_token_type" in form else ""
+        principal = await self._subjects.principal(form.given("subject_token"), actor)
         try:
             # An agent of the built-in issuer has what the registry says of it now.
             token, lifetime = await self._tokens.issue(await self._tokens.current(principal))

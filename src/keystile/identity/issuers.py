@@ -12,12 +12,20 @@ from keystile.identity.presets import PRESETS, Preset
 from keystile.identity.tokens import SPIFFE, TrustedIssuer
 from keystile.model.errors import UnsafeConfigurationError
 
+_PERSON = "keystile.on_behalf_of"
+
 
 class Source(NamedTuple):
-    """An issuer to verify tokens of, and the mapping of its claims."""
+    """An issuer to verify tokens of, and the mapping of its claims.
+
+    `acting` maps what a token says of the actor that `act` names, None where it may name none;
+    `actor_issuers` are those whose agents may act for its subjects where `may_act` says so.
+    """
 
     trusted: TrustedIssuer
     mapping: ClaimMapping
+    acting: ClaimMapping | None = None
+    actor_issuers: frozenset[str] = frozenset()
 
 
 def source(number: int, issuer: Issuer, documents: Documents) -> Source:
@@ -56,7 +64,10 @@ def source(number: int, issuer: Issuer, documents: Documents) -> Source:
         conditions,
         required=dict.fromkeys(preset.required, preset.what),
     )
-    return Source(trusted, mapping)
+    acting = None
+    if issuer.actor_mapping:
+        acting = ClaimMapping(f"{at}.actor_mapping", issuer.actor_mapping)
+    return Source(trusted, mapping, acting, frozenset(issuer.actor_issuers))
 
 
 def _check(at: str, preset: Preset, name: str, issuer: Issuer) -> None:
@@ -73,6 +84,11 @@ def _check(at: str, preset: Preset, name: str, issuer: Issuer) -> None:
         raise UnsafeConfigurationError(
             f"`{at}.jwks_uri` is missing, where a trust domain's keys are",
             hint="give the address of its bundle, or a file",
+        )
+    if _PERSON in issuer.actor_mapping:
+        raise UnsafeConfigurationError(
+            f"`{at}.actor_mapping` says for whom the actor acts, which is the token's own subject",
+            hint=f"leave `{_PERSON}` to `attribute_mapping`",
         )
     # INVARIANT: where everybody's tokens come from one issuer, its signature says nothing.
     if not preset.asks_whose(issuer.attribute_condition):

@@ -50,18 +50,17 @@ _COMPUTE = "has(assertion.google) && has(assertion.google.compute_engine)"
 _AUTH0_CLIENT = "(has(assertion.azp) ? assertion.azp : assertion.client_id)"
 
 PRESETS: dict[PresetName, Preset] = {
-    # OpenID Connect Core section 5.1, RFC 8693 section 4.1, OpenID Connect Session Management.
+    # OpenID Connect Core section 5.1, OpenID Connect Session Management.
     "": Preset(
         what="an OIDC token",
         shape=r".+",
         example="https://issuer.example.com",
         required=("sub",),
-        optional=("groups", "sid", "act"),
+        optional=("groups", "sid"),
         mapping={
             "google.subject": "assertion.sub",
             "google.groups": _optional("groups", "[]"),
             "keystile.session": _optional("sid"),
-            "keystile.on_behalf_of": "has(assertion.act) ? assertion.act.sub : ''",
         },
     ),
     # GitHub Docs: "OpenID Connect reference", with GitHub Enterprise's own issuers.

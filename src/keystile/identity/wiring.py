@@ -10,10 +10,11 @@ from keystile.identity.builtin import CLAIMS, BuiltinIssuer
 from keystile.identity.claims import ClaimMapping
 from keystile.identity.exchange import Exchange
 from keystile.identity.gateway_tokens import GatewayTokens
-from keystile.identity.issuers import source
+from keystile.identity.issuers import Source, source
 from keystile.identity.keys import Documents
 from keystile.identity.people import People
-from keystile.identity.tokens import TokenVerifier, TrustedIssuer
+from keystile.identity.subjects import Subjects
+from keystile.identity.tokens import TrustedIssuer
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.store.database import Database
 
@@ -39,18 +40,16 @@ def build(settings: Settings, database: Database) -> Identity:
     Raises `UnsafeConfigurationError` for an issuer that is not safe to trust.
     """
     identity, documents, agents = settings.identity, Documents(), Agents(database)
-    sources = [source(number, issuer, documents) for number, issuer in enumerate(identity.issuers)]
-    mappings = {trusted.issuer: mapping for trusted, mapping in sources}
-    trusted = [each.trusted for each in sources]
-    builtin = builtin_issuer(settings) if identity.builtin_issuer.enabled else None
     url = issuer_url(settings)
+    sources = [source(number, issuer, documents) for number, issuer in enumerate(identity.issuers)]
+    builtin = builtin_issuer(settings) if identity.builtin_issuer.enabled else None
     if builtin is not None:
         audiences, algorithms = frozenset({builtin.audience}), frozenset({"ES256"})
-        trusted.append(TrustedIssuer(url, audiences, algorithms, builtin))
-        mappings[url] = ClaimMapping("the built-in issuer", CLAIMS)
+        trusted = TrustedIssuer(url, audiences, algorithms, builtin)
+        sources.append(Source(trusted, ClaimMapping("the built-in issuer", CLAIMS)))
     tokens = GatewayTokens(database, agents, url, identity.token_lifetime)
-    verifier = TokenVerifier(trusted, identity.clock_skew)
-    exchange = Exchange(verifier, mappings, tokens, identity.audience)
+    subjects = Subjects(sources, url, identity.clock_skew)
+    exchange = Exchange(subjects, tokens, identity.audience)
     return Identity(exchange, tokens, agents, People(database), builtin, documents)
 
 

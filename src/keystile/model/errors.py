@@ -173,6 +173,7 @@ class TokenFault(StrEnum):
     TIME = "time"
     CLAIMS = "claims"
     CONDITION = "condition"
+    DELEGATION = "delegation"
     AGENT = "agent"
 
 

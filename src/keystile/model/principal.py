@@ -10,7 +10,7 @@ class Principal(msgspec.Struct, frozen=True):
 
     `issuer` and `subject` identify it (OpenID Connect Core section 2); `agent` is the name that
     people know it by; `session` groups what one run of the agent does; `on_behalf_of` is the
-    person behind it, where the token names one.
+    person behind it, where a token names one.
     """
 
     issuer: str
@@ -24,5 +24,10 @@ class Principal(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        """What owns jobs, results and tokens: issuer and subject, never the display name."""
-        return f"{self.issuer}|{self.subject}"
+        """What owns jobs and results: issuer and subject, never the display name.
+
+        INVARIANT: what an agent does on behalf of one person is not there for another's. No mapped
+        text has a line break, so that no two can be one.
+        """
+        agent = f"{self.issuer}|{self.subject}"
+        return f"{agent}\n{self.on_behalf_of}" if self.on_behalf_of else agent

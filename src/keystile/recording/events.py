@@ -72,7 +72,8 @@ class SentRowBody(_Body, frozen=True, kw_only=True):
 class IntentBody(_Body, frozen=True, kw_only=True):
     """`intent`: a query that is about to run or to wait, written before BigQuery runs it.
 
-    `parameters` are as the client sent them; `into` is where the result goes, where the client says
+    `on_behalf_of` is the person for whom the agent asked, where its token names one; `parameters`
+    are as the client sent them; `into` is where the result goes, where the client says
     so, with its dispositions; `masked` names the masked columns; `rewritten_sql` is what BigQuery
     gets; `digest` is what an approval binds to; `bytes_estimate` is the dry run's; `request` has
     `project`, `job_id`, `location` and `dry_run`, and the `session` at BigQuery, if there is one.
@@ -85,6 +86,7 @@ class IntentBody(_Body, frozen=True, kw_only=True):
     """
 
     sql: str = ""
+    on_behalf_of: str = ""
     parameters: tuple[Any, ...] = ()
     into: str = ""
     statement: str = ""
@@ -103,6 +105,7 @@ class RefusedBody(_Body, frozen=True, kw_only=True):
     """`refused`: a query that never ran. `reason` is BigQuery's word, such as `accessDenied`."""
 
     sql: str = ""
+    on_behalf_of: str = ""
     parameters: tuple[Any, ...] = ()
     into: str = ""
     reason: str = ""

@@ -51,6 +51,7 @@ class Step(msgspec.Struct, frozen=True):
     agent: str
     sql: str
     state: str
+    on_behalf_of: str = ""
     parameters: tuple[Any, ...] = ()
     into: str = ""
     statement: str = ""
@@ -134,6 +135,7 @@ def _add(step: Step, recorded: Recorded) -> Step:
 def _refused(step: Step, body: RefusedBody) -> dict[str, Any]:
     return {
         "sql": body.sql or step.sql,
+        "on_behalf_of": body.on_behalf_of or step.on_behalf_of,
         "parameters": body.parameters or step.parameters,
         "into": body.into or step.into,
         "statement": body.statement or step.statement,

@@ -79,7 +79,11 @@ EVENTS = [
         "run-2",
         "other-agent",
         "j2",
-        {"sql": "SELECT 2", "request": {"script": "nightly-script"}},
+        {
+            "sql": "SELECT 2",
+            "on_behalf_of": "dana",
+            "request": {"script": "nightly-script"},
+        },
     ),
 ]
 
@@ -156,6 +160,11 @@ def test_a_statement_names_its_script(config: Path) -> None:
     for command in ("show", "replay"):
         assert "nightly-script" in call(config, command, "run-2").stdout
         assert "statement of" not in call(config, command, "run-1").stdout
+
+
+def test_a_step_names_the_person_behind_the_agent(config: Path) -> None:
+    assert "other-agent for dana" in call(config, "show", "run-2").stdout
+    assert "demo-agent for" not in call(config, "show", "run-1").stdout
 
 
 def test_replay_prints_the_masked_rows(config: Path) -> None:

@@ -233,7 +233,14 @@ ATTACKS: dict[str, tuple[str, TokenFault, str]] = {
     "a subject that forges a line": (_token(sub="a\nb"), F.CLAIMS, "not a plain text"),
     "groups that are one text": (_token(groups="admins"), F.CLAIMS, "`google.groups`"),
     "groups without end": (_token(groups=["g"] * 999), F.CLAIMS, "at most 256"),
-    "an actor of another shape": (_token(act="agent-8"), F.CLAIMS, "`keystile.on_behalf_of`"),
+    # Delegation (RFC 8693 sections 4.1 and 4.4)
+    "an actor, where its issuer may name none": (
+        _token(act={"sub": "agent-8"}), F.DELEGATION, "`act`), which its issuer may not say here"
+    ),
+    "an actor of another shape": (_token(act="agent-8"), F.DELEGATION, "may not say here"),
+    "a person's token without the agent's": (
+        _token(may_act={"sub": "agent-8"}), F.DELEGATION, "no actor came with it"
+    ),
 }  # fmt: skip
 
 

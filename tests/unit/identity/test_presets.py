@@ -303,7 +303,7 @@ async def _principal(example: Example, folder: Path, **claims: Any) -> Principal
         name: value for name, value in (times | example.claims | claims).items() if value is not ...
     }
     token = jwt.encode({"alg": "RS256", "kid": "k1"} | example.header, body, KEY)
-    trusted, mapping = source(0, _issuer(example, folder), Documents())
+    trusted, mapping, *_ = source(0, _issuer(example, folder), Documents())
     return mapping.principal(await TokenVerifier([trusted], 0).verify(token), now)
 
 
@@ -489,7 +489,7 @@ async def test_an_operators_mapping_takes_the_presets_place_word_by_word(tmp_pat
     issuer = _issuer(
         GITHUB, tmp_path, attribute_mapping={"keystile.agent": "'ci/' + assertion.repository"}
     )
-    _, mapping = source(0, issuer, Documents())
+    mapping = source(0, issuer, Documents()).mapping
     claims: Any = GITHUB.claims
     principal = mapping.principal(claims, 0)
     assert principal.agent == "ci/acme/shop"

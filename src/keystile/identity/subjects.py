@@ -1,0 +1,136 @@
+"""Who a token speaks for: an agent for itself, or an agent for a person (RFC 8693).
+
+Nobody acts for another unless the settings of the person's issuer say so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import msgspec
+
+from keystile.identity.claims import session_id
+from keystile.identity.issuers import Source
+from keystile.identity.tokens import SignedClaims, TokenVerifier
+from keystile.model.errors import TokenFault, TokenRefusedError, UnsafeConfigurationError
+from keystile.model.principal import Principal
+
+_BUILTIN = "builtin"
+
+
+class Subjects:
+    """Verifies agents' own tokens and says whose they are."""
+
+    def __init__(self, sources: Sequence[Source], builtin: str, clock_skew: int) -> None:
+        """Take every issuer that is trusted, and how many seconds clocks may differ.
+
+        `builtin` is the name of the gateway's own issuer. Raises `UnsafeConfigurationError` as
+        `TokenVerifier` does, and for actors of an issuer that is not trusted itself.
+        """
+        self._verifier = TokenVerifier([source.trusted for source in sources], clock_skew)
+        self._sources: dict[str, Source] = {}
+        names = {source.trusted.issuer for source in sources}
+        for source in sources:
+            actors = (builtin if name == _BUILTIN else name for name in source.actor_issuers)
+            known = source._replace(actor_issuers=frozenset(actors))
+            if unknown := sorted(known.actor_issuers - names):
+                message = f"`actor_issuers` names `{unknown[0]}`, which is no trusted issuer"
+                raise UnsafeConfigurationError(
+                    message, hint="add it under `identity.issuers`, or enable the built-in issuer"
+                )
+            self._sources[source.trusted.issuer] = known
+
+    async def principal(self, unverified_token: str, unverified_actor: str = "") -> Principal:
+        """Give the agent that a token stands for, or the actor that acts for its subject.
+
+        Raises `TokenRefusedError` with one sentence that says what is wrong.
+        """
+        claims = await self._verifier.verify(unverified_token)
+        source = self._sources[claims["iss"]]
+        if unverified_actor:
+            return await self._delegated(claims, source, unverified_actor)
+        if "may_act" in claims:
+            _refuse(
+                "the token says who may act for its subject (`may_act`), and no actor came with it",
+                hint="send the agent's own token as `actor_token`",
+            )
+        if "act" in claims:
+            return _acting(claims, source)
+        return source.mapping.principal(claims, time.time())
+
+    async def _delegated(
+        self, claims: SignedClaims, source: Source, unverified_actor: str
+    ) -> Principal:
+        """Give the actor of a token of its own, whom the subject's token names (section 4.4)."""
+        if not source.actor_issuers:
+            _refuse(
+                "nobody may act for the subjects of this issuer",
+                hint="an operator says who in `actor_issuers` of the issuer",
+            )
+        try:
+            actor = await self._verifier.verify(unverified_actor)
+        except TokenRefusedError as error:
+            message = f"`actor_token`: {error.message}"
+            raise TokenRefusedError(message, hint=error.hint, fault=error.fault) from error
+        if actor["iss"] not in source.actor_issuers:
+            _refuse(
+                f"agents of `{actor['iss']}` may not act for the subjects of `{claims['iss']}`",
+                hint="an operator says who in `actor_issuers` of the issuer",
+            )
+        if "act" in claims or "act" in actor or "may_act" in actor:
+            _refuse("one of the tokens is delegated already, and goes no further")
+        if (actor["iss"], actor["sub"]) == (claims["iss"], claims["sub"]):
+            _refuse("the actor is the subject itself", hint="exchange its token without an actor")
+        if not _names(claims.get("may_act"), claims["iss"], actor):
+            _refuse(
+                "`may_act` of the subject's token does not name the actor",
+                hint="have the subject's issuer name the agent by `iss` and `sub`",
+            )
+        now = time.time()
+        agent = self._sources[actor["iss"]].mapping.principal(actor, now)
+        return _for(agent, source.mapping.principal(claims, now))
+
+
+def _acting(claims: SignedClaims, source: Source) -> Principal:
+    """Give the actor that a token itself names; actors within it are history (section 4.1)."""
+    if source.acting is None:
+        _refuse(
+            "the token says who acts for its subject (`act`), which its issuer may not say here",
+            hint="an operator says what the actor is in `actor_mapping` of the issuer",
+        )
+    act = claims["act"]
+    if not isinstance(act, dict) or not isinstance(name := act.get("sub"), str) or not name:
+        _refuse("`act` of the token names no actor")
+    if act.get("iss", claims["iss"]) != claims["iss"]:
+        _refuse(
+            "`act` of the token names an actor of another issuer, for which its own says nothing"
+        )
+    if name == claims["sub"]:
+        _refuse("the actor is the subject itself")
+    now = time.time()
+    return _for(source.acting.principal(claims, now), source.mapping.principal(claims, now))
+
+
+def _names(may_act: object, issuer: str, actor: SignedClaims) -> bool:
+    """Tell whether `may_act` is the actor; each of its claims narrows it down.
+
+    INVARIANT: without `iss` it names a subject of the issuer that says so, or an issuer could be
+    made to vouch for the namesakes of another.
+    """
+    if not isinstance(may_act, dict) or not isinstance(may_act.get("sub"), str):
+        return False
+    wanted: dict[str, Any] = {"iss": issuer} | may_act
+    return all(name in actor and actor[name] == value for name, value in wanted.items())
+
+
+def _for(agent: Principal, person: Principal) -> Principal:
+    """Give the agent on behalf of the person, each of whom has a session of its own."""
+    name = person.on_behalf_of or person.subject
+    session = session_id(agent.issuer, agent.subject, f"{agent.session}\0{name}")
+    return msgspec.structs.replace(agent, on_behalf_of=name, session=session)
+
+
+def _refuse(message: str, *, hint: str = "") -> NoReturn:
+    raise TokenRefusedError(message, hint=hint, fault=TokenFault.DELEGATION)
