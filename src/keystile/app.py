@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 from uuid import uuid4
@@ -12,7 +12,7 @@ from uuid import uuid4
 from keystile.api.app import Api
 from keystile.api.ports import Check
 from keystile.approvals.requests import Approvals
-from keystile.config.settings import Settings
+from keystile.config.settings import Gateway, Settings
 from keystile.console.app import console_app
 from keystile.deciding import TASKS, Planning, planning
 from keystile.gate.at_once import AtOnce
@@ -54,6 +54,9 @@ from keystile.servers import Served, run
 from keystile.store.database import Database
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics
+from keystile.tls.end import End, server
+from keystile.tls.pair import PairFiles
+from keystile.tls.watch import watch
 
 _RETENTION_SECONDS = 3600.0
 
@@ -66,6 +69,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
     Raises `KeystileError` when something that it stands on cannot be opened.
     """
     metrics = Metrics()
+    ends = _ends(settings)
     settings.data_folder.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)
     log = RecordingLog(settings.path(settings.recording.folder), settings.recording.segment_bytes)
@@ -100,12 +104,17 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
                 recordings=settings.path(settings.recording.folder),
             )
             try:
-                async with _storage(settings, rooms.reads, identity.tokens, metrics):
+                async with _storage(settings, rooms.reads, identity.tokens, metrics, ends):
                     served = (
-                        Served(settings.gateway, api, "off"),
-                        Served(settings.console, console, "on"),
+                        Served(settings.gateway, api, "off", ends.get("gateway")),
+                        Served(settings.console, console, "on", ends.get("console")),
                     )
-                    lasting = (duties.run(), plans.policy.follow(), _keep_retention(settings))
+                    lasting = (
+                        duties.run(),
+                        plans.policy.follow(),
+                        watch(ends.values(), metrics),
+                        _keep_retention(settings),
+                    )
                     await run(served, lasting, ready)
             finally:
                 await duties.stop()
@@ -118,7 +127,11 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
 
 @asynccontextmanager
 async def _storage(
-    settings: Settings, reads: ReadSessions, tokens: GatewayTokens, metrics: Metrics
+    settings: Settings,
+    reads: ReadSessions,
+    tokens: GatewayTokens,
+    metrics: Metrics,
+    ends: Mapping[str, End],
 ) -> AsyncIterator[None]:
     """Serve the Storage Read API beside, where a port for it is set."""
     chosen = settings.storage
@@ -127,17 +140,29 @@ async def _storage(
         return
     # Here, for they take a second that nobody else needs to wait.
     from keystile.api.storage import read_service  # noqa: PLC0415
-    from keystile.rpc.server import RpcServer, Tls  # noqa: PLC0415
+    from keystile.rpc.server import RpcServer  # noqa: PLC0415
 
-    tls = None
-    if chosen.certificate_file:
-        tls = Tls(settings.path(chosen.certificate_file), settings.path(chosen.key_file))
     service = read_service(reads, tokens, metrics)
-    server = await RpcServer.listening(service, chosen.host, chosen.port, tls)
+    server = await RpcServer.listening(service, chosen.host, chosen.port, ends.get("storage"))
     try:
         yield
     finally:
         await server.close()
+
+
+def _ends(settings: Settings) -> dict[str, End]:
+    """Open the TLS of every listener that has it."""
+    ends = {}
+    for name, listener in settings.listeners.items():
+        if listener.certificate_file:
+            files = PairFiles(
+                settings.path(listener.certificate_file), settings.path(listener.key_file)
+            )
+            authorities = listener.client_ca_file if isinstance(listener, Gateway) else ""
+            ends[name] = server(name, files, settings.path(authorities) if authorities else None)
+        elif listener.unsafe_plain_http:
+            _log.warning("unsafe_plain_http", at=name, host=listener.host)
+    return ends
 
 
 class _Rooms(NamedTuple):

@@ -5,24 +5,31 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+import ssl
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from keystile.config.settings import Listener
 from keystile.model.errors import UnsafeConfigurationError
+from keystile.tls.end import End, front
 
 _GRACE_SECONDS = 3
 
 
 class Served(NamedTuple):
-    """An ASGI application and where it is served. `lifespan` tells whether it has a start."""
+    """An ASGI application and where it is served, with TLS or without.
+
+    `lifespan` tells whether it has a start.
+    """
 
     at: Listener
     app: Any
     lifespan: Literal["on", "off"]
+    tls: End | None
 
 
 class _Server(uvicorn.Server):
@@ -31,6 +38,27 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _Protocol(HttpToolsProtocol):
+    """Tells the application what certificate the client has shown and OpenSSL has verified.
+
+    It stands where ASGI has its TLS extension, which is there for TLS only, as `client_cert`: in
+    DER, or None. Nothing that a client sends can put it there.
+    """
+
+    _tls: dict[object, object] | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        secured = transport.get_extra_info("ssl_object")
+        if secured is not None:
+            self._tls = {"client_cert": secured.getpeercert(binary_form=True)}
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._tls is not None:
+            self.scope["extensions"] = {"tls": self._tls}
 
 
 async def run(
@@ -82,6 +110,8 @@ def _server(served: Served) -> _Server:
     return _Server(
         uvicorn.Config(
             served.app,
+            http=_Protocol,
+            ssl_context_factory=_context_of(served.tls) if served.tls else None,
             lifespan=served.lifespan,
             access_log=False,
             log_config=None,
@@ -89,6 +119,10 @@ def _server(served: Served) -> _Server:
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
     )
+
+
+def _context_of(end: End) -> Callable[..., ssl.SSLContext]:
+    return lambda *_: front(end)
 
 
 def _stop(servers: tuple[_Server, ...]) -> None:

@@ -32,22 +32,36 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Listener(Section, frozen=True, kw_only=True):
-    """Where a server listens."""
+    """Where a server listens, and the certificate that it shows: both PEM files, or none.
 
-    host: Text = "127.0.0.1"
-    port: Port
-
-
-class Storage(Section, frozen=True, kw_only=True):
-    """Where the Storage Read API is served, as gRPC; nowhere while the port is 0.
-
-    Both files, PEM, or none: then TLS is for what stands in front.
+    Both are read again when they change. Without them the server speaks plain HTTP, to this machine
+    only, unless `unsafe_plain_http` says that the network up to it is trusted.
     """
 
     host: Text = "127.0.0.1"
-    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    port: Port
     certificate_file: str = ""
     key_file: str = ""
+    unsafe_plain_http: bool = False
+
+
+class Gateway(Listener, frozen=True, kw_only=True):
+    """Where agents are served. Clients may show a certificate that `client_ca_file` vouches for."""
+
+    port: Port = 8420
+    client_ca_file: str = ""
+
+
+class Console(Listener, frozen=True, kw_only=True):
+    """Where people are served."""
+
+    port: Port = 8421
+
+
+class Storage(Listener, frozen=True, kw_only=True):
+    """Where the Storage Read API is served, as gRPC; nowhere while the port is 0."""
+
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
 
 
 class Secret(Section, frozen=True, kw_only=True):
@@ -152,8 +166,8 @@ class Recording(Section, frozen=True, kw_only=True):
 class Settings(Section, frozen=True, kw_only=True):
     """The whole file."""
 
-    gateway: Listener = Listener(port=8420)
-    console: Listener = Listener(port=8421)
+    gateway: Gateway = Gateway()
+    console: Console = Console()
     storage: Storage = Storage()
     public_url: str = ""
     console_url: str = ""
@@ -183,11 +197,23 @@ class Settings(Section, frozen=True, kw_only=True):
         return self.database or f"sqlite+aiosqlite:///{self.data_folder / 'keystile.db'}"
 
     @property
+    def listeners(self) -> dict[str, Listener]:
+        """Every server of the gateway that is on, by the name of its section."""
+        every = {"gateway": self.gateway, "console": self.console, "storage": self.storage}
+        return {name: listener for name, listener in every.items() if listener.port}
+
+    @property
     def gateway_url(self) -> str:
         """The address that agents use."""
-        return (self.public_url or f"http://{self.gateway.host}:{self.gateway.port}").rstrip("/")
+        return (self.public_url or _url(self.gateway)).rstrip("/")
 
     @property
     def people_url(self) -> str:
         """The console's address."""
-        return self.console_url or f"http://{self.console.host}:{self.console.port}"
+        return self.console_url or _url(self.console)
+
+
+def _url(listener: Listener) -> str:
+    scheme = "https" if listener.certificate_file else "http"
+    host = f"[{listener.host}]" if ":" in listener.host else listener.host
+    return f"{scheme}://{host}:{listener.port}"

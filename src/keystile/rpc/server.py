@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 from grpc import aio
 
 from keystile.model.errors import UnsafeConfigurationError
+from keystile.tls.end import End
+from keystile.tls.pair import Pair
 
 _OPTIONS = (
     ("grpc.so_reuseport", 0),  # else two servers would share a port without a word
@@ -16,13 +17,6 @@ _OPTIONS = (
 )
 _CALLS_AT_ONCE = 256
 _GRACE_SECONDS = 3.0
-
-
-class Tls(NamedTuple):
-    """A certificate with its chain, and its private key; PEM files both."""
-
-    certificate: Path
-    key: Path
 
 
 class RpcServer:
@@ -35,11 +29,11 @@ class RpcServer:
 
     @classmethod
     async def listening(
-        cls, service: grpc.GenericRpcHandler, host: str, port: int, tls: Tls | None
+        cls, service: grpc.GenericRpcHandler, host: str, port: int, tls: End | None
     ) -> RpcServer:
         """Serve on an address; port 0 takes a free one.
 
-        Raises `UnsafeConfigurationError` where the address is taken or a file is no such thing.
+        Raises `UnsafeConfigurationError` where the address is taken.
         """
         server = aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CALLS_AT_ONCE)
         server.add_generic_rpc_handlers((service,))
@@ -48,11 +42,11 @@ class RpcServer:
             if tls is None:
                 bound = server.add_insecure_port(address)
             else:
-                bound = server.add_secure_port(address, _credentials(tls))
+                bound = server.add_secure_port(address, _Renewed(tls).credentials())
         except RuntimeError as error:
             raise UnsafeConfigurationError(
                 f"cannot serve the Storage Read API on `{host}:{port}`",
-                hint="choose another port, or stop what has it; with TLS, check both files",
+                hint="choose another port, or stop what has it",
             ) from error
         await server.start()
         return cls(server, bound)
@@ -62,12 +56,25 @@ class RpcServer:
         await self._server.stop(_GRACE_SECONDS)
 
 
-def _credentials(tls: Tls) -> Any:
-    try:
-        pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
-    except OSError as error:
-        raise UnsafeConfigurationError(
-            f"cannot read `{error.filename}`: {error.strerror}",
-            hint="name PEM files that this user may read",
-        ) from error
-    return grpc.ssl_server_credentials([pair])
+class _Renewed:
+    """Gives gRPC a certificate for each new connection: the one of `end` as of now."""
+
+    def __init__(self, end: End) -> None:
+        self._end = end
+        self._given = end.material.pair
+
+    def credentials(self) -> Any:
+        return grpc.dynamic_ssl_server_credentials(_configuration(self._given), self._new)
+
+    def _new(self) -> Any:
+        """Give the new one if there is, else None. gRPC asks in a thread of its own."""
+        pair = self._end.material.pair
+        if pair is self._given:
+            return None
+        self._given = pair
+        return _configuration(pair)
+
+
+def _configuration(pair: Pair | None) -> Any:
+    shown = [(pair.key, pair.certificate)] if pair else []  # of none, gRPC says so itself
+    return grpc.ssl_server_certificate_configuration(shown)

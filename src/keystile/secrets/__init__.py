@@ -1,1 +1,1 @@
-"""Where credentials come from. Only `upstream` and the wiring may read them."""
+"""Where credentials come from. Only `upstream`, `tls` and the wiring may read them."""

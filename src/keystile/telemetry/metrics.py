@@ -147,6 +147,12 @@ class Metrics:
             ["fault"],
             registry=self.registry,
         )
+        self.certificate_expiry = Gauge(
+            "keystile_certificate_expiry_timestamp_seconds",
+            "When a certificate that is shown ends, in seconds since 1970.",
+            ["at"],
+            registry=self.registry,
+        )
         for fault in TokenFault:
             self.token_refusals.labels(fault)
         for effect in Effect:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,10 +19,9 @@ from keystile.model.errors import (
     OverloadedError,
     RefusedError,
     UnauthenticatedError,
-    UnsafeConfigurationError,
 )
 from keystile.model.schema import Field
-from keystile.rpc.server import RpcServer, Tls
+from keystile.rpc.server import RpcServer
 from keystile.rpc.service import ReadService, Served
 from keystile.wire import read_messages as messages
 from keystile.wire.read_sessions import ReadRequest, ReadSession
@@ -261,24 +259,3 @@ async def test_each_call_is_told_with_its_caller(running: Running) -> None:
     await running.call("CreateReadSession", _create())
     served = running.served[-1]
     assert (served.method, served.status, served.caller) == ("CreateReadSession", "OK", "me")
-
-
-async def test_two_servers_do_not_share_a_port(running: Running) -> None:
-    server = await RpcServer.listening(running.service, "127.0.0.1", 0, None)
-    try:
-        with pytest.raises(UnsafeConfigurationError, match=f"127.0.0.1:{server.port}"):
-            await RpcServer.listening(running.service, "127.0.0.1", server.port, None)
-    finally:
-        await server.close()
-
-
-async def test_a_certificate_that_is_missing_or_none_stops_the_start(
-    running: Running, tmp_path: Path
-) -> None:
-    missing = Tls(tmp_path / "cert.pem", tmp_path / "key.pem")
-    with pytest.raises(UnsafeConfigurationError, match=r"key\.pem"):
-        await RpcServer.listening(running.service, "127.0.0.1", 0, missing)
-    for file in missing:
-        file.write_text("nothing")
-    with pytest.raises(UnsafeConfigurationError, match="check both files"):
-        await RpcServer.listening(running.service, "127.0.0.1", 0, missing)

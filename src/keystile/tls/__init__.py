@@ -1,0 +1,1 @@
+"""Certificates: shown to who connects, trusted of others, and renewed while connections go on."""

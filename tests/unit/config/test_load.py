@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keystile.config.load import load
+from keystile.config.settings import Settings
+from keystile.model.errors import UnsafeConfigurationError
+
+_PAIR = {"certificate_file": "cert.pem", "key_file": "key.pem"}
+
+
+def _loaded(folder: Path, **sections: Any) -> Settings:
+    file = folder / "keystile.yaml"
+    file.write_text(json.dumps({"upstream": {"service_account_file": "key.json"}} | sections))
+    return load(file)
+
+
+@pytest.mark.parametrize("name", ["gateway", "console", "storage"])
+class TestEachListener:
+    def test_plain_http_is_for_this_machine_only(self, tmp_path: Path, name: str) -> None:
+        for host in ("0.0.0.0", "::", "192.0.2.1", "gateway.example"):  # noqa: S104  refused here
+            with pytest.raises(UnsafeConfigurationError, match=rf"`{name}\.host` `{host}`.*unsafe"):
+                _loaded(tmp_path, **{name: {"host": host, "port": 9000}})
+        for host in ("127.0.0.1", "::1", "localhost"):
+            assert _loaded(tmp_path, **{name: {"host": host, "port": 9000}})
+
+    def test_tls_is_served_anywhere(self, tmp_path: Path, name: str) -> None:
+        chosen = {"host": "192.0.2.1", "port": 9000, **_PAIR}
+        assert _loaded(tmp_path, **{name: chosen}).listeners[name].key_file
+
+    def test_plain_http_in_a_trusted_network_must_be_said(self, tmp_path: Path, name: str) -> None:
+        chosen = {"host": "192.0.2.1", "port": 9000, "unsafe_plain_http": True}
+        assert _loaded(tmp_path, **{name: chosen})
+
+    @pytest.mark.parametrize("given", sorted(_PAIR))
+    def test_half_a_pair_is_refused(self, tmp_path: Path, name: str, given: str) -> None:
+        chosen = {"port": 9000, given: "x.pem"}
+        with pytest.raises(
+            UnsafeConfigurationError, match=f"names one of `{name}.certificate_file"
+        ):
+            _loaded(tmp_path, **{name: chosen})
+
+
+def test_a_listener_that_is_off_is_not_looked_at(tmp_path: Path) -> None:
+    assert "storage" not in _loaded(tmp_path, storage={"host": "192.0.2.1"}).listeners
+
+
+def test_certificates_of_clients_need_tls(tmp_path: Path) -> None:
+    with pytest.raises(UnsafeConfigurationError, match="where no TLS is spoken"):
+        _loaded(tmp_path, gateway={"client_ca_file": "ca.pem"})
+    assert _loaded(tmp_path, gateway={"client_ca_file": "ca.pem", **_PAIR})
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"), [("gateway", "public_url"), ("console", "console_url")]
+)
+def test_an_address_without_tls_contradicts_a_certificate(
+    tmp_path: Path, name: str, setting: str
+) -> None:
+    chosen = {name: _PAIR, setting: "http://gw.example:9000"}
+    with pytest.raises(UnsafeConfigurationError, match=f"`{setting}` .* is not https"):
+        _loaded(tmp_path, **chosen)
+
+
+def test_addresses_say_whether_tls_is_spoken(tmp_path: Path) -> None:
+    settings = _loaded(tmp_path, gateway=_PAIR, console=_PAIR)
+    assert settings.gateway_url == "https://127.0.0.1:8420"
+    assert settings.people_url == "https://127.0.0.1:8421"
+    settings = _loaded(tmp_path, gateway={"host": "::1"})
+    assert settings.gateway_url == "http://[::1]:8420"
