@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from keystile.wire import permissions, requests, resources, streaming, transfers, updates
+from keystile.wire import permissions, requests, resources, routines, streaming, transfers, updates
 from keystile.wire.methods import METHODS
 
 _WITH_BODY = frozenset(("PATCH", "POST", "PUT"))
@@ -22,6 +22,8 @@ _BODIES: Mapping[str, Any] = {
     "datasets.insert": resources._Dataset,
     "datasets.patch": updates._OfDataset,
     "datasets.update": updates._OfDataset,
+    "routines.insert": routines._Routine,
+    "routines.update": routines._Routine,
     "tables.insert": resources._Table,
     "tables.patch": updates._OfTable,
     "tables.update": updates._OfTable,
@@ -62,7 +64,7 @@ _KNOWN: Mapping[str, tuple[str, ...]] = {
     "tableId": ("customers", "orders", "notes", "none"),
     "jobId": ("known", "job_1", "job_2"),
     "modelId": ("none",),
-    "routineId": ("none",),
+    "routineId": ("none", "made"),
     "policyId": ("none",),
     "query": _TEXTS,
     "type": ("INT64", "STRING", "STRUCT", "RECORD", "DAY"),
@@ -75,6 +77,9 @@ _KNOWN: Mapping[str, tuple[str, ...]] = {
     "selectedFields": ("id", "ssn,id", "nothing"),
     "formatOptions.timestampOutputFormat": ("INT64", "FLOAT64"),
     "view": ("BASIC", "FULL"),
+    "routineType": ("SCALAR_FUNCTION", "TABLE_VALUED_FUNCTION", "PROCEDURE"),
+    "language": ("SQL", "JAVASCRIPT", "PYTHON"),
+    "definitionBody": ("x", "SELECT 1 AS n", "1) + (2", "return 1;"),
     "datasetView": ("METADATA", "FULL"),
     "projection": ("full", "minimal"),
     "stateFilter": ("done", "running"),

@@ -33,6 +33,7 @@ from keystile.gate.read_sessions import ReadSessions
 from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
 from keystile.gate.result_tables import ResultTables
+from keystile.gate.routine_changes import RoutineChanges
 from keystile.gate.sessions import QuerySessions
 from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
@@ -219,6 +220,7 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
         metadata,
         changes,
         Permissions(bigquery, plans.policy.current),
+        RoutineChanges(statements, metadata, runner),
         children,
         bigquery,
     )

@@ -39,6 +39,99 @@ async def test_line_06_a_job_tells_neither_its_plan_nor_the_text_that_ran(front:
             assert word not in told
 
 
+ROUTINES = f"{HOME}/datasets/shop/routines"
+
+
+def _function(body: str, name: str = "made", **more: Any) -> Any:
+    named = {"projectId": "acme-shop", "datasetId": "shop", "routineId": name}
+    function = {"routineType": "SCALAR_FUNCTION", "definitionBody": body}
+    return {"routineReference": named, **function, **more}
+
+
+TOP = "(SELECT MAX(ssn) FROM `acme-shop.shop.customers`)"
+TABLE_FUNCTION = {"routineType": "TABLE_VALUED_FUNCTION"}
+
+
+async def test_line_09_a_function_that_is_made_without_sql_is_masked(front: Any) -> None:
+    for verb, target in (
+        ("POST", ROUTINES),
+        ("PUT", f"{ROUTINES}/same"),
+        ("DELETE", f"{ROUTINES}/same"),
+    ):
+        reply = await front.ask(verb, target, _function(TOP, "made" if verb == "POST" else "same"))
+        assert reply.status == 403  # a reader makes and drops nothing
+        assert "refused by policy" in reply.error
+    assert front.account.queries == []
+    rows = "SELECT ssn FROM `acme-shop.shop.customers`"
+    for body in (_function(TOP), _function(rows, **TABLE_FUNCTION)):
+        await front.ask("POST", ROUTINES, body, who="writer")
+        assert "XXX-XX-XXXX" in front.account.queries[-1].sql
+    await front.ask("PUT", f"{ROUTINES}/same", _function(TOP, "same"), who="writer")
+    assert "CREATE OR REPLACE FUNCTION" in front.account.queries[-1].sql
+    assert "XXX-XX-XXXX" in front.account.queries[-1].sql
+
+
+@pytest.mark.parametrize(
+    ("body", "more"),
+    [
+        ("1); DROP TABLE shop.customers; SELECT (1", {}),
+        ("1) OPTIONS (data_governance_type = 'DATA_MASKING'", {}),
+        ("1) --", {}),
+        ("SELECT 1 AS n; DELETE FROM shop.orders WHERE TRUE", TABLE_FUNCTION),
+        ("x", {"arguments": [{"name": "x INT64) AS (1) --", "dataType": {"typeKind": "INT64"}}]}),
+        ("1", {"routineReference": {"routineId": "f` AS (1) --"}}),
+        ("1", {"routineReference": {"routineId": "payroll.f"}}),
+        ("1", {"routineReference": {"routineId": "f", "datasetId": "payroll"}}),
+    ],
+)
+async def test_line_09_a_function_without_sql_is_one_statement(
+    front: Any, body: str, more: Any
+) -> None:
+    reply = await refused(front, "POST", ROUTINES, _function(body, **more), who="writer")
+    assert reply.status == 400, reply
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ({"language": "PYTHON", "pythonOptions": {"entryPoint": "f"}}, "pythonOptions"),
+        ({"language": "JAVASCRIPT", "importedLibraries": ["gs://in/x.js"]}, "importedLibraries"),
+        ({"remoteFunctionOptions": {"endpoint": "https://x.example"}}, "remoteFunctionOptions"),
+        ({"sparkOptions": {"connection": "c"}}, "sparkOptions"),
+        ({"routineType": "PROCEDURE"}, "procedures"),
+        ({"securityMode": "DEFINER"}, "securityMode"),
+        ({"fieldOfTomorrow": 1}, "fieldOfTomorrow"),
+    ],
+)
+async def test_line_16_no_function_without_sql_reaches_outside(
+    front: Any, field: Any, said: str
+) -> None:
+    for verb, target in (("POST", ROUTINES), ("PUT", f"{ROUTINES}/made")):
+        reply = await refused(front, verb, target, _function("1", **field), who="writer")
+        assert said in reply.error
+
+
+async def test_line_18_a_function_that_masks_for_others_needs_a_rule(front: Any) -> None:
+    masking = _function("'x'", dataGovernanceType="DATA_MASKING")
+    reply = await refused(front, "POST", ROUTINES, masking, who="writer")
+    assert "`access_change`" in reply.error
+
+
+async def test_line_26_no_function_of_a_hidden_dataset_is_told_of_or_changed(front: Any) -> None:
+    said = []
+    for name in ("rich", "absent"):
+        target = f"{HOME}/datasets/payroll/routines/{name}"
+        body = {**_function("1"), "routineReference": {}}
+        for verb in ("PUT", "DELETE"):
+            reply = await refused(front, verb, target, body, who="writer")
+            said.append((verb, reply.status, reply.error.replace(name, "NAME")))
+    assert said[:2] == said[2:]
+    body = {**_function("1"), "routineReference": {"routineId": "made"}}
+    made = await front.ask("POST", f"{HOME}/datasets/payroll/routines", body, who="writer")
+    assert made.status == 403
+    assert front.account.queries == []
+
+
 @pytest.mark.parametrize("name", ["customers$20240101", "customers@-3600000", "custom*"])
 async def test_line_11_a_decorator_in_an_address_names_no_table(front: Any, name: str) -> None:
     for path in ("", "/data"):

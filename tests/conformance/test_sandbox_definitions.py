@@ -216,6 +216,12 @@ def test_a_sql_function_is_called(client: bigquery.Client, lab: str) -> None:
         client.query_and_wait(f"SELECT {lab}.twice(4)")
 
 
+def test_a_function_may_be_one_to_mask_by(client: bigquery.Client, lab: str) -> None:
+    option = "OPTIONS (data_governance_type = 'DATA_MASKING')"
+    client.query_and_wait(f"CREATE FUNCTION {lab}.hidden(x STRING) AS ('x') {option}")
+    assert client.get_routine(f"{lab}.hidden").data_governance_type == "DATA_MASKING"
+
+
 def test_an_aggregate_function_is_called(client: bigquery.Client, lab: str) -> None:
     client.query_and_wait(f"CREATE AGGREGATE FUNCTION {lab}.spread(x INT64) AS (MAX(x) - MIN(x))")
     assert _ask(client, f"SELECT {lab}.spread(id) FROM shop.orders") == [(999,)]

@@ -36,6 +36,7 @@ from keystile.gate.read_sessions import ReadSessions
 from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
 from keystile.gate.result_tables import ResultTables
+from keystile.gate.routine_changes import RoutineChanges
 from keystile.gate.sessions import QuerySessions
 from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
@@ -175,7 +176,8 @@ class Account:
     async def get_routine(self, id: RoutineId) -> dict[str, Any]:  # noqa: A002 - as above
         routine = await self.routine(id)
         names = dict(zip(("projectId", "datasetId", "routineId"), id.path, strict=True))
-        return {"routineReference": names, "definitionBody": routine.body}
+        kind = {"routineType": routine.kind.value, "language": routine.language, "etag": "e1"}
+        return {"routineReference": names, "definitionBody": routine.body, **kind}
 
 
 def _reference(id_: TableId) -> dict[str, str]:
@@ -280,6 +282,7 @@ class Front:
             metadata,
             changes,
             Permissions(account, policy),
+            RoutineChanges(statements, metadata, self._conditions),
             children,
             account,
         )

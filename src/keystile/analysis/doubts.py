@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from keystile.analysis.calls import called, function
-from keystile.analysis.effects import UNKNOWN_URI, options, uris
+from keystile.analysis.effects import MASKING_OPTION, UNKNOWN_URI, options, uris
 from keystile.analysis.functions import ALLOWED, DENIED
 from keystile.analysis.made_routines import JAVASCRIPT, language
 from keystile.analysis.parsing import identifiers
@@ -189,10 +190,13 @@ def _alteration(node: Any) -> Doubt | None:
     return strange_option(node)
 
 
-def strange_option(statement: Any) -> Doubt | None:
-    """Name an option of a statement that is on no list: it may open access or reach outside."""
+def strange_option(statement: Any, more: frozenset[str] = frozenset()) -> Doubt | None:
+    """Name an option of a statement that is on no list: it may open access or reach outside.
+
+    `more` are options on no list that this statement may have.
+    """
     for entry in options(statement):
-        if (name := entry.name.id_string.lower()) not in PLAIN_OPTIONS:
+        if (name := entry.name.id_string.lower()) not in PLAIN_OPTIONS | more:
             return Doubt(f"option `{name}`", "leave this option out", entry)
     return None
 
@@ -234,7 +238,8 @@ def _create_function(node: Any) -> Doubt | None:
         return Doubt(f"function in {spelled}", "write it in SQL or JavaScript")
     if spelled == "SQL" and not has(node, "sql_function_body"):
         return Doubt("function without a text", "write AS (…)")
-    return strange_option(node)
+    # A fact, and no doubt: whoever may change access may make such a function.
+    return strange_option(node, frozenset({MASKING_OPTION}))
 
 
 def _create_table_function(node: Any) -> Doubt | None:
@@ -296,7 +301,7 @@ def _spelled(name: str) -> str:
     return " ".join(re.findall("[A-Z][a-z]*", name.removeprefix("AST"))).upper()
 
 
-_CHECKS = {
+_CHECKS: Mapping[str, Callable[[Any], Doubt | None]] = {
     "ASTModelClause": _model,
     "ASTConnectionClause": _connection,
     "ASTWithConnectionClause": _connection,

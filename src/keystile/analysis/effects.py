@@ -12,6 +12,9 @@ from keystile.googlesql.protos import has, unwrapped
 UNKNOWN_URI = "?"
 """Stands for an address that is not written out as a text."""
 
+MASKING_OPTION = "data_governance_type"
+"""The option of a function that others see columns through, where a data policy names it."""
+
 _MAKE_TABLES = frozenset({"ASTCreateTableStatement", "ASTCreateSnapshotTableStatement"})
 _ADDRESSES = frozenset({"uri", "uris"})
 _OPTION_HOLDERS = frozenset(
@@ -71,6 +74,13 @@ def copies(statement: Any) -> bool:
 def options(statement: Any) -> Iterator[Any]:
     """Give every `name = value` of a statement's OPTIONS, those of its columns too."""
     return (node for node in descendants(statement) if kind(node) == "ASTOptionsEntry")
+
+
+def masks_for_others(statement: Any) -> bool:
+    """Tell whether a statement makes a function that BigQuery's data policies may mask by."""
+    return kind(statement) == "ASTCreateFunctionStatement" and any(
+        entry.name.id_string.lower() == MASKING_OPTION for entry in options(statement)
+    )
 
 
 def _texts(value: Any) -> Iterator[str]:

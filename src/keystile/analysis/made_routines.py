@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from keystile.analysis.names import Path, split
-from keystile.analysis.parsing import identifiers
+from keystile.analysis.parsing import identifiers, statement_tree
 from keystile.analysis.resolve import ResolveRequest, resolved_tree
 from keystile.analysis.temporary import temporary_routine
-from keystile.analysis.tree import descendants, kind
+from keystile.analysis.tree import descendants, kind, span
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import has, inherited, sql_type
 from keystile.model.schema import Argument, Routine, RoutineKind, SqlType
@@ -66,6 +66,34 @@ def takes_any_type(statement: Any) -> bool:
     return kind(statement) in _MAKE and any(
         kind(node) == "ASTTemplatedParameterType" for node in descendants(statement)
     )
+
+
+class EnclosedRequest(msgspec.Struct, frozen=True):
+    """A statement that makes a function, and which of its bytes the brackets of its text are.
+
+    Zeros where the text stands in no brackets: then it goes to the end of the statement.
+    """
+
+    sql: str
+    start: int = 0
+    end: int = 0
+
+
+class Enclosed(msgspec.Struct, frozen=True):
+    """Whether the text of a function ends with the brackets around it and no earlier."""
+
+    whole: bool
+
+
+def enclosed(engine: Engine, request: EnclosedRequest) -> Enclosed:
+    """Tell whether a text is one statement, and the brackets hold all of its function's text.
+
+    Raises `InvalidQueryError` where it does not parse as one.
+    """
+    tree = statement_tree(engine, request.sql)
+    if not has(tree, "sql_function_body"):
+        return Enclosed(not request.end)
+    return Enclosed(span(inherited(tree, "sql_function_body")) == (request.start, request.end))
 
 
 class MadeRoutine(msgspec.Struct, frozen=True):

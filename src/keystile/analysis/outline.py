@@ -14,7 +14,14 @@ import msgspec
 from keystile.analysis import names
 from keystile.analysis.calls import called, calls, doubt_of_any_type, function, routine_id
 from keystile.analysis.doubts import DOUBTED, doubt
-from keystile.analysis.effects import connections, copies, copies_rows, renamed, uris
+from keystile.analysis.effects import (
+    connections,
+    copies,
+    copies_rows,
+    masks_for_others,
+    renamed,
+    uris,
+)
 from keystile.analysis.kinds import KINDS, SCRIPT, UNKNOWN, Depth, Kind
 from keystile.analysis.made_routines import (
     changed,
@@ -373,6 +380,8 @@ def _extra_actions(statement: Any) -> set[Action]:
         has(statement, field) for field in ("query", "clone_data_source", "copy_data_source")
     ):
         return {Action.READ, Action.WRITE}
+    if masks_for_others(statement):
+        return {Action.ACCESS_CHANGE}
     return _DROP_ACTIONS.get(_dropped(statement), set())
 
 

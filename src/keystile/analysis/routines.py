@@ -83,13 +83,21 @@ def body(routine: Routine, canonical: str) -> str:
 
 def definition(routine: Routine, text: str) -> str:
     """Give the statement that would make the routine; the engine finds its types in it."""
-    kind = _CALLED_IN_QUERIES[routine.kind]
-    arguments = ", ".join(_declared(argument) for argument in routine.arguments)
-    head = f"CREATE TEMP {kind} `routine`({arguments})"
     if routine.kind is RoutineKind.TABLE_VALUED:
-        return f"{head} AS\n{text}"
-    returns = f" RETURNS {written(routine.returns)}" if routine.returns else ""
-    return f"{head}{returns} AS (\n{text}\n)"
+        # Of which types its columns are, its text says.
+        routine = msgspec.structs.replace(routine, columns=())
+        return f"{heading('CREATE TEMP', routine, '`routine`')} AS\n{text}"
+    return f"{heading('CREATE TEMP', routine, '`routine`')} AS (\n{text}\n)"
+
+
+def heading(create: str, routine: Routine, path: str) -> str:
+    """Begin the statement that makes a routine under a path, up to the types that it gives."""
+    arguments = ", ".join(map(_declared, routine.arguments))
+    head = f"{create} {_CALLED_IN_QUERIES[routine.kind]} {path}({arguments})"
+    columns = ", ".join(f"{quoted(one.name)} {written(one.sql_type)}" for one in routine.columns)
+    if routine.kind is RoutineKind.TABLE_VALUED:
+        return f"{head} RETURNS TABLE<{columns}>" if columns else head
+    return f"{head} RETURNS {written(routine.returns)}" if routine.returns else head
 
 
 def doubt_of_templated(routine: Routine, outline: Outline) -> str:

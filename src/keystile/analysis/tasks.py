@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from keystile.analysis.made_routines import MadeRoutine, made_routine
+from keystile.analysis.made_routines import (
+    Enclosed,
+    EnclosedRequest,
+    MadeRoutine,
+    enclosed,
+    made_routine,
+)
 from keystile.analysis.outline import Outline, OutlineRequest, outline
 from keystile.analysis.resolve import Resolved, ResolveRequest, resolve
 from keystile.analysis.scripts.alone import Alone, AloneRequest, alone
@@ -44,8 +50,22 @@ WITHOUT = Task(without, WithoutRequest, WithoutText)
 MADE_ROUTINE = Task(made_routine, ResolveRequest, MadeRoutine)
 """Find the types of what CREATE TEMP FUNCTION makes."""
 
+ENCLOSED = Task(enclosed, EnclosedRequest, Enclosed)
+"""Check that the text of a function ends where it shall."""
+
 MADE_COLUMNS = Task(made_columns, ResolveRequest, MadeColumns)
 """Find the columns that CREATE TABLE gives a table."""
 
-TASKS = (OUTLINE, RESOLVE, VIEW_TEXT, EXPAND, SPLIT, ALONE, WITHOUT, MADE_ROUTINE, MADE_COLUMNS)
+TASKS = (
+    OUTLINE,
+    RESOLVE,
+    VIEW_TEXT,
+    EXPAND,
+    SPLIT,
+    ALONE,
+    WITHOUT,
+    MADE_ROUTINE,
+    ENCLOSED,
+    MADE_COLUMNS,
+)
 """All of them, which a pool's workers must know."""

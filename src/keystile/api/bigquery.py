@@ -11,7 +11,7 @@ import msgspec
 from keystile.api.ports import Gate
 from keystile.model.errors import RefusedError
 from keystile.model.principal import Principal
-from keystile.model.schema import TableId
+from keystile.model.schema import RoutineId, TableId
 from keystile.wire.metadata import with_fields
 from keystile.wire.methods import METHODS
 from keystile.wire.paths import Call
@@ -38,6 +38,7 @@ from keystile.wire.responses import (
     results_resource,
     table_data_resource,
 )
+from keystile.wire.routines import parse_routine, parse_routine_update
 from keystile.wire.streaming import insert_all_resource, parse_rows
 from keystile.wire.updates import Update, parse_update
 
@@ -209,6 +210,21 @@ async def _drop_table(gate: Gate, principal: Principal, call: Call, _body: bytes
     return {}
 
 
+async def _new_routine(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
+    return await gate.create_routine(principal, parse_routine(call.project, call.dataset, body))
+
+
+async def _put_routine(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
+    id_ = RoutineId(call.project, call.dataset, call.item)
+    new = parse_routine_update(id_, body)
+    return await gate.replace_routine(principal, new, call.if_match)
+
+
+async def _drop_routine(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+    await gate.delete_routine(principal, call.project, call.dataset, call.item)
+    return {}
+
+
 SERVED: Mapping[str, Handler] = MappingProxyType(
     {
         "jobs.query": _query,
@@ -236,6 +252,9 @@ SERVED: Mapping[str, Handler] = MappingProxyType(
         "models.list": _models,
         "routines.list": _routines,
         "routines.get": _routine,
+        "routines.insert": _new_routine,
+        "routines.update": _put_routine,
+        "routines.delete": _drop_routine,
     }
 )
 """Every method that is served: those that `METHODS` says are."""

@@ -31,6 +31,7 @@ from keystile.wire.responses import (
     ResultsView,
     TableRows,
 )
+from keystile.wire.routines import NewRoutine
 from keystile.wire.streaming import BadRow, NewRows, RowFault
 from keystile.wire.updates import Update
 from keystile.wire.uploads import Piece
@@ -244,6 +245,20 @@ class FakeGate:
 
     async def delete_table(
         self, principal: Principal, project: str, dataset: str, table: str
+    ) -> None:
+        """Drop nothing."""
+
+    async def create_routine(self, principal: Principal, new: NewRoutine) -> Resource:
+        """Make nothing, and give it."""
+        return await self.routine(principal, *new.id.path)
+
+    async def replace_routine(self, principal: Principal, new: NewRoutine, etag: str) -> Resource:
+        """Replace nothing, and give it."""
+        del etag
+        return await self.routine(principal, *new.id.path)
+
+    async def delete_routine(
+        self, principal: Principal, project: str, dataset: str, routine: str
     ) -> None:
         """Drop nothing."""
 

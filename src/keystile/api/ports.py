@@ -11,6 +11,7 @@ from keystile.wire.read_sessions import ReadRequest, ReadSession
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
 from keystile.wire.responses import JobsView, JobView, Resource, ResultsView, Row, TableRows
+from keystile.wire.routines import NewRoutine
 from keystile.wire.streaming import BadRow, NewRows
 from keystile.wire.updates import Update
 from keystile.wire.uploads import Piece
@@ -163,6 +164,23 @@ class Gate(Protocol):
         self, principal: Principal, project: str, dataset: str, table: str
     ) -> None:
         """Drop a table or a view."""
+        ...
+
+    async def create_routine(self, principal: Principal, new: NewRoutine) -> Resource:
+        """Make a function and give the answer of routines.insert."""
+        ...
+
+    async def replace_routine(self, principal: Principal, new: NewRoutine, etag: str) -> Resource:
+        """Replace a routine by a function and give the answer of routines.update.
+
+        `etag` is the state that the client knows; empty or `*` for any.
+        """
+        ...
+
+    async def delete_routine(
+        self, principal: Principal, project: str, dataset: str, routine: str
+    ) -> None:
+        """Drop a routine."""
         ...
 
 

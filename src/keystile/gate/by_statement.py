@@ -43,7 +43,7 @@ class ByStatement:
         where policy says so or the end does not come in time; `what` says there what was asked.
         """
         reads = request.sql.startswith("SELECT")
-        job = await self._left(principal, request, _KEPT_SECONDS if reads else 0)
+        job = await self._left_until(principal, request, _KEPT_SECONDS if reads else 0)
         if job is None:
             job_id = f"{_prefix(request)}{uuid4().hex}"
             named = msgspec.structs.replace(request, job_id=job_id)
@@ -67,10 +67,16 @@ class ByStatement:
             raise JobFailedError(job.error)
         return job
 
-    async def _left(
+    async def left(self, principal: Principal, request: QueryRequest) -> Job | None:
+        """Give the job of the same request that the client gave up waiting for, if there is one.
+
+        It may have ended some minutes ago.
+        """
+        return await self._left_until(principal, request, _KEPT_SECONDS)
+
+    async def _left_until(
         self, principal: Principal, request: QueryRequest, kept_seconds: float
     ) -> Job | None:
-        """Give the job of the same request that the client gave up waiting for, if there is one."""
         job = await self._jobs.newest(principal.key, request.project, _prefix(request))
         if job is None or not _same(job, request):
             return None

@@ -15,6 +15,7 @@ from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.permissions import Permissions
 from keystile.gate.reading import ResultReader
 from keystile.gate.result_tables import ResultTables
+from keystile.gate.routine_changes import RoutineChanges
 from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
 from keystile.gate.views import view_of
@@ -26,6 +27,7 @@ from keystile.wire.metadata import result_table_resource
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
 from keystile.wire.responses import JobsView, JobView, Resource, ResultsView, TableRows
+from keystile.wire.routines import NewRoutine
 from keystile.wire.streaming import BadRow, NewRows
 from keystile.wire.updates import Update
 
@@ -45,6 +47,7 @@ class Gate:
         metadata: Metadata,
         changes: Changes,
         permissions: Permissions,
+        routines: RoutineChanges,
         children: Children,
         bigquery: BigQuery,
     ) -> None:
@@ -59,6 +62,7 @@ class Gate:
         self._metadata = metadata
         self._changes = changes
         self._permissions = permissions
+        self._routines = routines
         self._children = children
         self._bigquery = bigquery
 
@@ -224,6 +228,20 @@ class Gate:
     ) -> None:
         """Drop a table or a view, by the statement that this is."""
         await self._changes.delete_table(principal, TableId(project, dataset, table))
+
+    async def create_routine(self, principal: Principal, new: NewRoutine) -> Resource:
+        """Make a function, by the statement that this is."""
+        return await self._routines.create(principal, new)
+
+    async def replace_routine(self, principal: Principal, new: NewRoutine, etag: str) -> Resource:
+        """Replace a routine by a function, by the statement that this is."""
+        return await self._routines.replace(principal, new, etag)
+
+    async def delete_routine(
+        self, principal: Principal, project: str, dataset: str, routine: str
+    ) -> None:
+        """Drop a routine, by the statement that this is."""
+        await self._routines.delete(principal, RoutineId(project, dataset, routine))
 
     async def _cancel_upstream(self, job: Job) -> None:
         for reference in (job.reference, *([job.writing] if job.request.into else [])):

@@ -210,6 +210,8 @@ def _routine_details(definition: Definition) -> dict[str, object]:
         details["description"] = options["description"]
     if options.get("library"):
         details["importedLibraries"] = options["library"]
+    if options.get("data_governance_type"):
+        details["dataGovernanceType"] = options["data_governance_type"]
     if definition.connection and not definition.sql:
         details["remoteFunctionOptions"] = {
             "endpoint": options.get("endpoint", ""),

@@ -35,6 +35,8 @@ _BODIES = {
     "datasets.insert": "Dataset",
     "datasets.patch": "Dataset",
     "datasets.update": "Dataset",
+    "routines.insert": "Routine",
+    "routines.update": "Routine",
     "tables.insert": "Table",
     "tables.patch": "Table",
     "tables.update": "Table",

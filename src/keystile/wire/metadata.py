@@ -88,7 +88,7 @@ _ROUTINE = _ROUTINE_IN_LIST | {
     "description",
     "determinismLevel",
 }
-_ROUTINE_TEXT = "definitionBody"
+_ROUTINE_TEXT = frozenset(("definitionBody", "dataGovernanceType"))
 
 
 def visible_schema(schema: object) -> Resource:
@@ -154,11 +154,11 @@ def project_list(projects: Sequence[Resource], total: int, page_token: str = "")
 
 
 def visible_routine(resource: Mapping[str, object], *, text: bool) -> Resource:
-    """Keep what an agent may see of a `Routine`; what it does only with `text`.
+    """Keep what an agent may see of a `Routine`; what it does, and is for, only with `text`.
 
     Libraries, connections and options of remote and Spark routines stay behind.
     """
-    kept = _ROUTINE | {_ROUTINE_TEXT} if text else _ROUTINE
+    kept = _ROUTINE | _ROUTINE_TEXT if text else _ROUTINE
     return {name: value for name, value in resource.items() if name in kept}
 
 

@@ -311,10 +311,26 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             " allows to replace it",
         ),
         "routines.insert": Method(
-            "POST", f"{_DATASET}/routines", Access.SCHEMA, instead=_BY_STATEMENT
+            "POST",
+            f"{_DATASET}/routines",
+            Access.SCHEMA,
+            checks="policy decides as on `CREATE FUNCTION` or `CREATE TABLE FUNCTION`, whose reads"
+            " are masked; SQL and JavaScript only, no libraries and connections",
+            withheld="as in `routines.get`",
         ),
-        "routines.update": Method("PUT", _ROUTINE, Access.SCHEMA, instead=_BY_STATEMENT),
-        "routines.delete": Method("DELETE", _ROUTINE, Access.SCHEMA, instead=_BY_STATEMENT),
+        "routines.update": Method(
+            "PUT",
+            _ROUTINE,
+            Access.SCHEMA,
+            checks="as in `routines.insert`, with `OR REPLACE`: it says all of the function",
+            withheld="as in `routines.get`",
+        ),
+        "routines.delete": Method(
+            "DELETE",
+            _ROUTINE,
+            Access.SCHEMA,
+            checks="policy decides as on `DROP FUNCTION` and the like",
+        ),
         "routines.getIamPolicy": Method(
             "POST", f"{_ROUTINE}:getIamPolicy", Access.RIGHTS, instead=_RIGHTS
         ),

@@ -23,7 +23,7 @@ def standard_type_from_json(item: Mapping[str, Any], depth: int = 0) -> SqlType:
         if kind == "STRUCT":
             parts = item["structType"]["fields"]
             fields = (
-                (part.get("name", ""), standard_type_from_json(part["type"], depth + 1))
+                (str(part.get("name") or ""), standard_type_from_json(part["type"], depth + 1))
                 for part in parts
             )
             return SqlType(kind, fields=tuple(fields))

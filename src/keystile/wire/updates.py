@@ -72,6 +72,14 @@ def parse_update(body: bytes, *, whole: bool, etag: str) -> Update:
     return Update(parse_object(body), whole, etag)
 
 
+def check_state(etag: str, now: Resource) -> None:
+    """Raise `PreconditionError` where the client knows another state; empty or `*` is any."""
+    if etag.strip('"') not in {"", "*", now.get("etag")}:
+        raise PreconditionError(
+            "Precondition check failed.", hint="read it again and make the change anew"
+        )
+
+
 def dataset_changed(now: Resource, update: Update) -> Changed:
     """Compare with what datasets.get says now.
 
@@ -97,10 +105,8 @@ def table_changed(now: Resource, update: Update) -> Changed:
 
 def _checked(changed: Changed, now: Resource, update: Update) -> Changed:
     # Where nothing differs the request was carried out before, by a job that its client left.
-    if not changed.is_nothing and update.etag.strip('"') not in {"", "*", now.get("etag")}:
-        raise PreconditionError(
-            "Precondition check failed.", hint="read it again and make the change anew"
-        )
+    if not changed.is_nothing:
+        check_state(update.etag, now)
     return changed
 
 

@@ -11,7 +11,9 @@ import pytest
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.analyst import Analyst
 from keystile.analysis.made_routines import (
+    EnclosedRequest,
     changed,
+    enclosed,
     is_foreign,
     language,
     made_routine,
@@ -108,6 +110,35 @@ def test_what_a_statement_makes_or_drops(
 ) -> None:
     tree = statement_tree(engine, sql)
     assert (changed(tree), temporary_function(tree)) == (path, temporary)
+
+
+def test_a_text_ends_with_the_brackets_around_it(engine: Engine) -> None:
+    def whole(text: str) -> bool:
+        before, body = "CREATE FUNCTION d.f(`ü` STRING, x STRING) AS ", f"(\n{text}\n)"
+        start = len(before.encode())
+        request = EnclosedRequest(before + body, start, start + len(body.encode()))
+        return enclosed(engine, request).whole
+
+    assert whole("x")
+    assert whole("'ü' -- )")
+    assert not whole("x) OPTIONS (description = 'a'")
+
+
+def test_a_text_without_brackets_goes_to_the_end_of_its_one_statement(engine: Engine) -> None:
+    head = "CREATE TABLE FUNCTION d.f() AS\nSELECT 1 AS a"
+    assert enclosed(engine, EnclosedRequest(head)).whole
+    assert not enclosed(engine, EnclosedRequest("CREATE FUNCTION d.f() AS (1)")).whole
+    with pytest.raises(InvalidQueryError):
+        enclosed(engine, EnclosedRequest(f"{head}; DROP TABLE d.t"))
+
+
+def test_a_function_that_masks_for_others_changes_access(analyse: Analyse) -> None:
+    option = "OPTIONS (data_governance_type = 'DATA_MASKING')"
+    facts = analyse(f"CREATE FUNCTION d.f(x STRING) AS (x) {option}").facts
+    assert facts.actions == (Action.SCHEMA_CHANGE, Action.ACCESS_CHANGE, Action.ROUTINE)
+    assert facts.opaque == ()
+    table = analyse(f"CREATE TABLE d.t (a INT64) {option}")
+    assert doubts(table) == ["option `data_governance_type`"]
 
 
 def test_languages_and_arguments_of_any_type(engine: Engine) -> None:

@@ -39,6 +39,7 @@ from keystile.gate.read_sessions import ReadSessions
 from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
 from keystile.gate.result_tables import ResultTables
+from keystile.gate.routine_changes import RoutineChanges
 from keystile.gate.sessions import Left, QuerySessions
 from keystile.gate.statements import ScriptStatement
 from keystile.gate.streaming import Streaming
@@ -296,6 +297,7 @@ class Replica:
             metadata,
             changes,
             Permissions(bigquery, policy),
+            RoutineChanges(statements, metadata, runner),
             children,
             bigquery,
         )

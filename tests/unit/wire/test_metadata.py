@@ -56,13 +56,11 @@ def test_projects_and_routines_keep_what_is_on_the_list_alone() -> None:
     listed = project_list([project], 1, "t")
     assert listed["projects"] == [{"kind": "bigquery#project", "id": "p", "numericId": "1"}]
     assert (listed["totalItems"], listed["nextPageToken"]) == (1, "t")
-    routine = {"routineType": "X", "definitionBody": "x", "sparkOptions": {}, "arguments": []}
-    assert visible_routine(routine, text=True) == {
-        "routineType": "X",
-        "definitionBody": "x",
-        "arguments": [],
-    }
-    assert "definitionBody" not in visible_routine(routine, text=False)
+    text = {"definitionBody": "x", "dataGovernanceType": "DATA_MASKING"}
+    routine = {"routineType": "X", "sparkOptions": {}, "arguments": [], **text}
+    told = {"routineType": "X", "arguments": []}
+    assert visible_routine(routine, text=True) == told | text
+    assert visible_routine(routine, text=False) == told
     model = {"modelType": "X", "trainingRuns": [], "featureColumns": [{"name": "ssn"}]}
     assert model_list([model]) == {"models": [{"modelType": "X"}]}
     assert routine_list([routine]) == {"routines": [{"routineType": "X"}]}
