@@ -58,7 +58,9 @@ class Exchange:
             form.require("actor_token_type", _SUBJECT_TYPES)
         form.require("audience", (self._audience,), "invalid_target")
         actor = form.given("actor_token") if "actor_token_type" in form else ""
-        principal = await self._subjects.principal(form.given("subject_token"), actor)
+        # Whatever writes a token into a file ends the line, and clients send the file as it is.
+        subject = form.given("subject_token").rstrip("\r\n")
+        principal = await self._subjects.principal(subject, actor)
         try:
             # An agent of the built-in issuer has what the registry says of it now.
             token, lifetime = await self._tokens.issue(await self._tokens.current(principal))

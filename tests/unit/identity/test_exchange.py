@@ -78,6 +78,14 @@ async def test_an_issuers_token_becomes_a_gateway_token(
     assert principal.groups == ("g",)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+async def test_a_file_whose_line_ends_holds_a_token_all_the_same(
+    identity: Identity, issuer: Any, end: str
+) -> None:
+    """Clients send it as it is; it was refused as if its signature were wrong."""
+    assert await _exchange(identity, issuer.token() + end)
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "message"),
     [
