@@ -33,6 +33,10 @@ class OwnReader:
         """Verify the gateway token that came with the call, as over HTTP."""
         return await self._agents.principal(token_of(authorization.encode() or None))
 
+    def owner(self, caller: Principal) -> str:
+        """Count an agent's calls together, whoever it acts for."""
+        return f"{caller.issuer}|{caller.subject}"
+
     async def create(self, caller: Principal, asked: ReadRequest) -> ReadSession:
         """Open a session."""
         return await self._sessions.create(caller, asked)

@@ -154,6 +154,14 @@ class OverloadedError(KeystileError):
     status = "UNAVAILABLE"
 
 
+class TooManyError(KeystileError):
+    """The agent does as much at once as one agent may (403 `quotaExceeded`)."""
+
+    http_status = 403
+    reason = "quotaExceeded"
+    status = "RESOURCE_EXHAUSTED"
+
+
 class UnsafeConfigurationError(KeystileError):
     """The configuration is invalid or unsafe, so the process does not start."""
 

@@ -8,6 +8,7 @@ import grpc
 from grpc import aio
 
 from keystile.model.errors import UnsafeConfigurationError
+from keystile.rpc.service import CALLS_OF_ONE
 from keystile.tls.end import End
 from keystile.tls.pair import Pair
 
@@ -15,7 +16,7 @@ _OPTIONS = (
     ("grpc.so_reuseport", 0),  # else two servers would share a port without a word
     ("grpc.max_receive_message_length", 2 << 20),
 )
-_CALLS_AT_ONCE = 256
+_CALLS_AT_ONCE = 8 * CALLS_OF_ONE
 _GRACE_SECONDS = 3.0
 
 

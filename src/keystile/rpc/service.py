@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import grpc
@@ -18,6 +19,7 @@ from keystile.model.errors import (
     KeystileError,
     MethodNotAllowedError,
     RefusedError,
+    TooManyError,
 )
 from keystile.wire import read_messages as messages
 from keystile.wire.arrow import ArrowRows, parts
@@ -38,6 +40,8 @@ AnswerT = TypeVar("AnswerT")
 
 _SERVICE = f"/{messages.PACKAGE}.BigQueryRead/"
 _SERVER_ERRORS = 500
+# Of the calls that the server takes at once (`server.py`): none of them can hold up all others.
+CALLS_OF_ONE = 32
 _LONGEST_SENTENCE = 2000  # bytes: an error travels in a header, where a byte may take three
 
 
@@ -46,6 +50,10 @@ class Reader(Protocol[CallerT]):
 
     async def caller(self, authorization: str) -> CallerT:
         """Say who sends this header. Raises `UnauthenticatedError`."""
+        ...
+
+    def owner(self, caller: CallerT) -> str:
+        """Say whose calls these are, where they are counted."""
         ...
 
     async def create(self, caller: CallerT, asked: ReadRequest) -> ReadSession:
@@ -83,6 +91,7 @@ class ReadService(grpc.GenericRpcHandler, Generic[CallerT]):  # type: ignore[mis
         self._reader = reader
         self._fault = fault
         self._note = note
+        self._calls: Counter[str] = Counter()
         self._under_way: set[asyncio.Future[Any]] = set()
         self._handlers = {
             f"{_SERVICE}CreateReadSession": grpc.unary_unary_rpc_method_handler(self._create),
@@ -145,13 +154,29 @@ class ReadService(grpc.GenericRpcHandler, Generic[CallerT]):  # type: ignore[mis
         started, caller, status = time.perf_counter(), None, "CANCELLED"
         try:
             caller = await self._unbroken(self._reader.caller(_authorization(context)))
-            yield caller
+            with self._counted(self._reader.owner(caller)):
+                yield caller
             status = "OK"
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             status, sentence = self._said(error)
             await context.abort(grpc.StatusCode[status], sentence)
         finally:
             self._note(Served(method, status, time.perf_counter() - started, caller))
+
+    @contextmanager
+    def _counted(self, owner: str) -> Iterator[None]:
+        if self._calls[owner] >= CALLS_OF_ONE:
+            raise TooManyError(
+                f"this agent has {CALLS_OF_ONE} calls of the Storage API under way already",
+                hint="read fewer streams at once, and close those that are not read",
+            )
+        self._calls[owner] += 1
+        try:
+            yield
+        finally:
+            self._calls[owner] -= 1
+            if not self._calls[owner]:
+                del self._calls[owner]
 
     def _said(self, error: Exception) -> tuple[str, str]:
         """Give the status and the sentence of an error.

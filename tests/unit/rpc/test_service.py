@@ -22,7 +22,7 @@ from keystile.model.errors import (
 )
 from keystile.model.schema import Field
 from keystile.rpc.server import RpcServer
-from keystile.rpc.service import ReadService, Served
+from keystile.rpc.service import CALLS_OF_ONE, ReadService, Served
 from keystile.wire import read_messages as messages
 from keystile.wire.read_sessions import ReadRequest, ReadSession
 from keystile.wire.responses import JobError, JobFailedError, Row
@@ -46,9 +46,12 @@ class FakeReader:
         self.came, self.written = asyncio.Event(), asyncio.Event()
 
     async def caller(self, authorization: str) -> str:
-        if authorization != "Bearer me":
+        if authorization not in {"Bearer me", "Bearer another"}:
             raise UnauthenticatedError("no token")
-        return "me"
+        return authorization.removeprefix("Bearer ")
+
+    def owner(self, caller: str) -> str:
+        return caller
 
     async def create(self, _caller: str, asked: ReadRequest) -> ReadSession:
         self.asked.append(asked)
@@ -253,6 +256,45 @@ async def test_a_client_that_leaves_does_not_break_off_what_writes_records(
     assert running.served[-1].status == "CANCELLED"
     running.reader.holds.set()
     await asyncio.wait_for(running.reader.written.wait(), 5)
+
+
+async def test_one_agents_calls_leave_room_for_all_others(running: Running) -> None:
+    running.reader.holds.clear()
+    held = [
+        asyncio.ensure_future(running.call("CreateReadSession", _create()))
+        for _ in range(CALLS_OF_ONE)
+    ]
+    async with asyncio.timeout(10):
+        while len(running.reader.asked) < CALLS_OF_ONE:  # noqa: ASYNC110 - over real gRPC
+            await asyncio.sleep(0.01)
+    code, said = await _failed(running.call("CreateReadSession", _create()))
+    assert (code.name, said.partition(";")[0]) == (
+        "RESOURCE_EXHAUSTED",
+        "this agent has 32 calls of the Storage API under way already",
+    )
+    other = asyncio.ensure_future(running.call("CreateReadSession", _create(), "Bearer another"))
+    running.reader.holds.set()
+    await asyncio.gather(*held, other)
+    await running.call("CreateReadSession", _create())
+    assert running.service._calls == {}
+
+
+async def test_streams_that_nobody_reads_count_until_they_are_left(running: Running) -> None:
+    running.reader.session_rows = 1000
+    request = messages.ReadRowsRequest(read_stream=_SESSION.stream).SerializeToString()
+    method = running.channel.unary_stream(f"{_SERVICE}ReadRows")
+    me = (("authorization", "Bearer me"),)
+    streams = [method(request, metadata=me) for _ in range(CALLS_OF_ONE)]
+    await asyncio.gather(*(stream.read() for stream in streams))
+    code, _ = await _failed(running.read())
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    for stream in streams:
+        stream.cancel()
+    async with asyncio.timeout(10):
+        while running.service._calls:  # noqa: ASYNC110 - over real gRPC
+            await asyncio.sleep(0.01)
+    running.reader.session_rows = 10
+    assert await running.read()
 
 
 async def test_each_call_is_told_with_its_caller(running: Running) -> None:
