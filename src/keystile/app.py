@@ -23,6 +23,7 @@ from keystile.gate.children import Children
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.jobs import JobStore
+from keystile.gate.kill_switch import KillSwitch
 from keystile.gate.metadata import Metadata
 from keystile.gate.outcomes import Outcomes
 from keystile.gate.own_jobs import OwnJobs
@@ -44,6 +45,7 @@ from keystile.googlesql.pool import EnginePool
 from keystile.googlesql.task import TaskRunner
 from keystile.identity import wiring
 from keystile.identity.gateway_tokens import GatewayTokens
+from keystile.identity.wiring import Identity
 from keystile.model.errors import (
     KeystileError,
     RecordingUnavailableError,
@@ -84,7 +86,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
         metrics.watch_cache(cached.stats)
         identity = wiring.build(settings, database)
         async with planning(settings, cached, metrics, database) as plans:
-            rooms = _gate(plans, cached, identity.tokens, database, log, metrics)
+            rooms = _gate(plans, cached, identity, database, log, metrics)
             gate, uploads, duties = rooms.gate, rooms.uploads, rooms.duties
             api = Api(
                 gate=gate,
@@ -112,6 +114,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
                     )
                     lasting = (
                         duties.run(),
+                        rooms.kill_switch.run(),
                         plans.policy.follow(),
                         watch(ends.values(), metrics),
                         _keep_retention(settings),
@@ -171,12 +174,13 @@ class _Rooms(NamedTuple):
     uploads: Uploads
     reads: ReadSessions
     duties: Duties
+    kill_switch: KillSwitch
 
 
 def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
     plans: Planning,
     runner: TaskRunner,
-    tokens: GatewayTokens,
+    identity: Identity,
     database: Database,
     log: RecordingLog,
     metrics: Metrics,
@@ -187,7 +191,7 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
     results = ResultTables(own)
     vigil = Vigil(approvals, recorder)
     outcomes = Outcomes(bigquery, recorder, PageCache())
-    children = Children(jobs, bigquery, recorder)
+    children, sessions = Children(jobs, bigquery, recorder), QuerySessions(database)
     pipeline = Pipeline(
         plans.planner,
         bigquery,
@@ -197,8 +201,8 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
         outcomes,
         children,
         metrics,
-        tokens.current,
-        QuerySessions(database),
+        identity.tokens.current,
+        sessions,
     )
     duties = Duties(pipeline, jobs, vigil, approvals, metrics)
     reader = ResultReader(jobs, bigquery, recorder, outcomes, metrics)
@@ -226,7 +230,19 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
     )
     uploads = Uploads(database, pipeline, duties, jobs, recorder, bigquery.uploads)
     reads = ReadSessions(rows, statements, results, own, reader, runner)
-    return _Rooms(gate, uploads, reads, duties)
+    kill_switch = KillSwitch(
+        identity.disablings,
+        identity.agents,
+        identity.own_issuer,
+        jobs,
+        duties,
+        uploads,
+        sessions,
+        bigquery,
+        recorder,
+        metrics,
+    )
+    return _Rooms(gate, uploads, reads, duties, kill_switch)
 
 
 def _checks(

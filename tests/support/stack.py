@@ -40,6 +40,7 @@ from keystile.config.load import load
 from keystile.identity.agents import Agents
 from keystile.identity.claims import session_id
 from keystile.identity.connection import Connection
+from keystile.identity.disabling import Disabled, Disablings, Target
 from keystile.identity.people import People
 from keystile.identity.wiring import builtin_issuer
 from keystile.recording.reader import RecordingReader, SessionFilter
@@ -185,7 +186,7 @@ class Stack:
         """End both processes."""
         for process in self._processes.values():
             process.terminate()
-        for name, process in self._processes.items():
+        for name, process in [*self._processes.items()]:
             try:
                 process.wait(15)
             except subprocess.TimeoutExpired:
@@ -204,10 +205,25 @@ class Stack:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def client(self, agent: str, *, token: str = "", audience: str = "") -> Client:
+    def start_replica(self) -> str:
+        """Start a second gateway on the same store and recordings, and give its address."""
+        port, console = _free_ports(2)
+        document = yaml.safe_load(self.config.read_text())
+        document |= {"gateway": {"port": port}, "console": {"port": console}}
+        file = self.folder / "replica.yaml"
+        # Both are one gateway to agents: one address, and so one issuer.
+        file.write_text(yaml.safe_dump(document | {"public_url": self.url}))
+        self._spawn("replica", "-m", "keystile", "serve", "--config", str(file))
+        url = f"http://127.0.0.1:{port}"
+        self._wait_until(lambda: requests.get(f"{url}/readyz", timeout=30).ok)
+        return url
+
+    def client(
+        self, agent: str, *, token: str = "", audience: str = "", endpoint: str = ""
+    ) -> Client:
         """Connect as an agent does: by environment and credential file, with the real exchange.
 
-        Give `token` or `audience` to connect wrongly.
+        Give `token` or `audience` to connect wrongly, `endpoint` to connect to a replica.
         """
         word = uuid4().hex
         place = Connection(
@@ -221,7 +237,7 @@ class Stack:
         client = Client(
             project=PROJECT,
             credentials=credentials,
-            client_options={"api_endpoint": environment["BIGQUERY_EMULATOR_HOST"]},
+            client_options={"api_endpoint": endpoint or environment["BIGQUERY_EMULATOR_HOST"]},
         )
         client.session, client.seen = session_id(f"{self.url}/issuer", agent, word), []
         client.oidc_token = (place.folder / "oidc.jwt").read_text()
@@ -263,6 +279,15 @@ class Stack:
             )
 
         self._with_store(voted)
+
+    def disable(self, agent: str) -> float:
+        """Disable as `keystile agent disable` does; gives the moment, by the monotonic clock."""
+
+        async def disabled(database: Database) -> Disabled:
+            return await Disablings(database).disable(Target(agent), "operator", "cli")
+
+        self._with_store(disabled)
+        return time.monotonic()
 
     def _with_store(self, work: Callable[[Database], Coroutine[Any, Any, ResultT]]) -> ResultT:
         async def opened() -> ResultT:

@@ -117,7 +117,9 @@ class Approvals:
         vote = Vote(person.name, approve, comment, via, now)
         async with self._database.begin() as connection:
             request = await _one(connection, id)
-            named_so = select(agents.c.name).where(agents.c.name == person.name)
+            # Those of other issuers are called what their issuers like, which bars nobody.
+            own = (agents.c.issuer == "") & (agents.c.subject == person.name)
+            named_so = select(agents.c.name).where(own)
             if (await connection.execute(named_so)).first():
                 raise RefusedError(f"`{person.name}` is an agent, and agents decide nothing")
             voted = cast(request, person, vote)

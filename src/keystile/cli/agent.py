@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import typer
 
+from keystile.cli.agent_traces import show_traces, traces_of
 from keystile.cli.common import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -22,12 +23,13 @@ from keystile.cli.common import (
     run,
     settings,
 )
-from keystile.cli.terminal import moment, say, say_json, show, table, visible
+from keystile.cli.terminal import coming, moment, say, say_json, show, table, visible
 from keystile.config.settings import Settings
-from keystile.identity.agents import Agent, Agents
+from keystile.identity.agents import Agent, AgentId, Agents, Facts
 from keystile.identity.connection import Connection
-from keystile.identity.wiring import builtin_issuer
-from keystile.model.errors import InvalidRequestError
+from keystile.identity.disabling import Disablings, Target
+from keystile.identity.wiring import builtin_issuer, issuer_url
+from keystile.model.errors import InvalidRequestError, NotFoundError
 
 app = typer.Typer(help="Make agents, and connect their clients.", no_args_is_help=True)
 
@@ -35,6 +37,8 @@ AgentArgument = Annotated[str, typer.Argument(help="The agent's name.")]
 GroupOption = Annotated[
     list[str] | None, typer.Option("--group", "-g", help="A group that it is in; repeatable.")
 ]
+IssuerOption = Annotated[str, typer.Option(help="The `iss` of its tokens.", metavar="URL")]
+SubjectOption = Annotated[str, typer.Option(help="Its `google.subject` by the issuer's mapping.")]
 ProjectOption = Annotated[
     str,
     typer.Option(
@@ -44,7 +48,7 @@ ProjectOption = Annotated[
 ]
 
 
-class Target(StrEnum):
+class Reader(StrEnum):
     """What `connect` writes for."""
 
     ENV = "env"
@@ -52,20 +56,41 @@ class Target(StrEnum):
 
 @app.command("create", epilog="Example: keystile agent create demo-agent --group coding-agents")
 @reports_errors
-def create(
+def create(  # noqa: PLR0913, PLR0917 - what can be said of an agent
     name: AgentArgument,
     group: GroupOption = None,
     attribute: Annotated[
         list[str] | None,
         typer.Option("--attribute", metavar="NAME=VALUE", help="What rules may ask; repeatable."),
     ] = None,
+    owner: Annotated[str, typer.Option(help="The person who answers for it.")] = "",
+    purpose: Annotated[str, typer.Option(help="What it is for, in a sentence.")] = "",
+    expires: Annotated[
+        str, typer.Option(help="When it ends: a time such as `2027-01-31`, or `30d` from now.")
+    ] = "",
+    issuer: IssuerOption = "",
+    subject: SubjectOption = "",
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Register an agent."""
+    """Register an agent.
+
+    With `--issuer` and `--subject` it is one that another issuer vouches for: its groups and
+    attributes are its tokens', and what is given here is written to what is known of it.
+    """
     found = settings(config)
-    builtin_issuer(found)
+    facts = Facts(owner, purpose, coming(expires, time.time()) if expires else None)
     attributes = _attributes(attribute or [])
-    run(_create(found, name, group or [], attributes))
+    if issuer or subject:
+        if group or attributes:
+            raise InvalidRequestError(
+                "groups and attributes of this agent are what its issuer says",
+                hint="map them in `attribute_mapping` of the issuer",
+            )
+        run(_register(found, AgentId(issuer, subject), name, facts))
+        say(f"agent {name} is registered")
+        return
+    builtin_issuer(found)
+    run(_create(found, name, group or [], attributes, facts))
     say(f"agent {name} is registered; next: keystile agent connect {name} --for env")
 
 
@@ -80,25 +105,56 @@ def list_agents(config: ConfigOption = DEFAULT_CONFIG, *, json: JsonOption = Fal
     if not agents:
         say("no agents yet; make one with keystile agent create NAME")
         return
-    rows = table("NAME", "GROUPS", "ATTRIBUTES", "CREATED", "BY", "DISABLED")
+    rows = table("NAME", "STATE", "ISSUER", "OWNER", "GROUPS", "ATTRIBUTES", "LAST SEEN", "EXPIRES")
     for agent in agents:
         rows.add_row(
-            agent.name,
-            ", ".join(agent.groups) or "-",
+            visible(agent.name),
+            agent.state(time.time()),
+            visible(agent.issuer) or "built-in",
+            visible(agent.owner) or "-",
+            visible(", ".join(agent.groups)) or "-",
             visible(", ".join(f"{key}={value}" for key, value in agent.attributes.items())) or "-",
-            moment(agent.created_at),
-            visible(agent.created_by),
-            moment(agent.disabled_at),
+            moment(agent.last_seen),
+            moment(agent.expires_at),
         )
     show(rows)
 
 
+@app.command("show", epilog="Example: keystile agent show demo-agent")
+@reports_errors
+def show_agent(
+    name: AgentArgument, config: ConfigOption = DEFAULT_CONFIG, *, json: JsonOption = False
+) -> None:
+    """Show what is known of every agent of a name, and what it has left."""
+    found = run(traces_of(settings(config), name))
+    if json:
+        say_json(found)
+        return
+    for traces in found:
+        show_traces(traces)
+
+
 @app.command("disable", epilog="Example: keystile agent disable demo-agent")
 @reports_errors
-def disable(name: AgentArgument, config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Keep an agent out, within seconds and for good; its name stays taken."""
-    run(_disable(settings(config), name))
-    say(f"agent {name} is disabled")
+def disable(
+    name: Annotated[str, typer.Argument(help="All agents that are called so.")] = "",
+    issuer: IssuerOption = "",
+    subject: SubjectOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Keep an agent out, within seconds and for good, and stop what it has running.
+
+    By name, or one alone by `--issuer` and `--subject`, even before it comes for the first time.
+    """
+    found = settings(config)
+    if bool(name) == bool(issuer or subject) or bool(issuer) != bool(subject):
+        raise InvalidRequestError(
+            "it is not clear which agent is meant", hint="give a name, or --issuer and --subject"
+        )
+    if issuer == issuer_url(found):
+        name, issuer, subject = subject, "", ""
+    run(_disable(found, Target(name, issuer, subject)))
+    say(f"agent {visible(name or subject)} is disabled; what it left running is being stopped")
 
 
 @app.command("regroup", epilog="Example: keystile agent regroup demo-agent --group analytics")
@@ -117,7 +173,7 @@ def regroup(
 @reports_errors
 def connect(
     name: AgentArgument,
-    target: Annotated[Target, typer.Option("--for", help="What to write for.")] = Target.ENV,
+    target: Annotated[Reader, typer.Option("--for", help="What to write for.")] = Reader.ENV,
     folder: Annotated[
         Path | None, typer.Option(help="Where to write the agent's two private files.")
     ] = None,
@@ -159,10 +215,15 @@ def connection_to(settings: Settings, folder: Path) -> Connection:
 
 
 async def _create(
-    settings: Settings, name: str, groups: list[str], attributes: dict[str, str]
+    settings: Settings, name: str, groups: list[str], attributes: dict[str, str], facts: Facts
 ) -> None:
     async with database(settings) as store:
-        await Agents(store).create(name, groups, attributes, getpass.getuser())
+        await Agents(store).create(name, groups, attributes, getpass.getuser(), facts)
+
+
+async def _register(settings: Settings, id_: AgentId, name: str, facts: Facts) -> None:
+    async with database(settings) as store:
+        await Agents(store).register(id_, name, getpass.getuser(), facts)
 
 
 async def _list(settings: Settings) -> tuple[Agent, ...]:
@@ -170,9 +231,14 @@ async def _list(settings: Settings) -> tuple[Agent, ...]:
         return await Agents(store).list()
 
 
-async def _disable(settings: Settings, name: str) -> None:
+async def _disable(settings: Settings, target: Target) -> None:
     async with database(settings) as store:
-        await Agents(store).disable(name)
+        if target.name and not await Agents(store).named(target.name):
+            raise NotFoundError(
+                f"there is no agent `{visible(target.name)}`",
+                hint="see `keystile agent list`; one that never came needs --issuer and --subject",
+            )
+        await Disablings(store).disable(target, getpass.getuser(), "cli")
 
 
 async def _regroup(settings: Settings, name: str, groups: list[str]) -> None:

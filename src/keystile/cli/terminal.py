@@ -61,6 +61,16 @@ def epoch(text: str, now: float) -> float:
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
+def coming(text: str, now: float) -> float:
+    """Read a moment to come: ISO 8601, or a time from now such as `30d`.
+
+    Gives UTC epoch seconds. Raises `InvalidRequestError`.
+    """
+    if from_now := _AGO.fullmatch(text):
+        return now + timedelta(**{_UNITS[from_now[2]]: int(from_now[1])}).total_seconds()
+    return epoch(text, now)
+
+
 def size(count: int | None) -> str:
     """Give bytes for a reader, such as `1.5 MiB`; `-` for none."""
     if count is None:

@@ -96,11 +96,11 @@ class Duties:
         """Carry a job in the background; the request that brought it may go away."""
         self._spawn(job, self._pipeline.carry(job, query))
 
-    async def withdraw(self, job: Job) -> None:
-        """End a job that waits for people, because its agent cancelled it."""
+    async def withdraw(self, job: Job, why: KeystileError | None = None) -> None:
+        """End a job that waits for people, because its agent cancelled it or for another reason."""
         if await self._jobs.take(job, time.time()):
             await self._vigil.withdraw(job)
-            await self._pipeline.end(job, "cancelled", JobError.of(withdrawn()))
+            await self._pipeline.end(job, "cancelled", JobError.of(why or withdrawn()))
 
     async def wait(self, job: Job, seconds: float) -> Job:
         """Wait until a job is done, for at most `seconds`, and give it as it stands then."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from contextlib import suppress
 
 from keystile.gate.changes import Changes
 from keystile.gate.children import Children
 from keystile.gate.duties import Duties
-from keystile.gate.jobs import Job, JobState, JobStore
+from keystile.gate.jobs import JobState, JobStore
 from keystile.gate.metadata import Metadata
 from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.permissions import Permissions
 from keystile.gate.reading import ResultReader
 from keystile.gate.result_tables import ResultTables
 from keystile.gate.routine_changes import RoutineChanges
+from keystile.gate.running import cancel
 from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
 from keystile.gate.views import view_of
@@ -132,7 +132,7 @@ class Gate:
         if job.state is JobState.PENDING:
             await self._duties.withdraw(job)
         elif job.state is not JobState.DONE:
-            await self._cancel_upstream(job)
+            await cancel(self._bigquery, job)
         return view_of(await self._jobs.get(job.id))
 
     async def rows(
@@ -242,9 +242,3 @@ class Gate:
     ) -> None:
         """Drop a routine, by the statement that this is."""
         await self._routines.delete(principal, RoutineId(project, dataset, routine))
-
-    async def _cancel_upstream(self, job: Job) -> None:
-        for reference in (job.reference, *([job.writing] if job.request.into else [])):
-            # What is not sent yet ends by itself, and the client may ask again.
-            with suppress(NotFoundError):
-                await self._bigquery.cancel(reference)

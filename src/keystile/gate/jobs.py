@@ -9,7 +9,7 @@ the outcome's record is durable.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from keystile.gate.plan import Plan
 from keystile.model.errors import DuplicateError, NotFoundError
-from keystile.model.principal import Principal
+from keystile.model.principal import Principal, agent_of
 from keystile.model.schema import Field
 from keystile.store.database import Database
 from keystile.store.tables import jobs
@@ -277,6 +277,16 @@ class JobStore:
                 .where(jobs.c.id.in_(ids), jobs.c.lease == self._replica)
                 .values(lease="", lease_until=0.0)
             )
+
+    async def live(self, agents: Collection[str]) -> list[Job]:
+        """Give every job of these agents that has not ended, for whomever it is: see `agent_of`."""
+        alive = jobs.c.state.in_([s.value for s in JobState if s is not JobState.DONE])
+        async with self._database.read() as connection:
+            busy = await connection.execute(select(jobs.c.owner).where(alive).distinct())
+            # Few have any, whereas one agent may be known by many subjects.
+            wanted = [owner for owner in busy.scalars() if agent_of(owner) in agents]
+            query = select(jobs).where(alive, jobs.c.owner.in_(wanted))
+            return [job_of(row) for row in (await connection.execute(query)).all()]
 
     async def pending(self) -> list[Job]:
         """Give every job that waits for people."""

@@ -180,8 +180,10 @@ class Pipeline:
     async def check_upload(self, job: Job) -> None:
         """Decide once more before the last bytes go: much may have changed since the first.
 
-        Raises `RefusedError` where the job would not be the same now, and what planning raises.
+        Raises `RefusedError` where the job would not be the same now or its agent is disabled, and
+        what planning raises.
         """
+        await self._current(job.principal)
         planned = await self._planned(job.principal, job.request)
         transfer, before = job.request.transfer, job.plan.facts
         same = transfer and planned.query.transfer == configuration(transfer, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from uuid import uuid4
 
 from keystile.gate.into import writing
@@ -70,6 +71,17 @@ async def open_session(
     if status.error is not None or not status.session:
         raise status.error or RefusedError("BigQuery began no session")
     return status.session
+
+
+async def cancel(bigquery: BigQuery, job: Job) -> bool:
+    """Ask BigQuery to stop a job; tells whether it knows the job. Raises as `BigQuery.cancel`."""
+    known = False
+    for reference in (job.reference, *([job.writing] if job.request.into else [])):
+        # What is not sent yet ends by itself, and the client may ask again.
+        with suppress(NotFoundError):
+            await bigquery.cancel(reference)
+            known = True
+    return known
 
 
 async def is_started(bigquery: BigQuery, reference: JobRef) -> bool:

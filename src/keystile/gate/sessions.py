@@ -9,6 +9,7 @@ decided on; where that is not sure any more, the session ends.
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +19,7 @@ from sqlalchemy import Row, delete, insert, select, update
 from keystile.analysis.statement import Earlier
 from keystile.gate.jobs import Job
 from keystile.model.errors import NotFoundError, RefusedError
-from keystile.model.principal import Principal
+from keystile.model.principal import Principal, agent_of
 from keystile.store.database import Database
 from keystile.store.tables import query_sessions
 from keystile.wire.requests import QueryRequest
@@ -150,6 +151,16 @@ class QuerySessions:
             elif left.text and left.several:
                 values["broken"] = job.job_id
             await connection.execute(update(query_sessions).where(*mine).values(**values))
+
+    async def end_of(self, agents: Collection[str]) -> None:
+        """Forget every session of these agents in which nothing runs: nobody enters it again."""
+        idle = query_sessions.c.busy == ""
+        async with self._database.begin() as connection:
+            rows = await connection.execute(select(query_sessions.c.id, query_sessions.c.owner))
+            theirs = [row.id for row in rows if agent_of(row.owner) in agents]
+            if theirs:
+                gone = query_sessions.c.id.in_(theirs)
+                await connection.execute(delete(query_sessions).where(gone, idle))
 
     async def _find(self, owner: str, request: QueryRequest) -> Row[Any] | None:
         query = select(query_sessions).where(

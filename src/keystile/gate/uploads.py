@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ from keystile.model.errors import (
     RefusedError,
     StoppedError,
 )
-from keystile.model.principal import Principal
+from keystile.model.principal import Principal, agent_of
 from keystile.store.database import Database
 from keystile.store.tables import uploads
 from keystile.upstream.uploads import UpstreamUploads
@@ -156,6 +156,18 @@ class Uploads:
         if not upload.done:
             await self._bigquery.drop(upload.target)
             await self._end(upload, "cancelled", StoppedError("the upload was cancelled"))
+
+    async def end_of(self, agents: Collection[str], why: KeystileError) -> None:
+        """End what these agents have under way, for whomever it is.
+
+        Raises `RefusedError` for an outage of BigQuery.
+        """
+        async with self._database.read() as connection:
+            rows = await connection.execute(select(uploads).where(uploads.c.done.is_(False)))
+            theirs = [_read(row) for row in rows if agent_of(row.owner) in agents]
+        for upload in theirs:
+            await self._bigquery.drop(upload.target)
+            await self._end(upload, "cancelled", why)
 
     @contextmanager
     def _bounded(self, principal: Principal) -> Iterator[None]:

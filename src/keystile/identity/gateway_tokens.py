@@ -53,6 +53,7 @@ class GatewayTokens:
         async with self._database.begin() as connection:
             await connection.execute(delete(tables.tokens).where(tables.tokens.c.expires_at < now))
             await connection.execute(insert(tables.tokens).values(row))
+        await self._agents.saw(principal, own=principal.issuer == self._builtin)
         return token, self._lifetime
 
     async def revoke(self, unverified_token: str) -> None:
@@ -101,15 +102,18 @@ class GatewayTokens:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             raise _unknown()
-        principal = msgspec.json.decode(row.principal, type=Principal)
-        return row.expires_at, await self.current(principal)
+        principal = await self.current(msgspec.json.decode(row.principal, type=Principal))
+        await self._agents.saw(principal, own=principal.issuer == self._builtin)
+        return row.expires_at, principal
 
     async def current(self, principal: Principal) -> Principal:
         """Give an agent of the built-in issuer the groups and attributes that it has now.
 
-        Raises `RefusedError` for a disabled agent, `UnauthenticatedError` for one that is gone.
+        Raises `RefusedError` for an agent that is disabled or has expired, of whatever issuer, and
+        `UnauthenticatedError` for one that is gone.
         """
         if principal.issuer != self._builtin:
+            await self._agents.admit(principal)
             return principal
         try:
             agent = await self._agents.active(principal.subject)

@@ -8,6 +8,7 @@ from keystile.config.settings import Settings
 from keystile.identity.agents import Agents
 from keystile.identity.builtin import CLAIMS, BuiltinIssuer
 from keystile.identity.claims import ClaimMapping
+from keystile.identity.disabling import Disablings
 from keystile.identity.exchange import Exchange
 from keystile.identity.gateway_tokens import GatewayTokens
 from keystile.identity.issuers import Source, source
@@ -20,13 +21,15 @@ from keystile.store.database import Database
 
 
 class Identity(NamedTuple):
-    """The room's parts. `builtin` is None where the settings disable it."""
+    """The room's parts. `builtin`, called `own_issuer`, is None where the settings disable it."""
 
     exchange: Exchange
     tokens: GatewayTokens
     agents: Agents
+    disablings: Disablings
     people: People
     builtin: BuiltinIssuer | None
+    own_issuer: str
     documents: Documents
 
     async def close(self) -> None:
@@ -50,7 +53,9 @@ def build(settings: Settings, database: Database) -> Identity:
     tokens = GatewayTokens(database, agents, url, identity.token_lifetime)
     subjects = Subjects(sources, url, identity.clock_skew)
     exchange = Exchange(subjects, tokens, identity.audience)
-    return Identity(exchange, tokens, agents, People(database), builtin, documents)
+    return Identity(
+        exchange, tokens, agents, Disablings(database), People(database), builtin, url, documents
+    )
 
 
 def builtin_issuer(settings: Settings) -> BuiltinIssuer:

@@ -31,3 +31,8 @@ class Principal(msgspec.Struct, frozen=True):
         """
         agent = f"{self.issuer}|{self.subject}"
         return f"{agent}\n{self.on_behalf_of}" if self.on_behalf_of else agent
+
+
+def agent_of(key: str) -> str:
+    """Give the part of a `Principal.key` that is the agent's, whomever it acts for."""
+    return key.partition("\n")[0]

@@ -24,6 +24,7 @@ class EventKind(StrEnum):
     APPROVAL_DECIDED = "approval_decided"
     SIGNED_IN = "signed_in"
     VIEWED = "viewed"
+    AGENT_DISABLED = "agent_disabled"
     RETENTION = "retention"
     RECOVERED = "recovered"
 
@@ -192,6 +193,23 @@ class ApprovalDecidedBody(_Body, frozen=True, kw_only=True):
     request: str = ""
     state: str = ""
     votes: tuple[VoteBody, ...] = ()
+
+
+class AgentDisabledBody(_Body, frozen=True, kw_only=True):
+    """`agent_disabled`: who disabled which agent, when and through which door.
+
+    `name` alone stands for all agents that are called so, else `issuer` and `subject` for one.
+    `jobs` are those of its jobs, by the gateway's own ids, that ran or waited and are stopped. Of
+    jobs that are found later there is another such event.
+    """
+
+    name: str = ""
+    issuer: str = ""
+    subject: str = ""
+    person: str = ""
+    via: str = ""
+    at: float = 0.0
+    jobs: tuple[str, ...] = ()
 
 
 class RemovedSegment(_Body, frozen=True, kw_only=True):

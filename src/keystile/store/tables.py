@@ -25,12 +25,35 @@ metadata = MetaData()
 agents = Table(
     "agents",
     metadata,
-    Column("name", String, primary_key=True),
+    # Empty for the gateway's own issuer, whose address may change; its subjects are names.
+    Column("issuer", String, primary_key=True),
+    Column("subject", String, primary_key=True),
+    Column("name", String, nullable=False, index=True),
     Column("groups", Text, nullable=False),
     Column("attributes", Text, nullable=False),
+    Column("owner", String, nullable=False, default=""),
+    Column("purpose", String, nullable=False, default=""),
+    Column("expires_at", Float),
     Column("created_at", Float, nullable=False),
-    Column("created_by", String, nullable=False),
-    Column("disabled_at", Float),
+    # Empty for one that nobody has registered, and that has come with a token of its issuer.
+    Column("created_by", String, nullable=False, default=""),
+    Column("last_seen", Float),
+)
+
+disabled_agents = Table(
+    "disabled_agents",
+    metadata,
+    # Either one agent, by issuer and subject as above, or by name all that are called so.
+    Column("issuer", String, primary_key=True),
+    Column("subject", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("by", String, nullable=False),
+    Column("via", String, nullable=False),
+    # When to see again to what they left running; null once nothing is left.
+    Column("due_at", Float, index=True),
+    # What was found running, and whether its end is sure.
+    Column("jobs", Text),
 )
 
 people = Table(

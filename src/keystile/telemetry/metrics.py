@@ -124,6 +124,11 @@ class Metrics:
             "Queries that wait for a person.",
             registry=self.registry,
         )
+        self.agents_stopping = Gauge(
+            "keystile_agents_stopping",
+            "Disablings of agents after which something may run still.",
+            registry=self.registry,
+        )
         self.masked_columns = Counter(
             "keystile_masked_columns_total",
             "Protected columns that were masked, counted once per query.",

@@ -30,13 +30,14 @@ class Served:
     def __init__(self, gate: Any, checks: Mapping[str, Check]) -> None:
         self.gate = gate
         self.uploads = FakeUploads()
+        self.principals = FakePrincipals(PRINCIPALS)
         self.metrics = Metrics()
         self.seen: list[str] = []
         self.url = ""
         self._api = Api(
             gate=gate,
             uploading=self.uploads,
-            principals=FakePrincipals(PRINCIPALS),
+            principals=self.principals,
             exchanger=FakeExchange(),
             issuer=FakeIssuer(),
             checks=checks,

@@ -586,3 +586,18 @@ async def test_a_token_is_given_back_with_an_empty_answer(make: Any) -> None:
     text = app.metrics.text().decode()
     assert 'keystile_requests_total{method="revoke",status="200"} 1.0' in text
     assert 'keystile_token_exchanges_total{outcome="refused"} 0.0' in text
+
+
+async def test_an_agent_that_is_disabled_while_its_call_waits_gets_nothing(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make(fakes.FakeGate(hold_seconds=0.05))
+    sql = b'{"query": "SELECT 1", "timeoutMs": 5000}'
+    app.principals.disabled.add("agent-a")
+    # One that is quick was let in just now.
+    assert (await ask(app, "POST", QUERIES, sql)).status == 200
+    monkeypatch.setattr("keystile.api.app._LET_IN_SECONDS", 0.01)
+    reply = await ask(app, "POST", QUERIES, sql)
+    assert reply.status == 403
+    assert "the agent `agent-a` is disabled" in reply.json["error"]["message"]
+    assert b"rows" not in reply.body

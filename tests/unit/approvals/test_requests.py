@@ -124,11 +124,15 @@ async def test_a_refused_vote_leaves_no_trace(database: Database) -> None:
 async def test_an_agent_is_no_person(database: Database) -> None:
     approvals = Approvals(database)
     values = {"groups": "[]", "attributes": "{}", "created_at": 0.0, "created_by": "x"}
-    async with database.begin() as connection:
-        await connection.execute(insert(agents).values(name="other-agent", **values))
+    for issuer, name in (("", "other-agent"), ("https://elsewhere.example", "operator")):
+        row = {"issuer": issuer, "subject": name, "name": name} | values
+        async with database.begin() as connection:
+            await connection.execute(insert(agents).values(row))
     asked = await opened(approvals)
     with pytest.raises(RefusedError, match="agents decide nothing"):
         await vote(approvals, asked.id, Person("other-agent", ("data-stewards",)))
+    # No issuer can bar a person by calling one of its agents so.
+    await vote(approvals, asked.id, Person("operator", ("data-stewards",)))
 
 
 async def test_expiry_closes_each_once(database: Database) -> None:

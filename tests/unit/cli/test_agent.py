@@ -43,6 +43,7 @@ def test_an_agent_is_created_listed_regrouped_and_disabled(invoke: Invoke) -> No
     assert "agent bot is registered" in made.stdout
     assert invoke("regroup", "bot", "-g", "c").exit_code == 0
     assert invoke("disable", "bot").exit_code == 0
+    assert "what it left running is being stopped" in invoke("disable", "bot").stdout
     (listed,) = json.loads(invoke("list", "--json").stdout)
     assert (listed["name"], listed["groups"]) == ("bot", ["c"])
     assert listed["attributes"] == {"purpose": "support=x"}
@@ -59,7 +60,15 @@ def test_an_agent_is_created_listed_regrouped_and_disabled(invoke: Invoke) -> No
             ("create", "bot", "--attribute", "a=1", "--attribute", "a=2"),
             "`a=2` is not a NAME=VALUE",
         ),
+        (("create", "bot", "--expires", "soon"), "`soon` is no time"),
+        (("create", "bot", "--owner", "a b"), "`a b` cannot be a name"),
+        (("create", "x", "--issuer", "https://i.test"), "has an issuer and a subject"),
+        (("create", "x", "--issuer", "i", "--subject", "s", "-g", "g"), "what its issuer says"),
         (("disable", "ghost"), "there is no agent `ghost`"),
+        (("disable",), "not clear which agent is meant"),
+        (("disable", "bot", "--issuer", "i", "--subject", "s"), "not clear which agent"),
+        (("disable", "--issuer", "i"), "not clear which agent"),
+        (("show", "ghost"), "there is no agent `ghost`"),
         (("regroup", "ghost"), "there is no agent `ghost`"),
         (("connect", "ghost"), "there is no agent `ghost`; make it with"),
     ],
@@ -150,3 +159,44 @@ def test_what_the_command_registers_the_gateway_knows(invoke: Invoke, config: Pa
             return (await Agents(store).active("bot")).groups
 
     assert asyncio.run(groups()) == ("coding-agents",)
+
+
+def test_what_is_said_of_an_agent_is_shown(invoke: Invoke) -> None:
+    said = ("--owner", "ana", "--purpose", "Weekly reports.", "--expires", "30d")
+    assert invoke("create", "bot", "-g", "a", *said).exit_code == 0
+    shown = invoke("show", "bot").stdout
+    for words in ("ana", "Weekly reports.", "built-in", "running     nothing", "0 sessions"):
+        assert words in shown
+    (traces,) = json.loads(invoke("show", "bot", "--json").stdout)
+    assert traces["state"] == "active"
+    assert traces["agent"]["expires_at"] - traces["agent"]["created_at"] == pytest.approx(
+        30 * 24 * 3600, abs=5
+    )
+    assert (traces["running"], traces["waiting"], traces["approvals"]) == ([], [], [])
+
+
+def test_an_agent_of_another_issuer_is_registered_and_disabled_by_issuer_and_subject(
+    invoke: Invoke,
+) -> None:
+    who = ("--issuer", "https://issuer.test", "--subject", "repo:acme/shop")
+    assert invoke("create", "shop-ci", *who, "--owner", "ana").exit_code == 0
+    assert "https://issuer.test" in invoke("list").stdout
+    assert invoke("disable", *who).exit_code == 0
+    (traces,) = json.loads(invoke("show", "shop-ci", "--json").stdout)
+    assert (traces["state"], traces["agent"]["owner"]) == ("disabled", "ana")
+    # One that never came can be kept out too.
+    assert invoke("disable", *who[:3], "repo:acme/other").exit_code == 0
+
+
+def test_the_built_in_issuers_agent_is_disabled_by_its_address_too(invoke: Invoke) -> None:
+    invoke("create", "bot")
+    who = ("--issuer", "http://127.0.0.1:8420/issuer", "--subject", "bot")
+    assert invoke("disable", *who).exit_code == 0
+    (listed,) = json.loads(invoke("list", "--json").stdout)
+    assert listed["disabled_at"]
+
+
+def test_an_agent_that_has_expired_is_not_connected(invoke: Invoke, tmp_path: Path) -> None:
+    invoke("create", "bot", "--expires", "2020-01-31")
+    result = invoke("connect", "bot", "--folder", str(tmp_path / "f"))
+    assert "the agent `bot` has expired" in result.stderr

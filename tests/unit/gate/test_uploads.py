@@ -323,3 +323,30 @@ async def test_an_uploaded_job_that_bigquery_does_not_know_was_started_without_i
     await one.settle()
     assert bench.bigquery.started == []
     assert bench.events[-1].body["error"]["message"].startswith("BigQuery does not know")
+
+
+async def test_what_a_disabled_agent_has_under_way_ends_and_nothing_of_others(
+    bench: Any, upstream: FakeUpstream, taking: Uploads
+) -> None:
+    await taking.begin(bench.principal(), request(bench))
+    await taking.begin(bench.principal("other"), request(bench))
+    why = RefusedError("the agent `demo-agent` was disabled by `operator`")
+    await taking.end_of({bench.principal().key}, why)
+    assert upstream.dropped == ["/upload/x"]
+    (left,) = await rows(bench)
+    assert left.owner == bench.principal("other").key
+    (ended,) = [event.body for event in bench.events if event.kind == "outcome"]
+    assert (ended["state"], ended["error"]["message"]) == ("cancelled", why.message)
+
+
+async def test_the_last_bytes_of_a_disabled_agent_do_not_go(
+    bench: Any, upstream: FakeUpstream, taking: Uploads
+) -> None:
+    async def disabled_meanwhile() -> AsyncIterator[bytes]:
+        yield b"a"
+        bench.disabled = True
+        yield b"b"
+
+    with pytest.raises(RefusedError, match="is disabled"):
+        await taking.whole(bench.principal(), request(bench), disabled_meanwhile())
+    assert bytes(upstream.got) == b""

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from keystile.config.settings import Settings
 from keystile.identity.connection import Connection
+from keystile.identity.disabling import Target
 from keystile.identity.exchange import TokenResponse
 from keystile.identity.wiring import Identity, build
 from keystile.model.errors import RefusedError, TokenRefusedError, UnauthenticatedError
@@ -182,7 +183,7 @@ async def test_a_built_in_agent_has_what_the_registry_says_not_what_its_token_sa
     again = await identity.tokens.principal((await _exchange(identity, token)).access_token)
     assert again.groups == ("other",)
     assert again.session == principal.session
-    await identity.agents.disable("bot")
+    await identity.disablings.disable(Target("bot"), "operator", "cli")
     with pytest.raises(TokenRefusedError, match="`bot` is disabled"):
         await _exchange(identity, token)
 
@@ -249,7 +250,7 @@ async def test_googles_own_credentials_exchange_unchanged(
         principal = await identity.tokens.principal(credentials.token)
         assert (principal.agent, principal.groups) == ("bot", ("g",))
         assert credentials.valid
-        await identity.agents.disable("bot")
+        await identity.disablings.disable(Target("bot"), "operator", "cli")
         with pytest.raises(OAuthError, match="the agent `bot` is disabled"):
             await asyncio.to_thread(credentials.refresh, Request())
 

@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from keystile.identity import gateway_tokens as module
 from keystile.identity.agents import Agents
+from keystile.identity.disabling import Disablings, Target
 from keystile.identity.gateway_tokens import GatewayTokens
 from keystile.model.errors import RefusedError, UnauthenticatedError
 from keystile.model.principal import Principal
@@ -74,7 +75,7 @@ async def test_an_expired_token_is_refused_even_from_the_cache_and_then_removed(
 
 
 async def test_the_registry_counts_within_seconds(
-    tokens: GatewayTokens, agents: Agents, monkeypatch: pytest.MonkeyPatch
+    tokens: GatewayTokens, database: Database, agents: Agents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await agents.create("bot", ["new"], {"a": "b"}, "operator")
     token, _ = await tokens.issue(BOT)
@@ -84,7 +85,7 @@ async def test_the_registry_counts_within_seconds(
         {"a": "b"},
         "s2",
     )
-    await agents.disable("bot")
+    await Disablings(database).disable(Target("bot"), "operator", "cli")
     now = time.monotonic() + 5
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
     with pytest.raises(RefusedError, match="`bot` is disabled"):
@@ -116,7 +117,7 @@ async def test_a_disabled_agent_is_out_on_every_replica_within_five_seconds(
     replicas = [tokens, GatewayTokens(database, Agents(database), "http://gw/issuer", 600)]
     for replica in replicas:
         assert (await replica.principal(token)).agent == "bot"
-    await Agents(database).disable("bot")
+    await Disablings(database).disable(Target("bot"), "operator", "cli")
     now = time.monotonic() + 4.9
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
     for replica in replicas:
