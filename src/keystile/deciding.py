@@ -120,14 +120,16 @@ async def planning(
     credential = ServiceAccount(SecretFile(settings.path(settings.upstream.service_account_file)))
     bigquery = BigQuery(settings.upstream.endpoint, credential, settings.upstream.timeout)
     analyst = RememberingAnalyst(runner, settings.engine.max_sql_bytes)
-    rewriter = Rewriter(runner, await masking_key(settings, Secrets(settings)))
+    secrets = Secrets(settings)
     try:
+        rewriter = Rewriter(runner, await masking_key(settings, secrets))
         shares = Shares(2 * settings.engine.workers, settings.engine.queue)
         results = ResultTables(OwnJobs(database))
         planner = Planner(analyst, policy.current, rewriter, bigquery, shares, metrics, results)
         yield Planning(planner, policy, bigquery, credential)
     finally:
         await bigquery.close()
+        await secrets.close()
 
 
 async def masking_key(settings: Settings, secrets: Secrets) -> bytes:

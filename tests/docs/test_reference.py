@@ -49,7 +49,7 @@ def settings_of(
         if inner is None:
             yield name, _written(default)
         elif inner is Secret:
-            yield name, "none"
+            yield name, "required" if field.required else "none"
         elif get_origin(hints[field.name]) is list:
             yield name, _written(default)
             yield from settings_of(inner, f"{name}[].")

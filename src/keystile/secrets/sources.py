@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 
 from keystile.config.settings import Secret, Settings
+from keystile.config.settings import Vault as VaultSettings
 from keystile.model.errors import UnsafeConfigurationError
+from keystile.secrets.asking import Asking
 from keystile.secrets.file import SecretFile
+from keystile.secrets.kept import KeptSecret
+from keystile.secrets.secret_manager import SecretManager
 from keystile.secrets.source import SecretSource
+from keystile.secrets.vault import Vault
 
 
 class FileSource:
@@ -48,11 +54,60 @@ class Secrets:
     """Opens the sources that the settings name."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take the settings; relative paths count from their folder."""
+        """Take the settings; relative paths count from their folder. Nothing is opened yet."""
         self._settings = settings
+        self._vault: tuple[Vault, Asking] | None = None
+        self._manager: SecretManager | None = None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._vault:
+            await self._vault[1].close()
+        if self._manager:
+            await self._manager.close()
 
     def source(self, secret: Secret) -> SecretSource:
-        """Give the source of a secret; nothing is read yet."""
+        """Give the source of a secret; nothing is read yet.
+
+        Raises `UnsafeConfigurationError` where the settings do not say how its server is reached.
+        """
+        if secret.vault:
+            kept = secret.vault
+            name = f"vault:{kept.mount}/{kept.path}#{kept.field}"
+            return KeptSecret(name, partial(self._opened_vault().read, kept))
+        if secret.secret_manager:
+            read = partial(self._opened_manager().read, secret.secret_manager)
+            return KeptSecret(secret.secret_manager, read)
         if secret.file:
             return FileSource(self._settings.path(secret.file))
         return EnvironmentSource(secret.environment)
+
+    def _opened_vault(self) -> Vault:
+        if self._vault is None:
+            chosen = self._settings.vault
+            if chosen is None:
+                raise UnsafeConfigurationError(
+                    "a secret stands in Vault, and the settings do not say where Vault is",
+                    hint="add the section `vault`",
+                )
+            trusted = self._settings.path(chosen.ca_file) if chosen.ca_file else None
+            asking = Asking("Vault", chosen.address, trusted)
+            self._vault = Vault(chosen, asking, self.source(_proof(chosen))), asking
+        return self._vault[0]
+
+    def _opened_manager(self) -> SecretManager:
+        if self._manager is None:
+            chosen = self._settings.secret_manager
+            file = chosen.service_account_file
+            self._manager = SecretManager(chosen, self.source(Secret(file=file)) if file else None)
+        return self._manager
+
+
+def _proof(vault: VaultSettings) -> Secret:
+    """Say where that stands which signs in to Vault."""
+    if vault.app_role:
+        return vault.app_role.secret_id
+    if vault.kubernetes:
+        return Secret(file=vault.kubernetes.token_file)
+    assert vault.token is not None  # noqa: S101 - one of the three is given
+    return vault.token
