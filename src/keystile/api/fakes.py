@@ -20,6 +20,7 @@ from keystile.model.errors import (
 )
 from keystile.model.principal import Principal
 from keystile.model.schema import Field, TableId
+from keystile.model.sender import Sender
 from keystile.wire.metadata import dataset_list, model_list, project_list, routine_list, table_list
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
@@ -358,17 +359,23 @@ class FakeToken(msgspec.Struct, frozen=True):
 class FakeExchange:
     """Gives the gateway token `to-SUBJECT` for any subject token that does not say `bad`."""
 
-    async def exchange(self, body: bytes, content_type: str) -> FakeToken:
+    def __init__(self) -> None:
+        """Remember who sent the last request."""
+        self.sender: Sender | None = None
+
+    async def exchange(self, body: bytes, content_type: str, sender: Sender) -> FakeToken:
         """Look at the subject token alone."""
         del content_type
+        self.sender = sender
         subject = dict(parse_qsl(body.decode())).get("subject_token", "bad")
         if "bad" in subject:
             raise TokenRefusedError("the subject token is expired", hint="fetch a new one")
         return FakeToken(f"to-{subject}", 600)
 
-    async def revoke(self, body: bytes, content_type: str) -> None:
+    async def revoke(self, body: bytes, content_type: str, sender: Sender) -> None:
         """Refuse what says `bad`, and remember nothing."""
         del content_type
+        self.sender = sender
         if b"bad" in body:
             raise TokenRefusedError("the parameter `token` is missing")
 

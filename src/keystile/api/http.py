@@ -18,6 +18,7 @@ from keystile.model.errors import (
     RequestTooLargeError,
     UnauthenticatedError,
 )
+from keystile.model.sender import Sender
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -60,6 +61,7 @@ class Request:
         self.raw_path: bytes = scope["raw_path"]
         self.raw_query: bytes = scope["query_string"]
         self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
+        self._client: tuple[str, int] | None = scope.get("client")
         self._receive = receive
         self._is_whole = False
 
@@ -85,6 +87,10 @@ class Request:
         Raises `UnauthenticatedError` when there is none, and for any other scheme.
         """
         return token_of(self.header(b"authorization"))
+
+    def sender(self) -> Sender:
+        """Give what the request itself shows of who sent it."""
+        return Sender(address=self._client[0] if self._client else "")
 
     async def body(self, most_bytes: int = MAX_BODY_BYTES) -> bytes:
         """Read the whole body, decompressed; at most `most_bytes` before and after.

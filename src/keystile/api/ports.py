@@ -7,6 +7,7 @@ from typing import Protocol
 
 from keystile.model.principal import Principal
 from keystile.model.schema import TableId
+from keystile.model.sender import Sender
 from keystile.wire.read_sessions import ReadRequest, ReadSession
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
@@ -277,14 +278,14 @@ class IssuedToken(Protocol):
 class TokenExchange(Protocol):
     """RFC 8693: an agent's own token for a gateway token, and the end of that by RFC 7009."""
 
-    async def exchange(self, body: bytes, content_type: str) -> IssuedToken:
+    async def exchange(self, body: bytes, content_type: str, sender: Sender) -> IssuedToken:
         """Answer one request, whose form is in `body`.
 
         Raises `TokenRefusedError` when the form or its subject token is not accepted.
         """
         ...
 
-    async def revoke(self, body: bytes, content_type: str) -> None:
+    async def revoke(self, body: bytes, content_type: str, sender: Sender) -> None:
         """End the gateway token that the form names (RFC 7009). Raises `TokenRefusedError`."""
         ...
 

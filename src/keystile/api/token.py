@@ -21,7 +21,7 @@ async def exchange(request: Request, exchanger: TokenExchange, metrics: Metrics)
 
     Raises `KeystileError`; `refusal` turns it into OAuth's words.
     """
-    issued = await exchanger.exchange(*await _form(request))
+    issued = await exchanger.exchange(*await _form(request), request.sender())
     metrics.token_exchanges.labels(Exchange.ISSUED).inc()
     body = {
         "access_token": issued.access_token,
@@ -37,7 +37,7 @@ async def revoke(request: Request, exchanger: TokenExchange) -> Answer:
 
     Raises `KeystileError`; `refusal` turns it into OAuth's words.
     """
-    await exchanger.revoke(*await _form(request))
+    await exchanger.revoke(*await _form(request), request.sender())
     return Answer(200, b"", b"text/plain; charset=UTF-8")
 
 

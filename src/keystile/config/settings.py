@@ -160,7 +160,17 @@ class Upstream(Section, frozen=True, kw_only=True):
     timeout: Positive = 30
 
 
-class Issuer(Section, frozen=True, kw_only=True):
+class Trust(Section, frozen=True, kw_only=True):
+    """How far an issuer's tokens go.
+
+    `exchanges_per_token` bounds what a stolen one is good for, beyond what honest clients need, all
+    of which exchange the same file's token again and again.
+    """
+
+    exchanges_per_token: Positive = 1000
+
+
+class Issuer(Trust, frozen=True, kw_only=True):
     """An OIDC issuer whose tokens agents may present.
 
     `preset` says what kind it is; `issuer` may be left out where the kind has only one.
@@ -185,7 +195,7 @@ class Issuer(Section, frozen=True, kw_only=True):
     actor_issuers: list[Text] = []
 
 
-class BuiltinIssuer(Section, frozen=True, kw_only=True):
+class BuiltinIssuer(Trust, frozen=True, kw_only=True):
     """The issuer that Keystile itself runs for agents made with `keystile agent create`.
 
     Its keys stand in the data folder and it is served under `/issuer` of the gateway.
@@ -195,12 +205,21 @@ class BuiltinIssuer(Section, frozen=True, kw_only=True):
     token_lifetime: Positive = 900
 
 
+class ExchangeLimits(Section, frozen=True, kw_only=True):
+    """What each replica takes at the token endpoints in a minute."""
+
+    per_address: Positive = 600
+    per_agent: Positive = 300
+    failed_per_address: Positive = 120
+
+
 class Identity(Section, frozen=True, kw_only=True):
     """How agents sign in. `audience` is what their credential files name."""
 
     audience: Text = "//keystile/agents"
     token_lifetime: Annotated[int, msgspec.Meta(gt=0, le=3600)] = 600
     clock_skew: Annotated[int, msgspec.Meta(ge=0, le=120)] = 30
+    limits: ExchangeLimits = ExchangeLimits()
     builtin_issuer: BuiltinIssuer = BuiltinIssuer()
     issuers: list[Issuer] = []
 

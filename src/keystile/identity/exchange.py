@@ -9,13 +9,17 @@ import msgspec
 
 from keystile.identity.form import Form
 from keystile.identity.gateway_tokens import GatewayTokens
+from keystile.identity.limits import Limits
+from keystile.identity.replay import Uses
 from keystile.identity.subjects import Subjects
 from keystile.model.errors import (
     RefusedError,
+    StoreUnavailableError,
     TokenFault,
     TokenRefusedError,
     UnauthenticatedError,
 )
+from keystile.model.sender import UNKNOWN, Sender
 
 _GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  a type's name
@@ -41,15 +45,29 @@ class TokenResponse(msgspec.Struct, frozen=True):
 class Exchange:
     """Turns an agent's own OIDC token into a gateway token, and ends gateway tokens."""
 
-    def __init__(self, subjects: Subjects, tokens: GatewayTokens, audience: str) -> None:
+    def __init__(
+        self, subjects: Subjects, tokens: GatewayTokens, uses: Uses, limits: Limits, audience: str
+    ) -> None:
         """Take who says whose a token is, and the audience that agents ask for."""
         self._subjects = subjects
         self._tokens = tokens
+        self._uses = uses
+        self._limits = limits
         self._audience = audience
 
-    async def exchange(self, body: bytes, content_type: str) -> TokenResponse:
+    async def exchange(
+        self, body: bytes, content_type: str, sender: Sender = UNKNOWN
+    ) -> TokenResponse:
         """Answer one request. Raises `TokenRefusedError` with RFC 6749's error code."""
-        form = Form(body, content_type)
+        self._limits.ask(sender.address)
+        try:
+            return await self._exchange(Form(body, content_type))
+        except TokenRefusedError as error:
+            if error.fault is not TokenFault.RATE:
+                self._limits.fail(sender.address)
+            raise
+
+    async def _exchange(self, form: Form) -> TokenResponse:
         form.require("grant_type", (_GRANT,), "unsupported_grant_type")
         form.require("subject_token_type", _SUBJECT_TYPES)
         if "requested_token_type" in form:
@@ -57,23 +75,30 @@ class Exchange:
         if "actor_token" in form or "actor_token_type" in form:
             form.require("actor_token_type", _SUBJECT_TYPES)
         form.require("audience", (self._audience,), "invalid_target")
-        actor = form.given("actor_token") if "actor_token_type" in form else ""
+        actor = form.given("actor_token").rstrip("\r\n") if "actor_token_type" in form else ""
         # Whatever writes a token into a file ends the line, and clients send the file as it is.
         subject = form.given("subject_token").rstrip("\r\n")
-        principal = await self._subjects.principal(subject, actor)
+        identified = await self._subjects.identify(subject, actor)
+        self._limits.identify(identified.principal)
         try:
             # An agent of the built-in issuer has what the registry says of it now.
-            token, lifetime = await self._tokens.issue(await self._tokens.current(principal))
+            principal = await self._tokens.current(identified.principal)
+        except StoreUnavailableError:
+            raise
         except (UnauthenticatedError, RefusedError) as error:
             raise TokenRefusedError(
                 error.message, hint=error.hint, fault=TokenFault.AGENT
             ) from error
-        return TokenResponse(token, lifetime)
+        for token in identified.tokens:
+            most = token.source.trust.exchanges_per_token
+            await self._uses.count(token.digest, token.claims["exp"], most)
+        return TokenResponse(*await self._tokens.issue(principal))
 
-    async def revoke(self, body: bytes, content_type: str) -> None:
+    async def revoke(self, body: bytes, content_type: str, sender: Sender = UNKNOWN) -> None:
         """End a gateway token at the word of whoever holds it (RFC 7009 section 2.1).
 
         An unknown one is no error (section 2.2): it has no effect any more. Raises
         `TokenRefusedError`.
         """
+        self._limits.ask(sender.address)
         await self._tokens.revoke(Form(body, content_type).given("token"))

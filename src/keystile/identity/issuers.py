@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from keystile.config.settings import Issuer
+from keystile.config.settings import Issuer, Trust
 from keystile.identity.claims import ClaimMapping, Condition
 from keystile.identity.keys import Documents, IssuerKeys
 from keystile.identity.presets import PRESETS, Preset
@@ -19,11 +19,13 @@ class Source(NamedTuple):
     """An issuer to verify tokens of, and the mapping of its claims.
 
     `acting` maps what a token says of the actor that `act` names, None where it may name none;
-    `actor_issuers` are those whose agents may act for its subjects where `may_act` says so.
+    `actor_issuers` are those whose agents may act for its subjects where `may_act` says so. `trust`
+    says how far its tokens go.
     """
 
     trusted: TrustedIssuer
     mapping: ClaimMapping
+    trust: Trust
     acting: ClaimMapping | None = None
     actor_issuers: frozenset[str] = frozenset()
 
@@ -67,7 +69,7 @@ def source(number: int, issuer: Issuer, documents: Documents) -> Source:
     acting = None
     if issuer.actor_mapping:
         acting = ClaimMapping(f"{at}.actor_mapping", issuer.actor_mapping)
-    return Source(trusted, mapping, acting, frozenset(issuer.actor_issuers))
+    return Source(trusted, mapping, issuer, acting, frozenset(issuer.actor_issuers))
 
 
 def _check(at: str, preset: Preset, name: str, issuer: Issuer) -> None:

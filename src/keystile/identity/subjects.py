@@ -5,9 +5,10 @@ Nobody acts for another unless the settings of the person's issuer say so.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
@@ -18,6 +19,24 @@ from keystile.model.errors import TokenFault, TokenRefusedError, UnsafeConfigura
 from keystile.model.principal import Principal
 
 _BUILTIN = "builtin"
+
+
+class Verified(NamedTuple):
+    """A token that was verified: what it claims, whose it is, and what tells it from all others.
+
+    INVARIANT: the digest leaves out the signature, of which a token may have many.
+    """
+
+    claims: SignedClaims
+    source: Source
+    digest: str
+
+
+class Identified(NamedTuple):
+    """The agent that tokens stand for, and these tokens: the subject's first."""
+
+    principal: Principal
+    tokens: tuple[Verified, ...]
 
 
 class Subjects:
@@ -42,60 +61,68 @@ class Subjects:
                 )
             self._sources[source.trusted.issuer] = known
 
-    async def principal(self, unverified_token: str, unverified_actor: str = "") -> Principal:
+    async def identify(self, unverified_token: str, unverified_actor: str = "") -> Identified:
         """Give the agent that a token stands for, or the actor that acts for its subject.
 
         Raises `TokenRefusedError` with one sentence that says what is wrong.
         """
-        claims = await self._verifier.verify(unverified_token)
-        source = self._sources[claims["iss"]]
+        subject = await self._verify(unverified_token)
         if unverified_actor:
-            return await self._delegated(claims, source, unverified_actor)
-        if "may_act" in claims:
+            return await self._delegated(subject, unverified_actor)
+        if "may_act" in subject.claims:
             _refuse(
                 "the token says who may act for its subject (`may_act`), and no actor came with it",
                 hint="send the agent's own token as `actor_token`",
             )
-        if "act" in claims:
-            return _acting(claims, source)
-        return source.mapping.principal(claims, time.time())
+        if "act" in subject.claims:
+            return Identified(_acting(subject), (subject,))
+        return Identified(_principal(subject), (subject,))
 
-    async def _delegated(
-        self, claims: SignedClaims, source: Source, unverified_actor: str
-    ) -> Principal:
+    async def _verify(self, unverified_token: str) -> Verified:
+        claims = await self._verifier.verify(unverified_token)
+        signed, _, _ = unverified_token.rpartition(".")
+        digest = hashlib.sha256(signed.encode("ascii")).hexdigest()
+        return Verified(claims, self._sources[claims["iss"]], digest)
+
+    async def _delegated(self, subject: Verified, unverified_actor: str) -> Identified:
         """Give the actor of a token of its own, whom the subject's token names (section 4.4)."""
-        if not source.actor_issuers:
+        claims, trusted = subject.claims, subject.source.actor_issuers
+        if not trusted:
             _refuse(
                 "nobody may act for the subjects of this issuer",
                 hint="an operator says who in `actor_issuers` of the issuer",
             )
         try:
-            actor = await self._verifier.verify(unverified_actor)
+            actor = await self._verify(unverified_actor)
         except TokenRefusedError as error:
             message = f"`actor_token`: {error.message}"
             raise TokenRefusedError(message, hint=error.hint, fault=error.fault) from error
-        if actor["iss"] not in source.actor_issuers:
+        if actor.claims["iss"] not in trusted:
             _refuse(
-                f"agents of `{actor['iss']}` may not act for the subjects of `{claims['iss']}`",
+                f"agents of `{actor.claims['iss']}` may not act for the subjects of "
+                f"`{claims['iss']}`",
                 hint="an operator says who in `actor_issuers` of the issuer",
             )
-        if "act" in claims or "act" in actor or "may_act" in actor:
+        if "act" in claims or not actor.claims.keys().isdisjoint(("act", "may_act")):
             _refuse("one of the tokens is delegated already, and goes no further")
-        if (actor["iss"], actor["sub"]) == (claims["iss"], claims["sub"]):
+        if (actor.claims["iss"], actor.claims["sub"]) == (claims["iss"], claims["sub"]):
             _refuse("the actor is the subject itself", hint="exchange its token without an actor")
-        if not _names(claims.get("may_act"), claims["iss"], actor):
+        if not _names(claims.get("may_act"), claims["iss"], actor.claims):
             _refuse(
                 "`may_act` of the subject's token does not name the actor",
                 hint="have the subject's issuer name the agent by `iss` and `sub`",
             )
-        now = time.time()
-        agent = self._sources[actor["iss"]].mapping.principal(actor, now)
-        return _for(agent, source.mapping.principal(claims, now))
+        return Identified(_for(_principal(actor), _principal(subject)), (subject, actor))
 
 
-def _acting(claims: SignedClaims, source: Source) -> Principal:
+def _principal(token: Verified) -> Principal:
+    return token.source.mapping.principal(token.claims, time.time())
+
+
+def _acting(token: Verified) -> Principal:
     """Give the actor that a token itself names; actors within it are history (section 4.1)."""
-    if source.acting is None:
+    claims, acting = token.claims, token.source.acting
+    if acting is None:
         _refuse(
             "the token says who acts for its subject (`act`), which its issuer may not say here",
             hint="an operator says what the actor is in `actor_mapping` of the issuer",
@@ -109,8 +136,7 @@ def _acting(claims: SignedClaims, source: Source) -> Principal:
         )
     if name == claims["sub"]:
         _refuse("the actor is the subject itself")
-    now = time.time()
-    return _for(source.acting.principal(claims, now), source.mapping.principal(claims, now))
+    return _for(acting.principal(claims, time.time()), _principal(token))
 
 
 def _names(may_act: object, issuer: str, actor: SignedClaims) -> bool:

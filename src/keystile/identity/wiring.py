@@ -13,7 +13,9 @@ from keystile.identity.exchange import Exchange
 from keystile.identity.gateway_tokens import GatewayTokens
 from keystile.identity.issuers import Source, source
 from keystile.identity.keys import Documents
+from keystile.identity.limits import Limits
 from keystile.identity.people import People
+from keystile.identity.replay import Uses
 from keystile.identity.subjects import Subjects
 from keystile.identity.tokens import TrustedIssuer
 from keystile.model.errors import UnsafeConfigurationError
@@ -49,10 +51,12 @@ def build(settings: Settings, database: Database) -> Identity:
     if builtin is not None:
         audiences, algorithms = frozenset({builtin.audience}), frozenset({"ES256"})
         trusted = TrustedIssuer(url, audiences, algorithms, builtin)
-        sources.append(Source(trusted, ClaimMapping("the built-in issuer", CLAIMS)))
+        mapping = ClaimMapping("the built-in issuer", CLAIMS)
+        sources.append(Source(trusted, mapping, identity.builtin_issuer))
     tokens = GatewayTokens(database, agents, url, identity.token_lifetime)
     subjects = Subjects(sources, url, identity.clock_skew)
-    exchange = Exchange(subjects, tokens, identity.audience)
+    limits, uses = Limits(identity.limits), Uses(database)
+    exchange = Exchange(subjects, tokens, uses, limits, identity.audience)
     return Identity(
         exchange, tokens, agents, Disablings(database), People(database), builtin, url, documents
     )

@@ -182,6 +182,8 @@ class TokenFault(StrEnum):
     CLAIMS = "claims"
     CONDITION = "condition"
     DELEGATION = "delegation"
+    REPLAY = "replay"
+    RATE = "rate"
     AGENT = "agent"
 
 

@@ -76,6 +76,15 @@ tokens = Table(
     Index("tokens_by_agent", "issuer", "subject"),
 )
 
+used_tokens = Table(
+    "used_tokens",
+    metadata,
+    # Of an agent's own token or proof, without its signature.
+    Column("digest", String, primary_key=True),
+    Column("uses", Integer, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+)
+
 sign_in_links = Table(
     "sign_in_links",
     metadata,

@@ -11,6 +11,7 @@ from keystile.api import token
 from keystile.api.fakes import FakeExchange
 from keystile.api.http import Answer, Message, Request
 from keystile.model.errors import KeystileError, RefusedError, TokenRefusedError
+from keystile.model.sender import Sender
 from keystile.telemetry.metrics import Metrics
 
 FORM = (b"content-type", b"application/x-www-form-urlencoded; charset=utf-8")
@@ -20,7 +21,14 @@ def request(body: bytes, method: str = "POST") -> Request:
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    scope = {"method": method, "raw_path": token.PATH, "query_string": b"", "headers": [FORM]}
+    client = ("192.0.2.1", 50_000)
+    scope = {
+        "client": client,
+        "method": method,
+        "raw_path": token.PATH,
+        "query_string": b"",
+        "headers": [FORM],
+    }
     return Request(scope, receive)
 
 
@@ -34,7 +42,9 @@ async def refused(asked: Request) -> tuple[Answer, Any]:
 async def test_a_good_token_is_exchanged() -> None:
     metrics = Metrics()
     asked = request(urlencode({"subject_token": "jwt", "scope": ""}).encode())
-    answer = await token.exchange(asked, FakeExchange(), metrics)
+    exchanger = FakeExchange()
+    answer = await token.exchange(asked, exchanger, metrics)
+    assert exchanger.sender == Sender(address="192.0.2.1")
     assert answer.status == 200
     assert json.loads(answer.body) == {
         "access_token": "to-jwt",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,18 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from keystile.config.settings import Settings
+from keystile.config.settings import ExchangeLimits, Settings
 from keystile.identity.connection import Connection
 from keystile.identity.disabling import Target
 from keystile.identity.exchange import TokenResponse
 from keystile.identity.wiring import Identity, build
-from keystile.model.errors import RefusedError, TokenRefusedError, UnauthenticatedError
+from keystile.model.errors import (
+    StoreUnavailableError,
+    TokenFault,
+    TokenRefusedError,
+    UnauthenticatedError,
+)
+from keystile.model.sender import Sender
 from keystile.store.database import Database
 
 FORM = "application/x-www-form-urlencoded"
@@ -216,7 +223,7 @@ async def test_nothing_is_issued_while_the_store_is_away(
     identity: Identity, issuer: Any, database: Database
 ) -> None:
     await database.close()
-    with pytest.raises((TokenRefusedError, RefusedError), match="control store"):
+    with pytest.raises(StoreUnavailableError, match="control store"):
         await _exchange(identity, issuer.token())
 
 
@@ -264,3 +271,59 @@ async def test_whoever_holds_a_gateway_token_ends_it(identity: Identity, issuer:
         await identity.tokens.principal(response.access_token)
     with pytest.raises(TokenRefusedError, match="`token` is missing"):
         await identity.exchange.revoke(b"token_type_hint=access_token", FORM)
+
+
+async def test_a_token_is_exchanged_only_so_often_on_all_replicas_together(
+    settings: Callable[..., Settings], database: Database, issuer: Any
+) -> None:
+    (trusted,) = settings().identity.issuers
+    once = settings(issuers=[msgspec.structs.replace(trusted, exchanges_per_token=2)])
+    replicas = [build(once, database) for _ in range(2)]
+    token = issuer.token(jti="t-1")
+    for replica in replicas:
+        assert await _exchange(replica, token)
+    head, _, signature = token.rpartition(".")
+    # The same token with another of its signatures (ECDSA has two of each).
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    raw = base64.urlsafe_b64decode(signature + "==")
+    turned = raw[:32] + (order - int.from_bytes(raw[32:])).to_bytes(32)
+    again = f"{head}.{base64.urlsafe_b64encode(turned).rstrip(b'=').decode()}"
+    for replica, each in zip(replicas, (token, again), strict=True):
+        with pytest.raises(TokenRefusedError, match="exchanged 2 times") as caught:
+            await _exchange(replica, each)
+        assert caught.value.fault is TokenFault.REPLAY
+    assert await _exchange(replicas[0], issuer.token(jti="t-2"))
+
+
+async def test_a_default_gateway_lets_a_file_be_exchanged_by_many_processes(
+    identity: Identity, issuer: Any
+) -> None:
+    token = issuer.token()
+    assert all([await _exchange(identity, token) for _ in range(20)])
+
+
+async def test_failures_and_agents_have_their_limits(
+    settings: Callable[..., Settings], database: Database, issuer: Any
+) -> None:
+    limits = ExchangeLimits(failed_per_address=2, per_agent=2)
+    identity = build(settings(limits=limits), database)
+    near, far = Sender(address="192.0.2.1"), Sender(address="192.0.2.2")
+
+    async def ask(sender: Sender, token: str) -> None:
+        await identity.exchange.exchange(urlencode(_form(token)).encode(), FORM, sender)
+
+    good = issuer.token()
+    for _ in range(2):
+        await ask(near, good)
+    for _ in range(4):
+        # What is too much of one agent is no failure of its address, which others share.
+        with pytest.raises(TokenRefusedError, match="exchanges of this agent"):
+            await ask(near, good)
+    await ask(near, issuer.token(sub="agent-8"))
+    for _ in range(2):
+        with pytest.raises(TokenRefusedError, match="not a signed JWT"):
+            await ask(near, "x")
+    with pytest.raises(TokenRefusedError, match="too many failed exchanges") as caught:
+        await ask(near, issuer.token(sub="agent-9"))
+    assert caught.value.fault is TokenFault.RATE
+    await ask(far, issuer.token(sub="agent-9"))

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from keystile.config.settings import Issuer
+from keystile.config.settings import Issuer, Trust
 from keystile.identity.builtin import CLAIMS
 from keystile.identity.claims import ClaimMapping
 from keystile.identity.issuers import Source, source
@@ -73,7 +73,7 @@ def make(issuer: Any) -> Make:
             for each in sources
         ]
         own = TrustedIssuer(OWN, frozenset({AUDIENCE}), frozenset({"ES256"}), keys)
-        sources.append(Source(own, ClaimMapping("own", CLAIMS)))
+        sources.append(Source(own, ClaimMapping("own", CLAIMS), Trust()))
         return Subjects(sources, OWN, 30)
 
     return build
@@ -86,29 +86,33 @@ async def _refused(asked: Any, fault: TokenFault = TokenFault.DELEGATION) -> str
     return str(caught.value)
 
 
+async def _who(subjects: Subjects, *tokens: str) -> Principal:
+    return (await subjects.identify(*tokens)).principal
+
+
 async def test_an_agent_acts_for_a_person_whose_issuer_names_it(make: Make, issuer: Any) -> None:
     subjects = make(actor_issuers=[AGENTS])
     person = issuer.token(iss=PEOPLE, sub="dana", groups=["admins"], may_act=NAMED)
     agent = issuer.token(iss=AGENTS, groups=["agents"], team="data", sid="run-1")
-    principal = await subjects.principal(person, agent)
+    principal = await _who(subjects, person, agent)
     assert (principal.issuer, principal.subject, principal.agent) == (AGENTS, "agent-7", "agent-7")
     assert principal.on_behalf_of == "dana"
     # What the person may do is nothing that the agent may.
     assert principal.groups == ("agents",)
     assert principal.attributes == {"team": "data"}
-    alone = await subjects.principal(agent)
+    alone = await _who(subjects, agent)
     assert alone.on_behalf_of == ""
     assert alone.key != principal.key
     assert alone.session != principal.session
     other = issuer.token(iss=PEOPLE, sub="erin", may_act=NAMED)
-    assert (await subjects.principal(other, agent)).session != principal.session
-    assert (await subjects.principal(person, agent)).session == principal.session
+    assert (await _who(subjects, other, agent)).session != principal.session
+    assert (await _who(subjects, person, agent)).session == principal.session
 
 
 async def test_an_agent_of_the_built_in_issuer_may_be_the_actor(make: Make, issuer: Any) -> None:
     subjects = make(actor_issuers=["builtin"])
     person = issuer.token(iss=PEOPLE, sub="dana", may_act={"iss": OWN, "sub": "report-bot"})
-    principal = await subjects.principal(person, issuer.token(iss=OWN, sub="report-bot", sid="r"))
+    principal = await _who(subjects, person, issuer.token(iss=OWN, sub="report-bot", sid="r"))
     assert (principal.issuer, principal.agent, principal.on_behalf_of) == (
         OWN, "report-bot", "dana",
     )  # fmt: skip
@@ -120,7 +124,7 @@ async def test_nobody_acts_where_the_issuers_settings_do_not_say_so(
 ) -> None:
     person = issuer.token(iss=PEOPLE, sub="dana", may_act=NAMED)
     agent = issuer.token(iss=AGENTS)
-    said = await _refused(make(actor_issuers=actors).principal(person, agent))
+    said = await _refused(make(actor_issuers=actors).identify(person, agent))
     assert "may act" in said or "may not act" in said
     assert "`actor_issuers`" in said
 
@@ -148,22 +152,22 @@ async def test_an_actor_that_is_not_named_is_refused(
     person = issuer.token(iss=PEOPLE, sub="dana", may_act=may_act)
     agent = issuer.token(**({"iss": AGENTS} | actor))
     subjects = make(actor_issuers=[AGENTS, OTHERS])
-    assert "does not name the actor" in await _refused(subjects.principal(person, agent))
+    assert "does not name the actor" in await _refused(subjects.identify(person, agent))
 
 
 async def test_may_act_may_narrow_the_actor_down(make: Make, issuer: Any) -> None:
     person = issuer.token(iss=PEOPLE, sub="dana", may_act=NAMED | {"client_id": "c1"})
     agent = issuer.token(iss=AGENTS, client_id="c1")
-    assert (await make(actor_issuers=[AGENTS]).principal(person, agent)).on_behalf_of == "dana"
+    assert (await _who(make(actor_issuers=[AGENTS]), person, agent)).on_behalf_of == "dana"
 
 
 async def test_an_actor_is_not_its_own_subject(make: Make, issuer: Any) -> None:
     subjects = make(actor_issuers=[PEOPLE], actor_mapping=ACTOR)
     person = issuer.token(iss=PEOPLE, sub="dana", may_act={"sub": "dana"})
     own = issuer.token(iss=PEOPLE, sub="dana")
-    assert "the subject itself" in await _refused(subjects.principal(person, own))
+    assert "the subject itself" in await _refused(subjects.identify(person, own))
     within = issuer.token(iss=PEOPLE, sub="dana", act={"sub": "dana"})
-    assert "the subject itself" in await _refused(subjects.principal(within))
+    assert "the subject itself" in await _refused(subjects.identify(within))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +184,7 @@ async def test_what_is_delegated_is_not_delegated_on(
     subjects = make(actor_issuers=[AGENTS], actor_mapping=ACTOR)
     whose = issuer.token(**({"iss": PEOPLE, "sub": "dana", "may_act": NAMED} | person))
     by = issuer.token(**({"iss": AGENTS} | agent))
-    assert "goes no further" in await _refused(subjects.principal(whose, by))
+    assert "goes no further" in await _refused(subjects.identify(whose, by))
 
 
 @pytest.mark.parametrize(
@@ -196,14 +200,14 @@ async def test_the_actors_token_is_verified_as_any_other(
 ) -> None:
     person = issuer.token(iss=PEOPLE, sub="dana", may_act=NAMED)
     agent = issuer.token(**({"iss": AGENTS} | actor))
-    asked = make(actor_issuers=[AGENTS]).principal(person, agent)
+    asked = make(actor_issuers=[AGENTS]).identify(person, agent)
     assert said in await _refused(asked, fault)
 
 
 async def test_the_conditions_of_the_persons_issuer_hold_too(make: Make, issuer: Any) -> None:
     subjects = make(actor_issuers=[AGENTS], attribute_condition="assertion.sub != 'mallory'")
     person = issuer.token(iss=PEOPLE, sub="mallory", may_act=NAMED)
-    asked = subjects.principal(person, issuer.token(iss=AGENTS))
+    asked = subjects.identify(person, issuer.token(iss=AGENTS))
     assert "does not fulfil the condition" in await _refused(asked, TokenFault.CONDITION)
 
 
@@ -212,13 +216,13 @@ async def test_the_outermost_actor_of_a_token_acts_and_those_within_are_history(
 ) -> None:
     act = {"sub": "agent-7", "groups": ["agents"], "act": {"sub": "agent-8", "act": {"sub": "x"}}}
     token = issuer.token(iss=PEOPLE, sub="dana", groups=["admins"], act=act, run="r1")
-    principal = await make(actor_mapping=ACTOR).principal(token)
+    principal = await _who(make(actor_mapping=ACTOR), token)
     assert (principal.issuer, principal.subject, principal.on_behalf_of) == (
         PEOPLE, "agent-7", "dana",
     )  # fmt: skip
     assert principal.groups == ("agents",)
     another = issuer.token(iss=PEOPLE, sub="erin", act={"sub": "agent-7"}, run="r1")
-    assert (await make(actor_mapping=ACTOR).principal(another)).session != principal.session
+    assert (await _who(make(actor_mapping=ACTOR), another)).session != principal.session
 
 
 @pytest.mark.parametrize(
@@ -237,14 +241,14 @@ async def test_an_act_that_is_not_understood_is_refused(
     make: Make, issuer: Any, act: Any, said: str
 ) -> None:
     token = issuer.token(iss=PEOPLE, sub="dana", act=act)
-    assert said in await _refused(make(actor_mapping=ACTOR).principal(token))
+    assert said in await _refused(make(actor_mapping=ACTOR).identify(token))
 
 
 async def test_what_the_mapping_names_stands_for_the_person(make: Make, issuer: Any) -> None:
     mapping = {"keystile.on_behalf_of": "assertion.email"}
     subjects = make(actor_issuers=[AGENTS], attribute_mapping=mapping)
     person = issuer.token(iss=PEOPLE, sub="u-1", email="dana@acme.test", may_act=NAMED)
-    principal = await subjects.principal(person, issuer.token(iss=AGENTS))
+    principal = await _who(subjects, person, issuer.token(iss=AGENTS))
     assert principal.on_behalf_of == "dana@acme.test"
 
 
@@ -294,15 +298,15 @@ async def test_whatever_the_claims_are_an_agent_acts_by_name_or_not_at_all(
     subjects = make(actor_issuers=[AGENTS], actor_mapping=ACTOR)
     agent = issuer.token(iss=AGENTS)
     try:
-        principal = await subjects.principal(
-            issuer.token(iss=PEOPLE, sub="dana", may_act=may_act), agent
+        principal = await _who(
+            subjects, issuer.token(iss=PEOPLE, sub="dana", may_act=may_act), agent
         )
     except TokenRefusedError:
         assert not (isinstance(may_act, dict) and may_act == NAMED)
     else:
         assert (principal.issuer, principal.subject) == (may_act["iss"], may_act["sub"])
     try:
-        principal = await subjects.principal(issuer.token(iss=PEOPLE, sub="dana", act=act))
+        principal = await _who(subjects, issuer.token(iss=PEOPLE, sub="dana", act=act))
     except TokenRefusedError:
         pass
     else:

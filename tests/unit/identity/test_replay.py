@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from sqlalchemy import select
+
+from keystile.identity import replay as module
+from keystile.identity.replay import Uses
+from keystile.model.errors import TokenFault, TokenRefusedError
+from keystile.store.database import Database
+from keystile.store.tables import used_tokens
+
+
+async def test_a_token_is_used_only_so_often_on_all_replicas_together(database: Database) -> None:
+    replicas, end = (Uses(database), Uses(database)), time.time() + 60
+    for replica in replicas:
+        await replica.count("d1", end, 2)
+    for replica in replicas:
+        with pytest.raises(TokenRefusedError, match="exchanged 2 times") as caught:
+            await replica.count("d1", end, 2)
+        assert caught.value.fault is TokenFault.REPLAY
+    await replicas[0].count("d2", end, 1)
+
+
+async def test_what_has_ended_is_forgotten(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uses = Uses(database)
+    await uses.count("d1", time.time() + 60, 1)
+    later = time.time() + 61
+    monkeypatch.setattr(module.time, "time", lambda: later)
+    await uses.count("d2", later + 60, 1)
+    async with database.read() as connection:
+        kept = (await connection.execute(select(used_tokens.c.digest))).scalars().all()
+    assert kept == ["d2"]
+
+
+async def test_an_end_that_no_float_holds_is_no_fault(database: Database) -> None:
+    await Uses(database).count("d1", 10**400, 1)
+    with pytest.raises(TokenRefusedError):
+        await Uses(database).count("d1", 10**400, 1)
