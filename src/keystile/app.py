@@ -13,6 +13,7 @@ from keystile.api.app import Api
 from keystile.api.ports import Check
 from keystile.approvals.requests import Approvals
 from keystile.config.settings import Gateway, Settings
+from keystile.console.agents import Fleet
 from keystile.console.app import console_app
 from keystile.deciding import TASKS, Planning, planning
 from keystile.gate.at_once import AtOnce
@@ -105,6 +106,13 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
                 approvals=Approvals(database),
                 recording=log,
                 recordings=settings.path(settings.recording.folder),
+                fleet=Fleet(
+                    identity.agents,
+                    identity.disablings,
+                    rooms.jobs,
+                    identity.own_issuer,
+                    settings.identity.operators,
+                ),
             )
             try:
                 async with _storage(settings, rooms.reads, identity.tokens, metrics, ends):
@@ -175,6 +183,7 @@ class _Rooms(NamedTuple):
     reads: ReadSessions
     duties: Duties
     kill_switch: KillSwitch
+    jobs: JobStore
 
 
 def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
@@ -242,7 +251,7 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
         recorder,
         metrics,
     )
-    return _Rooms(gate, uploads, reads, duties, kill_switch)
+    return _Rooms(gate, uploads, reads, duties, kill_switch, jobs)
 
 
 def _checks(

@@ -17,7 +17,11 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from keystile.approvals.machine import ApprovalRequest, Summary, TouchedColumn
 from keystile.approvals.requests import Approvals
+from keystile.console.agents import Fleet
 from keystile.console.app import console_app
+from keystile.gate.jobs import JobStore
+from keystile.identity.agents import Agents
+from keystile.identity.disabling import Disablings
 from keystile.identity.people import People
 from keystile.model.decision import ApprovalDemand
 from keystile.model.principal import Principal
@@ -56,6 +60,7 @@ class Console:
         self.database = Database(f"sqlite+aiosqlite:///{folder / 'keystile.db'}")
         self.people = People(self.database)
         self.approvals = Approvals(self.database)
+        self.fleet = fleet(self.database)
         self.recording = RecordingLog(self.recordings, 1 << 20)
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
@@ -76,6 +81,7 @@ class Console:
             approvals=self.approvals,
             recording=self.recording,
             recordings=self.recordings,
+            fleet=self.fleet,
         )
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
         self.server = uvicorn.Server(config)
@@ -111,6 +117,12 @@ class Console:
         }
         return self.run(self.approvals.open(**(values | changes)))
 
+    def come(self, agent: str, **changes: Any) -> Principal:
+        """Have an agent of another issuer come for the first time."""
+        one = principal(agent, **changes)
+        self.run(self.fleet.agents.saw(one, own=False))
+        return one
+
     def request(self, id_: str) -> ApprovalRequest:
         return self.run(self.approvals.get(id_))
 
@@ -123,6 +135,16 @@ class Console:
     def record(self, *events: Event) -> None:
         for event in events:
             self.run(self.recording.append(event))
+
+
+def fleet(database: Database) -> Fleet:
+    return Fleet(
+        Agents(database),
+        Disablings(database),
+        JobStore(database, "console"),
+        "http://gw/issuer",
+        ["data-stewards"],
+    )
 
 
 DEMAND = ApprovalDemand(

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from keystile.approvals.machine import Person
+from keystile.identity.disabling import Target
 from keystile.model.decision import ApprovalDemand
 
 AGENT = "demo-agent"
@@ -212,7 +213,7 @@ def test_both_themes_fit_a_phone_and_meet_contrast(
     browser: Browser, console: Any, scheme: Any
 ) -> None:
     console.record(*console.session_events("theme", AGENT, time.time(), "SELECT 'a', 1 -- b"))
-    asked = console.ask()
+    asked, come = console.ask(), console.come("agent-with-a-page")
     context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme)
     page = context.new_page()
     sign_in(page, console)
@@ -225,6 +226,8 @@ def test_both_themes_fit_a_phone_and_meet_contrast(
         f"/approvals/{asked.id}",
         "/sessions",
         f"/session?id=theme&agent={AGENT}",
+        "/agents",
+        f"/agent?issuer={come.issuer}&subject={come.subject}",
         "/sign-in",
     ):
         page.goto(console.url + path)
@@ -280,3 +283,31 @@ def test_everything_works_without_javascript(browser: Browser, console: Any) -> 
     page.get_by_role("link", name="Previous").click()
     expect(page.get_by_text("Step 1 of 3")).to_be_visible()
     context.close()
+
+
+def test_an_agent_is_disabled_by_who_may_and_by_nobody_else(page: Page, console: Any) -> None:
+    name = f"shop-ci-{time.monotonic_ns()}"
+    console.come(name)
+    sign_in(page, console, "visitor")
+    page.get_by_role("link", name="Agents").click()
+    page.get_by_role("link", name=name).click()
+    expect(page.get_by_role("button", name="Disable this agent")).to_be_disabled()
+    expect(page.locator("#blocked")).to_contain_text("neither owns")
+    page.get_by_role("button", name="Sign out").click()
+    sign_in(page, console)
+    page.goto(f"{console.url}/agents")
+    page.get_by_role("link", name=name).click()
+    page.get_by_role("button", name="Disable this agent").click()
+    expect(page.locator("#agent-head")).to_contain_text("disabled by operator")
+    expect(page.get_by_role("button", name="Disable")).to_have_count(0)
+
+
+def test_the_page_of_an_agent_follows_what_happens(page: Page, console: Any) -> None:
+    name = f"bot-{time.monotonic_ns()}"
+    console.run(console.fleet.agents.create(name, [], {}, "operator"))
+    sign_in(page, console)
+    page.goto(f"{console.url}/agents?text={name}")
+    expect(page.locator("#live")).to_have_text("Live")
+    expect(page.locator("#agents")).to_contain_text("active")
+    console.run(console.fleet.disablings.disable(Target(name), "ana", "cli"))
+    expect(page.locator("#agents")).to_contain_text("disabled", timeout=5000)

@@ -25,7 +25,7 @@ from keystile.cli.common import (
 )
 from keystile.cli.terminal import coming, moment, say, say_json, show, table, visible
 from keystile.config.settings import Settings
-from keystile.identity.agents import Agent, AgentId, Agents, Facts
+from keystile.identity.agents import OWN, Agent, AgentId, Agents, Facts
 from keystile.identity.connection import Connection
 from keystile.identity.disabling import Disablings, Target
 from keystile.identity.wiring import builtin_issuer, issuer_url
@@ -151,9 +151,8 @@ def disable(
         raise InvalidRequestError(
             "it is not clear which agent is meant", hint="give a name, or --issuer and --subject"
         )
-    if issuer == issuer_url(found):
-        name, issuer, subject = subject, "", ""
-    run(_disable(found, Target(name, issuer, subject)))
+    target = Target(name, OWN if issuer == issuer_url(found) else issuer, subject)
+    run(_disable(found, target))
     say(f"agent {visible(name or subject)} is disabled; what it left running is being stopped")
 
 

@@ -214,13 +214,17 @@ class ExchangeLimits(Section, frozen=True, kw_only=True):
 
 
 class Identity(Section, frozen=True, kw_only=True):
-    """How agents sign in. `audience` is what their credential files name."""
+    """How agents sign in. `audience` is what their credential files name.
+
+    `operators` are groups of people who may disable agents in the console, as each one's owner may.
+    """
 
     audience: Text = "//keystile/agents"
     token_lifetime: Annotated[int, msgspec.Meta(gt=0, le=3600)] = 600
     clock_skew: Annotated[int, msgspec.Meta(ge=0, le=120)] = 30
     limits: ExchangeLimits = ExchangeLimits()
     builtin_issuer: BuiltinIssuer = BuiltinIssuer()
+    operators: list[Text] = []
     issuers: list[Issuer] = []
 
 

@@ -17,6 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from keystile.approvals.requests import Approvals
+from keystile.console.agents import AgentPages, Fleet
 from keystile.console.desk import Desk, bare_page
 from keystile.console.guard import Guard
 from keystile.console.inbox import Inbox
@@ -38,17 +39,21 @@ def console_app(  # noqa: PLR0913 - one for each thing that it shows
     approvals: Approvals,
     recording: RecordingLog,
     recordings: Path,
+    fleet: Fleet,
     clock: Callable[[], float] = time.time,
 ) -> Starlette:
     """Make the console that people reach at `url`; `recordings` is the recording folder.
 
-    `recording` takes what people do here (sign-ins, viewings). Serve the app with its lifespan on
-    and a short graceful timeout: event streams stay open until the server stops.
+    `fleet` is what is known of agents; `recording` takes what people do here (sign-ins, viewings).
+    Serve the app with its lifespan on and a short graceful timeout: event streams stay open until
+    the server stops.
     """
     desk = Desk(url=url, people=people, approvals=approvals, recording=recording, clock=clock)
     inbox = Inbox(desk)
     sessions = Sessions(desk, RecordingReader(recordings), Integrity(recordings, clock))
-    live = Live(desk, {"approvals": inbox.look, "sessions": sessions.look})
+    agents = AgentPages(desk, fleet)
+    looks = {"approvals": inbox.look, "sessions": sessions.look, "agents": agents.look}
+    live = Live(desk, looks)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -62,6 +67,7 @@ def console_app(  # noqa: PLR0913 - one for each thing that it shows
             *SignIn(desk).routes,
             *inbox.routes,
             *sessions.routes,
+            *agents.routes,
             *live.routes,
             Mount("/static", StaticFiles(packages=[("keystile.console", "static")])),
         ],

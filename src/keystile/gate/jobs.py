@@ -288,6 +288,13 @@ class JobStore:
             query = select(jobs).where(alive, jobs.c.owner.in_(wanted))
             return [job_of(row) for row in (await connection.execute(query)).all()]
 
+    async def count_live(self) -> dict[str, int]:
+        """Count the jobs that have not ended, by owner."""
+        alive = jobs.c.state.in_([s.value for s in JobState if s is not JobState.DONE])
+        query = select(jobs.c.owner, func.count()).where(alive).group_by(jobs.c.owner)
+        async with self._database.read() as connection:
+            return {row[0]: row[1] for row in await connection.execute(query)}
+
     async def pending(self) -> list[Job]:
         """Give every job that waits for people."""
         query = select(jobs).where(jobs.c.state == JobState.PENDING.value)

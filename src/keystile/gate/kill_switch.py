@@ -146,7 +146,7 @@ class KillSwitch:
     async def _meant(self, one: Disabled) -> Collection[str]:
         """Give all agents that a disabling is about, as they own jobs: see `agent_of`."""
         if not one.name:
-            return {f"{one.issuer}|{one.subject}"}
+            return {f"{one.issuer or self._own_issuer}|{one.subject}"}
         named = await self._agents.named(one.name)
         return {agent.key(self._own_issuer) for agent in named}
 

@@ -42,7 +42,10 @@ class Disabled(msgspec.Struct, frozen=True):
 
 
 class Target(NamedTuple):
-    """What is to be disabled: all agents of a `name`, or the one of an issuer and a subject."""
+    """What is to be disabled: all agents of a `name`, or the one of an issuer and a subject.
+
+    Without both a name and an issuer it is the subject of the gateway's own issuer.
+    """
 
     name: str = ""
     issuer: str = ""

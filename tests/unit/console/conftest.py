@@ -16,7 +16,11 @@ from starlette.types import Message
 
 from keystile.approvals.machine import ApprovalRequest, Summary
 from keystile.approvals.requests import Approvals
+from keystile.console.agents import Fleet
 from keystile.console.app import console_app
+from keystile.gate.jobs import JobStore
+from keystile.identity.agents import Agents
+from keystile.identity.disabling import Disablings
 from keystile.identity.people import People
 from keystile.model.decision import ApprovalDemand
 from keystile.model.principal import Principal
@@ -35,10 +39,11 @@ class Answer(msgspec.Struct):
 class Desk:
     """Asks the app and keeps a cookie, as a browser does."""
 
-    def __init__(self, app: Starlette, people: People, approvals: Approvals) -> None:
+    def __init__(self, app: Starlette, people: People, approvals: Approvals, fleet: Fleet) -> None:
         self.app = app
         self.people = people
         self.approvals = approvals
+        self.fleet = fleet
         self.cookie = ""
 
     async def ask(
@@ -101,6 +106,16 @@ class Desk:
         return await self.approvals.open(**(values | changes))
 
 
+def fleet(database: Database) -> Fleet:
+    return Fleet(
+        Agents(database),
+        Disablings(database),
+        JobStore(database, "console"),
+        "http://gw/issuer",
+        ["data-stewards"],
+    )
+
+
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'keystile.db'}")
@@ -129,5 +144,6 @@ async def desk(database: Database, recording: RecordingLog, tmp_path: Path) -> D
         approvals=approvals,
         recording=recording,
         recordings=tmp_path / "recordings",
+        fleet=fleet(database),
     )
-    return Desk(app, people, approvals)
+    return Desk(app, people, approvals, fleet(database))

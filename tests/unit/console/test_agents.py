@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from keystile.gate.jobs import Job, JobState
+from keystile.gate.plan import Plan
+from keystile.identity.agents import AgentId, Facts
+from keystile.model.decision import Decision, Effect
+from keystile.model.facts import Action, QueryFacts
+from keystile.model.principal import Principal
+from keystile.wire.requests import QueryRequest
+
+ISSUER = "https://issuer.example"
+CI = Principal(ISSUER, "repo:acme/shop:main", "acme/shop", "run-1", groups=("ci",))
+CI_PAGE = f"/agent?{urlencode({'issuer': ISSUER, 'subject': CI.subject})}"
+
+
+async def known(desk: Any) -> None:
+    """Make one agent of our own, which the visitor owns, and have one of another issuer come."""
+    await desk.fleet.agents.create("bot", ["analytics"], {}, "operator", Facts(owner="visitor"))
+    await desk.fleet.agents.saw(CI, own=False)
+
+
+async def running(desk: Any, principal: Principal, state: JobState = JobState.RUNNING) -> None:
+    plan = Plan(
+        QueryFacts("SELECT", (Action.READ,)),
+        Decision(Effect.ALLOW, (), ""),
+        "SELECT 1",
+        (),
+        (),
+        0,
+        "d",
+    )
+    name = f"job-{time.monotonic_ns()}"
+    request = QueryRequest("SELECT 1", "acme-shop")
+    await desk.fleet.jobs.add(Job(name, principal, request, plan, name, "US", state, time.time()))
+
+
+async def disable(
+    desk: Any, issuer: str, subject: str, scope: str, changes: dict[str, str] | None = None
+) -> Any:
+    fields = {"csrf": await desk.csrf(), "issuer": issuer, "subject": subject, "scope": scope}
+    return await desk.post("/agent", **(fields | (changes or {})))
+
+
+async def test_agents_are_listed_with_what_is_known_of_them(desk: Any) -> None:
+    await desk.sign_in("visitor")
+    assert "No agent is known yet" in (await desk.get("/agents")).text
+    await known(desk)
+    await running(desk, Principal("http://gw/issuer", "bot", "bot", "run-2", on_behalf_of="ana"))
+    text = (await desk.get("/agents")).text
+    for words in ("bot", "analytics", "visitor", "built-in", ISSUER, "acme/shop", "ci"):
+        assert words in text
+    # What runs stands first, whomever it is for.
+    assert text.index(">bot<") < text.index(">acme/shop<")
+    assert '<span class="badge accent">1</span>' in text
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("text=ACME", ["acme/shop"]),
+        ("text=visitor", ["bot"]),
+        ("text=repo:", ["acme/shop"]),
+        ("state=disabled", []),
+        ("state=active&text=bot", ["bot"]),
+        ("state=nonsense", ["bot", "acme/shop"]),
+    ],
+)
+async def test_the_list_is_narrowed(desk: Any, query: str, names: list[str]) -> None:
+    await desk.sign_in("visitor")
+    await known(desk)
+    text = (await desk.get(f"/agents?{query}")).text
+    assert [name for name in ("bot", "acme/shop") if f">{name}<" in text] == names
+    assert ("Nothing fits these filters" in text) is (not names)
+
+
+async def test_a_page_shows_what_an_agent_has_running_and_waiting(desk: Any) -> None:
+    await desk.sign_in("visitor")
+    await known(desk)
+    await running(desk, CI)
+    await running(desk, CI, JobState.PENDING)
+    page = await desk.get(CI_PAGE)
+    assert page.status == 200
+    assert page.text.count("waits for a person") == 1
+    assert page.text.count(">running<") == 1
+    assert (await desk.get("/agent?issuer=&subject=ghost")).status == 404
+
+
+async def test_an_operator_disables_one_agent(desk: Any) -> None:
+    await desk.sign_in("operator")
+    await known(desk)
+    answer = await disable(desk, ISSUER, CI.subject, "one")
+    assert (answer.status, answer.headers["location"]) == (303, CI_PAGE)
+    agent = await desk.fleet.agents.by_id(AgentId(ISSUER, CI.subject))
+    assert (agent.state(0), agent.disabled_by) == ("disabled", "operator")
+    (one,) = await desk.fleet.disablings.open()
+    assert (one.name, one.subject, one.via) == ("", CI.subject, "console")
+    assert "by operator" in (await desk.get(CI_PAGE)).text
+
+
+async def test_an_operator_disables_all_of_a_name(desk: Any) -> None:
+    await desk.sign_in("operator")
+    await known(desk)
+    assert (await disable(desk, ISSUER, CI.subject, "name")).status == 303
+    (one,) = await desk.fleet.disablings.open()
+    assert (one.name, one.subject) == ("acme/shop", "")
+
+
+async def test_an_owner_disables_their_own_agent_and_nobody_elses(desk: Any) -> None:
+    await desk.sign_in("visitor")
+    await known(desk)
+    refused = await disable(desk, ISSUER, CI.subject, "one")
+    assert refused.status == 403
+    assert "neither owns" in refused.text
+    assert await desk.fleet.disablings.open() == ()
+    assert (await disable(desk, "", "bot", "one")).status == 303
+    assert (await desk.fleet.agents.get("bot")).disabled_by == "visitor"
+
+
+async def test_an_owner_does_not_disable_a_namesake_along(desk: Any) -> None:
+    await desk.sign_in("visitor")
+    await known(desk)
+    namesake = Principal(ISSUER, "another", "bot", "s")
+    await desk.fleet.agents.saw(namesake, own=False)
+    assert (await disable(desk, "", "bot", "name")).status == 403
+    assert await desk.fleet.disablings.open() == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [({"csrf": "0" * 64}, 403), ({"scope": "all"}, 400), ({"subject": "ghost"}, 404)],
+)
+async def test_what_disables_nobody(desk: Any, changes: dict[str, str], status: int) -> None:
+    await desk.sign_in("operator")
+    await known(desk)
+    assert (await disable(desk, "", "bot", "one", changes)).status == status
+    assert await desk.fleet.disablings.open() == ()
+
+
+async def test_who_is_not_signed_in_sees_and_does_nothing(desk: Any) -> None:
+    await known(desk)
+    for answer in (
+        await desk.get("/agents"),
+        await desk.get(CI_PAGE),
+        await desk.post("/agent", issuer="", subject="bot", scope="one", csrf="0" * 64),
+    ):
+        assert answer.status == 401
+        assert "acme/shop" not in answer.text
+    assert await desk.fleet.disablings.open() == ()
+
+
+async def test_text_of_an_issuer_stays_text(desk: Any) -> None:
+    await desk.sign_in("operator")
+    evil = Principal(ISSUER, "<script>x</script>", "a\u202eb", "s", groups=("<b>",))
+    await desk.fleet.agents.saw(evil, own=False)
+    pages = ["/agents", f"/agent?{urlencode({'issuer': ISSUER, 'subject': evil.subject})}"]
+    for page in pages:
+        text = (await desk.get(page)).text
+        assert "<script>x" not in text
+        assert "<b>" not in text
+        assert "\u202e" not in text
