@@ -12,7 +12,7 @@ from uuid import uuid4
 from keystile.api.app import Api
 from keystile.api.ports import Check
 from keystile.approvals.requests import Approvals
-from keystile.config.settings import Gateway, Settings
+from keystile.config.settings import Settings
 from keystile.console.agents import Fleet
 from keystile.console.app import console_app
 from keystile.deciding import TASKS, Planning, planning
@@ -58,8 +58,8 @@ from keystile.servers import Served, run
 from keystile.store.database import Database
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics
-from keystile.tls.end import End, server
-from keystile.tls.pair import PairFiles
+from keystile.tls.end import End
+from keystile.tls.from_settings import listening
 from keystile.tls.watch import watch
 
 _RETENTION_SECONDS = 3600.0
@@ -73,7 +73,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
     Raises `KeystileError` when something that it stands on cannot be opened.
     """
     metrics = Metrics()
-    ends = _ends(settings)
+    ends = listening(settings)
     settings.data_folder.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)
     log = RecordingLog(settings.path(settings.recording.folder), settings.recording.segment_bytes)
@@ -124,7 +124,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
                         duties.run(),
                         rooms.kill_switch.run(),
                         plans.policy.follow(),
-                        watch(ends.values(), metrics),
+                        watch((*ends.values(), *plans.ends, *identity.ends), metrics),
                         _keep_retention(settings),
                     )
                     await run(served, lasting, ready)
@@ -160,21 +160,6 @@ async def _storage(
         yield
     finally:
         await server.close()
-
-
-def _ends(settings: Settings) -> dict[str, End]:
-    """Open the TLS of every listener that has it."""
-    ends = {}
-    for name, listener in settings.listeners.items():
-        if listener.certificate_file:
-            files = PairFiles(
-                settings.path(listener.certificate_file), settings.path(listener.key_file)
-            )
-            authorities = listener.client_ca_file if isinstance(listener, Gateway) else ""
-            ends[name] = server(name, files, settings.path(authorities) if authorities else None)
-        elif listener.unsafe_plain_http:
-            _log.warning("unsafe_plain_http", at=name, host=listener.host)
-    return ends
 
 
 class _Rooms(NamedTuple):

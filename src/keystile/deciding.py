@@ -31,6 +31,8 @@ from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics
+from keystile.tls.end import End
+from keystile.tls.from_settings import to_upstream
 from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.credential import ServiceAccount
 
@@ -108,6 +110,7 @@ class Planning(NamedTuple):
     policy: PolicySource
     bigquery: BigQuery
     credential: ServiceAccount
+    ends: tuple[End, ...]
 
 
 @asynccontextmanager
@@ -118,7 +121,8 @@ async def planning(
     policy = PolicySource(settings.path(settings.policy), runner)
     await policy.check()
     credential = ServiceAccount(SecretFile(settings.path(settings.upstream.service_account_file)))
-    bigquery = BigQuery(settings.upstream.endpoint, credential, settings.upstream.timeout)
+    outward = to_upstream(settings)
+    bigquery = BigQuery(settings.upstream.endpoint, credential, settings.upstream.timeout, outward)
     analyst = RememberingAnalyst(runner, settings.engine.max_sql_bytes)
     secrets = Secrets(settings)
     try:
@@ -126,7 +130,7 @@ async def planning(
         shares = Shares(2 * settings.engine.workers, settings.engine.queue)
         results = ResultTables(OwnJobs(database))
         planner = Planner(analyst, policy.current, rewriter, bigquery, shares, metrics, results)
-        yield Planning(planner, policy, bigquery, credential)
+        yield Planning(planner, policy, bigquery, credential, outward.ends)
     finally:
         await bigquery.close()
         await secrets.close()

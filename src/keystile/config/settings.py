@@ -153,11 +153,17 @@ class Upstream(Section, frozen=True, kw_only=True):
     """BigQuery: its root URL, and the credential that only the gateway holds.
 
     `service_account_file` is a Google service-account key; it is read again when it changes.
+    `ca_file` replaces the system's authorities; the client's pair is shown to an endpoint that asks
+    for it. `proxy` is asked to CONNECT to the endpoint.
     """
 
     endpoint: Text = "https://bigquery.googleapis.com"
     service_account_file: Text
     timeout: Positive = 30
+    ca_file: str = ""
+    client_certificate_file: str = ""
+    client_key_file: str = ""
+    proxy: str = ""
 
 
 class Trust(Section, frozen=True, kw_only=True):
@@ -175,7 +181,8 @@ class Issuer(Trust, frozen=True, kw_only=True):
 
     `preset` says what kind it is; `issuer` may be left out where the kind has only one.
     `audiences` must not be empty: a token made for someone else is not a token for us.
-    `jwks_uri` replaces discovery (OpenID Connect Discovery section 4). `attribute_mapping` adds to
+    `jwks_uri` replaces discovery (OpenID Connect Discovery section 4), `ca_file` the system's
+    authorities where its documents are fetched. `attribute_mapping` adds to
     the preset's and `attribute_condition` to its demands; both are CEL over the claims, in the
     words of Google's workload identity federation. `actor_mapping` says what the actor is that
     `act` of a token names, and `actor_issuers` whose agents `may_act` may name, of which `builtin`
@@ -189,6 +196,7 @@ class Issuer(Trust, frozen=True, kw_only=True):
         default_factory=lambda: ["RS256", "ES256"]
     )
     jwks_uri: str = ""
+    ca_file: str = ""
     attribute_mapping: dict[str, str] = {}
     attribute_condition: str = ""
     actor_mapping: dict[str, str] = {}
@@ -217,6 +225,7 @@ class Identity(Section, frozen=True, kw_only=True):
     """How agents sign in. `audience` is what their credential files name.
 
     `operators` are groups of people who may disable agents in the console, as each one's owner may.
+    `proxy` is asked to CONNECT to issuers for their documents.
     """
 
     audience: Text = "//keystile/agents"
@@ -225,6 +234,7 @@ class Identity(Section, frozen=True, kw_only=True):
     limits: ExchangeLimits = ExchangeLimits()
     builtin_issuer: BuiltinIssuer = BuiltinIssuer()
     operators: list[Text] = []
+    proxy: str = ""
     issuers: list[Issuer] = []
 
 

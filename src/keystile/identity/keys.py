@@ -22,6 +22,7 @@ from keystile.model.errors import (
     TokenRefusedError,
     UnsafeConfigurationError,
 )
+from keystile.tls.outward import DIRECT, Outward
 from keystile.wire.jsonbody import parse_object
 
 # How old keys may be before they are fetched again, which is how soon a withdrawn key stops.
@@ -165,8 +166,9 @@ class IssuerKeys:
 class Documents:
     """Fetches issuers' documents: no redirects, a size limit, a time limit, no credentials."""
 
-    def __init__(self) -> None:
-        """Connect lazily."""
+    def __init__(self, outward: Outward = DIRECT) -> None:
+        """Connect lazily, and by way of `outward`; what is on this machine is asked directly."""
+        self.outward = outward
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -196,7 +198,8 @@ class Documents:
                 timeout=aiohttp.ClientTimeout(total=_FETCH_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
-        async with self._session.get(address, allow_redirects=False) as response:
+        options = self.outward.options if address.startswith("https:") else {}
+        async with self._session.get(address, allow_redirects=False, **options) as response:
             if response.status != 200:  # noqa: PLR2004  HTTP's own word for success
                 message = f"`{address}` answered with status {response.status}"
                 raise TokenRefusedError(message, fault=TokenFault.KEYS_UNAVAILABLE)

@@ -20,6 +20,8 @@ from keystile.identity.subjects import Subjects
 from keystile.identity.tokens import TrustedIssuer
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.store.database import Database
+from keystile.tls.end import End
+from keystile.tls.from_settings import to_issuer
 
 
 class Identity(NamedTuple):
@@ -32,11 +34,17 @@ class Identity(NamedTuple):
     people: People
     builtin: BuiltinIssuer | None
     own_issuer: str
-    documents: Documents
+    documents: tuple[Documents, ...]
 
     async def close(self) -> None:
         """Close the connections to issuers."""
-        await self.documents.close()
+        for each in self.documents:
+            await each.close()
+
+    @property
+    def ends(self) -> tuple[End, ...]:
+        """What is to be renewed of the TLS to issuers."""
+        return tuple(end for each in self.documents for end in each.outward.ends)
 
 
 def build(settings: Settings, database: Database) -> Identity:
@@ -44,9 +52,11 @@ def build(settings: Settings, database: Database) -> Identity:
 
     Raises `UnsafeConfigurationError` for an issuer that is not safe to trust.
     """
-    identity, documents, agents = settings.identity, Documents(), Agents(database)
+    identity, documents, agents = settings.identity, _documents(settings), Agents(database)
     url = issuer_url(settings)
-    sources = [source(number, issuer, documents) for number, issuer in enumerate(identity.issuers)]
+    sources = [
+        source(number, issuer, documents[number]) for number, issuer in enumerate(identity.issuers)
+    ]
     builtin = builtin_issuer(settings) if identity.builtin_issuer.enabled else None
     if builtin is not None:
         audiences, algorithms = frozenset({builtin.audience}), frozenset({"ES256"})
@@ -60,6 +70,11 @@ def build(settings: Settings, database: Database) -> Identity:
     return Identity(
         exchange, tokens, agents, Disablings(database), People(database), builtin, url, documents
     )
+
+
+def _documents(settings: Settings) -> tuple[Documents, ...]:
+    numbers = range(len(settings.identity.issuers))
+    return tuple(Documents(to_issuer(settings, number)) for number in numbers)
 
 
 def builtin_issuer(settings: Settings) -> BuiltinIssuer:

@@ -14,6 +14,7 @@ import msgspec
 
 from keystile.model.errors import KeystileError, RefusedError
 from keystile.model.schema import Routine, RoutineId, Table, TableId
+from keystile.tls.outward import DIRECT, Outward
 from keystile.upstream.answers import (
     DatasetsAnswer,
     EntriesAnswer,
@@ -71,12 +72,18 @@ class BigQuery:
     and else the error that BigQuery's own maps to (`upstream.errors`).
     """
 
-    def __init__(self, endpoint: str, credential: ServiceAccount, timeout: float) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        credential: ServiceAccount,
+        timeout: float,
+        outward: Outward = DIRECT,
+    ) -> None:
         """Take the root URL; `timeout` is in seconds for one exchange.
 
         Raises `UnsafeConfigurationError` when the endpoint would expose the credential.
         """
-        self._transport = Transport(endpoint, credential, timeout)
+        self._transport = Transport(endpoint, credential, timeout, outward)
         self._tables = _Known[TableId, Table]()
         self._routines = _Known[RoutineId, Routine]()
         self._secrets: set[str] = set()

@@ -13,6 +13,7 @@ from yarl import URL
 
 from keystile.config.urls import require_safe_url
 from keystile.model.errors import RefusedError
+from keystile.tls.outward import DIRECT, Outward
 from keystile.upstream.credential import ServiceAccount
 
 # BigQuery's own limit for one page of results is some 10 MB (20 MB as JSON at worst).
@@ -66,7 +67,13 @@ class Transport:
     only the configured endpoint; plain HTTP is refused except to this machine.
     """
 
-    def __init__(self, endpoint: str, credential: ServiceAccount, timeout: float) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        credential: ServiceAccount,
+        timeout: float,
+        outward: Outward = DIRECT,
+    ) -> None:
         """Connect lazily. `timeout` is in seconds for a whole exchange.
 
         Raises `UnsafeConfigurationError` when the endpoint would expose the credential.
@@ -76,6 +83,7 @@ class Transport:
         self._root = self._origin + "/bigquery/v2/"
         self._credential = credential
         self._timeout = timeout
+        self._outward = outward
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -105,6 +113,7 @@ class Transport:
                     headers=headers,
                     timeout=timeout,
                     allow_redirects=False,
+                    **self._outward.options,
                 ) as response:
                     return Answer(response.status, await _read(response))
             except TimeoutError:
@@ -143,6 +152,7 @@ class Transport:
                     headers={**credential, **kind, **headers},
                     timeout=aiohttp.ClientTimeout(total=None),
                     allow_redirects=False,
+                    **self._outward.options,
                 ) as response:
                     text = await response.content.read(_LARGEST_ERROR)
                     said = response.headers

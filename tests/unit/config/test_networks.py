@@ -15,7 +15,8 @@ _PAIR = {"certificate_file": "cert.pem", "key_file": "key.pem"}
 
 def _loaded(folder: Path, **sections: Any) -> Settings:
     file = folder / "keystile.yaml"
-    file.write_text(json.dumps({"upstream": {"service_account_file": "key.json"}} | sections))
+    sections["upstream"] = {"service_account_file": "key.json"} | sections.get("upstream", {})
+    file.write_text(json.dumps(sections))
     return load(file)
 
 
@@ -72,3 +73,55 @@ def test_addresses_say_whether_tls_is_spoken(tmp_path: Path) -> None:
     assert settings.people_url == "https://127.0.0.1:8421"
     settings = _loaded(tmp_path, gateway={"host": "::1"})
     assert settings.gateway_url == "http://[::1]:8420"
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"ca_file": "ca.pem"},
+        {"client_certificate_file": "cert.pem", "client_key_file": "key.pem"},
+        {"proxy": "http://proxy.example:3128"},
+    ],
+)
+def test_certificates_and_a_proxy_are_for_an_encrypted_bigquery(
+    tmp_path: Path, chosen: dict[str, str]
+) -> None:
+    assert _loaded(tmp_path, upstream=chosen)
+    with pytest.raises(UnsafeConfigurationError, match="is not https, so neither"):
+        _loaded(tmp_path, upstream=chosen | {"endpoint": "http://127.0.0.1:9000"})
+
+
+def test_half_a_pair_for_bigquery_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsafeConfigurationError, match=r"`upstream\.client_certificate_file` and"):
+        _loaded(tmp_path, upstream={"client_key_file": "key.pem"})
+
+
+@pytest.mark.parametrize("section", ["upstream", "identity"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://proxy.example:3128",
+        "http://user:w0rd@proxy.example:3128",
+        "http://proxy.example",
+        "http://proxy.example:port",
+        "http://proxy.example:3128/path",
+        "socks5://proxy.example:1080",
+        "proxy.example:3128",
+    ],
+)
+def test_a_proxy_is_a_plain_address_and_a_password_in_it_is_not_shown(
+    tmp_path: Path, section: str, url: str
+) -> None:
+    with pytest.raises(
+        UnsafeConfigurationError, match=rf"`{section}\.proxy` is no plain"
+    ) as caught:
+        _loaded(tmp_path, **{section: {"proxy": url}})
+    assert "w0rd" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9000", "file:keys.json"])
+def test_an_authority_is_for_an_issuer_that_speaks_tls(tmp_path: Path, address: str) -> None:
+    issuer = {"issuer": "https://i.example", "audiences": ["a"], "ca_file": "ca.pem"}
+    assert _loaded(tmp_path, identity={"issuers": [issuer]})
+    with pytest.raises(UnsafeConfigurationError, match=r"`identity\.issuers\[0\]\.ca_file`, and"):
+        _loaded(tmp_path, identity={"issuers": [issuer | {"jwks_uri": address}]})

@@ -1,0 +1,84 @@
+"""Refuses settings that would send tokens or data over a network that others read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from keystile.config.settings import Issuer, Listener, Settings, Upstream
+from keystile.config.urls import is_loopback
+from keystile.model.errors import UnsafeConfigurationError
+
+
+def check_networks(file: Path, settings: Settings) -> None:
+    """Raise `UnsafeConfigurationError`, naming the file and the setting."""
+    for name, listener in settings.listeners.items():
+        _check_listener(file, name, listener)
+    if settings.gateway.client_ca_file and not settings.gateway.certificate_file:
+        message = f"`{file}` names `gateway.client_ca_file` where no TLS is spoken"
+        raise UnsafeConfigurationError(message, hint="name `gateway.certificate_file`, too")
+    _check_address(file, "public_url", settings.public_url, settings.gateway)
+    _check_address(file, "console_url", settings.console_url, settings.console)
+    _check_upstream(file, settings.upstream)
+    _check_proxy(file, "identity.proxy", settings.identity.proxy)
+    for number, issuer in enumerate(settings.identity.issuers):
+        _check_issuer(file, f"identity.issuers[{number}]", issuer)
+
+
+def _check_listener(file: Path, name: str, listener: Listener) -> None:
+    _check_pair(file, f"{name}.", listener.certificate_file, listener.key_file)
+    plain = not listener.certificate_file and not listener.unsafe_plain_http
+    if plain and not is_loopback(listener.host):
+        raise UnsafeConfigurationError(
+            f"`{file}` would serve tokens and data without encryption at `{name}.host` "
+            f"`{listener.host}`",
+            hint=f"name `{name}.certificate_file` and `{name}.key_file`, listen on 127.0.0.1, or, "
+            f"behind a proxy with TLS in a network that you trust, set `{name}.unsafe_plain_http`",
+        )
+
+
+def _check_pair(file: Path, prefix: str, certificate: str, key: str) -> None:
+    if bool(certificate) != bool(key):
+        message = f"`{file}` names one of `{prefix}certificate_file` and `{prefix}key_file`"
+        raise UnsafeConfigurationError(message, hint="name both, or none")
+
+
+def _check_address(file: Path, name: str, url: str, listener: Listener) -> None:
+    # A cookie would go without `Secure`, and clients would be sent to where nobody understands.
+    if listener.certificate_file and url and not url.startswith("https://"):
+        message = f"`{file}`: `{name}` `{url}` is not https, though TLS is spoken there"
+        raise UnsafeConfigurationError(message, hint="write https")
+
+
+def _check_upstream(file: Path, upstream: Upstream) -> None:
+    certificate, key = upstream.client_certificate_file, upstream.client_key_file
+    _check_pair(file, "upstream.client_", certificate, key)
+    _check_proxy(file, "upstream.proxy", upstream.proxy)
+    chosen = upstream.ca_file or certificate or upstream.proxy
+    if chosen and not upstream.endpoint.startswith("https://"):
+        raise UnsafeConfigurationError(
+            f"`{file}`: `upstream.endpoint` `{upstream.endpoint}` is not https, so neither "
+            "certificates nor a proxy are of use",
+            hint="write https, or leave them out",
+        )
+
+
+def _check_issuer(file: Path, at: str, issuer: Issuer) -> None:
+    address = issuer.jwks_uri or issuer.issuer
+    if issuer.ca_file and address and not address.startswith("https://"):
+        message = f"`{file}` names `{at}.ca_file`, and `{address}` is not https"
+        raise UnsafeConfigurationError(message, hint="leave `ca_file` out")
+
+
+def _check_proxy(file: Path, name: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        understood = url.rstrip("/") == f"http://{parts.hostname}:{parts.port}"
+    except ValueError:
+        understood = False
+    if url and not understood:
+        # INVARIANT: not quoted, since somebody may have written a password into it.
+        raise UnsafeConfigurationError(
+            f"`{file}`: `{name}` is no plain address of a proxy",
+            hint="write `http://HOST:PORT`, without a user; all that goes through it is encrypted",
+        )

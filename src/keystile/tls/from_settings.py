@@ -1,0 +1,53 @@
+"""Builds this room from the settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keystile.config.settings import Gateway, Settings
+from keystile.telemetry.logs import logger
+from keystile.tls.end import End, client, server
+from keystile.tls.outward import Outward
+from keystile.tls.pair import PairFiles
+
+_log = logger("tls")
+
+
+def listening(settings: Settings) -> dict[str, End]:
+    """Give the end of every listener that speaks TLS, by its name.
+
+    Raises `UnsafeConfigurationError` for files that are not sound.
+    """
+    ends = {}
+    for name, listener in settings.listeners.items():
+        files = _pair(settings, listener.certificate_file, listener.key_file)
+        if files:
+            trusted = listener.client_ca_file if isinstance(listener, Gateway) else ""
+            ends[name] = server(name, files, _file(settings, trusted))
+        elif listener.unsafe_plain_http:
+            _log.warning("unsafe_plain_http", at=name, host=listener.host)
+    return ends
+
+
+def to_upstream(settings: Settings) -> Outward:
+    """Give the way to BigQuery. Raises `UnsafeConfigurationError` for files that are not sound."""
+    upstream = settings.upstream
+    files = _pair(settings, upstream.client_certificate_file, upstream.client_key_file)
+    authorities = _file(settings, upstream.ca_file)
+    end = client("upstream", files, authorities) if files or authorities else None
+    return Outward(end, upstream.proxy)
+
+
+def to_issuer(settings: Settings, number: int) -> Outward:
+    """Give the way to the issuer of that number. Raises `UnsafeConfigurationError` likewise."""
+    authorities = _file(settings, settings.identity.issuers[number].ca_file)
+    end = client(f"identity.issuers[{number}]", None, authorities) if authorities else None
+    return Outward(end, settings.identity.proxy)
+
+
+def _pair(settings: Settings, certificate: str, key: str) -> PairFiles | None:
+    return PairFiles(settings.path(certificate), settings.path(key)) if certificate else None
+
+
+def _file(settings: Settings, name: str) -> Path | None:
+    return settings.path(name) if name else None
