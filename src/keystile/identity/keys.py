@@ -104,7 +104,7 @@ class IssuerKeys:
         self._jwks_uri = jwks_uri
         self._documents = documents
         self._keys: tuple[Key, ...] = ()
-        self._fetched = self._tried = float("-inf")
+        self._fetched = self._tried = self._sought = float("-inf")
         self._lock = asyncio.Lock()
 
     async def find(self, key_id: str, algorithm: str) -> Key:
@@ -113,10 +113,11 @@ class IssuerKeys:
         Raises `TokenRefusedError` when there is none, or when the issuer has been out of reach for
         too long.
         """
-        await self._refresh(_FRESH_SECONDS)
+        asked = time.monotonic()
+        await self._refresh()
         key = pick(self._keys, key_id, algorithm)
         if key is None:
-            await self._refresh(_RETRY_SECONDS)
+            await self._seek(asked)
             key = pick(self._keys, key_id, algorithm)
         if time.monotonic() - self._fetched > _OUTAGE_SECONDS:
             raise TokenRefusedError(
@@ -130,22 +131,32 @@ class IssuerKeys:
             )
         return key
 
-    async def _refresh(self, older_than: float) -> None:
+    async def _refresh(self) -> None:
         # INVARIANT: who has fresh keys waits for no fetch that another's unknown key id has caused.
-        if time.monotonic() - self._fetched < older_than:
+        if time.monotonic() - self._fetched < _FRESH_SECONDS:
             return
         async with self._lock:
             now = time.monotonic()
-            if now - self._fetched < older_than or now - self._tried < _RETRY_SECONDS:
-                return
-            self._tried = now
-            try:
-                self._keys = parse_jwks(await self._documents.get(await self._address()))
-                self._fetched = time.monotonic()
-            except (TokenRefusedError, UnsafeConfigurationError) as error:
-                structlog.get_logger(__name__).warning(
-                    "issuer_keys_unavailable", issuer=self._issuer, error=error.message
-                )
+            if now - self._fetched >= _FRESH_SECONDS and now - self._tried >= _RETRY_SECONDS:
+                await self._fetch()
+
+    async def _seek(self, asked: float) -> None:
+        """Fetch for an unknown key id, however fresh the keys are: it may be new since then."""
+        async with self._lock:
+            now = time.monotonic()
+            if self._tried < asked and now - self._sought >= _RETRY_SECONDS:
+                self._sought = now
+                await self._fetch()
+
+    async def _fetch(self) -> None:
+        self._tried = time.monotonic()
+        try:
+            self._keys = parse_jwks(await self._documents.get(await self._address()))
+            self._fetched = time.monotonic()
+        except (TokenRefusedError, UnsafeConfigurationError) as error:
+            structlog.get_logger(__name__).warning(
+                "issuer_keys_unavailable", issuer=self._issuer, error=error.message
+            )
 
     async def _address(self) -> str:
         if self._jwks_uri:

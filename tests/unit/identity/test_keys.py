@@ -219,6 +219,26 @@ async def test_a_new_key_is_found_at_once_but_bad_ids_cannot_flood_the_issuer(
         await keys.find("a", "ES256")
 
 
+async def test_a_key_is_found_that_signs_right_after_the_others_were_fetched(
+    site: Site, documents: Documents, clock: list[float]
+) -> None:
+    """Tokens of an issuer that changed its key just then were refused for ten seconds."""
+    keys = IssuerKeys(site.url, "", documents)
+    await keys.find("a", "ES256")
+    site.entries.append(_public(ECKey.generate_key("P-256"), kid="b"))
+    clock[0] += 1
+    assert (await keys.find("b", "ES256")).kid == "b"
+    assert site.fetches == 2
+
+
+async def test_the_first_token_of_all_causes_one_fetch_even_if_its_key_is_unknown(
+    site: Site, documents: Documents
+) -> None:
+    with pytest.raises(TokenRefusedError, match="has no key that fits"):
+        await IssuerKeys(site.url, "", documents).find("nonsense", "ES256")
+    assert site.fetches == 1
+
+
 async def test_an_outage_is_bridged_for_an_hour_and_no_longer(
     site: Site, documents: Documents, clock: list[float]
 ) -> None:
