@@ -40,7 +40,7 @@ _LIMITS = EngineLimits(deadline=60, queue=256)
 def sandbox(  # noqa: PLR0913 - one for each option
     data: Annotated[Path, typer.Option(help="The data folder: PROJECT/DATASET/TABLE files.")],
     public_key: Annotated[
-        Path, typer.Option(help="PEM public key or certificate of the account that may come in.")
+        Path, typer.Option(help="PEM public keys or certificates of the accounts that may come in.")
     ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8422,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",

@@ -1,4 +1,4 @@
-"""The bearer check: self-signed JWTs of the one service account whose public key was given.
+"""The bearer check: self-signed JWTs of the service accounts whose public keys were given.
 
 What google-auth's service account credentials make with `always_use_jwt_access=True`: RS256,
 `iss` = `sub` = the account's e-mail, one hour, and either an audience or a scope.
@@ -6,6 +6,7 @@ What google-auth's service account credentials make with `always_use_jwt_access=
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -35,27 +36,38 @@ _AUDIENCES = frozenset(
 _MAX_LIFETIME = 3600 + 60
 _SKEW = 60
 _MAX_TOKEN = 16_384
+# RFC 7468 section 2.
+_BLOCK = re.compile(rb"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----", re.DOTALL)
 
 
 class TokenCheck:
-    """Knows one public key."""
+    """Knows the public keys of a file, which is read again when it changes."""
 
     def __init__(self, public_key_file: Path) -> None:
-        """Read a PEM public key or certificate. Raises `BadDataError`."""
-        self._key = RSAKey.import_key(_public_pem(public_key_file))
+        """Read PEM public keys or certificates. Raises `BadDataError`."""
+        self._file = public_key_file
+        self._seen = _version(public_key_file)
+        self._keys = _public_keys(public_key_file)
 
     def account(self, authorization: str) -> str:
         """Give the service account's e-mail. Raises `UnauthenticatedError` for any other token."""
         scheme, _, unverified_token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not 0 < len(unverified_token) <= _MAX_TOKEN:
             raise _refused()
-        try:
-            claims = jwt.decode(unverified_token, self._key, algorithms=["RS256"]).claims
-        except (JoseError, ValueError) as error:
-            raise _refused() from error
-        if not _acceptable(claims, time.time()):
-            raise _refused()
-        return str(claims["iss"])
+        for key in self._current():
+            try:
+                claims = jwt.decode(unverified_token, key, algorithms=["RS256"]).claims
+            except (JoseError, ValueError):
+                continue
+            if _acceptable(claims, time.time()):
+                return str(claims["iss"])
+        raise _refused()
+
+    def _current(self) -> tuple[RSAKey, ...]:
+        # As at Google, a key counts as soon as it is there, and no longer when it is gone.
+        if (version := _version(self._file)) != self._seen:
+            self._keys, self._seen = _public_keys(self._file), version
+        return self._keys
 
 
 def _acceptable(claims: dict[str, Any], now: float) -> bool:
@@ -78,13 +90,25 @@ def _refused() -> UnauthenticatedError:
     )
 
 
-def _public_pem(file: Path) -> bytes:
+def _version(file: Path) -> tuple[int, int, int]:
     try:
-        pem = file.read_bytes()
+        status = file.stat()
     except OSError as error:
         raise BadDataError(f"cannot read the public key `{file}`: {error.strerror}") from error
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _public_keys(file: Path) -> tuple[RSAKey, ...]:
+    pem = file.read_bytes()
     if b"PRIVATE KEY" in pem:
         raise BadDataError(f"`{file}` holds a private key", hint="give the public half alone")
+    blocks = _BLOCK.findall(pem)
+    if not blocks:
+        raise BadDataError(f"`{file}` is not a PEM public key or certificate")
+    return tuple(_key(file, block) for block in blocks)
+
+
+def _key(file: Path, pem: bytes) -> RSAKey:
     try:
         key = (
             load_pem_x509_certificate(pem).public_key()
@@ -95,6 +119,7 @@ def _public_pem(file: Path) -> bytes:
         raise BadDataError(f"`{file}` is not a PEM public key or certificate") from error
     if not isinstance(key, RSAPublicKey):
         raise BadDataError(f"`{file}` is not an RSA key")
-    return key.public_bytes(
+    public = key.public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
+    return RSAKey.import_key(public)

@@ -11,7 +11,6 @@ from cryptography.x509.oid import NameOID
 from google.oauth2 import service_account
 from hypothesis import given
 from hypothesis import strategies as st
-from joserfc.jwk import RSAKey
 
 from keystile.model.errors import UnauthenticatedError
 from keystile.sandbox.errors import BadDataError
@@ -36,6 +35,13 @@ def _certificate() -> bytes:
     builder = builder.public_key(_KEY.public_key()).serial_number(1).not_valid_before(now)
     made = builder.not_valid_after(now + dt.timedelta(days=1)).sign(_KEY, hashes.SHA256())
     return made.public_bytes(_PEM)
+
+
+@pytest.fixture(scope="module")
+def check(tmp_path_factory: pytest.TempPathFactory) -> TokenCheck:
+    file = tmp_path_factory.mktemp("keys") / "key.pem"
+    file.write_bytes(_public_pem(_KEY))
+    return TokenCheck(file)
 
 
 def _token(**audience: str) -> str:
@@ -76,9 +82,20 @@ def test_any_other_file_is_explained(tmp_path: Path, content: bytes | None, text
         TokenCheck(file)
 
 
+def test_keys_count_while_they_are_in_the_file(tmp_path: Path) -> None:
+    """As at Google: of an account with two keys each is good, until it is deleted."""
+    file, other = tmp_path / "keys.pem", _public_pem(rsa.generate_private_key(65537, 2048))
+    file.write_bytes(other + _public_pem(_KEY))
+    check, bearer = TokenCheck(file), f"Bearer {_token()}"
+    assert check.account(bearer) == "a@example.com"
+    file.write_bytes(other)
+    with pytest.raises(UnauthenticatedError):
+        check.account(bearer)
+    file.write_bytes(_certificate() + other)
+    assert check.account(bearer) == "a@example.com"
+
+
 @given(st.text(max_size=60) | st.text(max_size=60).map("Bearer {}".format))
-def test_any_text_is_refused_in_one_way(authorization: str) -> None:
-    check = TokenCheck.__new__(TokenCheck)
-    check._key = RSAKey.import_key(_public_pem(_KEY))
+def test_any_text_is_refused_in_one_way(check: TokenCheck, authorization: str) -> None:
     with pytest.raises(UnauthenticatedError):
         check.account(authorization)
