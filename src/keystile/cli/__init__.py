@@ -8,6 +8,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from keystile.secrets.dumps import keep_out_of_dumps
+from keystile.telemetry import logs
+
 _COMMANDS = (
     "serve",
     "run",
@@ -50,5 +53,11 @@ def _keystile() -> None:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line.
+
+    Logs go to standard error, for standard output is a command's answer. No command dumps its
+    memory, for it may hold a key or a token.
+    """
+    logs.configure(level="warning")
+    keep_out_of_dumps()
     app()

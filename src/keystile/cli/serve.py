@@ -12,6 +12,7 @@ from keystile import app as gateway
 from keystile.cli.common import DEFAULT_CONFIG, ConfigOption, out, reports_errors
 from keystile.cli.common import settings as read
 from keystile.config.settings import Settings
+from keystile.secrets.dumps import keep_out_of_dumps
 from keystile.telemetry import logs
 
 app = typer.Typer(add_completion=False)
@@ -25,6 +26,8 @@ _LARGE = 512 << 10  # bytes
 def serve(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Run the gateway and the console until stopped."""
     logs.configure()
+    logs.report_crashes()
+    keep_out_of_dumps(children=True)
     _give_large_blocks_back()
     uvloop.run(_serve(read(config)))
 

@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,9 @@ REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(
     r"(?i)(authorization|cookie|password|secret|credential|private_key|assertion|token)$"
 )
+
+# What asyncio calls a fault, before it shows the future or the handle, with what is in them.
+_ASYNCIO_WORDS = re.compile(r"[\w ,.'-]*")
 
 # Texts that are credentials wherever they stand: Authorization values, JSON Web Tokens (RFC 7519),
 # Google's access tokens and ours, and PEM private keys (RFC 7468).
@@ -47,6 +51,7 @@ def configure(stream: TextIO | None = None, level: str = "info") -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         describe_fault,
+        name_loop_fault,
         redact,
     ]
     render = structlog.processors.JSONRenderer(serializer=json.dumps, default=str)
@@ -73,6 +78,22 @@ def configure(stream: TextIO | None = None, level: str = "info") -> None:
     root.setLevel(logging.WARNING)
 
 
+def report_crashes() -> None:
+    """Log what nobody catches in this process as a fault, where Python would print its message."""
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, None)
+    sys.unraisablehook = lambda args: _uncaught(args.exc_type, args.exc_value, None)
+    logging.captureWarnings(capture=True)
+
+
+def _uncaught(
+    kind: type[BaseException], error: BaseException | None, _trace: TracebackType | None
+) -> None:
+    if error is None or issubclass(kind, KeyboardInterrupt):
+        return
+    logger("process").critical("uncaught_fault", exc_info=error)
+
+
 def logger(room: str) -> FilteringBoundLogger:
     """Give the logger of a room; each line carries the room's name."""
     bound: FilteringBoundLogger = structlog.get_logger(room=room)
@@ -95,6 +116,14 @@ def describe_fault(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
     if error is not None:
         event["fault"] = _types(error)
         event["frames"] = _frames(error.__traceback__)
+    return event
+
+
+def name_loop_fault(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Leave of what asyncio says of a fault its name alone: it quotes the exception's message."""
+    if event.get("logger") == "asyncio":
+        words = _ASYNCIO_WORDS.match(str(event["event"]))
+        event["event"] = words[0].strip() if words else ""
     return event
 
 

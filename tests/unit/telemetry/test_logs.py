@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -126,3 +128,68 @@ def test_the_level_is_kept() -> None:
     logs.configure(stream, "warning")
     logs.logger("api").info("quiet")
     assert stream.getvalue() == ""
+
+
+CRASHES = {
+    "a task that nobody waits for": """
+async def main():
+    task = asyncio.ensure_future(fail())
+    await asyncio.sleep(0.01)
+    del task
+    gc.collect()
+""",
+    "a callback": """
+async def main():
+    asyncio.get_running_loop().call_soon(functools.partial(raising, "123-45-6789"))
+    await asyncio.sleep(0.01)
+""",
+    "a thread": """
+async def main():
+    thread = threading.Thread(target=raising, args=("x",))
+    thread.start()
+    thread.join()
+""",
+    "an object that goes": """
+class Gone:
+    def __del__(self):
+        raising("x")
+
+async def main():
+    gone = Gone()
+    del gone
+""",
+    "the process": """
+async def main():
+    await fail()
+""",
+}
+CRASHING = """
+import asyncio, functools, gc, sys, threading
+import uvloop
+from keystile.telemetry import logs
+
+def raising(text):
+    raise ValueError("bad value 123-45-6789")
+
+async def fail():
+    raising("x")
+{crash}
+logs.configure()
+logs.report_crashes()
+{runner}.run(main())
+"""
+
+
+@pytest.mark.parametrize("runner", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("crash", CRASHES)
+def test_no_crash_shows_what_is_in_its_message(crash: str, runner: str) -> None:
+    program = CRASHING.format(crash=CRASHES[crash], runner=runner)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == ""
+    (line,) = [json.loads(line) for line in done.stderr.splitlines()]
+    assert line["fault"] == "ValueError"
+    assert any(frame.endswith("raising") for frame in line["frames"])
+    assert "6789" not in done.stderr
+    assert done.returncode == (1 if crash == "the process" else 0)
