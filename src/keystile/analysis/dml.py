@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from keystile.analysis.lineage import NOTHING, Value
+from keystile.analysis.lineage import NOTHING, Value, by_name
 from keystile.analysis.scans import Walk
 from keystile.analysis.tree import children, kind
 from keystile.googlesql.protos import has, inherited, unwrapped
 from keystile.model.facts import OutputColumn, Use, WrittenColumn
-from keystile.model.schema import ColumnRef, Table
+from keystile.model.schema import ColumnRef, Field, Table
 
 Path = tuple[str, ...]
 
@@ -26,6 +26,7 @@ class StatementWalk(Walk):
         """`tables` are by their full name, which the catalog gave the engine."""
         super().__init__(tables)
         self._target: Table | None = None
+        self._columns_of_target: dict[str, Field] = {}
         self._filled: dict[ColumnRef, set[ColumnRef]] = {}
 
     @property
@@ -37,11 +38,13 @@ class StatementWalk(Walk):
     def target(self, scan: Any) -> None:
         """Bind the columns of the table that the statement changes."""
         self._target = self.table(scan, written=True)
+        fields = self._target.fields if self._target else ()
+        self._columns_of_target = by_name(fields)
 
     def fill(self, path: Path, value: Value) -> None:
         """Note that a column or field of the target gets a value."""
         if self._target and path:
-            ref = _spelled(self._target, path)
+            ref = ColumnRef(self._target.id, _spelled(self._columns_of_target, path))
             self._filled.setdefault(ref, set()).update(value.sources)
 
 
@@ -135,12 +138,10 @@ def _assignments(walk: StatementWalk, items: Any) -> None:
         walk.fill(path, value)
 
 
-def _spelled(table: Table, path: Path) -> ColumnRef:
-    """Give a column as the table's schema spells it."""
-    fields = table.fields
-    spelled: list[str] = []
-    for name in path:
-        field = next((field for field in fields if field.name.lower() == name.lower()), None)
-        spelled.append(field.name if field else name)
-        fields = field.fields if field else ()
-    return ColumnRef(table.id, tuple(spelled))
+def _spelled(fields: Mapping[str, Field], path: Path) -> Path:
+    """Give a path as the schema spells it."""
+    if not path:
+        return ()
+    field = fields.get(path[0].lower())
+    beneath = by_name(field.fields) if field else {}
+    return (field.name if field else path[0], *_spelled(beneath, path[1:]))

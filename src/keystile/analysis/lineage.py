@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from keystile.model.schema import ColumnRef, Field, Table
@@ -63,10 +63,21 @@ def of_place(place: Place) -> Value:
     return Value(place.leaves, place)
 
 
-def of_column(table: Table, name: str) -> Value | None:
-    """Give the value of a table's column; None where the schema has no such column."""
-    field = next((field for field in table.fields if field.name.lower() == name.lower()), None)
-    return of_place(Place(ColumnRef(table.id, (field.name,)), field.fields)) if field else None
+def by_name(fields: Sequence[Field]) -> dict[str, Field]:
+    """Give fields by their names in lower case; of several that differ by case alone the first."""
+    return {field.name.lower(): field for field in reversed(fields)}
+
+
+def of_columns(table: Table) -> Callable[[str], Value | None]:
+    """Find the values of a table's columns; None where the schema has no such column."""
+    fields = by_name(table.fields)
+
+    def of_column(name: str) -> Value | None:
+        """Give the value of one, however its name is cased."""
+        field = fields.get(name.lower())
+        return of_place(Place(ColumnRef(table.id, (field.name,)), field.fields)) if field else None
+
+    return of_column
 
 
 def merged(values: Iterable[Value]) -> Value:

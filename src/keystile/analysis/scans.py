@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from keystile.analysis.fixed import is_fixed
-from keystile.analysis.lineage import NOTHING, Value, merged, of_column, union
+from keystile.analysis.lineage import NOTHING, Value, merged, of_columns, union
 from keystile.analysis.liveness import dead_columns
 from keystile.analysis.temporary import is_temporary
 from keystile.analysis.tree import Span, children, kind, span
@@ -48,8 +48,9 @@ class Walk(Expressions):
             self.doubt(f"table `{node.table.full_name or node.table.name}`", node)
             return None
         pseudo = {field.name for field in table.pseudo_columns}
+        of_column = of_columns(table)
         for column in inherited(node, "column_list"):
-            value = of_column(table, column.name)
+            value = of_column(column.name)
             if value is None:
                 if column.name not in pseudo:
                     self.doubt(f"pseudo column `{column.name}`", node)

@@ -215,9 +215,9 @@ class Planner:
             witness = without_temporary(witness, analysed.session.temporary)
         agree(analysed.facts, analysed.schema, as_named(witness, where))
         used = {use.column for use in analysed.facts.columns}
-        masked = tuple(column for column in rewritten.masked if column in used)
-        for job in decided.results.values():
-            masked += tuple(column for column in job.plan.masked if column not in masked)
+        here = (column for column in rewritten.masked if column in used)
+        behind = (column for job in decided.results.values() for column in job.plan.masked)
+        masked = tuple(dict.fromkeys((*here, *behind)))
         self._metrics.masked_columns.inc(len(masked))
         plan = Plan(
             facts=decided.facts,

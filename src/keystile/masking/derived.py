@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.mentions import refused
+from keystile.masking.within import Within, names_of
 from keystile.model.decision import ColumnMask
 from keystile.model.schema import ColumnRef
 
@@ -20,9 +21,11 @@ def carried_down(masks: Iterable[ColumnMask], analysed: Analysed) -> tuple[Colum
     """
     views = {view.view for view in analysed.facts.views}
     of_tables = [mask for mask in masks if mask.column.table not in views]
+    used = Within(names_of(use.column) for use in analysed.facts.columns)
     waiting = [
-        mask for mask in masks if mask.column.table in views and _is_used(mask.column, analysed)
+        mask for mask in masks if mask.column.table in views and used.touches(names_of(mask.column))
     ]
+    masked = Within(names_of(mask.column) for mask in of_tables)
     sources = {column.column: column.sources for column in analysed.derived}
     added: dict[ColumnMask, None] = {}
     while waiting:
@@ -39,16 +42,6 @@ def carried_down(masks: Iterable[ColumnMask], analysed: Analysed) -> tuple[Colum
             carried = ColumnMask(ref, mask.label, mask.mask)
             if ref.table in views:
                 waiting.append(carried)
-            elif not any(_covers(one.column, ref) for one in of_tables):
+            elif not masked.covers(names_of(ref)):
                 added[carried] = None
     return (*of_tables, *added)
-
-
-def _is_used(column: ColumnRef, analysed: Analysed) -> bool:
-    return any(
-        _covers(column, use.column) or _covers(use.column, column) for use in analysed.facts.columns
-    )
-
-
-def _covers(above: ColumnRef, column: ColumnRef) -> bool:
-    return above.table == column.table and column.path[: len(above.path)] == above.path

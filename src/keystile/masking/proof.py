@@ -20,6 +20,7 @@ from keystile.analysis.holding import Held, Holding
 from keystile.analysis.tree import kind
 from keystile.analysis.walker import enum_name
 from keystile.googlesql.protos import has, inherited, unwrapped
+from keystile.masking.within import Within
 from keystile.model.errors import RefusedError
 from keystile.model.schema import ColumnRef
 
@@ -30,27 +31,27 @@ class Template(NamedTuple):
     """A masking subquery as the engine resolves it alone, in its normal form.
 
     `projection` is empty where the table may only be written. `masked` are the paths of columns and
-    fields that must not be read raw; all of a top-level column counts where it is handed on.
-    `free` are columns of which nothing is masked; `filtered` tells of some of the rows only.
+    fields, in lower case, that must not be read raw; all of a top-level column counts where it is
+    handed on. `free` are columns of which nothing is masked; `filtered` tells of some rows only.
     """
 
     projection: bytes
-    masked: frozenset[Path]
+    masked: Within
     free: tuple[str, ...] = ()
     filtered: bool = False
 
     def holds(self, column: str) -> bool:
         """Tell whether anything of a top-level column is masked."""
-        return any(path[0].lower() == column.lower() for path in self.masked)
+        return self.covers((column,))
 
     def covers(self, path: Path) -> bool:
         """Tell whether anything at, above or beneath a path is masked."""
-        lower = tuple(name.lower() for name in path)
-        for masked in self.masked:
-            depth = min(len(masked), len(lower))
-            if tuple(name.lower() for name in masked[:depth]) == lower[:depth]:
-                return True
-        return False
+        return self.masked.touches(lowered(path))
+
+
+def lowered(path: Path) -> Path:
+    """Give a path as `Template` has it: the engine ignores case."""
+    return tuple(name.lower() for name in path)
 
 
 def prove(
@@ -112,7 +113,7 @@ class _Found:
         self._templates = templates
         self._routines = routines
         self._target: dict[int, str] = {}
-        self._of_target = Template(b"", frozenset())
+        self._of_target = Template(b"", Within(()))
         self.masked = 0
         self.unmasked = 0
         self.raw_calls: set[str] = set()

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from keystile.analysis.analysed import Analysed
 from keystile.masking.task import MaskedColumn
+from keystile.masking.within import Within, names_of
 from keystile.model.errors import RefusedError
-from keystile.model.schema import ColumnRef
 
 HAND_IN = (
     "write what it does into the query, or call one that is handed the values as arguments, which"
@@ -18,20 +18,14 @@ HAND_IN = (
 
 def check(analysed: Analysed, columns: Iterable[MaskedColumn]) -> None:
     """Raise `RefusedError` where a mask falls on a column that the text of a routine reads."""
-    masked = [ColumnRef(column.table, column.path) for column in columns]
+    masked = Within((column.table, *column.path) for column in columns)
     places = {call.id: (call.line, call.column) for call in analysed.calls}
     for called in analysed.scope.routines:
         reads = () if called.masked else called.reads
-        if any(touches(ref, other) for ref in reads for other in masked):
+        if any(masked.touches(names_of(ref)) for ref in reads):
             # Which column it is stands in a text that the agent may not know.
             raise RefusedError(
                 f"the routine `{called.routine.id}` reads a column that is masked for you",
                 hint=HAND_IN,
                 place=places.get(called.routine.id, (0, 0)),
             )
-
-
-def touches(ref: ColumnRef, other: ColumnRef) -> bool:
-    """Tell whether one column lies at, above or beneath the other."""
-    depth = min(len(other.path), len(ref.path))
-    return other.table == ref.table and other.path[:depth] == ref.path[:depth]

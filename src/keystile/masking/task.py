@@ -18,10 +18,11 @@ from keystile.googlesql.protos import unwrapped
 from keystile.googlesql.task import Task
 from keystile.masking import pseudo
 from keystile.masking.filters import predicate
-from keystile.masking.proof import Template, normal, prove
+from keystile.masking.proof import Template, lowered, normal, prove
 from keystile.masking.same import same_query
 from keystile.masking.splice import ProtectedTable, spliced
 from keystile.masking.sql import HASH_INNER, HASH_OUTER
+from keystile.masking.within import Within
 from keystile.model.decision import RowFilter
 from keystile.model.errors import InvalidQueryError, RefusedError
 from keystile.model.facts import OutputColumn, WrittenColumn
@@ -119,13 +120,9 @@ def _prove(engine: Engine, request: MaskRequest, sql: str, protected: list[Prote
     scope = request.scope.in_full()
     read = {scan.table for scan in request.scans}
     templates = {
-        str(table.table.id): Template(
+        str(table.table.id): _template(
+            table,
             _projection(engine, table, scope.parameters) if table.table.id in read else b"",
-            frozenset((name,) for name in table.columns)
-            if table.where or not table.masks
-            else frozenset(table.masks),
-            tuple(f.name for f in table.table.fields if f.name not in table.columns),
-            bool(table.where),
         )
         for table in protected
     }
@@ -151,6 +148,13 @@ def _prove(engine: Engine, request: MaskRequest, sql: str, protected: list[Prote
             hint="write it in a simpler way",
             place=_first_place(request),
         )
+
+
+def _template(table: ProtectedTable, projection: bytes) -> Template:
+    columns = table.columns
+    paths = [(name,) for name in columns] if table.where or not table.masks else table.masks
+    free = tuple(field.name for field in table.table.fields if field.name not in columns)
+    return Template(projection, Within(map(lowered, paths)), free, bool(table.where))
 
 
 def _first_place(request: MaskRequest) -> tuple[int, int]:

@@ -8,8 +8,8 @@ import msgspec
 
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.mentions import refused
-from keystile.masking.routines import touches
 from keystile.masking.task import MaskedColumn
+from keystile.masking.within import Within, names_of
 from keystile.model.facts import WrittenColumn
 from keystile.model.masks import KeyedHashMask, NullMask
 from keystile.model.schema import ColumnRef
@@ -25,9 +25,8 @@ _KEPT_TEXTS = {
 
 def check(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None:
     """Raise `RefusedError` where masking what is read would not be enough, or cannot be done."""
-    masked = {ColumnRef(column.table, column.path) for column in columns}
     statement = analysed.facts.statement
-    _check_written(analysed, masked)
+    _check_written(analysed, columns)
     if statement in _KEPT_TEXTS:
         _check_kept_text(analysed, columns)
     _check_copied(analysed, columns)
@@ -40,11 +39,10 @@ def without_key(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> tuple[
     """
     if analysed.facts.statement not in _KEPT_TEXTS:
         return columns
-    used = {use.column for use in analysed.facts.columns}
+    used = Within(names_of(use.column) for use in analysed.facts.columns)
     return tuple(
         msgspec.structs.replace(column, mask=NullMask())
-        if isinstance(column.mask, KeyedHashMask)
-        and not _touches(ColumnRef(column.table, column.path), used)
+        if isinstance(column.mask, KeyedHashMask) and not used.touches((column.table, *column.path))
         else column
         for column in columns
     )
@@ -62,23 +60,25 @@ def assigned(analysed: Analysed) -> tuple[WrittenColumn, ...]:
     return analysed.facts.written if is_dml else ()
 
 
-def _check_written(analysed: Analysed, masked: set[ColumnRef]) -> None:
+def _check_written(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None:
     """Refuse to write what a mask gives into a column that has one, and to rename such columns.
 
     INVARIANT: a placeholder never takes the place of a value, whoever believes it to be one.
     A view has no values, so nothing is written where one is made or replaced.
     """
+    masked = Within((column.table, *column.path) for column in columns)
+    tables = {column.table for column in columns}
     for written in analysed.facts.written:
-        source = next((ref for ref in written.sources if _touches(ref, masked)), None)
+        source = next((ref for ref in written.sources if masked.touches(names_of(ref))), None)
         if analysed.facts.statement == "ALTER_TABLE":
-            if any(ref.table == written.column.table for ref in masked):
+            if written.column.table in tables:
                 raise refused(
                     analysed.mentions,
                     written.column.table,
                     "{} has masked columns, which are known by their names, so none may be renamed",
                     hint="ask whoever owns the table's labels to rename it",
                 )
-        elif source is not None and _touches(written.column, masked):
+        elif source is not None and masked.touches(names_of(written.column)):
             raise refused(
                 analysed.mentions,
                 source,
@@ -115,8 +115,3 @@ def _check_copied(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None
         f"`{words}` copies a table as it is, with columns masked for you such as {{}}",
         hint="use CREATE TABLE AS SELECT, which copies masked values",
     )
-
-
-def _touches(ref: ColumnRef, masked: set[ColumnRef]) -> bool:
-    """Tell whether a masked column lies at, above or beneath."""
-    return any(touches(ref, other) for other in masked)
