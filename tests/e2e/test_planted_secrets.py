@@ -1,0 +1,337 @@
+"""Secrets are planted wherever one can stand, and looked for in all that is shown or kept."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+import requests
+import yaml
+from aiohttp import web
+from google.api_core import exceptions
+from tests.support.authority import Authority
+from tests.support.played import Played
+from tests.support.stack import PROJECT, Stack
+from tests.support.vault import Vault
+
+from keystile.identity.wiring import builtin_issuer
+
+MASKING_KEY = "planted-masking-key-0123456789abcdef-fedcba"
+RAW = "SELECT ssn FROM shop.customers WHERE id < 4 ORDER BY id"
+
+# Stands for `keystile`, and breaks with all secrets in its messages and its variables wherever
+# something can break: in an answer, a callback, a task, a thread, and at the end of the process.
+BREAKS = """
+import asyncio, gc, os, threading
+from keystile import cli
+from keystile.gate.duties import Duties
+from keystile.gate.metadata import Metadata
+
+planted = open(os.environ["PLANTED_FILE"]).read()
+stop = Duties.stop
+
+async def models(self, *_):
+    def broken():
+        raise RuntimeError(planted)
+    async def task():
+        raise RuntimeError(planted)
+    thread = threading.Thread(target=broken)
+    thread.start()
+    thread.join()
+    asyncio.get_running_loop().call_soon(broken)
+    asyncio.ensure_future(task())
+    await asyncio.sleep(0.1)
+    gc.collect()
+    try:
+        raise ValueError(planted)
+    except ValueError as error:
+        raise RuntimeError(planted, error) from error
+
+async def stopped(self):
+    await stop(self)
+    raise RuntimeError(planted)
+
+Metadata.models, Duties.stop = models, stopped
+cli.main()
+"""
+
+
+class Planted:
+    """A stack with secrets in it, by what they are."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.secrets: dict[str, set[str]] = {}
+
+    def plant(self, name: str, text: str) -> str:
+        """Remember a secret: a PEM by its lines, any other text by itself and both of its ends."""
+        if "-----BEGIN" in text:
+            parts = {line for line in text.splitlines() if "-----" not in line and len(line) > 30}
+        else:
+            parts = {text, text[:20], text[-20:]}
+        spelled = {part for one in parts for part in spellings(one)}
+        self.secrets.setdefault(name, set()).update(spelled)
+        return text
+
+    def found(self, content: bytes) -> list[str]:
+        """Name the secrets of which `content` has something."""
+        text = content.decode("utf-8", "replace")
+        named = [name for name, all_ in self.secrets.items() if any(one in text for one in all_)]
+        return [*named, *self.stack.upstream_secrets(content)]
+
+
+def spellings(text: str) -> set[str]:
+    raw = text.encode()
+    found = {text, json.dumps(text)[1:-1], quote(text, safe=""), raw.hex()}
+    for start in range(3):  # base64 of what it may stand in
+        encoded = base64.b64encode(b" " * start + raw).decode()
+        whole = encoded[4 if start else 0 : len(encoded) // 4 * 4 - 4]
+        found |= {whole, whole.replace("+", "-").replace("/", "_")}
+    return found
+
+
+@pytest.fixture(scope="module")
+def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
+    with Vault(tmp_path_factory.mktemp("vault")) as server:
+        yield server
+
+
+@pytest.fixture
+def front(tmp_path: Path) -> Iterator[tuple[Played, Authority, Stack]]:
+    """BigQuery behind TLS that demands a certificate, and the stack that is to reach it."""
+    authority = Authority(tmp_path)
+    shown, key = authority.write("server")
+    stack = Stack(
+        tmp_path,
+        planted=BREAKS,
+        storage={"certificate_file": str(shown), "key_file": str(key)},
+    )
+
+    async def forward(request: web.Request) -> web.Response:
+        url = stack.sandbox_url + request.raw_path
+        kept = {"Authorization", "Content-Type", "If-None-Match"}
+        headers = {name: value for name, value in request.headers.items() if name in kept}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(
+                request.method, url, headers=headers, data=await request.read()
+            ) as answer,
+        ):
+            body = await answer.read()
+            return web.Response(status=answer.status, body=body, content_type="application/json")
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.root)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(shown, key)
+    with Played(forward, tls=context) as played:
+        yield played, authority, stack
+
+
+@pytest.fixture
+def planted(
+    front: tuple[Played, Authority, Stack], vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Planted]:
+    played, authority, stack = front
+    planted = Planted(stack)
+    shown, key = authority.write("gateway", "client")
+    planted.plant("the client certificate's key", key.read_text())
+    planted.plant("the server certificate's key", (stack.folder / "server-key.pem").read_text())
+    planted.plant("the service account's key", stack._pem)
+    vault.policy("gateway", "secret/data/gateway")
+    vault.put("gateway", masking=planted.plant("the masking key", MASKING_KEY))
+    token = planted.plant("Vault's token", vault.token("gateway"))
+    planted.plant("Vault's root token", vault.root)
+    monkeypatch.setenv("PLANTED_VAULT_TOKEN", token)
+    monkeypatch.setenv(
+        "PLANTED_BESIDE", planted.plant("the environment", "planted-in-the-environment-5309")
+    )
+    monkeypatch.setenv("PLANTED_FILE", str(stack.folder / "planted"))
+    stack.configure(
+        masking_key={"vault": {"path": "gateway", "field": "masking"}},
+        vault={
+            "address": vault.url,
+            "ca_file": str(vault.ca_file),
+            "token": {"environment": "PLANTED_VAULT_TOKEN"},
+        },
+        upstream={
+            "endpoint": played.url,
+            "ca_file": str(authority.root),
+            "client_certificate_file": str(shown),
+            "client_key_file": str(key),
+        },
+    )
+    builtin_issuer(stack.settings).mint("reader", "first")  # makes the issuer's key
+    planted.plant("the issuer's key", (stack.data / "issuer-key.pem").read_text())
+    (stack.folder / "planted").write_text(
+        "\n".join([stack._pem, token, MASKING_KEY, key.read_text(), os.environ["PLANTED_BESIDE"]])
+    )
+    try:
+        stack.start()
+        yield planted
+    finally:
+        stack.stop()
+
+
+def test_no_planted_secret_is_shown_or_kept_anywhere(planted: Planted, vault: Vault) -> None:
+    stack = planted.stack
+    shown = [*ask(planted), *console(planted), *break_down(planted), *commands(planted, vault)]
+    for name, content in shown:
+        assert planted.found(content) == [], name
+    for source in (stack.answers(), stack.left_behind()):
+        for name, content in source:
+            assert planted.found(content) == [], name
+    for folder in (Path.cwd(), stack.folder, Path("/")):
+        assert [*folder.glob("core*")] == []
+
+
+def ask(planted: Planted) -> Iterator[tuple[str, bytes]]:
+    """Ask as agents do: queries, wrong ones, refused ones, one that waits for a person."""
+    stack = planted.stack
+    reader, support = stack.client("reader"), stack.client("support")
+    hashed = "SELECT id, name, ssn FROM shop.customers ORDER BY id LIMIT 3"
+    assert len([*reader.query_and_wait(hashed)]) == 3
+    waiting = support.query(RAW)
+    stack.approve(stack.waiting(support.session)[0].id)
+    assert len([*waiting.result()]) == 3
+    for sql in ("SELEC 1", "SELECT ERROR(name) FROM shop.customers", "DROP TABLE shop.orders"):
+        with pytest.raises(exceptions.GoogleAPICallError):
+            reader.query_and_wait(sql)
+    for client in (reader, support):
+        planted.plant("an agent's own token", client.oidc_token.rpartition(".")[2])
+        planted.plant("a gateway token", client._credentials.token)
+    for path in ("metrics", "readyz", "healthz", "issuer/jwks", "nothing", "v1/token"):
+        answer = requests.get(f"{stack.url}/{path}", timeout=30)
+        yield path, answer.content + str(answer.headers).encode()
+    forged = {"Authorization": "Bearer ya29.nothing"}
+    projects = requests.get(f"{stack.url}/bigquery/v2/projects", headers=forged, timeout=30)
+    yield "a refusal", projects.content + str(projects.headers).encode()
+
+
+def console(planted: Planted) -> Iterator[tuple[str, bytes]]:
+    """Look at every page as a person who signed in."""
+    stack = planted.stack
+    link = stack.json("console", "link", "--as", "operator")["url"]
+    word = planted.plant("a sign-in link", link.rpartition("/")[2])
+    visit, root = requests.Session(), stack.settings.people_url
+    signed = visit.post(f"{root}/sign-in", {"token": word}, headers={"Origin": root}, timeout=30)
+    assert signed.ok
+    (cookie,) = visit.cookies
+    planted.plant("a person's session", str(cookie.value))
+    session = stack.sessions()[0]
+    for path in ("approvals", "sessions", f"session?id={quote(session)}", "agents"):
+        page = visit.get(f"{root}/{path}", timeout=30)
+        yield path, page.content
+
+
+def break_down(planted: Planted) -> Iterator[tuple[str, bytes]]:
+    """Break in every way: an answer and what is beside it, a worker of the engine, the process."""
+    stack = planted.stack
+    reader = stack.client("reader")
+    with pytest.raises(exceptions.GoogleAPICallError) as caught:
+        [*reader.list_models("shop")]
+    yield "the answer of a fault", str(caught.value).encode()
+    gateway = stack.pid("gateway")
+    assert not_dumped(gateway)
+    children = Path(f"/proc/{gateway}/task/{gateway}/children").read_text().split()
+    for worker in map(int, children):
+        assert not_dumped(worker)
+        os.kill(worker, signal.SIGABRT)
+    deadline = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(exceptions.Forbidden):
+            reader.query_and_wait("SELECT 1 AS one")
+            break
+        assert time.monotonic() < deadline
+    os.kill(gateway, signal.SIGTERM)
+    process = stack._processes.pop("gateway")
+    assert process.wait(30) == 1
+    lines = [json.loads(line) for line in stack.log.read_text().splitlines() if line[:1] == "{"]
+    faults = [(line["event"], line["fault"]) for line in lines if "fault" in line]
+    assert ("uncaught_fault", "RuntimeError") in faults
+    assert ("Task exception was never retrieved", "RuntimeError") in faults
+    assert len([fault for _, fault in faults if fault.endswith("RuntimeError")]) >= 5
+    with stack.log.open("ab") as log:
+        log.write(b"\n")
+    stack.start_gateway()
+
+
+def not_dumped(pid: int) -> bool:
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    (line,) = [one for one in limits.splitlines() if one.startswith("Max core file size")]
+    return line.split()[4:6] == ["0", "0"]
+
+
+def commands(planted: Planted, vault: Vault) -> Iterator[tuple[str, bytes]]:
+    """Run what shows something, and a gateway whose secrets are not as they should be."""
+    stack = planted.stack
+    session = stack.sessions()[0]
+    explained = ("--agent", "reader", "--project", PROJECT, "--sql", "SELECT * FROM shop.customers")
+    for words in (
+        ("agent", "list"),
+        ("agent", "show", "reader"),
+        ("person", "list"),
+        ("approvals", "list"),
+        ("sessions", "list"),
+        ("sessions", "show", session),
+        ("sessions", "replay", session),
+        ("audit", "verify"),
+        ("policy", "explain", *explained),
+    ):
+        done = stack.run(*words)
+        assert done.returncode == 0, done.stderr
+        yield " ".join(words), (done.stdout + done.stderr).encode()
+    whole = stack.config.read_text()
+    vault.put("gateway", masking=f"{MASKING_KEY}{MASKING_KEY}", wrong=MASKING_KEY[:9])
+    wrong = {
+        "a masking key that is too long": {},
+        "a broken key": {"upstream": {"service_account_file": str(broken(stack))}},
+        "a token that Vault does not know": {"vault": {"token": {"file": str(broken(stack))}}},
+        "a field that is not there": {
+            "masking_key": {"vault": {"path": "gateway", "field": "nothing"}}
+        },
+    }
+    for name, sections in wrong.items():
+        stack.config.write_text(whole)
+        document = yaml.safe_load(whole)
+        stack.configure(gateway={"port": document["gateway"]["port"] + 1}, **sections)
+        stopped = stack.run("serve")
+        assert stopped.returncode == 1, name
+        assert stopped.stderr.startswith("{") or "keystile: " in stopped.stderr
+        yield name, (stopped.stdout + stopped.stderr).encode()
+    stack.config.write_text(whole)
+
+
+def broken(stack: Stack) -> Path:
+    """Write a key file that is none, with the key in it."""
+    file = stack.folder / "broken.json"
+    file.write_text(json.dumps({"client_email": "a@b", "private_key": stack._pem[:-90]}))
+    file.chmod(0o600)
+    return file
+
+
+def test_the_search_finds_what_is_planted(tmp_path: Path) -> None:
+    planted = Planted(Stack(tmp_path))
+    planted.plant("the key", planted.stack._pem)
+    planted.plant("the word", MASKING_KEY)
+    line = planted.stack._pem.splitlines()[3]
+    assert "the key" in planted.found(f"error: {line}".encode())
+    for said in (
+        MASKING_KEY,
+        f"cut off at {MASKING_KEY[:24]}…",
+        f"…{MASKING_KEY[-24:]}",
+        MASKING_KEY.encode().hex(),
+        base64.b64encode(f"Authorization: {MASKING_KEY}".encode()).decode(),
+        base64.b64encode(f"x {MASKING_KEY} y".encode()).decode(),
+    ):
+        assert planted.found(said.encode()) == ["the word"], said
+    assert planted.found(b"nothing") == []
