@@ -210,7 +210,8 @@ async def require_active(settings: Settings, name: str) -> Agent:
 
 def connection_to(settings: Settings, folder: Path) -> Connection:
     """Say how clients reach this gateway through files in `folder`."""
-    return Connection(folder, settings.gateway_url, settings.identity.audience)
+    audience, domain = settings.identity.audience, settings.domain
+    return Connection(folder, settings.gateway_url, audience, domain)
 
 
 async def _create(

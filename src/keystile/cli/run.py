@@ -38,7 +38,7 @@ _FORWARDED = (
 )
 # A terminal sends these to the whole foreground group, so the command has them already.
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
-# It would lead Google's clients away from the gateway: they put it before BIGQUERY_EMULATOR_HOST.
+# Another's would lead Google's clients away: they put it before BIGQUERY_EMULATOR_HOST.
 _OVERRIDES = "GOOGLE_CLOUD_UNIVERSE_DOMAIN"
 
 

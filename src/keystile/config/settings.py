@@ -311,6 +311,16 @@ class Settings(Section, frozen=True, kw_only=True):
         return (self.public_url or _url(self.gateway)).rstrip("/")
 
     @property
+    def domain(self) -> str:
+        """The domain under which clients find both APIs by their names, or nothing.
+
+        Google's clients put `bigquery.` and `bigquerystorage.` before it, and look at port 443.
+        """
+        name = self.gateway_url.removeprefix("https://bigquery.")
+        found = self.storage.port and name != self.gateway_url and not {*name} & {*":/"}
+        return name if found else ""
+
+    @property
     def people_url(self) -> str:
         """The console's address."""
         return self.console_url or _url(self.console)

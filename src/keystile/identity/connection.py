@@ -17,23 +17,27 @@ _SUBJECT_TYPE = "urn:ietf:params:oauth:token-type:jwt"
 class Connection(msgspec.Struct, frozen=True):
     """A folder that connects an agent's clients to the gateway at `gateway_url`.
 
-    `audience` is what the token endpoint expects to be asked for.
+    `audience` is what the token endpoint expects to be asked for. With a `domain`, clients find the
+    Storage API too, by its name there.
     """
 
     folder: Path
     gateway_url: str
     audience: str
+    domain: str = ""
 
     def write(self, token: str) -> None:
         """Write both files, open to their owner alone. Raises `OSError`."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        credential = {
+        credential: dict[str, object] = {
             "type": "external_account",
             "audience": self.audience,
             "subject_token_type": _SUBJECT_TYPE,
             "token_url": f"{self.gateway_url}/v1/token",
             "credential_source": {"file": str(self.folder / _TOKEN_FILE)},
         }
+        if self.domain:
+            credential["universe_domain"] = self.domain
         self.renew(token)
         text = msgspec.json.format(msgspec.json.encode(credential), indent=2)
         _replace(self.folder / _CREDENTIAL_FILE, text + b"\n")
@@ -53,6 +57,9 @@ class Connection(msgspec.Struct, frozen=True):
             "BIGQUERY_EMULATOR_HOST": self.gateway_url,
             "BIGQUERY_ENDPOINT": f"{self.gateway_url}/bigquery/v2/",
         }
+        if self.domain:
+            # Google's clients want it to be the same as in the credential file.
+            variables["GOOGLE_CLOUD_UNIVERSE_DOMAIN"] = self.domain
         if project:
             variables |= {"GOOGLE_CLOUD_PROJECT": project, "BIGQUERY_PROJECT": project}
         return variables

@@ -44,3 +44,14 @@ def test_the_environment_serves_every_client(tmp_path: Path) -> None:
         "BIGQUERY_PROJECT": "acme-shop",
     }
     assert "GOOGLE_CLOUD_PROJECT" not in _connection(tmp_path).environment("")
+
+
+def test_by_its_domain_clients_find_the_storage_api(tmp_path: Path) -> None:
+    connection = Connection(
+        tmp_path, "https://bigquery.gw.example", "//keystile/agents", "gw.example"
+    )
+    connection.write("one")
+    found = connection.environment("")
+    assert found["GOOGLE_CLOUD_UNIVERSE_DOMAIN"] == "gw.example"
+    credentials = identity_pool.Credentials.from_file(found["GOOGLE_APPLICATION_CREDENTIALS"])
+    assert credentials.universe_domain == "gw.example"
