@@ -4,9 +4,20 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keystile.model.errors import UnsafeConfigurationError
-from keystile.secrets.kept import Fetched, KeptSecret, OutageError
+from keystile.secrets import kept as module
+from keystile.secrets.kept import (
+    FRESH_SECONDS,
+    OUTAGE_SECONDS,
+    Fetched,
+    KeptSecret,
+    OutageError,
+)
+
+PROBLEMS = {"out": OutageError("out"), "no": UnsafeConfigurationError("taken back")}
 
 
 class Server:
@@ -82,3 +93,51 @@ def test_nothing_that_holds_a_secret_shows_it() -> None:
     kept = KeptSecret("place", Server(b"planted").fetch)
     kept._last = fetched
     assert "planted" not in f"{fetched} {fetched!r} {kept} {kept!r}"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from([0, 1, 4, 6, 29, 31, 3599, 3601]), st.sampled_from(["ok", "out", "no"])
+    )
+)
+
+
+@given(STEPS)
+def test_what_is_given_is_neither_old_nor_taken_back(steps: list[tuple[int, str]]) -> None:
+    clock, answers, given_at = Clock(), Server(), dict[bytes, float]()
+    kept = KeptSecret("place", answers.fetch)
+
+    async def lived() -> None:
+        taken_back: bytes | None = None
+        for number, (passed, kind) in enumerate(steps):
+            clock.now += passed
+            value = str(number).encode()
+            answers.answers = [value if kind == "ok" else PROBLEMS[kind]]
+            asked = answers.asked
+            try:
+                got = await kept.read()
+            except UnsafeConfigurationError:
+                got = None
+            told = answers.asked > asked
+            if told and kind == "ok":
+                given_at[value] = clock.now
+                assert got == value
+            if told and kind == "no":
+                taken_back = max(given_at, default=b"", key=lambda one: given_at[one])
+                assert got is None
+            if got is not None:
+                assert got != taken_back
+                assert clock.now - given_at[got] < OUTAGE_SECONDS
+                assert clock.now - given_at[got] < FRESH_SECONDS or kind == "out" or not told
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "time", clock)
+        asyncio.run(lived())
