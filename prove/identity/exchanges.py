@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import requests
-
 from prove.clients.environments import AbsentError
 from prove.identity.libraries import Library
 from prove.identity.sources import ID_TOKEN, JWT, Sources
-from prove.identity.stage import AGENT, AUDIENCE, BRIEF, LAPTOP, Stage
+from prove.identity.stage import AGENT, AUDIENCE, BRIEF, DISMISSED, LAPTOP, MASKED, SQL, Stage
 
-_SQL = "SELECT ssn FROM shop.customers ORDER BY id LIMIT 1"
-_MASKED = [{"ssn": "XXX-XX-XXXX"}]
 _LENT_BY = "executable"
-_COUNTED = re.compile(r'^keystile_token_exchanges_total\{outcome="(\w+)"\} (\d+)', re.MULTILINE)
-_DISABLED = "dismissed-bot"
 
 
 class Exchange(NamedTuple):
@@ -68,7 +61,7 @@ class _Asking(NamedTuple):
     def served(self, name: str, kind: str) -> Exchange:
         answer, counted = self._asked(name, kind)
         what = f"{name} ({kind.rpartition(':')[2]})"
-        right = answer.get("rows") == _MASKED and counted == {"issued": 1}
+        right = answer.get("rows") == [{"ssn": MASKED}] and counted == {"issued": 1}
         fault = "" if right else f"{answer}, exchanges {counted}"
         return Exchange(self.library.name, what, fault, sum(counted.values()), refusal=False)
 
@@ -81,20 +74,20 @@ class _Asking(NamedTuple):
 
     def _asked(self, name: str, kind: str) -> tuple[dict[str, Any], dict[str, int]]:
         """Ask a query, and count what the token endpoint has answered meanwhile."""
-        before = _counts(self.stage)
-        credential = self.sources.environment(name, self.stage.token_url, kind)
-        answer = self.library.ask(_SQL, self.stage.stack.gateway, self.found_by | credential)
-        after = _counts(self.stage)
+        gateway = self.stage.gateways[0]
+        before = gateway.counts("exchanges")
+        credential = self.sources.environment(name, gateway.token_url, kind)
+        answer = self.library.ask(SQL, gateway.url, self.found_by | credential)
+        after = gateway.counts("exchanges")
         counted = {name: after[name] - before[name] for name in after if after[name] > before[name]}
         return answer, counted
 
 
 def _refused(stage: Stage) -> dict[str, tuple[str, str]]:
     """Give tokens that are refused, with the words that tell why."""
-    folder = stage.stack.folder / _DISABLED
-    stage.stack.keystile("agent", "create", _DISABLED, "--group", "coding-agents")
-    stage.stack.keystile("agent", "connect", _DISABLED, "--folder", str(folder))
-    stage.stack.keystile("agent", "disable", _DISABLED)
+    disabled = stage.issuer.token(DISMISSED, AUDIENCE)
+    named = ("--issuer", stage.issuer.url, "--subject", DISMISSED)
+    stage.stack.keystile("agent", "disable", *named)
     expired = stage.issuer.token(BRIEF, AUDIENCE)
     time.sleep(2)
     return {
@@ -104,12 +97,7 @@ def _refused(stage: Stage) -> dict[str, tuple[str, str]]:
             "the token is for the audience `https://other.example.com/`, not for this gateway",
         ),
         "disabled agent": (
-            (folder / "oidc.jwt").read_text(encoding="ascii"),
-            f"agent `{_DISABLED}` is disabled",
+            disabled,
+            f"agent `{DISMISSED}` is disabled",
         ),
     }
-
-
-def _counts(stage: Stage) -> dict[str, int]:
-    text = requests.get(f"{stage.stack.gateway}/metrics", timeout=30).text
-    return {outcome: int(count) for outcome, count in _COUNTED.findall(text)}
