@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,6 +136,9 @@ class Account:
         rows = [{"f": [{"v": str(n)}]} for n in range(ROWS)][start : start + asked["max_results"]]
         raw = tuple(msgspec.Raw(msgspec.json.encode(row)) for row in rows)
         return Page(raw, "", ROWS, FIELDS)
+
+    async def pieces(self, job: JobRef, **asked: Any) -> AsyncGenerator[Any]:
+        yield (await self.rows(job, **asked)).rows, True
 
     async def cancel(self, job: JobRef) -> None:
         self.asked.append(f"jobs.cancel {job.job}")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from functools import partial
 
 import msgspec
 
-from keystile.api import probes, token, uploads
+from keystile.api import paged, probes, token, uploads
 from keystile.api.bigquery import handler
 from keystile.api.http import (
     Answer,
@@ -33,6 +34,7 @@ from keystile.model.errors import (
     RefusedError,
     UnauthenticatedError,
 )
+from keystile.model.principal import Principal
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics
 from keystile.wire import discovery
@@ -132,7 +134,11 @@ class Api:
         if request.accepts_gzip:
             answer = await packed(answer)
         await request.drain()
-        await send_answer(send, answer, trace.id)
+        try:
+            await send_answer(send, answer, trace.id)
+        except (KeystileError, TimeoutError) as error:
+            # Nothing more is sent: the server then breaks the connection off.
+            _log.warning("answer broken off", request=trace.id, reason=str(error) or "too slow")
 
     async def _answer(self, trace: Trace, request: Request) -> Answer:
         """Answer whatever comes; every error ends here."""
@@ -188,13 +194,29 @@ class Api:
         method = METHODS[call.method]
         body = await request.body(method.body_bytes) if method.verb in _WITH_BODY else b""
         began = time.monotonic()
-        resource = await handle(self._gate, principal, call, body)
+        found = await handle(self._gate, principal, call, body)
         if time.monotonic() - began > _LET_IN_SECONDS:
             # INVARIANT: an agent that was disabled while its call waited gets nothing any more.
             await self._principals.current(principal)
-        if not resource:
+        if isinstance(found, paged.Paged):
+            answer = await paged.answer(found, call.fields)
+            more = answer.more and self._while_let_in(principal, answer.more)
+            return answer._replace(more=more)
+        if not found:
             return Answer(204, b"")
-        return Answer(200, to_bytes(select(resource, call.fields)))
+        return Answer(200, to_bytes(select(found, call.fields)))
+
+    async def _while_let_in(
+        self, principal: Principal, pieces: AsyncGenerator[bytes]
+    ) -> AsyncGenerator[bytes]:
+        """Break off an answer that takes long when its agent is disabled."""
+        looked = time.monotonic()
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if time.monotonic() - looked > _LET_IN_SECONDS:
+                    await self._principals.current(principal)
+                    looked = time.monotonic()
+                yield piece
 
     def _refusal(self, trace: Trace, error: KeystileError) -> Answer:
         if trace.method in _OAUTH:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from keystile.api.paged import Paged
 from keystile.api.ports import Gate
 from keystile.model.errors import RefusedError
 from keystile.model.principal import Principal
@@ -45,7 +46,7 @@ from keystile.wire.updates import Update, parse_update
 MAX_WAIT_MS = 10_000
 """How long one request waits for a job: clients poll, and idle connections get cut."""
 
-Handler = Callable[[Gate, Principal, Call, bytes], Awaitable[Resource]]
+Handler = Callable[[Gate, Principal, Call, bytes], Awaitable[Resource | Paged]]
 
 
 def handler(method: str) -> Handler:
@@ -61,9 +62,12 @@ def handler(method: str) -> Handler:
     return served
 
 
-async def _query(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
+async def _query(gate: Gate, principal: Principal, call: Call, body: bytes) -> Paged:
     asked = parse_query(call.project, body)
-    return query_resource(_well(await gate.query(principal, asked, _first_page(asked))))
+    results = _well(await gate.query(principal, asked, _first_page(asked)))
+    if results.job.optional:
+        results = await results.whole()  # whether it is all decides on the answer's shape
+    return Paged(query_resource(results), results)
 
 
 async def _insert(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:
@@ -74,7 +78,7 @@ async def _job(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Re
     return job_resource(_told(call, await gate.job(principal, call.project, call.job)))
 
 
-async def _results(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+async def _results(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Paged:
     asked = parse_page(call)
     # Python asks for 0 rows first, without a word on timestamps, and goes to the Storage API, past
     # the gateway, unless the answer holds the first page all the same. It then reads that page as
@@ -86,7 +90,8 @@ async def _results(gate: Gate, principal: Principal, call: Call, _body: bytes) -
         max_results=asked.max_results or None,
         use_int64_timestamp=asked.use_int64_timestamp or waiting,
     )
-    return results_resource(_well(await gate.results(principal, call.project, call.job, page)))
+    results = _well(await gate.results(principal, call.project, call.job, page))
+    return Paged(results_resource(results), results)
 
 
 async def _jobs(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
@@ -112,9 +117,13 @@ def _told(call: Call, job: JobView) -> JobView:
     return msgspec.structs.replace(job, destination=None)
 
 
-async def _rows(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
-    given = await gate.rows(principal, call.project, call.dataset, call.table, parse_page(call))
-    return table_data_resource(given.rows, given.total, given.page_token)
+async def _rows(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource | Paged:
+    results = await gate.rows(principal, call.project, call.dataset, call.table, parse_page(call))
+    if results is None:
+        return table_data_resource((), 0, "", "no rows")
+    version, total = [results.job.job_id, results.start], results.job.total_rows or 0
+    resource = table_data_resource(results.rows, total, results.page_token, version)
+    return Paged(resource, results)
 
 
 async def _insert_all(gate: Gate, principal: Principal, call: Call, body: bytes) -> Resource:

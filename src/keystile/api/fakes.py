@@ -30,7 +30,6 @@ from keystile.wire.responses import (
     JobView,
     Resource,
     ResultsView,
-    TableRows,
 )
 from keystile.wire.routines import NewRoutine
 from keystile.wire.streaming import BadRow, NewRows, RowFault
@@ -138,11 +137,10 @@ class FakeGate:
 
     async def rows(
         self, principal: Principal, project: str, dataset: str, table: str, page: PageRequest
-    ) -> TableRows:
+    ) -> ResultsView | None:
         """Give the rows of a query."""
         job = await self.insert(principal, QueryRequest(f"{dataset}.{table}", project))
-        given = await self.results(principal, project, job.job_id, page)
-        return TableRows(given.rows, given.job.total_rows or 0, given.page_token)
+        return await self.results(principal, project, job.job_id, page)
 
     async def insert_rows(self, principal: Principal, rows: NewRows) -> tuple[BadRow, ...]:
         """Take all rows but those that are empty."""

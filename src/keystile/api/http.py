@@ -9,8 +9,8 @@ import asyncio
 import gzip
 import re
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import aclosing, suppress
 from typing import Any, NamedTuple
 
 from keystile.model.errors import (
@@ -29,6 +29,8 @@ MAX_BODY_BYTES = 1 << 20
 _BODY_SECONDS = 30.0
 _DRAINED_BYTES = 16 << 20
 _DRAIN_SECONDS = 5.0
+_TAKEN_SECONDS = 60.0
+_GZIP_BITS = 16 + zlib.MAX_WBITS
 _JSON = b"application/json; charset=UTF-8"
 
 # RFC 6750 section 2.1: `Bearer` and a b64token, which is at least one character.
@@ -44,12 +46,16 @@ class ClientLeftError(Exception):
 
 
 class Answer(NamedTuple):
-    """What goes back: an HTTP status, a body and what is not the same for every answer."""
+    """What goes back: an HTTP status, a body and what is not the same for every answer.
+
+    The body of a long answer goes on with `more`.
+    """
 
     status: int
     body: bytes
     content_type: bytes = _JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    more: AsyncGenerator[bytes] | None = None
 
 
 class Request:
@@ -201,9 +207,13 @@ def token_of(authorization: bytes | None) -> str:
 
 async def packed(answer: Answer) -> Answer:
     """Give an answer in gzip, unless it is so small that this saves nothing."""
-    if len(answer.body) < _SMALL:
+    if len(answer.body) < _SMALL and answer.more is None:
         return answer
-    if len(answer.body) < _LARGE:
+    if answer.more is not None:
+        packer = zlib.compressobj(1, wbits=_GZIP_BITS)
+        body = await asyncio.to_thread(_flushed, packer, answer.body)
+        answer = answer._replace(more=_packed(packer, answer.more))
+    elif len(answer.body) < _LARGE:
         body = _gzip(answer.body)
     else:
         body = await asyncio.to_thread(_gzip, answer.body)
@@ -216,23 +226,51 @@ def _gzip(body: bytes) -> bytes:
     return gzip.compress(body, compresslevel=1, mtime=0)
 
 
+async def _packed(packer: zlib._Compress, pieces: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    async with aclosing(pieces):
+        async for piece in pieces:
+            yield await asyncio.to_thread(_flushed, packer, piece)
+    yield packer.flush()
+
+
+def _flushed(packer: zlib._Compress, piece: bytes) -> bytes:
+    # Flushed, so that the client has each row as soon as it is sent.
+    return packer.compress(piece) + packer.flush(zlib.Z_SYNC_FLUSH)
+
+
 async def send_answer(send: Send, answer: Answer, request_id: str) -> None:
-    """Send an answer. Every one names its request and may not be stored or sniffed."""
+    """Send an answer. Every one names its request and may not be stored or sniffed.
+
+    Raises what the answer's further pieces raise, and `TimeoutError` for a client that takes none
+    for a minute: then it has not been sent to its end.
+    """
     headers = [
         (b"content-type", answer.content_type),
-        (b"content-length", str(len(answer.body)).encode()),
+        *([] if answer.more else [(b"content-length", str(len(answer.body)).encode())]),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
         (b"x-keystile-request-id", request_id.encode()),
         *answer.headers,
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    if answer.more is None:
+        await send({"type": "http.response.body", "body": answer.body})
+        return
+    async with aclosing(answer.more) as pieces:
+        piece = answer.body
+        while True:
+            async with asyncio.timeout(_TAKEN_SECONDS):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            try:
+                piece = await anext(pieces)
+            except StopAsyncIteration:
+                break
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _gunzip(packed: bytes, most_bytes: int) -> bytes:
     """Decompress one gzip member (RFC 1952), never beyond the bound."""
-    stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    stream = zlib.decompressobj(wbits=_GZIP_BITS)
     try:
         body = stream.decompress(packed, most_bytes + 1)
     except zlib.error as error:

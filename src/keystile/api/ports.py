@@ -11,7 +11,7 @@ from keystile.model.sender import Sender
 from keystile.wire.read_sessions import ReadRequest, ReadSession
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
-from keystile.wire.responses import JobsView, JobView, Resource, ResultsView, Row, TableRows
+from keystile.wire.responses import JobsView, JobView, Resource, ResultsView, Row
 from keystile.wire.routines import NewRoutine
 from keystile.wire.streaming import BadRow, NewRows
 from keystile.wire.updates import Update
@@ -79,8 +79,8 @@ class Gate(Protocol):
 
     async def rows(
         self, principal: Principal, project: str, dataset: str, table: str, page: PageRequest
-    ) -> TableRows:
-        """Give a page of a table's rows, as a query of it would."""
+    ) -> ResultsView | None:
+        """Give a page of a table's rows, as its query would; none of one without columns."""
         ...
 
     async def insert_rows(self, principal: Principal, rows: NewRows) -> tuple[BadRow, ...]:

@@ -26,7 +26,7 @@ from keystile.upstream.bigquery import BigQuery
 from keystile.wire.metadata import result_table_resource
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
-from keystile.wire.responses import JobsView, JobView, Resource, ResultsView, TableRows
+from keystile.wire.responses import JobsView, JobView, Resource, ResultsView
 from keystile.wire.routines import NewRoutine
 from keystile.wire.streaming import BadRow, NewRows
 from keystile.wire.updates import Update
@@ -137,8 +137,8 @@ class Gate:
 
     async def rows(
         self, principal: Principal, project: str, dataset: str, table: str, page: PageRequest
-    ) -> TableRows:
-        """Give a page of a table's rows, as a query of it would."""
+    ) -> ResultsView | None:
+        """Give a page of a table's rows, as its query would; none of one without columns."""
         return await self._table_data.rows(principal, TableId(project, dataset, table), page)
 
     async def insert_rows(self, principal: Principal, rows: NewRows) -> tuple[BadRow, ...]:

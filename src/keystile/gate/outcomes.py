@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import time
 
+import msgspec
+
 from keystile.gate import records
 from keystile.gate.jobs import Job, JobOutcome
 from keystile.gate.pages import PageCache
 from keystile.gate.recorder import Recorder
-from keystile.gate.running import first_page
+from keystile.gate.running import page_of
 from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.values import JobStatus, Page
 
 FIRST_PAGE_ROWS = 10_000
-"""How many rows of a result are recorded, and kept ready, when its job ends."""
+"""How many rows a page has at most."""
+
+_WITH_THE_END = 500
+_ONE_PAGE_BYTES = 8 << 20
 
 
 class Outcomes:
-    """Makes outcomes. INVARIANT: each is on record before anybody hears of it."""
+    """Makes outcomes. INVARIANT: each is on record before anybody hears of it.
+
+    With the end go few rows, so that they are soon there, or all of a result that clients expect on
+    one page. The others are recorded when they are read.
+    """
 
     def __init__(self, bigquery: BigQuery, recorder: Recorder, pages: PageCache) -> None:
         """Keep the first rows in `pages`."""
@@ -28,7 +37,7 @@ class Outcomes:
     @staticmethod
     def rows_of(job: Job) -> int:
         """Say how many rows are wanted with the end: none where they go elsewhere first."""
-        return 0 if job.request.transfer or job.request.into else FIRST_PAGE_ROWS
+        return 0 if job.request.transfer or job.request.into else _WITH_THE_END
 
     async def recorded(self, job: Job, status: JobStatus) -> JobOutcome:
         """Put the end of a job on record, and give its outcome.
@@ -37,7 +46,8 @@ class Outcomes:
         """
         first = status.first or Page((), "", 0, ())
         if status.first is None and job.request.transfer is None:
-            first = await first_page(self._bigquery, job.reference, FIRST_PAGE_ROWS)
+            first = await page_of(self._bigquery, job.reference, _WITH_THE_END)
+        first = await self._one_page(job, first, status.total_rows)
         await self._recorder.record(records.done(job, status, first, time.time()))
         self.pages.keep(job, 0, first.rows)
         return JobOutcome(
@@ -50,3 +60,13 @@ class Outcomes:
             on_one_page=len(first.rows) >= status.total_rows,
             moved=status.moved,
         )
+
+    async def _one_page(self, job: Job, first: Page, total: int) -> Page:
+        """Fetch all rows of a result that seems to have its place on one page."""
+        known = len(first.rows)
+        bytes_so_far = sum(map(len, first.rows))
+        if not known < total <= FIRST_PAGE_ROWS or bytes_so_far * total > _ONE_PAGE_BYTES * known:
+            return first
+        left = total - known
+        rest = await page_of(self._bigquery, job.reference, left, start_index=known)
+        return msgspec.structs.replace(first, rows=first.rows + rest.rows)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TypeVar
 
 import msgspec
@@ -35,23 +37,22 @@ class _ListToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PageCache:
-    """The newest first pages, each at most 1 MiB. Only a saving: BigQuery holds the rows."""
+    """The newest first rows, at most 1 MiB of each job's. Only a saving: BigQuery has them all."""
 
     def __init__(self) -> None:
         """Start empty."""
         self._pages: OrderedDict[tuple[str, int], Rows] = OrderedDict()
 
     def keep(self, job: Job, start: int, rows: Rows) -> None:
-        """Keep a page whose times are whole microseconds, if it is small."""
-        if sum(len(row) for row in rows) > _KEPT_BYTES:
-            return
-        self._pages[job.id, start] = rows
+        """Keep rows whose times are whole microseconds, as many as are not too large."""
+        sizes = accumulate(map(len, rows))
+        self._pages[job.id, start] = rows[: bisect_right([*sizes], _KEPT_BYTES)]
         if len(self._pages) > _KEPT:
             self._pages.popitem(last=False)
 
-    def get(self, job: Job, start: int) -> Rows | None:
-        """Give a kept page."""
-        return self._pages.get((job.id, start))
+    def get(self, job: Job, start: int) -> Rows:
+        """Give what is kept of the rows from `start` on."""
+        return self._pages.get((job.id, start), ())
 
 
 def token_for(job: Job, start: int) -> str:

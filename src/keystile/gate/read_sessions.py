@@ -91,7 +91,7 @@ class ReadSessions:
         """Give some rows of a session from row `start` on: on record before they are given."""
         job, named = await self._found(principal, name)
         page = PageRequest(start_index=start, use_int64_timestamp=True)
-        rows = (await self._reader.page(job, page)).rows
+        rows = (await (await self._reader.page(job, page)).whole()).rows
         return only_columns(rows, _places(named.columns)) if named.columns else rows
 
     async def _check(self, restriction: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import msgspec
 
@@ -55,11 +57,10 @@ class ResultReader:
             outcome = await self._first_read(job)
             job = msgspec.structs.replace(job, outcome=outcome)
         start = start_of(job, page.page_token) if page.page_token else page.start_index or 0
+        pieces = self._recorded(job, start, page)
         with self._metrics.query_seconds.labels(Phase.READ).time():
-            rows = await self._rows(job, start, page) if start < outcome.total_rows else ()
-        end = start + len(rows)
-        more = bool(rows) and end < outcome.total_rows
-        return ResultsView(view_of(job), rows, token_for(job, end) if more else "")
+            first, last = await anext(pieces)
+        return first if last else msgspec.structs.replace(first, rest=_views(pieces))
 
     async def _first_read(self, job: Job) -> JobOutcome:
         """Put the end of a script's statement on record, whose rows nobody has asked for before.
@@ -80,37 +81,64 @@ class ResultReader:
         await self._jobs.widen_record(job, outcome)
         return outcome
 
-    async def _rows(self, job: Job, start: int, page: PageRequest) -> Rows:
-        wanted = FIRST_PAGE_ROWS
+    async def _recorded(
+        self, job: Job, start: int, page: PageRequest
+    ) -> AsyncGenerator[tuple[ResultsView, bool]]:
+        """Give a page in pieces, each on record by then; each tells whether it is the last."""
+        view, outcome, end = view_of(job), _outcome(job), start
+        async with aclosing(self._arriving(job, start, page)) as arriving:
+            async for rows, last in arriving:
+                begin, end = end, end + len(rows)
+                if end > outcome.recorded_rows:
+                    await self._recorder.record(records.page(job, begin, rows, time.time()))
+                if last and start <= outcome.recorded_rows < end:
+                    wider = msgspec.structs.replace(outcome, recorded_rows=end)
+                    await self._jobs.widen_record(job, wider)
+                more = last and start < end < outcome.total_rows
+                token = token_for(job, end) if more else ""
+                yield ResultsView(view, rows, token, start), last
+
+    async def _arriving(
+        self, job: Job, start: int, page: PageRequest
+    ) -> AsyncGenerator[tuple[Rows, bool]]:
+        """Give a page's rows in pieces: those that are kept, and the others as BigQuery sends them.
+
+        The last piece is told to be that.
+        """
+        outcome, wanted = _outcome(job), FIRST_PAGE_ROWS
         if page.max_results is not None:
             wanted = min(page.max_results, FIRST_PAGE_ROWS)
-        if not wanted:
-            return ()
-        alike = page.use_int64_timestamp or not (job.outcome and _has_times(job.outcome.schema))
-        kept = self._pages.get(job, start) if alike else None
-        if kept is not None:
-            rows = kept[:wanted]
-        else:
-            fetched = await self._bigquery.rows(
-                job.reference,
-                start_index=start,
-                max_results=wanted,
-                use_int64_timestamp=page.use_int64_timestamp,
-            )
-            rows = fetched.rows
-        await self._put_on_record(job, start, rows)
-        return rows
+        left = min(wanted, outcome.total_rows - start)
+        alike = page.use_int64_timestamp or not _has_times(outcome.schema)
+        kept = self._pages.get(job, start) if alike else ()
+        if left <= len(kept):
+            yield kept[: max(left, 0)], True
+            return
+        if kept:
+            yield kept, False
+        pieces = self._bigquery.pieces(
+            job.reference,
+            start_index=start + len(kept),
+            max_results=left - len(kept),
+            use_int64_timestamp=page.use_int64_timestamp,
+        )
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
 
-    async def _put_on_record(self, job: Job, start: int, rows: Rows) -> None:
-        end = start + len(rows)
-        if job.outcome and end <= job.outcome.recorded_rows:
-            return
-        outcome = (await self._jobs.get(job.id)).outcome
-        if outcome is None or end <= outcome.recorded_rows:
-            return
-        await self._recorder.record(records.page(job, start, rows, time.time()))
-        if start <= outcome.recorded_rows:
-            await self._jobs.widen_record(job, msgspec.structs.replace(outcome, recorded_rows=end))
+
+async def _views(
+    pieces: AsyncGenerator[tuple[ResultsView, bool]],
+) -> AsyncGenerator[ResultsView]:
+    async with aclosing(pieces):
+        async for view, _ in pieces:
+            yield view
+
+
+def _outcome(job: Job) -> JobOutcome:
+    if job.outcome is None:
+        raise AssertionError  # nobody reads rows of a job without
+    return job.outcome
 
 
 def _has_times(fields: tuple[Field, ...]) -> bool:

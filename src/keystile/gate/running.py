@@ -101,12 +101,19 @@ async def is_started(bigquery: BigQuery, reference: JobRef) -> bool:
             return True
 
 
-async def first_page(bigquery: BigQuery, reference: JobRef, max_results: int) -> Page:
-    """Fetch a finished job's first rows. Raises `RefusedError` after five minutes of outage."""
+async def page_of(
+    bigquery: BigQuery, reference: JobRef, max_results: int, *, start_index: int = 0
+) -> Page:
+    """Fetch a finished job's rows. Raises `RefusedError` after five minutes of outage."""
     deadline = time.monotonic() + _OUTAGE_SECONDS
     while True:
         try:
-            return await bigquery.rows(reference, max_results=max_results, use_int64_timestamp=True)
+            return await bigquery.rows(
+                reference,
+                start_index=start_index,
+                max_results=max_results,
+                use_int64_timestamp=True,
+            )
         except RefusedError:
             # INVARIANT: what has run, and may have written, is not called failed for an outage.
             if time.monotonic() > deadline:

@@ -6,7 +6,8 @@ approval and record, and a job like any other. Pages are pages of that job's res
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 import msgspec
@@ -26,7 +27,7 @@ from keystile.policy.policy import Policy
 from keystile.upstream.bigquery import BigQuery
 from keystile.wire.cells import only_columns
 from keystile.wire.requests import PageRequest, QueryRequest
-from keystile.wire.responses import ResultsView, TableRows
+from keystile.wire.responses import ResultsView
 
 
 class TableData:
@@ -47,8 +48,12 @@ class TableData:
         self._bigquery = bigquery
         self._policy = policy
 
-    async def rows(self, principal: Principal, table: TableId, page: PageRequest) -> TableRows:
+    async def rows(
+        self, principal: Principal, table: TableId, page: PageRequest
+    ) -> ResultsView | None:
         """Give a page of a table that the agent may read, or of a result of its own.
+
+        A table without columns has none.
 
         Raises `NotFoundError` for a table that is hidden or absent, `RefusedError` where policy
         says so or the rows are not there in time, `JobFailedError` where they never will be.
@@ -60,26 +65,31 @@ class TableData:
         sql = _select(found, page.selected_fields)
         if not found.fields:
             # No query can read nothing.
-            return TableRows()
+            return None
         what = f"reading `{table}`"
         request = QueryRequest(sql, table.project)
         if not page.page_token:
             job = await self._statements.done(principal, request, what)
-            return _given(await self._reader.page(job, page))
+            return await self._reader.page(job, page)
         begun = job_of_token(page.page_token)
         job = await self._statements.begun(principal, request, begun)
         if job is None:
             raise InvalidRequestError("`pageToken` belongs to another table or other columns")
-        return _given(await self._reader.page(await self._statements.end(job, what), page))
+        return await self._reader.page(await self._statements.end(job, what), page)
 
-    async def _of_result(self, job: Job, page: PageRequest) -> TableRows:
+    async def _of_result(self, job: Job, page: PageRequest) -> ResultsView:
         given = await self._reader.page(job, page)
         fields = given.job.schema or ()
         wanted = set(chosen(fields, page.selected_fields))
         if not wanted:
-            return _given(given)
+            return given
         places = [at for at, field in enumerate(fields) if field.name in wanted]
-        return _given(msgspec.structs.replace(given, rows=only_columns(given.rows, places)))
+        cut = _only(given, places)
+        return (
+            cut
+            if given.rest is None
+            else msgspec.structs.replace(cut, rest=_each(given.rest, places))
+        )
 
     async def query(
         self, principal: Principal, table: TableId, fields: tuple[str, ...], where: str = ""
@@ -104,15 +114,23 @@ class TableData:
         return found
 
 
-def _given(page: ResultsView) -> TableRows:
-    return TableRows(page.rows, page.job.total_rows or 0, page.page_token)
-
-
 def _select(table: Table, fields: tuple[str, ...], where: str = "") -> str:
     names = ", ".join(quoted(name) for name in chosen(table.fields, fields))
     path = ".".join(map(quoted, (table.id.project, table.id.dataset, table.id.table)))
     sql = f"SELECT {names or '*'} FROM {path}"  # noqa: S608 - every name stands in backticks
     return f"{sql} WHERE ({where}\n)" if where else sql
+
+
+def _only(piece: ResultsView, places: Sequence[int]) -> ResultsView:
+    return msgspec.structs.replace(piece, rows=only_columns(piece.rows, places))
+
+
+async def _each(
+    pieces: AsyncGenerator[ResultsView], places: Sequence[int]
+) -> AsyncGenerator[ResultsView]:
+    async with aclosing(pieces):
+        async for piece in pieces:
+            yield _only(piece, places)
 
 
 def chosen(fields: tuple[Field, ...], wanted: tuple[str, ...]) -> list[str]:

@@ -139,7 +139,9 @@ class TableMethods:
         shown, token = page_of_rows(rows, stored.fields, page, str(id_))
         if page.selected_fields:
             shown = selected(shown, stored.fields, page.selected_fields)
-        return responses.table_data_resource(shown, len(rows), token)
+        return responses.table_data_resource(
+            shown, len(rows), token, [str(id_), stored.modified, page.selected_fields]
+        )
 
     async def _insert_all(self, ask: Ask) -> Resource:
         return await self._streams.insert(ask, _table_id(ask))

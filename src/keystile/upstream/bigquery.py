@@ -6,7 +6,7 @@ import asyncio
 import base64
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -28,6 +28,7 @@ from keystile.upstream.answers import (
 from keystile.upstream.credential import ServiceAccount
 from keystile.upstream.errors import from_job, from_response
 from keystile.upstream.routines import routine_of
+from keystile.upstream.row_stream import Rows, RowSplitter
 from keystile.upstream.scripts import JobsAnswer, script_jobs
 from keystile.upstream.streaming import InsertAnswer, bad_rows, sent
 from keystile.upstream.tables import fields_of, listed, table_of
@@ -57,6 +58,7 @@ ListT = TypeVar("ListT", TablesAnswer, DatasetsAnswer, EntriesAnswer)
 IdT = TypeVar("IdT", TableId, RoutineId)
 ObjectT = TypeVar("ObjectT", Table, Routine)
 
+_OK = 200
 _NOT_MODIFIED = 304
 _CONFLICT = 409
 
@@ -226,6 +228,28 @@ class BigQuery:
             raise RefusedError(f"the job `{job.job}` has no rows yet")
         return _page(results)
 
+    async def pieces(
+        self, job: JobRef, *, start_index: int, max_results: int, use_int64_timestamp: bool
+    ) -> AsyncGenerator[tuple[Rows, bool]]:
+        """Give a page of a finished job's rows in pieces, while it arrives; each tells if it ends.
+
+        Raises as `rows` does, after some pieces too: what came before is as good.
+        """
+        query = {"formatOptions.useInt64Timestamp": "true"} if use_int64_timestamp else {}
+        query |= {"startIndex": str(start_index), "maxResults": str(max_results), "timeoutMs": "0"}
+        splitter, refused = RowSplitter(), bytearray()
+        status = 0
+        call = Call("GET", _results_path(job), query | _location(job))
+        async for status, chunk in self._transport.arriving(call):
+            if status != _OK:
+                refused += chunk
+            elif rows := splitter.feed(chunk):
+                yield rows, False
+        results = self._read(Answer(status, refused), lambda _: splitter.end())
+        if not results.job_complete:
+            raise RefusedError(f"the job `{job.job}` has no rows yet")
+        yield results.rows, True
+
     async def script_jobs(self, script: JobRef) -> tuple[ScriptJob, ...]:
         """Give the newest thousand jobs of a script, the oldest first.
 
@@ -366,11 +390,14 @@ class BigQuery:
         return self._decoded(answer, dict[str, Any])
 
     def _decoded(self, answer: Answer, type_: type[AnswerT]) -> AnswerT:
+        # Not strict: BigQuery's JSON writes 64-bit integers as strings.
+        return self._read(answer, lambda body: msgspec.json.decode(body, type=type_, strict=False))
+
+    def _read(self, answer: Answer, read: Callable[[bytes | bytearray], AnswerT]) -> AnswerT:
         if not 200 <= answer.status < 300:  # noqa: PLR2004  HTTP's own class of successes
             raise from_response(answer.status, answer.body, self._secrets)
         try:
-            # Not strict: BigQuery's JSON writes 64-bit integers as strings.
-            return msgspec.json.decode(answer.body, type=type_, strict=False)
+            return read(answer.body)
         except msgspec.MsgspecError:
             raise RefusedError("BigQuery's answer is not understood") from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -97,24 +97,10 @@ class Transport:
         A lost connection is tried once more, unless the call may be sent only once. Raises
         `RefusedError` on an outage, a time-out, a redirect or an answer that is too large.
         """
-        url = URL(self._root + "/".join(quote(part, safe="") for part in call.path), encoded=True)
-        headers = {"Authorization": f"Bearer {await self._credential.bearer()}"}
-        if call.body:
-            headers["Content-Type"] = "application/json"
-        if call.etag:
-            headers["If-None-Match"] = call.etag
         timeout = aiohttp.ClientTimeout(total=self._timeout + call.extra_seconds)
         for last_try in (True,) if call.once else (False, True):
             try:
-                async with self._open().request(
-                    call.method,
-                    url.update_query({**call.query, **_COMPACT}),
-                    data=call.body or None,
-                    headers=headers,
-                    timeout=timeout,
-                    allow_redirects=False,
-                    **self._outward.options,
-                ) as response:
+                async with await self._request(call, timeout) as response:
                     return Answer(response.status, await _read(response))
             except TimeoutError:
                 # INVARIANT: `from None`, since aiohttp's errors hold the request and its headers.
@@ -122,9 +108,46 @@ class Transport:
                 raise RefusedError(message, hint="try again") from None
             except aiohttp.ClientError as error:
                 if last_try or not isinstance(error, aiohttp.ClientConnectionError):
-                    message = f"BigQuery cannot be reached ({type(error).__name__})"
-                    raise RefusedError(message, hint="try again later") from None
+                    raise _unreachable(error) from None
         raise AssertionError  # the loop always ends above
+
+    async def arriving(self, call: Call) -> AsyncGenerator[Answer]:
+        """Send one request, and give its answer in chunks, as fast as they are taken.
+
+        The first one is empty. The time-out is for each. Nothing is tried twice. Raises as `send`.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=self._timeout)
+        left = MAX_RESPONSE_BYTES
+        try:
+            async with await self._request(call, timeout) as response:
+                _refuse_redirect(response)
+                yield Answer(response.status, b"")
+                async for chunk in response.content.iter_any():
+                    left -= len(chunk)
+                    _refuse_large(left)
+                    yield Answer(response.status, chunk)
+        except TimeoutError:
+            message = f"BigQuery sent nothing for {self._timeout:g} seconds"
+            raise RefusedError(message, hint="try again") from None
+        except aiohttp.ClientError as error:
+            raise _unreachable(error) from None
+
+    async def _request(self, call: Call, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        url = URL(self._root + "/".join(quote(part, safe="") for part in call.path), encoded=True)
+        headers = {"Authorization": f"Bearer {await self._credential.bearer()}"}
+        if call.body:
+            headers["Content-Type"] = "application/json"
+        if call.etag:
+            headers["If-None-Match"] = call.etag
+        return await self._open().request(
+            call.method,
+            url.update_query({**call.query, **_COMPACT}),
+            data=call.body or None,
+            headers=headers,
+            timeout=limits,
+            allow_redirects=False,
+            **self._outward.options,
+        )
 
     async def upload(
         self,
@@ -208,14 +231,29 @@ def _received(given: str) -> int:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytearray:
-    if 300 <= response.status < 400 and response.status != 304:  # noqa: PLR2004  HTTP's own classes
-        message = f"BigQuery answered with a redirect (status {response.status})"
-        raise RefusedError(message, hint="check the setting `upstream.endpoint`")
+    _refuse_redirect(response)
     # Grown in place, since a page in pieces and the whole of it would be there twice.
     body = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK):
         body += chunk
-        if len(body) > MAX_RESPONSE_BYTES:
-            message = f"BigQuery's answer is larger than {MAX_RESPONSE_BYTES} bytes"
-            raise RefusedError(message, hint="ask for fewer rows or columns")
+        _refuse_large(MAX_RESPONSE_BYTES - len(body))
     return body
+
+
+def _refuse_redirect(response: aiohttp.ClientResponse) -> None:
+    if 300 <= response.status < 400 and response.status != 304:  # noqa: PLR2004  HTTP's own classes
+        message = f"BigQuery answered with a redirect (status {response.status})"
+        raise RefusedError(message, hint="check the setting `upstream.endpoint`")
+
+
+def _refuse_large(left: int) -> None:
+    if left < 0:
+        message = f"BigQuery's answer is larger than {MAX_RESPONSE_BYTES} bytes"
+        raise RefusedError(message, hint="ask for fewer rows or columns")
+
+
+def _unreachable(error: aiohttp.ClientError) -> RefusedError:
+    # INVARIANT: its name alone, since aiohttp's errors hold the request and its headers.
+    return RefusedError(
+        f"BigQuery cannot be reached ({type(error).__name__})", hint="try again later"
+    )

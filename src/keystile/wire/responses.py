@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
@@ -115,11 +115,24 @@ class JobView(msgspec.Struct, frozen=True):
 
 
 class ResultsView(msgspec.Struct, frozen=True):
-    """One page of a job's result. `page_token` is empty on the last page."""
+    """One page of a job's result, from its row `start` on. `page_token` is empty on the last page.
+
+    A large page comes in pieces: `rest` gives those that follow, and the last one has the token.
+    """
 
     job: JobView
     rows: tuple[Row, ...] = ()
     page_token: str = ""
+    start: int = 0
+    rest: AsyncGenerator[ResultsView] | None = None
+
+    async def whole(self) -> ResultsView:
+        """Give the page in one piece. Raises what its pieces raise."""
+        rows, last = [*self.rows], self
+        if self.rest is not None:
+            async for last in self.rest:
+                rows += last.rows
+        return ResultsView(self.job, tuple(rows), last.page_token, self.start)
 
     @property
     def is_whole(self) -> bool:
@@ -127,14 +140,6 @@ class ResultsView(msgspec.Struct, frozen=True):
         job = self.job
         selects = job.done and job.error is None and job.statement == "SELECT" and not job.dry_run
         return selects and len(self.rows) == (job.total_rows or 0)
-
-
-class TableRows(msgspec.Struct, frozen=True):
-    """One page of a table's rows. `total` counts all that it has, `page_token` is as above."""
-
-    rows: tuple[Row, ...] = ()
-    total: int = 0
-    page_token: str = ""
 
 
 class JobsView(msgspec.Struct, frozen=True):
@@ -225,16 +230,18 @@ def query_resource(results: ResultsView) -> Resource:
 def results_resource(results: ResultsView) -> Resource:
     """Give the answer of jobs.getQueryResults (`GetQueryResultsResponse`)."""
     resource = _results(results, "bigquery#getQueryResultsResponse")
-    return {**resource, "etag": etag({**resource, "rows": len(results.rows)})}
+    return {**resource, "etag": etag({**resource, "rows": [results.start, len(results.rows)]})}
 
 
-def table_data_resource(rows: Sequence[Row], total_rows: int, page_token: str) -> Resource:
-    """Give the answer of tabledata.list (`TableDataList`)."""
+def table_data_resource(
+    rows: Sequence[Row], total_rows: int, page_token: str, version: object
+) -> Resource:
+    """Give the answer of tabledata.list (`TableDataList`); its rows are those of this `version`."""
     resource: Resource = {
         "kind": "bigquery#tableDataList",
         "totalRows": str(total_rows),
         "rows": list(rows),
-        "etag": _etag_of_rows(page_token, total_rows, rows),
+        "etag": etag([version, total_rows, len(rows), page_token]),
     }
     return {**resource, "pageToken": page_token} if page_token else resource
 
@@ -242,14 +249,6 @@ def table_data_resource(rows: Sequence[Row], total_rows: int, page_token: str) -
 def etag(resource: object) -> str:
     """Name the content: equal resources have equal tags."""
     return hashlib.sha256(msgspec.json.encode(resource)).hexdigest()[:24]
-
-
-def _etag_of_rows(page_token: str, total_rows: int, rows: Sequence[Row]) -> str:
-    # Row by row, since a page has megabytes.
-    digest = hashlib.sha256(msgspec.json.encode([page_token, total_rows]))
-    for row in rows:
-        digest.update(msgspec.json.encode(row))
-    return digest.hexdigest()[:24]
 
 
 def _session(job: JobView) -> Resource:

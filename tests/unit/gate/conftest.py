@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -82,6 +82,8 @@ class FakeBigQuery:
         self.started: list[str] = []
         self.began = asyncio.Event()
         self.texts: list[str] = []
+        self.in_piece = 1000
+        self.breaks: KeystileError | None = None
         self.schema = FIELDS
         self.read: list[int] = []
         self.cancelled: list[str] = []
@@ -176,6 +178,15 @@ class FakeBigQuery:
         rows = self.rows_of[start : start + asked["max_results"]]
         raw = tuple(msgspec.Raw(msgspec.json.encode(row)) for row in rows)
         return Page(raw, "", len(self.rows_of), self.schema)
+
+    async def pieces(self, job: JobRef, **asked: Any) -> AsyncGenerator[Any]:
+        rows = (await self.rows(job, **asked)).rows
+        for at in range(0, len(rows), self.in_piece):
+            yield rows[at : at + self.in_piece], at + self.in_piece >= len(rows)
+            if self.breaks:
+                raise self.breaks
+        if not rows:
+            yield (), True
 
     async def cancel(self, job: JobRef) -> None:
         if job.job not in self.jobs:

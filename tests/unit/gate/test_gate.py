@@ -129,6 +129,7 @@ async def test_pages_follow_each_other_and_each_is_on_record(
     bench: Any, one: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("keystile.gate.outcomes.FIRST_PAGE_ROWS", 2)
+    monkeypatch.setattr("keystile.gate.outcomes._WITH_THE_END", 2)
     view = await done(bench, one)
     principal, token, got = bench.principal(), "", []
     recorded = [["outcome"], ["outcome", "page"]]
@@ -147,6 +148,7 @@ async def test_a_page_read_again_is_not_recorded_again(
     bench: Any, one: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("keystile.gate.outcomes.FIRST_PAGE_ROWS", 1)
+    monkeypatch.setattr("keystile.gate.outcomes._WITH_THE_END", 1)
     view = await done(bench, one)
     for _ in range(2):
         page = PageRequest(start_index=1)
@@ -158,6 +160,7 @@ async def test_rows_that_cannot_be_recorded_are_not_released(
     bench: Any, one: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("keystile.gate.outcomes.FIRST_PAGE_ROWS", 1)
+    monkeypatch.setattr("keystile.gate.outcomes._WITH_THE_END", 1)
     view = await done(bench, one)
     await one.log.close()
     page = PageRequest(start_index=1)

@@ -125,7 +125,7 @@ async def test_an_outcome_that_cannot_be_recorded_is_neither_released_nor_lost(b
     job = await bench.job(view)
     assert job.state is not JobState.DONE
     assert job.outcome is None
-    assert one.pages.get(job, 0) is None
+    assert one.pages.get(job, 0) == ()
     two = await bench.replica()
     await two.take_over()
     assert (await bench.job(view)).outcome is not None

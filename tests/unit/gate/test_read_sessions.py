@@ -57,6 +57,7 @@ async def test_rows_are_on_record_before_they_are_given(
     bench: Any, one: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("keystile.gate.outcomes.FIRST_PAGE_ROWS", 1)
+    monkeypatch.setattr("keystile.gate.outcomes._WITH_THE_END", 1)
     monkeypatch.setattr("keystile.gate.reading.FIRST_PAGE_ROWS", 1)
     session = await opened(bench, one)
     assert bench.kinds == ["intent", "outcome"]

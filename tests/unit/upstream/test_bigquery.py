@@ -459,3 +459,55 @@ async def test_a_table_without_columns_is_made_once_and_looked_up_anew(
     assert (await bigquery.table(CUSTOMERS)).fields == ()
     with pytest.raises(DuplicateError):
         await bigquery.create_table(new)
+
+
+async def in_pieces(bigquery: BigQuery) -> list[tuple[int, bool]]:
+    """Give the number of rows of each piece of a page, and whether it is told to be the last."""
+    pieces = bigquery.pieces(REF, start_index=5, max_results=9000, use_int64_timestamp=True)
+    return [(len(rows), last) async for rows, last in pieces]
+
+
+async def test_a_page_comes_in_pieces(stub: Any, bigquery: BigQuery) -> None:
+    route = f"GET /bigquery/v2/projects/acme-shop/queries/{REF.job}"
+    body = {
+        "rows": [{"f": [{"v": "x" * 1000}]}] * 3000,
+        "jobComplete": True,
+        "totalRows": "5000",
+    }
+
+    async def compact(_: web.Request) -> web.Response:
+        return web.Response(body=json.dumps(body, separators=(",", ":")).encode())
+
+    stub.routes[route] = compact
+    found = await in_pieces(bigquery)
+    assert sum(count for count, _ in found) == 3000
+    assert [last for _, last in found] == [False] * (len(found) - 1) + [True]
+    assert len(found) > 3
+    assert dict(stub.requests[0].query) == {
+        "startIndex": "5",
+        "maxResults": "9000",
+        "timeoutMs": "0",
+        "location": "EU",
+        "formatOptions.useInt64Timestamp": "true",
+        "prettyPrint": "false",
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "why"),
+    [
+        (
+            (404, {"error": {"message": "Not found: Job", "errors": [{"reason": "notFound"}]}}),
+            NotFoundError,
+            "Not found: Job",
+        ),
+        ({"jobComplete": False}, RefusedError, "has no rows yet"),
+        ({"rows": 1}, RefusedError, "is not understood"),
+    ],
+)
+async def test_what_is_no_page_has_no_pieces(
+    stub: Any, bigquery: BigQuery, answer: Any, error: type[Exception], why: str
+) -> None:
+    stub.routes[f"GET /bigquery/v2/projects/acme-shop/queries/{REF.job}"] = answer
+    with pytest.raises(error, match=why):
+        await in_pieces(bigquery)

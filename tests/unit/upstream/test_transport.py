@@ -168,3 +168,61 @@ async def test_no_failure_shows_the_token_or_the_key(
     text = f"{shown}{logs}{caplog.text}{transport!r}{credential!r}"
     secrets = [await credential.bearer(), *session_key.pem.splitlines()[1:-1]]
     assert not [secret for secret in secrets if secret in text]
+
+
+async def arrived(transport: Transport) -> list[int]:
+    """Give the sizes of the chunks of one answer."""
+    return [len(answer.body) async for answer in transport.arriving(Call("GET", PATH))]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_a_large_answer_arrives_in_chunks(
+    stub: Any, transport: Transport, monkeypatch: pytest.MonkeyPatch, *, compressed: bool
+) -> None:
+    body = b"x" * 500_000
+
+    async def large(_: web.Request) -> web.Response:
+        if compressed:
+            return web.Response(body=gzip.compress(body), headers={"Content-Encoding": "gzip"})
+        return web.Response(body=body)
+
+    stub.routes[ROUTE] = large
+    sizes = await arrived(transport)
+    assert (sizes[0], sum(sizes)) == (0, len(body))
+    assert compressed or len(sizes) > 2
+    monkeypatch.setattr(module, "MAX_RESPONSE_BYTES", 100_000)
+    with pytest.raises(RefusedError, match="larger than 100000 bytes"):
+        await arrived(transport)
+
+
+@pytest.mark.parametrize(
+    ("quietly", "why"), [(False, "cannot be reached"), (True, "sent nothing for 0.1 seconds")]
+)
+async def test_an_answer_that_stops_arriving_is_refused(
+    stub: Any, transport: Transport, why: str, *, quietly: bool
+) -> None:
+    async def stops(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b"x" * 50)
+        if quietly:
+            await asyncio.sleep(5)
+        assert request.transport
+        request.transport.close()
+        return response
+
+    stub.routes[ROUTE] = stops
+    transport._timeout = 0.1
+    with pytest.raises(RefusedError, match=why) as refused:
+        await arrived(transport)
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__
+
+
+async def test_no_chunk_of_a_redirect_arrives(stub: Any, transport: Transport) -> None:
+    async def redirect(_: web.Request) -> web.Response:
+        return web.Response(status=307, headers={"Location": stub.url + "/elsewhere"})
+
+    stub.routes[ROUTE] = redirect
+    with pytest.raises(RefusedError, match="answered with a redirect"):
+        await arrived(transport)

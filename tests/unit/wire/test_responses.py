@@ -113,7 +113,7 @@ def test_rows_pass_through_untouched() -> None:
         assert answer["totalRows"] == "1"
         assert answer["pageToken"] == "more"
         assert answer["jobComplete"] is True
-    table = json.loads(to_bytes(table_data_resource([_ROW], 4, "")))
+    table = json.loads(to_bytes(table_data_resource([_ROW], 4, "", "v1")))
     assert (table["totalRows"], table["rows"]) == ("4", [{"f": [{"v": "1"}]}])
     assert "pageToken" not in table
 
