@@ -184,6 +184,7 @@ class Comparison:
             "jobs.getQueryResults": self._results,
             "tabledata.insertAll": self._rows,
             "tables.insert": self._table,
+            "tables.patch": self._clustering,
         }.get(call.method)
         return check(asked, call) if check else f"the gateway never sends `{call.method}`"
 
@@ -290,6 +291,18 @@ class Comparison:
             if intent and intent["request"].get("table") == asked.body:
                 return known.refusal(asked.at)
         return "no such table is on record"
+
+    def _clustering(self, asked: Asked, call: Call) -> str:
+        """Look at what the rows of a table are to be clustered by, of which no more is patched."""
+        body = asked.body if isinstance(asked.body, dict) else {}
+        if body.keys() != {"clustering"}:
+            return f"its fields are {sorted(body)}"
+        names = {"projectId": call.project, "datasetId": call.dataset, "tableId": call.table}
+        for known in self._known.values():
+            intent = known.intent(asked.at)
+            if intent and intent["request"].get("table") == {"tableReference": names, **body}:
+                return known.refusal(asked.at)
+        return "no such clustering is on record"
 
     def _upload(self, asked: Asked) -> str:
         if asked.method == "POST":

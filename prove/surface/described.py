@@ -13,8 +13,24 @@ from typing import Any
 
 import msgspec
 
-from keystile.wire import permissions, requests, resources, routines, streaming, transfers, updates
+from keystile.wire import (
+    keys,
+    permissions,
+    requests,
+    resources,
+    routines,
+    streaming,
+    transfers,
+    updates,
+)
 from keystile.wire.methods import METHODS
+
+
+class _PatchOfTable(updates._OfTable, frozen=True):
+    clustering: resources._Clustering | None = None
+    table_constraints: keys._Constraints | None = None
+    schema: dict[str, object] | None = None
+
 
 _WITH_BODY = frozenset(("PATCH", "POST", "PUT"))
 _BODIES: Mapping[str, Any] = {
@@ -25,8 +41,8 @@ _BODIES: Mapping[str, Any] = {
     "routines.insert": routines._Routine,
     "routines.update": routines._Routine,
     "tables.insert": resources._Table,
-    "tables.patch": updates._OfTable,
-    "tables.update": updates._OfTable,
+    "tables.patch": _PatchOfTable,
+    "tables.update": _PatchOfTable,
     "tables.testIamPermissions": permissions._Body,
     "tabledata.insertAll": streaming._Body,
 }

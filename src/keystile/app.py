@@ -21,6 +21,7 @@ from keystile.gate.blank_tables import BlankTables
 from keystile.gate.by_statement import ByStatement
 from keystile.gate.changes import Changes
 from keystile.gate.children import Children
+from keystile.gate.clustering import Clustering
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.jobs import JobStore
@@ -205,8 +206,10 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
     at_once = AtOnce(plans.planner, recorder)
     streaming = Streaming(at_once, bigquery, plans.policy.current)
     metadata = Metadata(bigquery, plans.policy.current)
+    policy = plans.policy.current
     blank_tables = BlankTables(at_once, bigquery)
-    changes = Changes(statements, blank_tables, metadata, bigquery, plans.policy.current)
+    clustering = Clustering(at_once, bigquery, policy)
+    changes = Changes(statements, blank_tables, clustering, metadata, bigquery, policy)
     gate = Gate(
         duties,
         jobs,

@@ -26,6 +26,23 @@ async def refused(front: Any, verb: str, target: str, body: Any = b"", **more: A
     return reply
 
 
+LOG = f"{HOME}/datasets/shop/tables/log"
+
+
+@pytest.mark.parametrize("verb", ["PATCH", "PUT"])
+async def test_line_02_no_rows_are_put_in_the_order_of_a_protected_column(
+    front: Any, verb: str
+) -> None:
+    for columns in (["ssn"], ["id", "SSN"]):
+        body = {"clustering": {"fields": columns}}
+        reply = await front.ask(verb, CUSTOMERS, body, who="writer")
+        assert reply.status == 403
+        assert "the order of its rows would tell" in reply.error
+    reply = await front.ask(verb, LOG, {"clustering": {"fields": ["n"]}})
+    assert "refused by policy" in reply.error  # a reader changes nothing
+    assert all(".get " in asked for asked in front.account.asked)
+
+
 async def test_line_06_a_job_tells_neither_its_plan_nor_the_text_that_ran(front: Any) -> None:
     reply = await front.query("SELECT ssn FROM customers")
     job = reply.json["jobReference"]["jobId"]
@@ -130,6 +147,37 @@ async def test_line_26_no_function_of_a_hidden_dataset_is_told_of_or_changed(fro
     made = await front.ask("POST", f"{HOME}/datasets/payroll/routines", body, who="writer")
     assert made.status == 403
     assert front.account.queries == []
+
+
+def _key(dataset: str, table: str) -> Any:
+    columns = [{"referencingColumn": "n", "referencedColumn": "amount"}]
+    key = {"referencedTable": _named(table, dataset), "columnReferences": columns}
+    return {"tableConstraints": {"foreignKeys": [key]}}
+
+
+async def test_line_26_a_foreign_key_tells_of_no_hidden_table(front: Any) -> None:
+    for who in ("reader", "writer"):
+        told = (await front.ask("GET", LOG, who=who)).json
+        assert "salaries" not in json.dumps(told)
+        assert "tableConstraints" not in told
+    before = len(front.account.queries)
+    said = []
+    for table in ("salaries", "absent"):
+        reply = await front.ask("PATCH", LOG, _key("payroll", table), who="writer")
+        made = {"tableReference": _named("made"), "schema": {"fields": [NUMBER]}}
+        body = made | _key("payroll", table)
+        target = f"{HOME}/datasets/shop/tables"
+        created = await front.ask("POST", target, body, who="writer")
+        for one in (reply, created):
+            assert one.status == 403
+            said.append(one.error.replace(table, "TABLE"))
+    assert said[:2] == said[2:]
+    assert len(front.account.queries) == before
+    key = {"tableConstraints": {"primaryKey": {"columns": ["n"]}}}
+    assert (await front.ask("PATCH", LOG, key)).status == 403  # a reader changes nothing
+
+
+NUMBER = {"name": "n", "type": "INTEGER"}
 
 
 @pytest.mark.parametrize("name", ["customers$20240101", "customers@-3600000", "custom*"])

@@ -216,6 +216,37 @@ def test_a_sql_function_is_called(client: bigquery.Client, lab: str) -> None:
         client.query_and_wait(f"SELECT {lab}.twice(4)")
 
 
+def test_keys_are_told_of_and_dropped(client: bigquery.Client, lab: str) -> None:
+    client.query_and_wait(
+        f"CREATE TABLE {lab}.there (x INT64, y INT64, PRIMARY KEY (y) NOT ENFORCED)"
+    )
+    client.query_and_wait(f"CREATE TABLE {lab}.here (a INT64)")
+    altered = f"ALTER TABLE {lab}.here"
+    named = f"ADD CONSTRAINT `to` FOREIGN KEY (a) REFERENCES {lab}.there(y) NOT ENFORCED"
+    assert _do(client, f"{altered} {named}, ADD PRIMARY KEY (a) NOT ENFORCED")[0] == "ALTER_TABLE"
+    keys = client.get_table(f"{lab}.here").table_constraints
+    (key,) = keys.foreign_keys
+    assert (keys.primary_key.columns, key.name) == (["a"], "to")
+    assert str(key.referenced_table) == f"acme-shop.{lab}.there"
+    column = key.column_references[0]
+    assert (column.referencing_column, column.referenced_column) == ("a", "y")
+    there = client.get_table(f"{lab}.there").table_constraints
+    assert there.primary_key.columns == ["y"]
+    for again in (named, "ADD PRIMARY KEY (a) NOT ENFORCED"):
+        with pytest.raises(Conflict):
+            client.query_and_wait(f"{altered} {again}")
+    for enforced in ("ADD PRIMARY KEY (a)", f"ADD FOREIGN KEY (a) REFERENCES {lab}.there(y)"):
+        with pytest.raises(BadRequest, match="NOT ENFORCED"):
+            client.query_and_wait(f"{altered} {enforced}")
+    client.query_and_wait(f"{altered} DROP CONSTRAINT `to`, DROP PRIMARY KEY")
+    assert client.get_table(f"{lab}.here").table_constraints is None
+    for gone in ("CONSTRAINT `to`", "PRIMARY KEY"):
+        with pytest.raises(BadRequest):
+            client.query_and_wait(f"{altered} DROP {gone}")
+        lenient = gone.replace("CONSTRAINT", "CONSTRAINT IF EXISTS").replace("KEY", "KEY IF EXISTS")
+        client.query_and_wait(f"{altered} DROP {lenient}")
+
+
 def test_a_function_may_be_one_to_mask_by(client: bigquery.Client, lab: str) -> None:
     option = "OPTIONS (data_governance_type = 'DATA_MASKING')"
     client.query_and_wait(f"CREATE FUNCTION {lab}.hidden(x STRING) AS ('x') {option}")

@@ -8,6 +8,12 @@ from collections.abc import Iterator
 import pytest
 from google.api_core import exceptions
 from google.cloud import bigquery
+from google.cloud.bigquery.table import (
+    ColumnReference,
+    ForeignKey,
+    PrimaryKey,
+    TableConstraints,
+)
 from tests.support.stack import PROJECT, Client, Stack, standing
 
 POLICY = """
@@ -100,6 +106,38 @@ def test_a_table_is_changed(stack: Stack, maker: Client) -> None:
     with pytest.raises(exceptions.Forbidden, match="refused by policy"):
         stack.client("reader").update_table(theirs, ["description"])
     maker.delete_table(changed)
+
+
+def test_keys_and_clustering_are_changed(stack: Stack, maker: Client) -> None:
+    column = bigquery.SchemaField("n", "INTEGER")
+    there = maker.create_table(bigquery.Table(f"{PROJECT}.lab.there", [column]))
+    there.table_constraints = TableConstraints(PrimaryKey(["n"]), None)
+    there = maker.update_table(there, ["table_constraints"])
+    assert there.table_constraints.primary_key == PrimaryKey(["n"])
+    key = ForeignKey("to_there", there.reference, [ColumnReference("n", "n")])
+    here = bigquery.Table(f"{PROJECT}.lab.here", [column])
+    here.table_constraints = TableConstraints(None, [key])
+    here = maker.create_table(here)
+    assert here.table_constraints.foreign_keys == [key]
+    here.clustering_fields = ["n"]
+    here.table_constraints = None
+    here = maker.update_table(here, ["clustering_fields", "table_constraints"])
+    assert (here.clustering_fields, here.table_constraints) == (["n"], None)
+    assert [step.sql for step in stack.steps(maker.session)][-2:] == [
+        "ALTER TABLE `acme-shop`.`lab`.`here` DROP CONSTRAINT `to_there`",
+        (
+            "-- clustering by `n`, by tables.patch\n"
+            "ALTER TABLE `acme-shop`.`lab`.`here` SET OPTIONS ()"
+        ),
+    ]
+    here.clustering_fields = None
+    assert maker.update_table(here, ["clustering_fields"]).clustering_fields is None
+    customers = maker.get_table(f"{PROJECT}.shop.customers")
+    customers.clustering_fields = ["ssn"]
+    with pytest.raises(exceptions.Forbidden, match="the order of its rows would tell"):
+        maker.update_table(customers, ["clustering_fields"])
+    for table in (here, there):
+        maker.delete_table(table)
 
 
 def test_a_dataset_is_changed(stack: Stack, maker: Client) -> None:

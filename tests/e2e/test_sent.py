@@ -61,6 +61,10 @@ def everything(stack: Stack) -> None:
     assert writer.insert_rows_json(NOTES, ROWS) == []
     assert writer.insert_rows_json(NOTES, [{"n": "no number"}]) != []
     writer.create_table(bigquery.Table(f"{PROJECT}.lab.blank"))
+    kept = writer.get_table(NOTES)
+    for columns in (["n"], None):
+        kept.clustering_fields = columns
+        kept = writer.update_table(kept, ["clustering_fields"])
     loaded = bigquery.LoadJobConfig(source_format="NEWLINE_DELIMITED_JSON", schema=OTHERS)
     text = "\n".join(map(json.dumps, ROWS)).encode()
     for size in (len(text), None):  # whole, and piece by piece

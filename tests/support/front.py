@@ -22,6 +22,7 @@ from keystile.gate.blank_tables import BlankTables
 from keystile.gate.by_statement import ByStatement
 from keystile.gate.changes import Changes
 from keystile.gate.children import Children
+from keystile.gate.clustering import Clustering
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.jobs import JobStore
@@ -170,7 +171,11 @@ class Account:
         table = await self.table(id)
         size = {"numBytes": "77", "numRows": "7", "type": table.kind.value}
         named = {"tableReference": _reference(id), "schema": schema_json(table.fields)}
-        return {**size, **named, "view": {"query": table.view_query}}
+        hidden = _reference(TableId(id.project, "payroll", "salaries"))
+        columns = [{"referencingColumn": "n", "referencedColumn": "amount"}]
+        keys = [{"name": "paid", "referencedTable": hidden, "columnReferences": columns}]
+        more = {"view": {"query": table.view_query}, "tableConstraints": {"foreignKeys": keys}}
+        return {**size, **named, **more}
 
     async def list_routines(self, project: str, dataset: str) -> list[dict[str, Any]]:
         self.asked.append(f"routines.list {project}.{dataset}")
@@ -273,7 +278,9 @@ class Front:
         at_once = AtOnce(planner, recorder)
         streaming = Streaming(at_once, account, policy)
         metadata = Metadata(account, policy)
-        changes = Changes(statements, BlankTables(at_once, account), metadata, account, policy)
+        blank_tables = BlankTables(at_once, account)
+        clustering = Clustering(at_once, account, policy)
+        changes = Changes(statements, blank_tables, clustering, metadata, account, policy)
         gate = Gate(
             duties,
             jobs,

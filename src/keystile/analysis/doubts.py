@@ -70,7 +70,11 @@ _PLAIN_ALTERATIONS = frozenset(
 _COMPUTED = {
     "ASTCheckConstraint": ("CHECK constraint", "leave it out"),
     "ASTExpressionSubquery": ("subquery in ALTER", "write its value out"),
-    "ASTForeignKeyReference": ("FOREIGN KEY in ALTER", "name it when the table is made"),
+    # The engine does not name this table among those of the statement.
+    "ASTForeignKeyColumnAttribute": (
+        "REFERENCES of a new column",
+        "add the column first, and then a FOREIGN KEY",
+    ),
     "ASTGeneratedColumnInfo": ("generated column", "compute it in the query that fills it"),
 }
 

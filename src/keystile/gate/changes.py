@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from keystile.gate import ddl
 from keystile.gate.blank_tables import BlankTables
 from keystile.gate.by_statement import ByStatement
+from keystile.gate.clustering import Clustering
 from keystile.gate.metadata import Metadata
 from keystile.gate.visible import VisibleObjects, is_plain, not_found
 from keystile.model.principal import Principal
@@ -28,10 +29,11 @@ class Changes:
     BigQuery refuses it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what carries changes out, and what tells of them
         self,
         statements: ByStatement,
         blank_tables: BlankTables,
+        clustering: Clustering,
         metadata: Metadata,
         bigquery: BigQuery,
         policy: Callable[[], Policy],
@@ -39,6 +41,7 @@ class Changes:
         """Answer with what `metadata` then says."""
         self._statements = statements
         self._blank_tables = blank_tables
+        self._clustering = clustering
         self._metadata = metadata
         self._bigquery = bigquery
         self._policy = policy
@@ -83,8 +86,9 @@ class Changes:
     async def update_table(self, principal: Principal, id_: TableId, update: Update) -> Resource:
         """Change a table or a view, and give it as tables.get does.
 
-        New columns and options are two statements. Where only the first was carried out, the same
-        request later finds it done, and goes on with the second.
+        New columns, options and each key are statements of their own, and what the table is
+        clustered by goes last. Where only the first was carried out, the same request later finds
+        it done, and goes on with the second.
         """
         now = await self._metadata.table(principal, id_.project, id_.dataset, id_.table)
         changed = table_changed(now, update)
@@ -93,6 +97,8 @@ class Changes:
         for sql in tuple(ddl.alter_table(id_, str(now.get("type")), changed)):
             request = QueryRequest(sql, id_.project)
             await self._statements.done(principal, request, f"changing `{id_}`")
+        if changed.clustering is not None:
+            await self._clustering.set(principal, id_, changed.clustering)
         return await self._metadata.table(principal, id_.project, id_.dataset, id_.table)
 
     async def delete_table(self, principal: Principal, id_: TableId) -> None:

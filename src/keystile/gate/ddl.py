@@ -14,6 +14,7 @@ from keystile.analysis.text import quoted
 from keystile.masking.literals import text
 from keystile.model.errors import InvalidRequestError
 from keystile.model.schema import Field, Mode, TableId, TableKind
+from keystile.wire.keys import Keys
 from keystile.wire.resources import NewColumn, NewDataset, NewTable, Partitioning, Words
 from keystile.wire.updates import Changed
 
@@ -63,14 +64,17 @@ def create_table(new: NewTable) -> str:
     path = _path(*_parts(new.id))
     options = [*_given({**_words(new.words), "expirationTime": new.expires_ms})]
     if new.query:
-        if new.fields or new.partitioning or new.clustering:
-            raise InvalidRequestError("a view has no schema or partitions of its own here")
+        if new.fields or new.partitioning or new.clustering or new.keys != Keys():
+            raise InvalidRequestError("a view has no schema, partitions or keys of its own here")
         return f"CREATE VIEW {path}{_options(options)} AS\n{new.query}"
     if new.partitioning and new.partitioning.expiration_ms is not None:
         options.append(f"partition_expiration_days = {_days(new.partitioning.expiration_ms)}")
     if new.require_partition_filter:
         options.append("require_partition_filter = TRUE")
-    columns = f" ({', '.join(map(_column, new.fields))})" if new.fields else ""
+    if new.keys != Keys() and not new.fields:
+        raise InvalidRequestError("`tableConstraints` are of columns", hint="name them in `schema`")
+    listed = ", ".join((*map(_column, new.fields), *_keys(new.keys)))
+    columns = f" ({listed})" if new.fields else ""
     return (
         f"CREATE TABLE {path}{columns}"
         f"{_partitioned(new.partitioning, new.fields)}{_clustered(new.clustering)}"
@@ -81,9 +85,10 @@ def create_table(new: NewTable) -> str:
 def alter_table(table: TableId, kind: str, changed: Changed) -> Iterator[str]:
     """Write the ALTER of a table of this kind, as the API names it: columns first, then options.
 
-    Raises `InvalidRequestError` where there is none.
+    Keys come last, one statement each. Raises `InvalidRequestError` where there is none.
     """
-    if kind not in _ALTERED_AS or (changed.added and kind != TableKind.TABLE.value):
+    of_tables = changed.added or not changed.keys.is_nothing or changed.clustering is not None
+    if kind not in _ALTERED_AS or (of_tables and kind != TableKind.TABLE.value):
         raise InvalidRequestError(f"`{table}` is nothing that can be changed so here")
     path = _path(*_parts(table))
     if changed.added:
@@ -91,6 +96,11 @@ def alter_table(table: TableId, kind: str, changed: Changed) -> Iterator[str]:
         yield f"ALTER TABLE {path} {', '.join(columns)}"
     if changed.options:
         yield f"ALTER {_ALTERED_AS[kind]} {path} SET{_options(_set(changed.options))}"
+    keys = changed.keys
+    yield from (f"ALTER TABLE {path} DROP CONSTRAINT {quoted(name)}" for name in keys.dropped)
+    if keys.drops_primary:
+        yield f"ALTER TABLE {path} DROP PRIMARY KEY"
+    yield from (f"ALTER TABLE {path} ADD {key}" for key in _keys(keys.added))
 
 
 def drop_table(table: TableId, kind: TableKind) -> str:
@@ -148,7 +158,7 @@ def _cut(column: str, unit: str, kind: str = "TIMESTAMP") -> str:
 
 
 def _clustered(columns: tuple[str, ...]) -> str:
-    return f" CLUSTER BY {', '.join(map(quoted, columns))}" if columns else ""
+    return f" CLUSTER BY {_names(columns)}" if columns else ""
 
 
 def _words(words: Words) -> dict[str, object]:
@@ -198,6 +208,20 @@ _OPTIONS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "maxTimeTravelHours": ("max_time_travel_hours", str),
 }
 """What a resource says and an option says too: its name there, and how a value is written."""
+
+
+def _keys(keys: Keys) -> Iterator[str]:
+    """Write keys as a table's definition has them, and ADD."""
+    if keys.primary:
+        yield f"PRIMARY KEY ({_names(keys.primary)}) NOT ENFORCED"
+    for key in keys.foreign:
+        named = f"CONSTRAINT {quoted(key.name)} " if key.name else ""
+        there = f"{_path(*_parts(key.table))}({_names(key.referenced)})"
+        yield f"{named}FOREIGN KEY ({_names(key.columns)}) REFERENCES {there} NOT ENFORCED"
+
+
+def _names(columns: Iterable[str]) -> str:
+    return ", ".join(map(quoted, columns))
 
 
 def _options(options: Iterable[str]) -> str:

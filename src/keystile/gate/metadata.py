@@ -17,6 +17,7 @@ from keystile.policy.context import Context
 from keystile.policy.policy import Policy
 from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.tables import fields_of
+from keystile.wire.keys import visible_keys
 from keystile.wire.metadata import (
     dataset_list,
     model_list,
@@ -120,7 +121,14 @@ class Metadata:
         withheld = _OF_ALL_ROWS
         if not policy.row_filters.are_on(principal, id_):
             withheld = self._telling(id_, resource)
+
+        def sees(other: TableId) -> bool:
+            """Tell whether the agent may know of another table."""
+            return policy.may_see_table(principal, other, _context(project))
+
         shown = visible_table(resource, withheld)
+        if keys := visible_keys(resource.get("tableConstraints") or {}, sees):
+            shown |= {"tableConstraints": keys}
         return shown | {"schema": visible_schema(shown["schema"])} if "schema" in shown else shown
 
     async def routines(

@@ -13,8 +13,10 @@ from keystile.model.schema import Mode, TableId
 from keystile.sandbox.data import Stored
 from keystile.sandbox.defining import Alteration
 from keystile.sandbox.errors import unsupported
+from keystile.sandbox.keys import with_keys, without_constraint, without_primary_key
 
 _ToldT = TypeVar("_ToldT")
+_OF_KEYS = frozenset(("AddConstraint", "DropConstraint", "DropPrimaryKey"))
 _DAY_MS = 24 * 3600 * 1000
 _TOLD_AS = {
     "default_partition_expiration_days": "defaultPartitionExpirationMs",
@@ -71,14 +73,8 @@ def dataset_details(options: Mapping[str, object]) -> dict[str, object]:
 
 def altered(stored: Stored, content: bytes, action: Alteration) -> tuple[Stored, bytes]:
     """Give the table and its rows after one action. Raises `InvalidQueryError`."""
-    if action.kind == "SetOptions":
-        details = with_options(stored.details, action.options, table_details(action.options))
-        described = action.options.get("description", stored.description)
-        after = msgspec.structs.replace(stored, details=details, description=str(described or ""))
+    if (after := _without_rows(stored, action)) is not None:
         return after, content
-    if action.kind == "RenameTo":
-        id_ = TableId(stored.id.project, stored.id.dataset, action.path[-1])
-        return msgspec.structs.replace(stored, id=id_), content
     if action.kind == "AddColumn":
         return _added(stored, content, action)
     place = _place(stored, action.column)
@@ -95,6 +91,28 @@ def altered(stored: Stored, content: bytes, action: Alteration) -> tuple[Stored,
     if changed.name != action.column:
         stored = _without(stored, action.column, changed.name)
     return msgspec.structs.replace(stored, fields=fields), content
+
+
+def _without_rows(stored: Stored, action: Alteration) -> Stored | None:
+    """Give the table after an action that leaves columns and rows as they are; None for others."""
+    if action.kind == "SetOptions":
+        details = with_options(stored.details, action.options, table_details(action.options))
+        described = action.options.get("description", stored.description)
+        return msgspec.structs.replace(stored, details=details, description=str(described or ""))
+    if action.kind == "RenameTo":
+        id_ = TableId(stored.id.project, stored.id.dataset, action.path[-1])
+        return msgspec.structs.replace(stored, id=id_)
+    if action.kind in _OF_KEYS:
+        return msgspec.structs.replace(stored, details=_keys(stored.details, action))
+    return None
+
+
+def _keys(details: Mapping[str, object], action: Alteration) -> dict[str, object]:
+    if action.key:
+        return with_keys(details, (action.key,))
+    if action.kind == "DropPrimaryKey":
+        return without_primary_key(details, lenient=action.lenient)
+    return without_constraint(details, action.column, lenient=action.lenient)
 
 
 def _without(stored: Stored, column: str, renamed: str = "") -> Stored:

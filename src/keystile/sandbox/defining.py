@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -12,8 +12,9 @@ from keystile.googlesql.engine import Engine
 from keystile.googlesql.task import Task
 from keystile.model.schema import Field, Mode
 from keystile.sandbox.describing import resolved
-from keystile.sandbox.dialect import Argument, Column, Statement, kind_of, place
+from keystile.sandbox.dialect import Argument, Column, Spelled, Statement, kind_of, place
 from keystile.sandbox.errors import unsupported
+from keystile.sandbox.keys import Key, foreign_key, primary_key
 from keystile.sandbox.names import parse, path_of
 from keystile.wire.schema import field_of
 
@@ -38,6 +39,7 @@ class Alteration(msgspec.Struct, frozen=True):
     path: tuple[str, ...] = ()
     options: Options = {}
     lenient: bool = False
+    key: Key | None = None
 
 
 class Definition(msgspec.Struct, frozen=True):
@@ -60,6 +62,7 @@ class Definition(msgspec.Struct, frozen=True):
     defaults: dict[str, str] = {}
     partition: str = ""
     clustering: tuple[str, ...] = ()
+    keys: tuple[Key, ...] = ()
     sql: str = ""
     columns: tuple[str, ...] = ()
     alterations: tuple[Alteration, ...] = ()
@@ -76,15 +79,16 @@ def define(engine: Engine, statement: Statement) -> Definition:
     wrapped = resolved(engine, statement)
     node = protos.unwrapped(wrapped)
     (parsed,) = parse(engine, statement.sql).statement_list_node.statement_list
-    reader = _Reader(node, protos.unwrapped(parsed), statement.sql.encode())
+    reader = _Reader(node, protos.unwrapped(parsed), statement)
     return reader.read(kind_of(wrapped, "Resolved", "StmtProto"))
 
 
 class _Reader:
-    def __init__(self, node: Any, syntax: Any, data: bytes) -> None:
+    def __init__(self, node: Any, syntax: Any, statement: Statement) -> None:
         self._node = node
         self._syntax = syntax
-        self._data = data
+        self._data = statement.sql.encode()
+        self._tables = statement.tables
 
     def read(self, kind: str) -> Definition:
         made = Definition(
@@ -107,7 +111,8 @@ class _Reader:
             return msgspec.structs.replace(made, object_type=object_type, cascade=cascade)
         if kind.startswith("Alter"):
             actions = self._get("alter_action_list", ())
-            return msgspec.structs.replace(made, alterations=tuple(map(_alteration, actions)))
+            altered = tuple(_alteration(action, self._tables) for action in actions)
+            return msgspec.structs.replace(made, alterations=altered)
         return made
 
     def _get(self, name: str, default: Any) -> Any:
@@ -143,8 +148,15 @@ class _Reader:
             defaults=defaults,
             partition=partition,
             clustering=clustering,
+            keys=tuple(self._keys()),
             sql=self._text("query"),
         )
+
+    def _keys(self) -> Iterator[Key]:
+        if protos.has(self._node, "primary_key"):
+            yield primary_key(protos.inherited(self._node, "primary_key"))
+        for node in self._get("foreign_key_list", ()):
+            yield foreign_key(node, self._tables)
 
     def _expressions(self, nodes: Any) -> list[str]:
         ranges = [place(protos.unwrapped(node)) for node in nodes]
@@ -242,7 +254,7 @@ def _type_parameters(
         yield from _type_parameters(part, inner, f"{path}.{part.name}")
 
 
-def _alteration(wrapped: Any) -> Alteration:
+def _alteration(wrapped: Any, tables: Iterable[Spelled]) -> Alteration:
     node = protos.unwrapped(wrapped)
     kind = kind_of(node, "Resolved", "ActionProto")
     made = Alteration(
@@ -266,6 +278,11 @@ def _alteration(wrapped: Any) -> Alteration:
         return msgspec.structs.replace(
             made, field=field_of(made.column, protos.sql_type(node.updated_type))
         )
+    if kind == "AddConstraint":
+        constraint = protos.unwrapped(node.constraint)
+        is_primary = kind_of(constraint, "Resolved", "Proto") == "PrimaryKey"
+        key = primary_key(constraint) if is_primary else foreign_key(constraint, tables)
+        return msgspec.structs.replace(made, key=key)
     if kind == "RenameColumn":
         return msgspec.structs.replace(made, path=(node.new_name,))
     return made

@@ -24,6 +24,7 @@ from keystile.sandbox.dialect import Spelled, Statement
 from keystile.sandbox.drops import drop, drop_materialized, drop_routine
 from keystile.sandbox.effects import Effects
 from keystile.sandbox.errors import unsupported
+from keystile.sandbox.keys import with_keys
 from keystile.sandbox.locations import location_name
 from keystile.sandbox.partitions import partition_cells, partitioning
 from keystile.sandbox.plans import Plan
@@ -92,6 +93,7 @@ async def _create_table(catalog: Catalog, plan: Plan, definition: Definition) ->
         details |= time_partitioning
     if definition.clustering:
         details["clustering"] = {"fields": list(definition.clustering)}
+    details = with_keys(details, definition.keys)
     now = time.time()
     empty = Stored(
         id=id_,

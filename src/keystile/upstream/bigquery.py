@@ -43,7 +43,7 @@ from keystile.upstream.values import (
     ScriptJob,
     UpstreamQuery,
 )
-from keystile.wire.encode import NewJob, job_body, table_without_columns
+from keystile.wire.encode import NewJob, job_body, table_clustering, table_without_columns
 from keystile.wire.resources import NewTable
 from keystile.wire.streaming import BadRow, NewRows
 
@@ -97,9 +97,11 @@ class BigQuery:
 
     async def table(self, id: TableId) -> Table:  # noqa: A002  the word of the shared port
         """Give a table's schema, at most some seconds old. Raises `NotFoundError`."""
-        path = ("projects", id.project, "datasets", id.dataset, "tables", id.table)
         return await self._fresh(
-            self._tables, id, path, lambda answer: table_of(id, self._decoded(answer, TableAnswer))
+            self._tables,
+            id,
+            _table_path(id),
+            lambda answer: table_of(id, self._decoded(answer, TableAnswer)),
         )
 
     def forget(self, tables: Iterable[TableId]) -> None:
@@ -285,6 +287,16 @@ class BigQuery:
         self._decoded(await self._transport.send(call), dict[str, Any])
         self.forget((new.id,))
 
+    async def cluster_table(self, id: TableId, columns: tuple[str, ...]) -> None:  # noqa: A002 - as above
+        """Have a table clustered by columns, or by none any more, and nothing else of it changed.
+
+        Raises `NotFoundError`, and `InvalidRequestError` for columns that do not fit.
+        """
+        body = msgspec.json.encode(table_clustering(columns))
+        answer = await self._transport.send(Call("PATCH", _table_path(id), body=body))
+        self._decoded(answer, dict[str, Any])
+        self.forget((id,))
+
     async def list_projects(self) -> list[dict[str, Any]]:
         """Give all entries of `projects.list` as BigQuery answers it."""
         return await self._every_entry(("projects",))
@@ -303,8 +315,7 @@ class BigQuery:
 
     async def get_table(self, id: TableId) -> dict[str, Any]:  # noqa: A002  as in `table`
         """Give `tables.get` as BigQuery answers it; never cached."""
-        path = ("projects", id.project, "datasets", id.dataset, "tables", id.table)
-        return await self._json("GET", path)
+        return await self._json("GET", _table_path(id))
 
     async def list_models(self, project: str, dataset: str) -> list[dict[str, Any]]:
         """Give all entries of `models.list` as BigQuery answers it."""
@@ -435,6 +446,10 @@ def _result(job: JobAnswer) -> TableId | None:
 def _moved(statistics: Statistics) -> dict[str, object]:
     parts = {"load": statistics.load, "copy": statistics.copy, "extract": statistics.extract}
     return {kind: msgspec.to_builtins(part) for kind, part in parts.items() if part is not None}
+
+
+def _table_path(id_: TableId) -> tuple[str, ...]:
+    return ("projects", id_.project, "datasets", id_.dataset, "tables", id_.table)
 
 
 def _results_path(job: JobRef) -> tuple[str, ...]:

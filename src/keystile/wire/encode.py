@@ -69,6 +69,11 @@ def table_without_columns(new: NewTable) -> Resource:
     return {"tableReference": table_reference(new.id), **given}
 
 
+def table_clustering(columns: tuple[str, ...]) -> Resource:
+    """Give the patch that has a table clustered by columns, or by none any more."""
+    return {"clustering": {"fields": list(columns)} if columns else None}
+
+
 def _query(job: NewJob) -> dict[str, object]:
     """Give the query's own part. `useLegacySql` is always said: its absence means true."""
     query: dict[str, object] = {

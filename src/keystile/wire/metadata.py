@@ -57,7 +57,7 @@ TABLE_FIELDS = _TABLE_IN_LIST | {
     "requirePartitionFilter",
     "caseInsensitive",
 }
-"""What an agent may see of a table."""
+"""What an agent may see of a table, with those of its keys that `visible_keys` gives."""
 
 _FIELD = frozenset(
     (

@@ -215,7 +215,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             ("selectedFields", "view"),
             checks="a table that is hidden looks absent; of results, own ones only",
             withheld="texts of views, sources of external tables, default values, policy tags,"
-            " keys, rights, and sizes that tell of masked values",
+            " names of keys for encryption, rights, foreign keys to hidden tables, and sizes that"
+            " tell of masked values",
         ),
         "tables.insert": Method(
             "POST",
@@ -230,8 +231,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _TABLE,
             Access.SCHEMA,
             _DETECT,
-            checks=f"policy decides as on `ALTER TABLE` or `ALTER VIEW`; {_OPTIONS}, expiration and"
-            " new columns only",
+            checks=f"policy decides as on `ALTER TABLE` or `ALTER VIEW`; {_OPTIONS}, expiration,"
+            " new columns, keys and clustering only",
             withheld="as in `tables.get`",
         ),
         "tables.update": Method(
@@ -239,7 +240,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _TABLE,
             Access.SCHEMA,
             _DETECT,
-            checks="as in `tables.patch`; takes away the options that it does not name",
+            checks="as in `tables.patch`; takes away the options, keys and clustering that it does"
+            " not name",
             withheld="as in `tables.get`",
         ),
         "tables.delete": Method(

@@ -15,6 +15,7 @@ import msgspec
 from keystile.model.errors import InvalidRequestError, RefusedError
 from keystile.model.schema import Field, TableId
 from keystile.wire.jsonbody import parse_object
+from keystile.wire.keys import Keys, keys_from_json
 from keystile.wire.schema import fields_from_json
 from keystile.wire.strict import Int64, Strict, converted, int64, plain_labels, without_refused
 
@@ -41,7 +42,6 @@ REFUSED = {
     "resourceTags": _NO_RIGHTS,
     "materializedView": BY_STATEMENT,
     "rangePartitioning": BY_STATEMENT,
-    "tableConstraints": BY_STATEMENT,
     "defaultCollation": BY_STATEMENT,
     "isCaseInsensitive": "policy is about names, and each table has one spelling here",
     "storageBillingModel": BY_STATEMENT,
@@ -121,6 +121,7 @@ class _Table(Strict, frozen=True):
     expiration_time: Int64 | None = None
     time_partitioning: _Partitioning | None = None
     clustering: _Clustering | None = None
+    table_constraints: dict[str, object] | None = None
     require_partition_filter: bool | None = None
     view: _View | None = None
 
@@ -176,6 +177,7 @@ class NewTable(msgspec.Struct, frozen=True):
     partitioning: Partitioning | None = None
     clustering: tuple[str, ...] = ()
     require_partition_filter: bool = False
+    keys: Keys = Keys()
 
 
 def parse_dataset(project: str, body: bytes) -> NewDataset:
@@ -216,6 +218,7 @@ def parse_table(project: str, dataset: str, body: bytes) -> NewTable:
         _partitioning(cut) if cut else None,
         given.clustering.fields if given.clustering else (),
         bool(filtered),
+        keys_from_json(given.table_constraints),
     )
 
 
@@ -252,6 +255,11 @@ def _query(view: _View | None) -> str:
             "views in legacy SQL are not served", hint="write GoogleSQL and `useLegacySql: false`"
         )
     return _required(view.query.strip(), "view.query")
+
+
+def clustered_by(given: object) -> tuple[str, ...]:
+    """Read the columns of a `Clustering`; none where it is null. Raises `InvalidRequestError`."""
+    return () if given is None else converted(given, _Clustering).fields
 
 
 def new_fields(schema: dict[str, object] | None) -> tuple[Field, ...]:

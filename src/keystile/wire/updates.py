@@ -14,8 +14,16 @@ import msgspec
 from keystile.model.errors import InvalidRequestError, PreconditionError, RefusedError
 from keystile.model.schema import Field
 from keystile.wire.jsonbody import parse_object
+from keystile.wire.keys import ChangedKeys, changed_keys
 from keystile.wire.metadata import DATASET_FIELDS, TABLE_FIELDS
-from keystile.wire.resources import BY_STATEMENT, REFUSED, NewColumn, Rounding, new_fields
+from keystile.wire.resources import (
+    BY_STATEMENT,
+    REFUSED,
+    NewColumn,
+    Rounding,
+    clustered_by,
+    new_fields,
+)
 from keystile.wire.responses import Resource
 from keystile.wire.schema import MAX_DEPTH, standard_type
 from keystile.wire.strict import Int64, Strict, converted, int64, plain_labels
@@ -24,6 +32,7 @@ Option = str | int | dict[str, str] | None
 
 # What BigQuery alone says. Clients send it back as they got it, and it may have changed since.
 _OUTPUT = frozenset(("kind", "etag", "id", "selfLink", "creationTime", "lastModifiedTime"))
+_CLUSTERING, _KEYS = "clustering", "tableConstraints"
 _OUTPUT_OF_TABLES = frozenset(("numBytes", "numRows", "numLongTermBytes"))
 
 
@@ -56,15 +65,20 @@ class Update(msgspec.Struct, frozen=True):
 
 
 class Changed(msgspec.Struct, frozen=True):
-    """What differs. `options` have the API's names, and None for one that is to be taken away."""
+    """What differs. `options` have the API's names, and None for one that is to be taken away.
+
+    `clustering` are the columns that rows are to be clustered by; None leaves that as it is.
+    """
 
     options: dict[str, Option] = {}
     added: tuple[Field, ...] = ()
+    keys: ChangedKeys = ChangedKeys()
+    clustering: tuple[str, ...] | None = None
 
     @property
     def is_nothing(self) -> bool:
         """Whether all is as it shall be already."""
-        return not (self.options or self.added)
+        return self == Changed()
 
 
 def parse_update(body: bytes, *, whole: bool, etag: str) -> Update:
@@ -95,12 +109,29 @@ def dataset_changed(now: Resource, update: Update) -> Changed:
 def table_changed(now: Resource, update: Update) -> Changed:
     """Compare with what tables.get says now. Raises as `dataset_changed` does."""
     options = _options(_OfTable, now, update)
-    known = _OUTPUT | _OUTPUT_OF_TABLES | _names(_OfTable) | {"schema"}
+    known = _OUTPUT | _OUTPUT_OF_TABLES | _names(_OfTable) | {"schema", _CLUSTERING, _KEYS}
     _check_rest(now, update, TABLE_FIELDS, known)
     added: tuple[Field, ...] = ()
     if update.given.get("schema") is not None:  # `bq` sends null where it has no schema to say
         added = _added(_columns(now.get("schema") or {}), update.given["schema"])
-    return _checked(Changed(options, added), now, update)
+    changed = Changed(options, added, _keys(now, update), _clustering(now, update))
+    return _checked(changed, now, update)
+
+
+def _keys(now: Resource, update: Update) -> ChangedKeys:
+    if _KEYS not in update.given and not update.whole:
+        return ChangedKeys()
+    given = update.given.get(_KEYS)
+    if given is not None and not isinstance(given, dict):
+        raise InvalidRequestError(f"`{_KEYS}` is not understood")
+    return changed_keys(now.get(_KEYS), given, whole=update.whole)
+
+
+def _clustering(now: Resource, update: Update) -> tuple[str, ...] | None:
+    if _CLUSTERING not in update.given and not update.whole:
+        return None
+    wanted = clustered_by(update.given.get(_CLUSTERING))
+    return None if wanted == clustered_by(now.get(_CLUSTERING)) else wanted
 
 
 def _checked(changed: Changed, now: Resource, update: Update) -> Changed:

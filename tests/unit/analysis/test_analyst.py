@@ -165,6 +165,12 @@ def test_schema_is_bigquerys(analyse: Analyse) -> None:
             {SCHEMA},
             ["orders"],
         ),
+        (
+            "ALTER TABLE orders ADD FOREIGN KEY (id) REFERENCES customers(id) NOT ENFORCED",
+            "ALTER_TABLE",
+            {READ, SCHEMA},
+            ["orders"],
+        ),
         ("EXPORT DATA OPTIONS (uri = 'x') AS SELECT 1", "EXPORT_DATA", {READ, EXPORT}, []),
         (
             "CREATE MODEL m OPTIONS (model_type = 'pca') AS SELECT 1 AS a",
@@ -435,3 +441,18 @@ def test_what_is_made_or_dropped_needs_no_schema(analyse: Analyse) -> None:
         assert facts.unseen == facts.writes, sql
     for sql in ("INSERT INTO orders (id) VALUES (1)", "ALTER TABLE orders DROP COLUMN id"):
         assert not analyse(sql).facts.unseen
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER TABLE orders ADD FOREIGN KEY (id) REFERENCES customers(id) NOT ENFORCED",
+        "CREATE TABLE x (a INT64 REFERENCES customers(id) NOT ENFORCED)",
+        "CREATE TABLE x (a INT64, FOREIGN KEY (a) REFERENCES customers(id) NOT ENFORCED)",
+    ],
+)
+def test_the_table_of_a_foreign_key_is_read(analyse: Analyse, sql: str) -> None:
+    facts = analyse(sql).facts
+    assert [table.table for table in facts.reads] == ["customers"]
+    assert READ in facts.actions
+    assert facts.opaque == ()

@@ -23,6 +23,7 @@ from keystile.gate.blank_tables import BlankTables
 from keystile.gate.by_statement import ByStatement
 from keystile.gate.changes import Changes
 from keystile.gate.children import Children
+from keystile.gate.clustering import Clustering
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.jobs import Job, JobState, JobStore
@@ -296,7 +297,9 @@ class Replica:
         self.reads = ReadSessions(rows, statements, results, own, reader, runner)
         at_once = AtOnce(planner, recorder)
         streaming = Streaming(at_once, bigquery, policy)
-        changes = Changes(statements, BlankTables(at_once, bigquery), metadata, bigquery, policy)
+        blank_tables = BlankTables(at_once, bigquery)
+        clustering = Clustering(at_once, bigquery, policy)
+        changes = Changes(statements, blank_tables, clustering, metadata, bigquery, policy)
         self.gate = Gate(
             self.duties,
             self.jobs,

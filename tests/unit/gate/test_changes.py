@@ -39,11 +39,29 @@ def metadata() -> FakeMetadata:
     return FakeMetadata()
 
 
+class FakeClustering:
+    """Notes what tables are to be clustered by."""
+
+    def __init__(self) -> None:
+        self.set_to: list[tuple[str, ...]] = []
+
+    async def set(self, _principal: Any, _id: TableId, columns: tuple[str, ...]) -> None:
+        self.set_to.append(columns)
+
+
 @pytest.fixture
-def changes(bench: Any, one: Any, metadata: Any) -> Changes:
+def clustering() -> FakeClustering:
+    return FakeClustering()
+
+
+@pytest.fixture
+def changes(bench: Any, one: Any, metadata: Any, clustering: FakeClustering) -> Changes:
     statements = ByStatement(one.duties, OwnJobs(bench.database), bench.planned_policy)
     blank: Any = None
-    return Changes(statements, blank, metadata, bench.bigquery, bench.current_policy)
+    set_clustering: Any = clustering
+    return Changes(
+        statements, blank, set_clustering, metadata, bench.bigquery, bench.current_policy
+    )
 
 
 def asked(bench: Any) -> list[str]:
@@ -85,6 +103,18 @@ async def test_what_is_changed_is_on_record_and_answered(
         "ALTER TABLE `acme-shop`.`lab`.`made` SET OPTIONS (description = 'New')",
         "ALTER SCHEMA `acme-shop`.`lab` SET OPTIONS (labels = [('a', 'b')])",
     ]
+
+
+async def test_clustering_is_changed_after_all_statements(
+    bench: Any, changes: Changes, metadata: FakeMetadata, clustering: FakeClustering
+) -> None:
+    metadata.now = {"type": "TABLE", "clustering": {"fields": ["a"]}}
+    key = {"primaryKey": {"columns": ["a"]}}
+    update = Update({"tableConstraints": key, "clustering": None})
+    await changes.update_table(bench.principal(), TABLE, update)
+    alter = "ALTER TABLE `acme-shop`.`lab`.`made`"
+    assert asked(bench) == [f"{alter} ADD PRIMARY KEY (`a`) NOT ENFORCED"]
+    assert clustering.set_to == [()]
 
 
 async def test_what_is_so_already_needs_no_statement(

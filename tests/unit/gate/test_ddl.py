@@ -13,6 +13,7 @@ from keystile.gate import ddl
 from keystile.googlesql.inline import InlineRunner
 from keystile.model.errors import InvalidRequestError, KeystileError, NotFoundError
 from keystile.model.schema import Field, Mode, Table, TableId, TableKind
+from keystile.wire.keys import ChangedKeys, ForeignKey, Keys
 from keystile.wire.resources import NewColumn, NewDataset, NewTable, Partitioning, Words
 from keystile.wire.updates import Changed
 
@@ -179,3 +180,38 @@ async def test_no_word_of_a_resource_becomes_sql(  # noqa: PLR0913, PLR0917 - so
         assert analysed.facts.statement == kind.replace(" ", "_")
         assert set(analysed.facts.writes) <= {id_}
         assert set(analysed.facts.reads) <= {id_}  # `__` may name columns of its own
+
+
+KEY = ForeignKey("to`u", ("a", "b"), TableId("p", "d", "u"), ("x", "y"))
+FOREIGN = "FOREIGN KEY (`a`, `b`) REFERENCES `p`.`d`.`u`(`x`, `y`) NOT ENFORCED"
+
+
+def test_keys_are_made_with_a_table() -> None:
+    fields = (Field("a", "INT64"), Field("b", "STRING"))
+    unnamed = KEY.unnamed
+    new = NewTable(ID, Words(), fields, keys=Keys(("a", "b"), (KEY, unnamed)))
+    assert ddl.create_table(new) == (
+        "CREATE TABLE `acme-shop`.`shop`.`made` (`a` INT64, `b` STRING,"
+        " PRIMARY KEY (`a`, `b`) NOT ENFORCED,"
+        f" CONSTRAINT `to\\`u` {FOREIGN}, {FOREIGN})"
+    )
+    with pytest.raises(InvalidRequestError, match="tableConstraints"):
+        ddl.create_table(NewTable(ID, Words(), keys=Keys(("a",))))
+
+
+def test_keys_are_dropped_before_others_take_their_place() -> None:
+    keys = ChangedKeys(
+        drops_primary=True, dropped=("one", "to`u"), added=Keys(("a",), (KEY.unnamed,))
+    )
+    alter = "ALTER TABLE `acme-shop`.`shop`.`made`"
+    assert [*ddl.alter_table(ID, "TABLE", Changed(keys=keys))] == [
+        f"{alter} DROP CONSTRAINT `one`",
+        f"{alter} DROP CONSTRAINT `to\\`u`",
+        f"{alter} DROP PRIMARY KEY",
+        f"{alter} ADD PRIMARY KEY (`a`) NOT ENFORCED",
+        f"{alter} ADD {FOREIGN}",
+    ]
+    assert [*ddl.alter_table(ID, "TABLE", Changed(clustering=("a",)))] == []
+    for changed in (Changed(keys=keys), Changed(clustering=())):
+        with pytest.raises(InvalidRequestError, match="can be changed"):
+            [*ddl.alter_table(ID, "VIEW", changed)]

@@ -511,3 +511,22 @@ async def test_what_is_no_page_has_no_pieces(
     stub.routes[f"GET /bigquery/v2/projects/acme-shop/queries/{REF.job}"] = answer
     with pytest.raises(error, match=why):
         await in_pieces(bigquery)
+
+
+async def test_what_a_table_is_clustered_by_is_all_of_a_patch(
+    stub: Any, bigquery: BigQuery, error: Any
+) -> None:
+    stub.routes[TABLE_PATH] = [_table(), _table(etag="e2", schema={})]
+    stub.routes[TABLE_PATH.replace("GET", "PATCH")] = [
+        _table(),
+        _table(),
+        error(404, "notFound", "Not found: Table acme-shop:shop.customers"),
+    ]
+    assert (await bigquery.table(CUSTOMERS)).fields
+    await bigquery.cluster_table(CUSTOMERS, ("id", "name"))
+    assert stub.bodies[-1] == {"clustering": {"fields": ["id", "name"]}}
+    assert (await bigquery.table(CUSTOMERS)).fields == ()
+    await bigquery.cluster_table(CUSTOMERS, ())
+    assert stub.bodies[-1] == {"clustering": None}
+    with pytest.raises(NotFoundError):
+        await bigquery.cluster_table(CUSTOMERS, ())

@@ -7,6 +7,7 @@ import pytest
 
 from keystile.model.errors import InvalidRequestError, RefusedError
 from keystile.model.schema import Field, Mode, TableId
+from keystile.wire.keys import Keys
 from keystile.wire.resources import (
     NewColumn,
     NewDataset,
@@ -56,6 +57,7 @@ def test_a_table_is_read_as_python_sends_it() -> None:
         schema={"fields": [column, {"name": "n", "type": "INTEGER", "precision": None}]},
         timePartitioning={"type": "HOUR", "field": "at", "expirationMs": "5"},
         clustering={"fields": ["n"]},
+        tableConstraints={"primaryKey": {"columns": ["n"]}},
         expirationTime="9",
         requirePartitionFilter=True,
         numRows="3",
@@ -63,7 +65,15 @@ def test_a_table_is_read_as_python_sends_it() -> None:
     fields = (Field("at", "TIMESTAMP", Mode.REQUIRED), Field("n", "INT64"))
     cut = Partitioning("HOUR", "at", 5)
     assert read == NewTable(
-        TableId("p", "d", "t"), Words(), fields, "", 9, cut, ("n",), require_partition_filter=True
+        TableId("p", "d", "t"),
+        Words(),
+        fields,
+        "",
+        9,
+        cut,
+        ("n",),
+        require_partition_filter=True,
+        keys=Keys(("n",)),
     )
     assert table(view={"query": "SELECT 1", "useLegacySql": False}).query == "SELECT 1"
 

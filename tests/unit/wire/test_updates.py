@@ -7,6 +7,7 @@ import pytest
 
 from keystile.model.errors import InvalidRequestError, PreconditionError, RefusedError
 from keystile.model.schema import Field, Mode
+from keystile.wire.keys import ChangedKeys, Keys
 from keystile.wire.updates import (
     Changed,
     Update,
@@ -101,7 +102,6 @@ def test_a_column_that_would_change_otherwise_is_refused_by_name(
         ({"view": {"query": "SELECT 1"}}, "view"),
         ({"encryptionConfiguration": None}, "encryptionConfiguration"),
         ({"requirePartitionFilter": True}, "requirePartitionFilter"),
-        ({"clustering": {"fields": ["id"]}}, "clustering"),
         ({"timePartitioning": None}, "timePartitioning"),
         ({"timePartitioning": {"expirationMs": "10"}}, "timePartitioning"),
         ({"tableReference": {"tableId": "other"}}, "tableReference"),
@@ -186,3 +186,32 @@ def test_a_dataset_has_its_own_options() -> None:
             changed(**{name: []})
     with pytest.raises(InvalidRequestError, match="`expirationTime`"):
         changed(expirationTime="1")
+
+
+def test_clustering_and_keys_change() -> None:
+    key = {"primaryKey": {"columns": ["id"]}}
+    assert changed(clustering={"fields": ["id", "x"]}) == Changed(clustering=("id", "x"))
+    assert changed(clustering=None, tableConstraints=None).is_nothing
+    assert changed(tableConstraints=key) == Changed(keys=ChangedKeys(added=Keys(("id",))))
+    for whole in (False, True):
+        now = {**NOW, "clustering": {"fields": ["id"]}, "tableConstraints": key}
+        kept = {name: now[name] for name in ("description", "labels", "expirationTime")}
+        given = kept if whole else {"clustering": None, "tableConstraints": None}
+        assert table_changed(now, Update(given, whole=whole)) == Changed(
+            keys=ChangedKeys(drops_primary=True), clustering=()
+        )
+        assert table_changed(now, Update(now, whole=whole)).is_nothing
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"clustering": {"fields": "id"}}, "fields"),
+        ({"clustering": {"columns": ["id"]}}, "columns"),
+        ({"tableConstraints": []}, "tableConstraints"),
+        ({"tableConstraints": {"checks": []}}, "checks"),
+    ],
+)
+def test_clustering_and_keys_that_are_not_understood_are_named(given: Any, said: str) -> None:
+    with pytest.raises(InvalidRequestError, match=said):
+        changed(**given)
