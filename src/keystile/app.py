@@ -46,7 +46,7 @@ from keystile.googlesql.cached import CachedRunner
 from keystile.googlesql.pool import EnginePool
 from keystile.googlesql.task import TaskRunner
 from keystile.identity import wiring
-from keystile.identity.gateway_tokens import GatewayTokens
+from keystile.identity.callers import Callers
 from keystile.identity.wiring import Identity
 from keystile.model.errors import (
     KeystileError,
@@ -93,7 +93,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
             api = Api(
                 gate=gate,
                 uploading=uploads,
-                principals=identity.tokens,
+                principals=identity.callers,
                 exchanger=identity.exchange,
                 issuer=identity.builtin,
                 checks=_checks(database, log, pool, plans),
@@ -116,7 +116,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
                 ),
             )
             try:
-                async with _storage(settings, rooms.reads, identity.tokens, metrics, ends):
+                async with _storage(settings, rooms.reads, identity.callers, metrics, ends):
                     served = (
                         Served(settings.gateway, api, "off", ends.get("gateway")),
                         Served(settings.console, console, "on", ends.get("console")),
@@ -142,7 +142,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
 async def _storage(
     settings: Settings,
     reads: ReadSessions,
-    tokens: GatewayTokens,
+    callers: Callers,
     metrics: Metrics,
     ends: Mapping[str, End],
 ) -> AsyncIterator[None]:
@@ -155,7 +155,7 @@ async def _storage(
     from keystile.api.storage import read_service  # noqa: PLC0415
     from keystile.rpc.server import RpcServer  # noqa: PLC0415
 
-    service = read_service(reads, tokens, metrics)
+    service = read_service(reads, callers, metrics)
     server = await RpcServer.listening(service, chosen.host, chosen.port, ends.get("storage"))
     try:
         yield

@@ -59,7 +59,7 @@ async def _principal(identity: Identity, token: str, kind: str = "jwt") -> Princ
         "subject_token_type": f"urn:ietf:params:oauth:token-type:{kind}",
     }
     issued = await identity.exchange.exchange(urlencode(form).encode(), FORM)
-    return await identity.tokens.principal(issued.access_token)
+    return await identity.callers.principal(issued.access_token)
 
 
 async def test_a_client_signs_in_with_its_access_token(identity: Identity, issuer: Issuer) -> None:

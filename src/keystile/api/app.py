@@ -19,6 +19,7 @@ from keystile.api.bigquery import handler
 from keystile.api.http import (
     Answer,
     ClientLeftError,
+    Headers,
     Receive,
     Request,
     Scope,
@@ -48,7 +49,6 @@ _CLIENT_LEFT = 499  # nginx's number for a client that closed the connection
 _SERVER_ERRORS = 500
 # After so long what was said of an agent at the door is asked again before it is answered.
 _LET_IN_SECONDS = 1.0
-_CHALLENGE = ((b"www-authenticate", b'Bearer realm="keystile"'),)
 _FORM = b"application/x-www-form-urlencoded"
 _JSON = b"application/json"
 _OAUTH = frozenset(("token", "revoke"))
@@ -162,10 +162,10 @@ class Api:
         """Answer the gateway's own addresses; None for all others, which are BigQuery's."""
         if request.raw_path == token.PATH:
             trace.method = "token"
-            return await token.exchange(request, self._exchanger, self._metrics)
+            return await token.exchange(request, self._url, self._exchanger, self._metrics)
         if request.raw_path == token.REVOCATION:
             trace.method = "revoke"
-            return await token.revoke(request, self._exchanger)
+            return await token.revoke(request, self._url, self._exchanger)
         page = self._pages.get(request.raw_path)
         if page is None or request.method not in {"GET", "HEAD"}:
             return None
@@ -175,7 +175,7 @@ class Api:
     async def _upload(self, trace: Trace, request: Request) -> Answer:
         """Authenticate before anything of an upload is read."""
         trace.method = "upload"
-        principal = await self._principals.principal(request.bearer_token())
+        principal = await self._principals.principal(*request.caller(self._url))
         trace.agent, trace.session = principal.agent, principal.session
         return await uploads.answer(self._uploads, principal, request, self._url)
 
@@ -185,7 +185,7 @@ class Api:
         Nothing of a body is looked at before its sender is known, and nothing runs before the whole
         request is understood, `fields` too.
         """
-        principal = await self._principals.principal(request.bearer_token())
+        principal = await self._principals.principal(*request.caller(self._url))
         trace.agent, trace.session = principal.agent, principal.session
         call = await _route(request, storage=self._storage)
         trace.method = call.method
@@ -221,7 +221,10 @@ class Api:
     def _refusal(self, trace: Trace, error: KeystileError) -> Answer:
         if trace.method in _OAUTH:
             return token.refusal(error, self._metrics, exchanging=trace.method == "token")
-        challenge = _CHALLENGE if isinstance(error, UnauthenticatedError) else ()
+        challenge: Headers = ()
+        if isinstance(error, UnauthenticatedError):
+            token.count(error, self._metrics)
+            challenge = token.challenge(error)
         return Answer(error.http_status, error_body(error), headers=challenge)
 
     def _note(self, trace: Trace, status: int, started: float) -> None:

@@ -331,9 +331,14 @@ class FakePrincipals:
         """Know these tokens."""
         self._tokens = tokens
         self.disabled: set[str] = set()
+        self.sender: Sender | None = None
+        self.refusal: UnauthenticatedError | None = None
 
-    async def principal(self, unverified_token: str) -> Principal:
-        """Look the token up."""
+    async def principal(self, unverified_token: str, sender: Sender) -> Principal:
+        """Look the token up, and remember who sent it."""
+        self.sender = sender
+        if self.refusal:
+            raise self.refusal
         if unverified_token not in self._tokens:
             raise UnauthenticatedError("the gateway token is not valid", hint="exchange a new one")
         return self._tokens[unverified_token]

@@ -13,6 +13,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, suppress
 from typing import Any, NamedTuple
 
+import msgspec
+
 from keystile.model.errors import (
     InvalidRequestError,
     RequestTooLargeError,
@@ -25,6 +27,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+Headers = tuple[tuple[bytes, bytes], ...]
+
 MAX_BODY_BYTES = 1 << 20
 _BODY_SECONDS = 30.0
 _DRAINED_BYTES = 16 << 20
@@ -34,7 +38,8 @@ _GZIP_BITS = 16 + zlib.MAX_WBITS
 _JSON = b"application/json; charset=UTF-8"
 
 # RFC 6750 section 2.1: `Bearer` and a b64token, which is at least one character.
-_BEARER = re.compile(rb"(?i:bearer) +([A-Za-z0-9\-._~+/]{1,4096}=*)")
+# An agent's own token, where it is taken, has up to 16 KiB; RFC 9449 section 7.1 adds `DPoP`.
+_TOKEN = re.compile(rb"(?i:(bearer|dpop)) +([A-Za-z0-9\-._~+/]{1,16384}=*)")
 
 
 _GZIP = re.compile(rb"(?i:gzip)(?: *; *q=(?:1|0\.0*[1-9])[0-9.]*)?")
@@ -54,7 +59,7 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     content_type: bytes = _JSON
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: Headers = ()
     more: AsyncGenerator[bytes] | None = None
 
 
@@ -68,6 +73,9 @@ class Request:
         self.raw_query: bytes = scope["query_string"]
         self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         self._client: tuple[str, int] | None = scope.get("client")
+        # Only the server itself can have put it there: see `servers.py`.
+        shown = scope.get("extensions", {}).get("tls", {}).get("client_cert")
+        self._certificate: bytes = shown or b""
         self._receive = receive
         self._is_whole = False
 
@@ -87,16 +95,24 @@ class Request:
         listed = (value for key, value in self._headers if key == b"accept-encoding")
         return any(_GZIP.fullmatch(word.strip()) for line in listed for word in line.split(b","))
 
-    def bearer_token(self) -> str:
-        """Give the token of the one `Authorization: Bearer` header, unverified.
+    def caller(self, url: str) -> tuple[str, Sender]:
+        """Give the token of the one `Authorization` header, unverified, and who sent it to `url`.
 
-        Raises `UnauthenticatedError` when there is none, and for any other scheme.
+        Raises `UnauthenticatedError` when there is none, and for another scheme than `Bearer` and
+        `DPoP`.
         """
-        return token_of(self.header(b"authorization"))
+        token, is_dpop = token_of(self.header(b"authorization"))
+        return token, msgspec.structs.replace(self.sender(url), is_dpop=is_dpop)
 
-    def sender(self) -> Sender:
-        """Give what the request itself shows of who sent it."""
-        return Sender(address=self._client[0] if self._client else "")
+    def sender(self, url: str) -> Sender:
+        """Give what the request itself shows of who sent it; `url` is the server's root."""
+        return Sender(
+            address=self._client[0] if self._client else "",
+            method=self.method,
+            url=url + self.raw_path.decode("ascii", "backslashreplace"),
+            proof=(self.header(b"dpop") or b"").decode("ascii", "backslashreplace"),
+            certificate=self._certificate,
+        )
 
     async def body(self, most_bytes: int = MAX_BODY_BYTES) -> bytes:
         """Read the whole body, decompressed; at most `most_bytes` before and after.
@@ -190,19 +206,19 @@ class Request:
         return fits or b"transfer-encoding" in headers
 
 
-def token_of(authorization: bytes | None) -> str:
-    """Give the token of an `Authorization: Bearer` header, unverified.
+def token_of(authorization: bytes | None) -> tuple[str, bool]:
+    """Give the token of an `Authorization` header, unverified, and whether its scheme is `DPoP`.
 
-    Raises `UnauthenticatedError` where there is none, and for any other scheme.
+    Raises `UnauthenticatedError` where there is none, and for another scheme than it and `Bearer`.
     """
     hint = "point GOOGLE_APPLICATION_CREDENTIALS at the file of `keystile agent connect`"
     if authorization is None:
         raise UnauthenticatedError("the request carries no gateway token", hint=hint)
-    match = _BEARER.fullmatch(authorization)
+    match = _TOKEN.fullmatch(authorization)
     if match is None:
         message = "the Authorization header is not one Bearer token"
         raise UnauthenticatedError(message, hint=hint)
-    return match[1].decode()
+    return match[2].decode(), match[1].lower() == b"dpop"
 
 
 async def packed(answer: Answer) -> Answer:

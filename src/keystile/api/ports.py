@@ -231,11 +231,11 @@ class Uploads(Protocol):
 class Principals(Protocol):
     """Who stands behind a gateway token."""
 
-    async def principal(self, unverified_token: str) -> Principal:
-        """Give the token's principal.
+    async def principal(self, unverified_token: str, sender: Sender) -> Principal:
+        """Give the principal of a token that `sender` has sent.
 
-        Raises `UnauthenticatedError` for a token that is unknown, expired or of a disabled agent,
-        `RefusedError` when that cannot be found out.
+        Raises `UnauthenticatedError` for a token that is unknown, has expired or is another's,
+        `RefusedError` for a disabled agent and when that cannot be found out.
         """
         ...
 

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 from keystile.api.http import token_of
 from keystile.api.ports import Agents, ReadSessions
-from keystile.model.errors import KeystileError, RefusedError
+from keystile.api.token import count
+from keystile.model.errors import KeystileError, RefusedError, UnauthenticatedError
 from keystile.model.principal import Principal
+from keystile.model.sender import Sender
 from keystile.rpc.service import ReadService, Served
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics
@@ -24,14 +26,24 @@ _log = logger("api")
 class OwnReader:
     """Implements `rpc`'s `Reader` for agents."""
 
-    def __init__(self, sessions: ReadSessions, agents: Agents) -> None:
+    def __init__(self, sessions: ReadSessions, agents: Agents, metrics: Metrics) -> None:
         """Give `sessions` to whom `agents` knows."""
         self._sessions = sessions
         self._agents = agents
+        self._metrics = metrics
 
     async def caller(self, authorization: str) -> Principal:
-        """Verify the gateway token that came with the call, as over HTTP."""
-        return await self._agents.principal(token_of(authorization.encode() or None))
+        """Verify the gateway token that came with the call, as over HTTP.
+
+        Nothing that is looked at here shows of who sends a call, so a token that is bound to a key
+        is refused.
+        """
+        token, is_dpop = token_of(authorization.encode() or None)
+        try:
+            return await self._agents.principal(token, Sender(is_dpop=is_dpop))
+        except UnauthenticatedError as error:
+            count(error, self._metrics)
+            raise
 
     def owner(self, caller: Principal) -> str:
         """Count an agent's calls together, whoever it acts for."""
@@ -70,7 +82,7 @@ def read_service(
             session=caller.session if caller else "",
         )
 
-    return ReadService(OwnReader(sessions, agents), _fault, note)
+    return ReadService(OwnReader(sessions, agents, metrics), _fault, note)
 
 
 def _fault(error: Exception) -> KeystileError:

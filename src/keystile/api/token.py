@@ -7,21 +7,30 @@ from __future__ import annotations
 
 import msgspec
 
-from keystile.api.http import Answer, Request
+from keystile.api.http import Answer, Headers, Request
 from keystile.api.ports import TokenExchange
-from keystile.model.errors import InvalidRequestError, KeystileError, TokenFault, TokenRefusedError
+from keystile.identity.dpop import ALGORITHMS as PROOF_ALGORITHMS
+from keystile.model.errors import (
+    InvalidRequestError,
+    KeystileError,
+    TokenFault,
+    TokenRefusedError,
+    UnauthenticatedError,
+)
 from keystile.telemetry.metrics import Exchange, Metrics
 
 PATH = b"/v1/token"
 REVOCATION = b"/v1/revoke"
 
 
-async def exchange(request: Request, exchanger: TokenExchange, metrics: Metrics) -> Answer:
+async def exchange(
+    request: Request, url: str, exchanger: TokenExchange, metrics: Metrics
+) -> Answer:
     """Exchange an agent's own token for a gateway token (RFC 8693 section 2.2.1).
 
     Raises `KeystileError`; `refusal` turns it into OAuth's words.
     """
-    issued = await exchanger.exchange(*await _form(request), request.sender())
+    issued = await exchanger.exchange(*await _form(request), request.sender(url))
     metrics.token_exchanges.labels(Exchange.ISSUED).inc()
     body = {
         "access_token": issued.access_token,
@@ -32,12 +41,12 @@ async def exchange(request: Request, exchanger: TokenExchange, metrics: Metrics)
     return Answer(200, msgspec.json.encode(body))
 
 
-async def revoke(request: Request, exchanger: TokenExchange) -> Answer:
+async def revoke(request: Request, url: str, exchanger: TokenExchange) -> Answer:
     """End a gateway token: an empty answer, whether there was one or not (RFC 7009 section 2.2).
 
     Raises `KeystileError`; `refusal` turns it into OAuth's words.
     """
-    await exchanger.revoke(*await _form(request), request.sender())
+    await exchanger.revoke(*await _form(request), request.sender(url))
     return Answer(200, b"", b"text/plain; charset=UTF-8")
 
 
@@ -46,6 +55,21 @@ async def _form(request: Request) -> tuple[bytes, str]:
         raise InvalidRequestError("the token endpoints take only POST requests")
     kind = (request.header(b"content-type") or b"").decode("latin-1")
     return await request.body(), kind
+
+
+def count(error: UnauthenticatedError, metrics: Metrics) -> None:
+    """Count what was wrong with a token that was to be used."""
+    if error.fault is not None:
+        metrics.token_refusals.labels(error.fault).inc()
+
+
+def challenge(error: UnauthenticatedError) -> Headers:
+    """Say what a request lacks (RFC 6750 section 3, RFC 9449 section 7.1)."""
+    bearer = (b"www-authenticate", b'Bearer realm="keystile"')
+    if error.fault not in {TokenFault.PROOF, TokenFault.REPLAY}:
+        return (bearer,)
+    dpop = f'DPoP realm="keystile", error="invalid_token", algs="{" ".join(PROOF_ALGORITHMS)}"'
+    return (bearer, (b"www-authenticate", dpop.encode()))
 
 
 def refusal(error: KeystileError, metrics: Metrics, *, exchanging: bool = True) -> Answer:

@@ -13,6 +13,7 @@ import msgspec
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+SenderConstraint = Literal["", "dpop", "mtls", "either"]
 PresetName = Literal[
     "",
     "github-actions",
@@ -170,10 +171,14 @@ class Trust(Section, frozen=True, kw_only=True):
     """How far an issuer's tokens go.
 
     `exchanges_per_token` bounds what a stolen one is good for, beyond what honest clients need, all
-    of which exchange the same file's token again and again.
+    of which exchange the same file's token again and again. `sender_constraint` binds gateway
+    tokens to a key of the client: by a DPoP proof, a certificate, or either. `direct_use` takes
+    the issuer's own tokens where a gateway token is expected.
     """
 
     exchanges_per_token: Positive = 1000
+    sender_constraint: SenderConstraint = ""
+    direct_use: bool = False
 
 
 class Issuer(Trust, frozen=True, kw_only=True):

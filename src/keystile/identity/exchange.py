@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import msgspec
 
+from keystile.identity.binding import Senders
 from keystile.identity.form import Form
 from keystile.identity.gateway_tokens import GatewayTokens
 from keystile.identity.limits import Limits
 from keystile.identity.replay import Uses
-from keystile.identity.subjects import Subjects
+from keystile.identity.subjects import Subjects, Verified
 from keystile.model.errors import (
     RefusedError,
     StoreUnavailableError,
@@ -45,10 +46,18 @@ class TokenResponse(msgspec.Struct, frozen=True):
 class Exchange:
     """Turns an agent's own OIDC token into a gateway token, and ends gateway tokens."""
 
-    def __init__(
-        self, subjects: Subjects, tokens: GatewayTokens, uses: Uses, limits: Limits, audience: str
+    def __init__(  # noqa: PLR0913 - what an exchange stands on
+        self,
+        *,
+        subjects: Subjects,
+        senders: Senders,
+        tokens: GatewayTokens,
+        uses: Uses,
+        limits: Limits,
+        audience: str,
     ) -> None:
         """Take who says whose a token is, and the audience that agents ask for."""
+        self._senders = senders
         self._subjects = subjects
         self._tokens = tokens
         self._uses = uses
@@ -61,13 +70,13 @@ class Exchange:
         """Answer one request. Raises `TokenRefusedError` with RFC 6749's error code."""
         self._limits.ask(sender.address)
         try:
-            return await self._exchange(Form(body, content_type))
+            return await self._exchange(Form(body, content_type), sender)
         except TokenRefusedError as error:
             if error.fault is not TokenFault.RATE:
                 self._limits.fail(sender.address)
             raise
 
-    async def _exchange(self, form: Form) -> TokenResponse:
+    async def _exchange(self, form: Form, sender: Sender) -> TokenResponse:
         form.require("grant_type", (_GRANT,), "unsupported_grant_type")
         form.require("subject_token_type", _SUBJECT_TYPES)
         if "requested_token_type" in form:
@@ -89,10 +98,20 @@ class Exchange:
             raise TokenRefusedError(
                 error.message, hint=error.hint, fault=TokenFault.AGENT
             ) from error
+        binding = await self._senders.bind(sender, identified.tokens)
         for token in identified.tokens:
-            most = token.source.trust.exchanges_per_token
-            await self._uses.count(token.digest, token.claims["exp"], most)
-        return TokenResponse(*await self._tokens.issue(principal))
+            await self._count(token)
+        issued, lifetime = await self._tokens.issue(principal, binding)
+        return TokenResponse(issued, lifetime, token_type="DPoP" if binding.jkt else "Bearer")
+
+    async def _count(self, token: Verified) -> None:
+        most = token.source.trust.exchanges_per_token
+        if not await self._uses.count(token.digest, token.claims["exp"], most):
+            raise TokenRefusedError(
+                f"the token was exchanged {most} times, and no more are allowed",
+                hint="get a new one from its issuer",
+                fault=TokenFault.REPLAY,
+            )
 
     async def revoke(self, body: bytes, content_type: str, sender: Sender = UNKNOWN) -> None:
         """End a gateway token at the word of whoever holds it (RFC 7009 section 2.1).
@@ -101,4 +120,6 @@ class Exchange:
         `TokenRefusedError`.
         """
         self._limits.ask(sender.address)
-        await self._tokens.revoke(Form(body, content_type).given("token"))
+        token = Form(body, content_type).given("token")
+        await self._senders.require(await self._tokens.binding(token), sender)
+        await self._tokens.revoke(token)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections import OrderedDict
+from functools import partial
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, delete, insert, select
+from sqlalchemy import ColumnElement, Row, delete, insert, select
 
 from keystile.identity.agents import Agents
+from keystile.identity.binding import FREE, Binding
+from keystile.identity.recent import Recent
 from keystile.model.errors import NotFoundError, UnauthenticatedError
 from keystile.model.principal import Principal
 from keystile.store import tables
@@ -23,9 +26,14 @@ from keystile.store.database import Database
 _PREFIX = "ks_"
 _SECRET_BYTES = 32
 _MAX_TOKEN_CHARACTERS = 128
-# How long a change of the store may go unseen: a disabled agent is out after this.
-_CACHE_SECONDS = 3.0
-_CACHED = 10_000
+
+
+class Known(NamedTuple):
+    """Whose a token is, the keys that it is bound to, and when it ends (UTC s)."""
+
+    principal: Principal
+    binding: Binding
+    expires_at: float
 
 
 class GatewayTokens:
@@ -37,9 +45,9 @@ class GatewayTokens:
         self._agents = agents
         self._builtin = builtin
         self._lifetime = lifetime
-        self._seen: OrderedDict[str, tuple[float, float, Principal]] = OrderedDict()
+        self._seen: Recent[Known] = Recent()
 
-    async def issue(self, principal: Principal) -> tuple[str, int]:
+    async def issue(self, principal: Principal, binding: Binding = FREE) -> tuple[str, int]:
         """Give a new token and its lifetime in seconds; expired ones are removed on the way."""
         token = _PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
         now = time.time()
@@ -48,35 +56,42 @@ class GatewayTokens:
             "issuer": principal.issuer,
             "subject": principal.subject,
             "principal": msgspec.json.encode(principal).decode(),
+            "confirmation": msgspec.json.encode(binding).decode(),
             "expires_at": now + self._lifetime,
         }
         async with self._database.begin() as connection:
             await connection.execute(delete(tables.tokens).where(tables.tokens.c.expires_at < now))
             await connection.execute(insert(tables.tokens).values(row))
-        await self._agents.saw(principal, own=principal.issuer == self._builtin)
+        await self.saw(principal)
         return token, self._lifetime
+
+    async def binding(self, unverified_token: str) -> Binding:
+        """Say what a token is bound to; one that is not known is not bound."""
+        row = await self._row(digest_of(unverified_token))
+        return msgspec.json.decode(row.confirmation, type=Binding) if row else FREE
 
     async def revoke(self, unverified_token: str) -> None:
         """End a token, here at once and elsewhere within seconds; an unknown one is no error."""
         digest = digest_of(unverified_token)
         await self._delete(tables.tokens.c.digest == digest)
-        self._seen.pop(digest, None)
+        self._seen.forget(lambda key, _: key == digest)
 
     async def revoke_all(self, issuer: str, subject: str) -> int:
         """End every token of an agent, as `revoke` does, and give how many there were."""
         columns = tables.tokens.c
         ended = await self._delete(columns.issuer == issuer, columns.subject == subject)
-        for digest, (_, _, principal) in list(self._seen.items()):
-            if (principal.issuer, principal.subject) == (issuer, subject):
-                del self._seen[digest]
+        agent = (issuer, subject)
+        self._seen.forget(
+            lambda _, known: (known.principal.issuer, known.principal.subject) == agent
+        )
         return ended
 
     async def _delete(self, *where: ColumnElement[bool]) -> int:
         async with self._database.begin() as connection:
             return (await connection.execute(delete(tables.tokens).where(*where))).rowcount
 
-    async def principal(self, unverified_token: str) -> Principal:
-        """Say whose token it is.
+    async def find(self, unverified_token: str) -> Known:
+        """Say whose token it is. That its sender may use it is not looked at.
 
         An agent of the built-in issuer has the groups that the registry gives it now. Raises
         `UnauthenticatedError` for an unknown or expired token, `RefusedError` for a disabled agent
@@ -85,26 +100,28 @@ class GatewayTokens:
         if len(unverified_token) > _MAX_TOKEN_CHARACTERS:
             raise _unknown()
         digest = digest_of(unverified_token)
-        checked, expires, principal = self._seen.get(digest) or (0.0, 0.0, None)
-        if principal is None or time.monotonic() - checked > _CACHE_SECONDS:
-            self._seen.pop(digest, None)
-            expires, principal = await self._load(digest)
-            self._seen[digest] = (time.monotonic(), expires, principal)
-            if len(self._seen) > _CACHED:
-                self._seen.popitem(last=False)
-        if expires <= time.time():
+        known = await self._seen.get(digest, partial(self._load, digest))
+        if known.expires_at <= time.time():
             raise _unknown()
-        return principal
+        return known
 
-    async def _load(self, digest: str) -> tuple[float, Principal]:
-        query = select(tables.tokens).where(tables.tokens.c.digest == digest)
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
+    async def _load(self, digest: str) -> Known:
+        row = await self._row(digest)
         if row is None:
             raise _unknown()
         principal = await self.current(msgspec.json.decode(row.principal, type=Principal))
+        await self.saw(principal)
+        binding = msgspec.json.decode(row.confirmation, type=Binding)
+        return Known(principal, binding, row.expires_at)
+
+    async def _row(self, digest: str) -> Row[Any] | None:
+        query = select(tables.tokens).where(tables.tokens.c.digest == digest)
+        async with self._database.read() as connection:
+            return (await connection.execute(query)).one_or_none()
+
+    async def saw(self, principal: Principal) -> None:
+        """Note in the registry that an agent has come."""
         await self._agents.saw(principal, own=principal.issuer == self._builtin)
-        return row.expires_at, principal
 
     async def current(self, principal: Principal) -> Principal:
         """Give an agent of the built-in issuer the groups and attributes that it has now.

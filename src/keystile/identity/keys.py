@@ -66,7 +66,7 @@ def parse_jwks(document: bytes) -> tuple[Key, ...]:
         raise TokenRefusedError(
             "the issuer's key set is not understood", fault=TokenFault.KEYS_UNAVAILABLE
         )
-    return tuple(key for entry in entries if (key := _key(entry)) is not None)
+    return tuple(key for entry in entries if (key := public_key(entry)) is not None)
 
 
 def pick(keys: Sequence[Key], key_id: str, algorithm: str) -> Key | None:
@@ -230,7 +230,8 @@ def _object(document: bytes) -> dict[str, object]:
         raise TokenRefusedError(message, fault=TokenFault.KEYS_UNAVAILABLE) from error
 
 
-def _key(entry: Any) -> Key | None:
+def public_key(entry: Any) -> Key | None:
+    """Give a key to verify with (RFC 7517), None for what is private, weak or not understood."""
     # RFC 7517 section 5: what is not understood is left out, not an error.
     if not isinstance(entry, dict) or entry.get("use", "sig") not in _USES:
         return None

@@ -45,7 +45,10 @@ class Bucket:
 
 
 class Limits:
-    """The limits of the token endpoints. Each method raises `TokenRefusedError` beyond them."""
+    """The limits of the token endpoints. Each method raises `TokenRefusedError` beyond them.
+
+    Addresses that are not known, which are empty, have none: they could be anybody's.
+    """
 
     def __init__(self, settings: ExchangeLimits) -> None:
         """Take how many there may be in a minute."""
@@ -55,15 +58,19 @@ class Limits:
 
     def ask(self, address: str) -> None:
         """Count a request of an address, before anything of it is looked at."""
-        network = _network(address)
-        if not self._failed.has(network):
-            raise _too_many("failed exchanges from this address", "see why they failed")
-        if not self._per_address.take(network):
+        self.verify(address)
+        if address and not self._per_address.take(_network(address)):
             raise _too_many("exchanges from this address", "use each gateway token until it ends")
+
+    def verify(self, address: str) -> None:
+        """Look whether an address has failed too often for another token of it to be looked at."""
+        if address and not self._failed.has(_network(address)):
+            raise _too_many("refused tokens from this address", "see why they were refused")
 
     def fail(self, address: str) -> None:
         """Count a request that was refused."""
-        self._failed.take(_network(address))
+        if address:
+            self._failed.take(_network(address))
 
     def identify(self, agent: Principal) -> None:
         """Count an exchange of an agent."""
@@ -75,7 +82,7 @@ def _network(address: str) -> str:
     try:
         known = ip_address(address.partition("%")[0])
     except ValueError:
-        return ""
+        return address
     if known.version == 4:  # noqa: PLR2004  IP's versions are 4 and 6
         return str(known)
     return str(ip_network((known, _PREFIX), strict=False))

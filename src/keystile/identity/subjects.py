@@ -46,7 +46,8 @@ class Subjects:
         """Take every issuer that is trusted, and how many seconds clocks may differ.
 
         `builtin` is the name of the gateway's own issuer. Raises `UnsafeConfigurationError` as
-        `TokenVerifier` does, and for actors of an issuer that is not trusted itself.
+        `TokenVerifier` does, and for actors of an issuer that is not trusted itself. `are_direct`
+        tells that some tokens may be used without an exchange.
         """
         self._verifier = TokenVerifier([source.trusted for source in sources], clock_skew)
         self._sources: dict[str, Source] = {}
@@ -60,6 +61,7 @@ class Subjects:
                     message, hint="add it under `identity.issuers`, or enable the built-in issuer"
                 )
             self._sources[source.trusted.issuer] = known
+        self.are_direct = any(source.trust.direct_use for source in sources)
 
     async def identify(self, unverified_token: str, unverified_actor: str = "") -> Identified:
         """Give the agent that a token stands for, or the actor that acts for its subject.

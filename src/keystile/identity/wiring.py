@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from keystile.config.settings import Settings
 from keystile.identity.agents import Agents
+from keystile.identity.binding import Senders
 from keystile.identity.builtin import CLAIMS, BuiltinIssuer
+from keystile.identity.callers import Callers
 from keystile.identity.claims import ClaimMapping
 from keystile.identity.disabling import Disablings
 from keystile.identity.exchange import Exchange
@@ -28,6 +30,7 @@ class Identity(NamedTuple):
     """The room's parts. `builtin`, called `own_issuer`, is None where the settings disable it."""
 
     exchange: Exchange
+    callers: Callers
     tokens: GatewayTokens
     agents: Agents
     disablings: Disablings
@@ -53,6 +56,7 @@ def build(settings: Settings, database: Database) -> Identity:
     Raises `UnsafeConfigurationError` for an issuer that is not safe to trust.
     """
     identity, documents, agents = settings.identity, _documents(settings), Agents(database)
+    _check(settings)
     url = issuer_url(settings)
     sources = [
         source(number, issuer, documents[number]) for number, issuer in enumerate(identity.issuers)
@@ -66,15 +70,40 @@ def build(settings: Settings, database: Database) -> Identity:
     tokens = GatewayTokens(database, agents, url, identity.token_lifetime)
     subjects = Subjects(sources, url, identity.clock_skew)
     limits, uses = Limits(identity.limits), Uses(database)
-    exchange = Exchange(subjects, tokens, uses, limits, identity.audience)
+    senders = Senders(uses, identity.clock_skew)
     return Identity(
-        exchange, tokens, agents, Disablings(database), People(database), builtin, url, documents
+        exchange=Exchange(
+            subjects=subjects,
+            senders=senders,
+            tokens=tokens,
+            uses=uses,
+            limits=limits,
+            audience=identity.audience,
+        ),
+        callers=Callers(tokens, subjects, senders, limits),
+        tokens=tokens,
+        agents=agents,
+        disablings=Disablings(database),
+        people=People(database),
+        builtin=builtin,
+        own_issuer=url,
+        documents=documents,
     )
 
 
 def _documents(settings: Settings) -> tuple[Documents, ...]:
     numbers = range(len(settings.identity.issuers))
     return tuple(Documents(to_issuer(settings, number)) for number in numbers)
+
+
+def _check(settings: Settings) -> None:
+    every = (settings.identity.builtin_issuer, *settings.identity.issuers)
+    wanted = any(trust.sender_constraint == "mtls" for trust in every)
+    if wanted and not settings.gateway.client_ca_file:
+        raise UnsafeConfigurationError(
+            "an issuer's `sender_constraint` demands client certificates, and nobody can show one",
+            hint="name `gateway.client_ca_file`, or set `sender_constraint` to `dpop`",
+        )
 
 
 def builtin_issuer(settings: Settings) -> BuiltinIssuer:

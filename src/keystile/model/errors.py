@@ -74,12 +74,42 @@ class InvalidQueryError(KeystileError):
     status = "INVALID_ARGUMENT"
 
 
+class TokenFault(StrEnum):
+    """What was wrong with a token, as the metric counts it."""
+
+    REQUEST = "request"
+    MALFORMED = "malformed"
+    ISSUER = "issuer"
+    ALGORITHM = "algorithm"
+    HEADER = "header"
+    KEY = "key"
+    KEYS_UNAVAILABLE = "keys_unavailable"
+    SIGNATURE = "signature"
+    AUDIENCE = "audience"
+    TIME = "time"
+    CLAIMS = "claims"
+    CONDITION = "condition"
+    DELEGATION = "delegation"
+    REPLAY = "replay"
+    PROOF = "proof"
+    RATE = "rate"
+    AGENT = "agent"
+
+
 class UnauthenticatedError(KeystileError):
-    """No valid gateway token came with the request (401 `authError`)."""
+    """No valid token came with the request (401 `authError`).
+
+    `fault` is what was wrong with one that is bound to a key, or an agent's own.
+    """
 
     http_status = 401
     reason = "authError"
     status = "UNAUTHENTICATED"
+
+    def __init__(self, message: str, *, hint: str = "", fault: TokenFault | None = None) -> None:
+        """Keep the fault beside the sentence."""
+        super().__init__(message, hint=hint)
+        self.fault = fault
 
 
 class RefusedError(KeystileError):
@@ -164,27 +194,6 @@ class TooManyError(KeystileError):
 
 class UnsafeConfigurationError(KeystileError):
     """The configuration is invalid or unsafe, so the process does not start."""
-
-
-class TokenFault(StrEnum):
-    """What was wrong at the token endpoint, as the metric counts it."""
-
-    REQUEST = "request"
-    MALFORMED = "malformed"
-    ISSUER = "issuer"
-    ALGORITHM = "algorithm"
-    HEADER = "header"
-    KEY = "key"
-    KEYS_UNAVAILABLE = "keys_unavailable"
-    SIGNATURE = "signature"
-    AUDIENCE = "audience"
-    TIME = "time"
-    CLAIMS = "claims"
-    CONDITION = "condition"
-    DELEGATION = "delegation"
-    REPLAY = "replay"
-    RATE = "rate"
-    AGENT = "agent"
 
 
 class TokenRefusedError(KeystileError):

@@ -72,6 +72,8 @@ tokens = Table(
     Column("issuer", String, nullable=False),
     Column("subject", String, nullable=False),
     Column("principal", Text, nullable=False),
+    # The keys that it is bound to (RFC 7800).
+    Column("confirmation", Text, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
     Index("tokens_by_agent", "issuer", "subject"),
 )

@@ -18,8 +18,11 @@ from keystile.model.errors import (
     NotFoundError,
     OverloadedError,
     RecordingUnavailableError,
+    TokenFault,
+    UnauthenticatedError,
     UnsafeConfigurationError,
 )
+from keystile.model.sender import Sender
 from keystile.telemetry import logs
 from keystile.wire.methods import METHODS
 from keystile.wire.responses import JobError, JobFailedError
@@ -46,6 +49,7 @@ async def ask(  # noqa: PLR0913, PLR0917  a request has these parts
     token: Headers = TOKEN,
     *,
     packed: bool = False,
+    scope: Any = None,
 ) -> Reply:
     path, _, query = target.partition("?")
     sent: list[Any] = []
@@ -57,7 +61,7 @@ async def ask(  # noqa: PLR0913, PLR0917  a request has these parts
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {
+    scope = (scope or {}) | {
         "type": "http",
         "method": method,
         "path": path,
@@ -601,3 +605,44 @@ async def test_an_agent_that_is_disabled_while_its_call_waits_gets_nothing(
     assert reply.status == 403
     assert "the agent `agent-a` is disabled" in reply.json["error"]["message"]
     assert b"rows" not in reply.body
+
+
+@pytest.mark.parametrize("scheme", [b"DPoP", b"dpop"])
+async def test_what_shows_who_sends_a_request_is_passed_on(make: Any, scheme: bytes) -> None:
+    app, sent = make(), [(b"authorization", scheme + b" token-a"), (b"dpop", b"a.b.c")]
+    scope = {
+        "extensions": {"tls": {"client_cert": b"der"}},
+        "client": ("192.0.2.1", 5),
+    }
+    reply = await ask(app, "GET", "/projects?alt=json", token=sent, scope=scope)
+    assert reply.status == 200
+    assert app.principals.sender == Sender(
+        address="192.0.2.1",
+        method="GET",
+        url="https://gateway.example/projects",
+        proof="a.b.c",
+        is_dpop=True,
+        certificate=b"der",
+    )
+    await ask(app, "GET", "/projects", scope={"extensions": {"tls": {"client_cert": None}}})
+    assert app.principals.sender == Sender(method="GET", url="https://gateway.example/projects")
+
+
+async def test_two_proofs_are_none(make: Any) -> None:
+    twice: Headers = [(b"dpop", b"a.b.c"), (b"dpop", b"d.e.f")]
+    reply = await ask(make(), "GET", "/projects", headers=twice)
+    assert is_google_error(reply, 400, "invalid")
+
+
+async def test_a_stolen_token_is_challenged_and_counted(make: Any) -> None:
+    app = make()
+    app.principals.refusal = UnauthenticatedError("it is bound", fault=TokenFault.PROOF)
+    for target in ("/projects", "/upload/bigquery/v2/projects/p/jobs?uploadType=resumable"):
+        reply = await ask(app, "POST" if "upload" in target else "GET", target)
+        assert is_google_error(reply, 401, "authError")
+        # The last of the two challenges.
+        assert reply.headers[b"www-authenticate"].startswith(b'DPoP realm="keystile", error=')
+    assert 'keystile_token_refusals_total{fault="proof"} 2.0' in app.metrics.text().decode()
+    app.principals.refusal = UnauthenticatedError("it is unknown")
+    reply = await ask(app, "GET", "/projects")
+    assert reply.headers[b"www-authenticate"] == b'Bearer realm="keystile"'

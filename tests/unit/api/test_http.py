@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from keystile.api import http
 from keystile.model.errors import InvalidRequestError, UnauthenticatedError
+from keystile.model.sender import Sender
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -185,22 +186,27 @@ async def test_a_client_that_leaves_is_no_error_of_ours() -> None:
         await http.Request(scope, gone).body()
 
 
-@pytest.mark.parametrize("value", [b"Bearer abc.DEF-1_~+/==", b"bearer  abc.DEF-1_~+/=="])
-def test_a_bearer_token_is_read(value: bytes) -> None:
-    assert request([(b"authorization", value)]).bearer_token() == "abc.DEF-1_~+/=="
+@pytest.mark.parametrize(
+    "value", [b"Bearer abc.DEF-1_~+/==", b"bearer  abc.DEF-1_~+/==", b"DPoP abc.DEF-1_~+/=="]
+)
+def test_a_token_is_read(value: bytes) -> None:
+    assert request([(b"authorization", value)]).caller("") == (
+        "abc.DEF-1_~+/==",
+        Sender(method="POST", url="/", is_dpop=value.lower().startswith(b"dpop")),
+    )
 
 
 @pytest.mark.parametrize(
     "value",
     [b"", b"Bearer", b"Bearer ", b"Basic abc", b"Bearer a b", b"Bearer a,Bearer b", b"abc",
-     b"Bearer a\n", b"Bearer \xff", b"Bearer =", b"Bearer " + b"a" * 5000],
+     b"Bearer a\n", b"Bearer \xff", b"Bearer =", b"Bearer " + b"a" * 17_000],
 )  # fmt: skip
 def test_anything_else_is_unauthenticated_and_not_quoted(value: bytes) -> None:
     with pytest.raises(UnauthenticatedError) as caught:
-        request([(b"authorization", value)]).bearer_token()
+        request([(b"authorization", value)]).caller("")
     assert "abc" not in str(caught.value)
 
 
 def test_no_token_is_unauthenticated() -> None:
     with pytest.raises(UnauthenticatedError, match="no gateway token"):
-        request().bearer_token()
+        request().caller("")

@@ -11,9 +11,10 @@ import pytest
 from keystile.api.app import Api
 from keystile.api.fakes import FakeExchange, FakeGate, FakePrincipals, FakeUploads
 from keystile.api.storage import OwnReader, _fault, read_service
-from keystile.model.errors import RefusedError, UnauthenticatedError
+from keystile.model.errors import RefusedError, TokenFault, UnauthenticatedError
 from keystile.model.principal import Principal
 from keystile.model.schema import TableId
+from keystile.model.sender import Sender
 from keystile.rpc.service import Served
 from keystile.telemetry.metrics import Metrics
 from keystile.wire.read_sessions import ReadRequest, ReadSession
@@ -46,16 +47,25 @@ class FakeSessions:
 
 
 async def test_a_caller_is_whose_gateway_token_it_is() -> None:
-    reader = OwnReader(FakeSessions(), KNOWN)
+    reader = OwnReader(FakeSessions(), KNOWN, Metrics())
     assert await reader.caller("Bearer token-a") == AGENT
     for other in ("", "token-a", "Basic token-a", "Bearer token-b", "Bearer token-a, token-a"):
         with pytest.raises(UnauthenticatedError):
             await reader.caller(other)
 
 
+async def test_a_token_that_is_bound_to_a_key_is_refused_and_counted() -> None:
+    known, metrics = FakePrincipals({}), Metrics()
+    known.refusal = UnauthenticatedError("it is bound", fault=TokenFault.PROOF)
+    with pytest.raises(UnauthenticatedError):
+        await OwnReader(FakeSessions(), known, metrics).caller("DPoP token-a")
+    assert known.sender == Sender(is_dpop=True)
+    assert 'keystile_token_refusals_total{fault="proof"} 1.0' in metrics.text().decode()
+
+
 async def test_all_is_asked_for_as_that_agent() -> None:
     sessions = FakeSessions()
-    reader, asked = OwnReader(sessions, KNOWN), ReadRequest("p", RESULT)
+    reader, asked = OwnReader(sessions, KNOWN, Metrics()), ReadRequest("p", RESULT)
     assert await reader.create(AGENT, asked) == SESSION
     assert await reader.session(AGENT, "s") == SESSION
     assert await reader.rows(AGENT, "s", 3) == [{"f": []}]
@@ -64,7 +74,7 @@ async def test_all_is_asked_for_as_that_agent() -> None:
 
 async def test_an_agent_that_is_disabled_gets_no_more_rows_of_a_stream() -> None:
     agents, sessions = FakePrincipals({"token-a": AGENT}), FakeSessions()
-    reader = OwnReader(sessions, agents)
+    reader = OwnReader(sessions, agents, Metrics())
     assert await reader.rows(AGENT, "s", 0)
     agents.disabled.add("agent-a")
     with pytest.raises(RefusedError, match="is disabled"):

@@ -14,6 +14,8 @@ from keystile.model.errors import KeystileError, RefusedError, TokenRefusedError
 from keystile.model.sender import Sender
 from keystile.telemetry.metrics import Metrics
 
+URL = "https://gateway.example"
+PROOF = (b"dpop", b"proof")
 FORM = (b"content-type", b"application/x-www-form-urlencoded; charset=utf-8")
 
 
@@ -27,14 +29,14 @@ def request(body: bytes, method: str = "POST") -> Request:
         "method": method,
         "raw_path": token.PATH,
         "query_string": b"",
-        "headers": [FORM],
+        "headers": [FORM, PROOF],
     }
     return Request(scope, receive)
 
 
 async def refused(asked: Request) -> tuple[Answer, Any]:
     with pytest.raises(KeystileError) as caught:
-        await token.exchange(asked, FakeExchange(), Metrics())
+        await token.exchange(asked, URL, FakeExchange(), Metrics())
     answer = token.refusal(caught.value, Metrics())
     return answer, json.loads(answer.body)
 
@@ -43,8 +45,8 @@ async def test_a_good_token_is_exchanged() -> None:
     metrics = Metrics()
     asked = request(urlencode({"subject_token": "jwt", "scope": ""}).encode())
     exchanger = FakeExchange()
-    answer = await token.exchange(asked, exchanger, metrics)
-    assert exchanger.sender == Sender(address="192.0.2.1")
+    answer = await token.exchange(asked, URL, exchanger, metrics)
+    assert exchanger.sender == Sender("192.0.2.1", "POST", f"{URL}/v1/token", "proof")
     assert answer.status == 200
     assert json.loads(answer.body) == {
         "access_token": "to-jwt",

@@ -87,7 +87,7 @@ async def test_a_replayed_token_gives_nobody_else_and_ends_with_itself(
 ) -> None:
     token = signed(exp=int(time.time()) + 300)
     given = [await _exchange(identity, token) for _ in range(2)]
-    who = [await identity.tokens.principal(each) for each in given]
+    who = [await identity.callers.principal(each) for each in given]
     assert who[0] == who[1]
     assert given[0] != given[1]
     later = time.time() + 400

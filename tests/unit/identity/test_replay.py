@@ -7,20 +7,15 @@ from sqlalchemy import select
 
 from keystile.identity import replay as module
 from keystile.identity.replay import Uses
-from keystile.model.errors import TokenFault, TokenRefusedError
 from keystile.store.database import Database
 from keystile.store.tables import used_tokens
 
 
 async def test_a_token_is_used_only_so_often_on_all_replicas_together(database: Database) -> None:
     replicas, end = (Uses(database), Uses(database)), time.time() + 60
-    for replica in replicas:
-        await replica.count("d1", end, 2)
-    for replica in replicas:
-        with pytest.raises(TokenRefusedError, match="exchanged 2 times") as caught:
-            await replica.count("d1", end, 2)
-        assert caught.value.fault is TokenFault.REPLAY
-    await replicas[0].count("d2", end, 1)
+    assert [await replica.count("d1", end, 2) for replica in replicas] == [True, True]
+    assert [await replica.count("d1", end, 2) for replica in replicas] == [False, False]
+    assert await replicas[0].count("d2", end, 1)
 
 
 async def test_what_has_ended_is_forgotten(
@@ -37,6 +32,5 @@ async def test_what_has_ended_is_forgotten(
 
 
 async def test_an_end_that_no_float_holds_is_no_fault(database: Database) -> None:
-    await Uses(database).count("d1", 10**400, 1)
-    with pytest.raises(TokenRefusedError):
-        await Uses(database).count("d1", 10**400, 1)
+    assert await Uses(database).count("d1", 10**400, 1)
+    assert not await Uses(database).count("d1", 10**400, 1)

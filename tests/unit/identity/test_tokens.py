@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey, Key, RSAKey
 
+from keystile.identity.jws import MAX_BYTES
 from keystile.identity.keys import parse_jwks, pick
-from keystile.identity.tokens import MAX_TOKEN_BYTES, TokenVerifier, TrustedIssuer
+from keystile.identity.tokens import TokenVerifier, TrustedIssuer
 from keystile.model.errors import TokenRefusedError, UnsafeConfigurationError
 
 ISSUER = "https://issuer.test"
@@ -104,7 +105,7 @@ async def test_a_good_token_gives_its_claims(
         ({"iss": "https://evil.test\nforged line"}, "`https://evil.test?forged line`"),
         ({"header": {"typ": "logout+jwt"}}, "of another type"),
         ({"header": {"kid": "k2"}}, "no key that fits"),
-        ({"sub": "x" * MAX_TOKEN_BYTES}, f"larger than {MAX_TOKEN_BYTES} bytes"),
+        ({"sub": "x" * MAX_BYTES}, f"larger than {MAX_BYTES} bytes"),
     ],
 )
 async def test_each_fault_has_its_own_sentence(
