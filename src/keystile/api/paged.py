@@ -14,7 +14,7 @@ import msgspec
 
 from keystile.api.http import Answer
 from keystile.wire.partial import select
-from keystile.wire.responses import Resource, ResultsView, Row, to_bytes
+from keystile.wire.responses import Resource, ResultsView, to_bytes
 
 
 class Paged(NamedTuple):
@@ -36,7 +36,7 @@ async def answer(paged: Paged, fields: str) -> Answer:
         return Answer(200, to_bytes(select(resource, fields)))
     del wanted["rows"]
     head = to_bytes(wanted)[:-1] + (b"," if wanted else b"") + b'"rows":['
-    first = head + b",".join(map(_row, results.rows))
+    first = head + _listed(results)
     return Answer(200, first, more=_pieces(results.rest, fields))
 
 
@@ -46,7 +46,7 @@ async def _pieces(rest: AsyncGenerator[ResultsView], fields: str) -> AsyncGenera
         async for piece in rest:
             last = piece
             if piece.rows:
-                yield b"," + b",".join(map(_row, piece.rows))
+                yield b"," + _listed(piece)
     token = select(_token(last), fields) if last else {}
     yield b"]" + (b"," + to_bytes(token)[1:] if token else b"}")
 
@@ -55,5 +55,5 @@ def _token(last: ResultsView) -> Resource:
     return {"pageToken": last.page_token} if last.page_token else {}
 
 
-def _row(row: Row) -> bytes | memoryview:
-    return memoryview(row) if isinstance(row, msgspec.Raw) else msgspec.json.encode(row)
+def _listed(piece: ResultsView) -> bytes:
+    return msgspec.json.encode(piece.rows)[1:-1]

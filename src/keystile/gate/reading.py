@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import msgspec
 
@@ -15,7 +16,7 @@ from keystile.gate.pages import Rows, start_of, token_for
 from keystile.gate.recorder import Recorder
 from keystile.gate.views import view_of
 from keystile.gate.witness import agree_at_the_end
-from keystile.model.errors import NotFoundError
+from keystile.model.errors import KeystileError, NotFoundError
 from keystile.model.schema import Field
 from keystile.telemetry.metrics import Metrics, Phase
 from keystile.upstream.bigquery import BigQuery
@@ -86,7 +87,7 @@ class ResultReader:
     ) -> AsyncGenerator[tuple[ResultsView, bool]]:
         """Give a page in pieces, each on record by then; each tells whether it is the last."""
         view, outcome, end = view_of(job), _outcome(job), start
-        async with aclosing(self._arriving(job, start, page)) as arriving:
+        async with aclosing(_ahead(self._arriving(job, start, page))) as arriving:
             async for rows, last in arriving:
                 begin, end = end, end + len(rows)
                 if end > outcome.recorded_rows:
@@ -125,6 +126,22 @@ class ResultReader:
         async with aclosing(pieces):
             async for piece in pieces:
                 yield piece
+
+
+async def _ahead(
+    pieces: AsyncGenerator[tuple[Rows, bool]],
+) -> AsyncGenerator[tuple[Rows, bool]]:
+    """Have the next piece come while one is recorded and sent."""
+    async with aclosing(pieces):
+        coming = asyncio.ensure_future(anext(pieces, None))
+        try:
+            while piece := await coming:
+                coming = asyncio.ensure_future(anext(pieces, None))
+                yield piece
+        finally:
+            coming.cancel()
+            with suppress(asyncio.CancelledError, KeystileError):
+                await coming
 
 
 async def _views(
