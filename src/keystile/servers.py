@@ -18,6 +18,9 @@ from keystile.model.errors import UnsafeConfigurationError
 from keystile.tls.end import End, front
 
 _GRACE_SECONDS = 3
+# Longer than load balancers keep theirs, Google's for 600 seconds: they must close first, or else
+# a request meets a closed connection, and its client a 502.
+_KEEP_ALIVE_SECONDS = 630
 
 
 class Served(NamedTuple):
@@ -117,6 +120,7 @@ def _server(served: Served) -> _Server:
             log_config=None,
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         )
     )
 

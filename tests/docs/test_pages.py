@@ -23,7 +23,7 @@ ALLOWED_HOSTS = re.compile(
     |(?:www\.)?rfc-editor\.org|datatracker\.ietf\.org|openid\.net
     |token\.actions\.githubusercontent\.com|gitlab\.com|login\.microsoftonline\.com
     |YOUR-DOMAIN\.okta\.com|YOUR-TENANT\.auth0\.com|kubernetes\.default\.svc\.cluster\.local
-    |(?:[\w-]+\.)+gserviceaccount\.com|kubernetes\.io""",
+    |(?:[\w-]+\.)+gserviceaccount\.com|(?:pod-security\.)?kubernetes\.io|networking\.k8s\.io""",
     re.VERBOSE,
 )
 

@@ -130,3 +130,9 @@ def test_a_listener_with_and_without_tls(
     journey: Callable[[Path], Any], runner: Callable[[Any], None], tmp_path: Path
 ) -> None:
     runner(journey(tmp_path))
+
+
+def test_a_load_balancer_closes_first() -> None:
+    """Google's keep an idle connection for 600 seconds, and answer 502 where it was just closed."""
+    made = servers._server(Served(Listener(port=1), Seen(), "off", None))
+    assert made.config.timeout_keep_alive > 600
