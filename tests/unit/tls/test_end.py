@@ -21,10 +21,16 @@ def authority(tmp_path: Path) -> Authority:
 class Handshake:
     """Both sides of one connection, after the handshake and a byte each way."""
 
-    def __init__(self, serving: ssl.SSLContext, asking: ssl.SSLContext, name: str | None) -> None:
+    def __init__(
+        self,
+        serving: ssl.SSLContext,
+        asking: ssl.SSLContext,
+        name: str | None,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
         there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.server = serving.wrap_bio(there, back, server_side=True)
-        self.client = asking.wrap_bio(back, there, server_hostname=name)
+        self.client = asking.wrap_bio(back, there, server_hostname=name, session=session)
         waiting = [self.client, self.server]
         for _ in range(10):
             for side in [*waiting]:
@@ -34,6 +40,8 @@ class Handshake:
                 except ssl.SSLWantReadError:
                     continue
         assert not waiting
+        self.server.write(b"x")
+        self.client.read(1)  # and what TLS 1.3 sends after the handshake
 
 
 def _trusting(authority: Authority) -> ssl.SSLContext:
@@ -82,15 +90,33 @@ def test_what_is_broken_leaves_all_as_it_was(authority: Authority) -> None:
     assert shown == old
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_clients_certificate_is_verified_and_known(
-    authority: Authority, version: ssl.TLSVersion
-) -> None:
+def test_a_clients_certificate_is_verified_and_known(authority: Authority) -> None:
     serving = end.front(end.server("gateway", authority.pair("a"), authority.root))
     asking = end.client("x", authority.pair("me", "client"), authority.root).context
-    asking.maximum_version = version
     done = Handshake(serving, asking, "localhost")
     assert done.server.getpeercert(binary_form=True) == der(authority.folder / "me.pem")
+
+
+def test_a_session_brings_no_certificate_that_was_verified_long_ago(authority: Authority) -> None:
+    serving = end.front(end.server("gateway", authority.pair("a"), authority.root))
+    asking = end.client("x", authority.pair("me", "client"), authority.root).context
+    first = Handshake(serving, asking, "localhost")
+    second = Handshake(serving, asking, "localhost", first.client.session)
+    assert not second.server.session_reused
+    # Of TLS 1.2 the server would keep sessions itself.
+    asking.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(ssl.SSLError, match="UNSUPPORTED_PROTOCOL"):
+        Handshake(serving, asking, "localhost")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_without_certificates_of_clients_both_versions_are_spoken(
+    authority: Authority, version: ssl.TLSVersion
+) -> None:
+    serving = end.front(end.server("gateway", authority.pair("a")))
+    asking = _trusting(authority)
+    asking.maximum_version = version
+    assert Handshake(serving, asking, "localhost").server.version()
 
 
 def test_a_client_need_not_show_a_certificate(authority: Authority) -> None:
