@@ -22,6 +22,7 @@ from prove.identity.libraries import LIBRARIES
 from prove.identity.recognised import attacks, presets
 from prove.identity.rotation import rotated
 from prove.identity.stage import Stage, standing
+from prove.identity.thefts import thefts
 
 _MOST_SECONDS = 5.0
 
@@ -72,7 +73,8 @@ def run(size: Size) -> tuple[dict[str, Any], list[str]]:
 def _figures(stage: Stage, found: sources.Sources, size: Size, told: _Told) -> dict[str, Any]:
     first = stage.gateways[0]
     recognised = [told.of(f"preset {name}", fault) for name, fault in presets(first)]
-    refused = [told.of(f"attack: {name}", fault) for name, fault in attacks(first)]
+    tried = (*attacks(first), *thefts(*stage.gateways))
+    refused = [told.of(f"attack: {name}", fault) for name, fault in tried]
     attempts, exchanged = dict[str, Counter[int]](), 0
     libraries = LIBRARIES[: size.libraries]
     for one in exchanges(stage, found, libraries, small=size is SMALL):

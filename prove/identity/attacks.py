@@ -186,6 +186,9 @@ _ATTACKS: dict[str, tuple[str, TokenFault, str]] = {
     ),
     # Audiences
     "another audience": (signed(aud="https://other.test"), F.AUDIENCE, "for the audience"),
+    "a token for another gateway": (
+        signed(aud="https://another-gateway.example.com"), F.AUDIENCE, "not for this gateway"
+    ),
     "no audience": (signed(aud=...), F.AUDIENCE, "has no audience"),
     "an empty list of audiences": (signed(aud=[]), F.AUDIENCE, "has no audience"),
     "one of several audiences": (

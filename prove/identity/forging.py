@@ -1,6 +1,7 @@
 """Makes tokens as an issuer does, and as no honest one would.
 
-Two issuers are trusted, whose keys have the same id, so that one may pose as the other.
+Two issuers of agents are trusted, and one of people for whom agents of A may act. Their keys have
+the same id, so that one may pose as another.
 """
 
 from __future__ import annotations
@@ -19,23 +20,31 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
 OURS, THEIRS = "//keystile/agents", "//keystile/theirs"
-A, B = "https://a.test", "https://b.test"
+A, B, PEOPLE = "https://a.test", "https://b.test", "https://people.test"
+USES = 2
+"""How often a token of `PEOPLE` may be exchanged."""
+
 DAY = 86_400
 """Longer than from the making of the tokens, which all tests share, to the last test."""
-KEY_A, KEY_B = (ECKey.generate_key("P-256", {"kid": "k1"}) for _ in range(2))
+KEY_A, KEY_B, KEY_PEOPLE = (ECKey.generate_key("P-256", {"kid": "k1"}) for _ in range(3))
 RSA_A = RSAKey.generate_key(2048, {"kid": "r1"})
 STRANGER = ECKey.generate_key("P-256", {"kid": "k1"})
 _LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 
 
 def issuers(folder: Path) -> list[dict[str, Any]]:
-    """Give `identity.issuers` for both, with their keys in files of a folder."""
+    """Give `identity.issuers` for all, with their keys in files of a folder."""
     trusted = []
-    for name, audience, keys in ((A, OURS, [KEY_A, RSA_A]), (B, THEIRS, [KEY_B])):
-        file = folder / f"{name[-6]}.json"
+    for name, audience, keys in (
+        (A, OURS, [KEY_A, RSA_A]),
+        (B, THEIRS, [KEY_B]),
+        (PEOPLE, OURS, [KEY_PEOPLE]),
+    ):
+        file = folder / f"{name[8:-5]}.json"
         public = [key.as_dict(private=False) for key in keys]
         file.write_text(json.dumps({"keys": public}))
         trusted.append({"issuer": name, "audiences": [audience], "jwks_uri": file.as_uri()})
+    trusted[-1] |= {"actor_issuers": [A, PEOPLE], "exchanges_per_token": USES}
     return trusted
 
 

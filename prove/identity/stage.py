@@ -61,16 +61,23 @@ class Gateway(NamedTuple):
         """Where tokens are exchanged."""
         return f"{self.url}/v1/token"
 
-    def exchange(self, token: str) -> requests.Response:
-        """Exchange a token as Google's libraries do."""
+    def exchange(self, token: str, proof: str = "", **more: str) -> requests.Response:
+        """Exchange a token as Google's libraries do, or with more parameters and a DPoP proof."""
         form = {
             "grant_type": _GRANT,
             "audience": forging.OURS,
             "subject_token": token,
             "subject_token_type": _JWT,
+            **more,
         }
-        kind = {"content-type": "application/x-www-form-urlencoded"}
-        return requests.post(self.token_url, urlencode(form), headers=kind, timeout=_SECONDS)
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        if proof:
+            headers["dpop"] = proof
+        return requests.post(self.token_url, urlencode(form), headers=headers, timeout=_SECONDS)
+
+    def delegate(self, person: str, agent: str) -> requests.Response:
+        """Exchange a person's token by an agent that acts for them."""
+        return self.exchange(person, actor_token=agent, actor_token_type=_JWT)
 
     def bearer(self, token: str) -> str:
         """Exchange a token that is good, and give the gateway's own."""
@@ -89,16 +96,17 @@ class Gateway(NamedTuple):
         query = {"query": sql, "useLegacySql": False}
         return self._post(bearer, "jobs", {"configuration": {"query": query}})
 
-    def datasets(self, bearer: str) -> requests.Response:
+    def datasets(self, token: str, scheme: str = "Bearer", proof: str = "") -> requests.Response:
         """List the datasets."""
-        headers = {"authorization": f"Bearer {bearer}"}
-        return requests.get(self._method("datasets"), headers=headers, timeout=_SECONDS)
+        headers = {"authorization": f"{scheme} {token}"} | ({"dpop": proof} if proof else {})
+        return requests.get(self.method("datasets"), headers=headers, timeout=_SECONDS)
 
     def _post(self, bearer: str, method: str, body: Mapping[str, Any]) -> requests.Response:
         headers = {"authorization": f"Bearer {bearer}"}
-        return requests.post(self._method(method), json=body, headers=headers, timeout=_SECONDS)
+        return requests.post(self.method(method), json=body, headers=headers, timeout=_SECONDS)
 
-    def _method(self, name: str) -> str:
+    def method(self, name: str) -> str:
+        """Give the address of a method of BigQuery."""
         return f"{self.url}/bigquery/v2/projects/{PROJECT}/{name}"
 
     def counts(self, metric: str) -> dict[str, int]:

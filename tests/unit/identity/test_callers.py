@@ -11,7 +11,8 @@ from urllib.parse import urlencode
 
 import msgspec
 import pytest
-from tests.support.dpop import Holder, encoded
+from prove.identity.forging import b64 as encoded
+from prove.identity.holder import Holder
 
 from keystile.config.settings import ExchangeLimits, Gateway, Settings
 from keystile.identity import recent

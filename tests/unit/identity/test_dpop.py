@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey, OKPKey, RSAKey
-from tests.support.dpop import Holder, encoded
+from prove.identity.forging import b64 as encoded
+from prove.identity.holder import Holder
 
 from keystile.identity import dpop as module
 from keystile.identity.dpop import verify

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import time
@@ -13,11 +12,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from keystile.model.sender import Sender
-
-
-def encoded(data: bytes) -> str:
-    """Encode as JOSE does (RFC 7515 section 2)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+from prove.identity.forging import b64
 
 
 class Holder:
@@ -44,16 +39,16 @@ class Holder:
         head = {"typ": "dpop+jwt", "alg": "ES256", "jwk": self.key.as_dict(private=False)}
         said = {"jti": uuid4().hex, "htm": method, "htu": url, "iat": int(time.time())}
         if token:
-            said["ath"] = encoded(hashlib.sha256(token.encode()).digest())
+            said["ath"] = b64(hashlib.sha256(token.encode()).digest())
         head = {name: value for name, value in (head | (header or {})).items() if value is not ...}
         said = {name: value for name, value in (said | claims).items() if value is not ...}
         return self.signed(json.dumps(head).encode(), json.dumps(said).encode())
 
     def signed(self, header: bytes, payload: bytes) -> str:
         """Sign exactly these bytes with ES256, whatever the header says."""
-        text = f"{encoded(header)}.{encoded(payload)}"
+        text = f"{b64(header)}.{b64(payload)}"
         signature = jws.JWSRegistry.algorithms["ES256"].sign(text.encode(), self.key)
-        return f"{text}.{encoded(signature)}"
+        return f"{text}.{b64(signature)}"
 
     def sender(self, method: str, url: str, token: str = "", **proof: Any) -> Sender:
         """Give who sends a request with a proof, under the scheme `DPoP` where it has a token."""
