@@ -16,10 +16,11 @@ import pytest
 import requests
 import yaml
 from prove.names import Certificate, Proxy, certificate
-from tests.support.authority import der
+from tests.support.authority import Authority, der
 from tests.support.stack import PROJECT, Stack, standing
 
 from keystile.config.load import load
+from keystile.identity.wiring import builtin_issuer
 
 _DOMAIN = "gw.test"
 _NAMES = [f"bigquery.{_DOMAIN}", f"bigquerystorage.{_DOMAIN}"]
@@ -38,13 +39,17 @@ print(json.dumps([few, listed.num_rows, sorted({*listed.column("ssn").to_pylist(
 class SecureStack(Stack):
     """A stack whose gateway has a certificate for its names and for this machine."""
 
-    def __init__(self, folder: Path, shown: Certificate) -> None:
+    def __init__(self, folder: Path, shown: Certificate, clients: Path | None = None) -> None:
+        """With `clients`, an authority of theirs, tokens are bound to a client's certificate."""
         files = {"certificate_file": str(shown.certificate), "key_file": str(shown.key)}
         super().__init__(folder, storage=files)
         self._root = str(shown.root)
         chosen = yaml.safe_load(self.config.read_text())
         for name in ("gateway", "console"):
             chosen[name] |= files
+        if clients:
+            chosen["gateway"]["client_ca_file"] = str(clients)
+            chosen["identity"] = {"builtin_issuer": {"sender_constraint": "mtls"}}
         chosen["public_url"] = f"https://{_NAMES[0]}"
         self.config.write_text(yaml.safe_dump(chosen))
         self.settings = load(self.config)
@@ -95,6 +100,45 @@ def test_keystile_run_gives_an_unchanged_program_both_apis(
     assert few == [{"ssn": "XXX-XX-XXXX"}] * 2
     assert (count, numbers) == (200, ["XXX-XX-XXXX"])
     assert [value for value in protected if value in ran.stdout] == []
+
+
+def test_a_stolen_token_is_no_good_without_the_certificate_that_it_is_bound_to(
+    shown: Certificate, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    mine, thiefs = authority.write("mine", "client"), authority.write("thiefs", "client")
+    (tmp_path / "stack").mkdir()
+    with standing(SecureStack(tmp_path / "stack", shown, authority.root)) as stack:
+        assert isinstance(stack, SecureStack)
+        form = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "audience": stack.settings.identity.audience,
+            "subject_token": builtin_issuer(stack.settings).mint("reader", "run"),
+            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "requested_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        }
+
+        def exchanged(files: tuple[Path, Path] | None) -> requests.Response:
+            url = f"https://127.0.0.1:{stack.port}/v1/token"
+            return requests.post(url, form, verify=str(shown.root), cert=_cert(files), timeout=30)
+
+        refused, taken = exchanged(None), exchanged(mine)
+        assert (refused.status_code, taken.status_code) == (400, 200), taken.text
+        headers = {"Authorization": f"Bearer {taken.json()['access_token']}"}
+        answers = [
+            stack.get(
+                stack.port,
+                f"/bigquery/v2/projects/{PROJECT}/datasets",
+                headers=headers,
+                cert=_cert(files),
+            ).status_code
+            for files in (mine, thiefs, None)
+        ]
+        assert answers == [200, 401, 401]
+
+
+def _cert(files: tuple[Path, Path] | None) -> tuple[str, str] | None:
+    return (str(files[0]), str(files[1])) if files else None
 
 
 def test_the_console_is_for_tls_alone(stack: SecureStack) -> None:
