@@ -31,11 +31,7 @@ rules:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose agent `support` may change schemas, under the labels of the demo."""
-    stack = Stack(tmp_path_factory.mktemp("changes"))
-    for file in ("tests.yaml", "rules.yaml"):
-        (stack.folder / "policy" / file).unlink()
-    (stack.folder / "policy" / "rules.yaml").write_text(POLICY)
-    with standing(stack):
+    with standing(Stack(tmp_path_factory.mktemp("changes"), rules=POLICY)) as stack:
         yield stack
 
 

@@ -37,11 +37,7 @@ SHOP = f"{PROJECT}.shop"
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose agent `support` may write to `lab`, and `reader` once people approve."""
-    stack = Stack(tmp_path_factory.mktemp("into"))
-    for file in ("tests.yaml", "rules.yaml"):
-        (stack.folder / "policy" / file).unlink()
-    (stack.folder / "policy" / "rules.yaml").write_text(POLICY)
-    with standing(stack):
+    with standing(Stack(tmp_path_factory.mktemp("into"), rules=POLICY)) as stack:
         yield stack
 
 

@@ -26,11 +26,7 @@ STRING = bigquery.StandardSqlDataType(type_kind=bigquery.StandardSqlTypeNames.ST
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose agent `support` may make functions, under the labels of the demo."""
-    stack = Stack(tmp_path_factory.mktemp("routine-changes"))
-    for file in ("tests.yaml", "rules.yaml"):
-        (stack.folder / "policy" / file).unlink()
-    (stack.folder / "policy" / "rules.yaml").write_text(POLICY)
-    with standing(stack):
+    with standing(Stack(tmp_path_factory.mktemp("routine-changes"), rules=POLICY)) as stack:
         yield stack
 
 

@@ -86,10 +86,8 @@ def own_stack(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Stack]:
     """A stack with a dataset that may be written to; the parameter is a planted bug."""
-    stack = Stack(tmp_path_factory.mktemp("sent"), planted=getattr(request, "param", ""))
-    for file in ("tests.yaml", "rules.yaml"):
-        (stack.folder / "policy" / file).unlink()
-    (stack.folder / "policy" / "rules.yaml").write_text(POLICY)
+    planted = getattr(request, "param", "")
+    stack = Stack(tmp_path_factory.mktemp("sent"), planted=planted, rules=POLICY)
     try:
         stack.start()
         yield stack

@@ -35,11 +35,7 @@ CUSTOMERS = f"{PROJECT}.shop.customers"
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose agents may have sessions."""
-    stack = Stack(tmp_path_factory.mktemp("sessions"))
-    for file in ("tests.yaml", "rules.yaml"):
-        (stack.folder / "policy" / file).unlink()
-    (stack.folder / "policy" / "rules.yaml").write_text(POLICY)
-    with standing(stack):
+    with standing(Stack(tmp_path_factory.mktemp("sessions"), rules=POLICY)) as stack:
         yield stack
 
 

@@ -38,11 +38,7 @@ NOTES = f"{PROJECT}.lab.notes"
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose agent `support` may write, under the labels of the demo."""
-    stack = Stack(tmp_path_factory.mktemp("streaming"))
-    for file in ("tests.yaml", "rules.yaml"):
-        (stack.folder / "policy" / file).unlink()
-    (stack.folder / "policy" / "rules.yaml").write_text(POLICY)
-    with standing(stack):
+    with standing(Stack(tmp_path_factory.mktemp("streaming"), rules=POLICY)) as stack:
         yield stack
 
 

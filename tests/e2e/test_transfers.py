@@ -38,11 +38,7 @@ ROWS = [{"day": f"2026-11-{n:02}", "n": n} for n in range(1, 21)]
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose agent `support` may move what is not protected, and a bucket of its own."""
-    stack = Stack(tmp_path_factory.mktemp("transfers"))
-    for file in ("tests.yaml", "rules.yaml"):
-        (stack.folder / "policy" / file).unlink()
-    (stack.folder / "policy" / "rules.yaml").write_text(POLICY)
-    with standing(stack):
+    with standing(Stack(tmp_path_factory.mktemp("transfers"), rules=POLICY)) as stack:
         for bucket in ("lab-files", "payroll-files"):
             folder = stack.folder / "sandbox" / "_storage" / bucket
             folder.mkdir(parents=True)

@@ -101,11 +101,13 @@ class Stack:
         engine: Mapping[str, int] | None = None,
         planted: str = "",
         storage: Mapping[str, str] | None = None,
+        rules: str = "",
     ) -> None:
         """Make keys and configuration, of the `engine` too; nothing runs yet.
 
         `planted` is a program that stands for `keystile` when the gateway is started. With
-        `storage`, even an empty one, the Storage Read API is on, at `storage_port`.
+        `storage`, even an empty one, the Storage Read API is on, at `storage_port`. `rules` take
+        the place of the demo's, whose labels and masks stay.
         """
         self.folder = folder
         self._planted = ("-c", planted) if planted else ("-m", "keystile")
@@ -122,6 +124,9 @@ class Stack:
         self.key_file, self._processes = folder / "key.json", dict[str, subprocess.Popen[bytes]]()
         self._pem = _write_key(self.key_file, folder / "public.pem")
         self._write_policy()
+        if rules:
+            (folder / "policy" / "tests.yaml").unlink()
+            (folder / "policy" / "rules.yaml").write_text(rules)
         self.config.write_text(
             yaml.safe_dump(
                 {
