@@ -10,13 +10,17 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import Popen
 from typing import Any, NamedTuple
 
+from demo.stack import PROJECT, Stack, running
+from demo.vouching import Vouching, vouching
+from prove.clients.environments import AbsentError
 from rich.console import Console
 from rich.table import Table
-from stack import PROJECT, Stack, running
 
 out = Console(highlight=False)
 
@@ -27,6 +31,9 @@ UNPARSABLE = "SELEC ssn FROM shop.customers"
 UNKNOWN = "SELECT * FROM shop.nowhere"
 RAW = "SELECT id, ssn FROM shop.customers ORDER BY id LIMIT 2"
 DENIED = "SELECT ssn FROM shop.customers"
+
+_AUDIENCE = "//keystile/agents"
+"""What the token endpoint expects to be asked for, where the settings do not say."""
 
 
 class Outcome(NamedTuple):
@@ -39,22 +46,16 @@ class Outcome(NamedTuple):
 class Journey:
     """The steps, in order. Each looks at what really came back."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, vouching: Vouching) -> None:
         """Travel through a running gateway."""
         self._stack = stack
+        self._vouching = vouching
         self._secrets = _protected_values(stack)
 
     def people(self) -> Outcome:
-        """Register two agents and the person who approves."""
-        for arguments in (
-            ("agent", "create", "demo-agent", "--group", "coding-agents"),
-            ("agent", "create", "support-agent", "--group", "coding-agents"),
-            ("person", "create", "operator", "--group", "data-stewards"),
-        ):
-            extra = ("--attribute", "purpose=support") if "support-agent" in arguments else ()
-            self._stack.keystile(*arguments, *extra)
-        agents = [agent["name"] for agent in self._stack.keystile_json("agent", "list")]
-        return Outcome(agents == ["demo-agent", "support-agent"], ", ".join(agents))
+        """Have two agents, and the person who approves."""
+        self._stack.keystile("person", "create", "operator", "--group", "data-stewards")
+        return Outcome(ok=True, seen=self._vouching.register(self._stack))
 
     def masked_rows(self) -> Outcome:
         """Read customers: the client gets rows, and none of them shows a protected value."""
@@ -86,7 +87,7 @@ class Journey:
 
     def approval_waits_then_runs(self) -> Outcome:
         """Ask for real values: the call waits, a person approves, the same call returns them."""
-        agent = self._stack.agent("support-agent", RAW)
+        agent = self._start("support-agent", RAW)
         request = self._pending()
         self._stack.keystile(
             "approvals", "approve", request, "--as", "operator", "--comment", "ticket 4711"
@@ -100,7 +101,7 @@ class Journey:
 
     def denial_reaches_the_client(self) -> Outcome:
         """Ask for all of them: a person denies, and the client shows the person's words."""
-        agent = self._stack.agent("support-agent", DENIED)
+        agent = self._start("support-agent", DENIED)
         request = self._pending()
         words = "too many at once; ask for one customer"
         self._stack.keystile("approvals", "deny", request, "--as", "operator", "--comment", words)
@@ -110,13 +111,10 @@ class Journey:
 
     def tokens_fit_one_lock(self) -> Outcome:
         """Use a token where it was not made for: refused at the gate, and at BigQuery."""
-        folder = self._stack.folder / "connected"
-        self._stack.keystile("agent", "connect", "demo-agent", "--folder", str(folder))
-        subject = (folder / "oidc.jwt").read_text(encoding="ascii").strip()
-        audience = json.loads((folder / "credential.json").read_text(encoding="ascii"))["audience"]
+        subject = self._vouching.token(self._stack, "demo-agent")
         elsewhere = self._stack.exchange(subject, "//another-gateway/agents")
-        forged = self._stack.exchange(f"{subject[:-4]}AAAA", audience)
-        granted = self._stack.exchange(subject, audience)
+        forged = self._stack.exchange(f"{subject[:-4]}AAAA", _AUDIENCE)
+        granted = self._stack.exchange(subject, _AUDIENCE)
         upstream = [
             self._stack.status_upstream(token) for token in (granted["access_token"], subject)
         ]
@@ -142,7 +140,10 @@ class Journey:
         return Outcome(found["intact"] and records > 0, f"{records} records")
 
     def _ask(self, agent: str, sql: str) -> dict[str, Any]:
-        return _answer(self._stack.agent(agent, sql))
+        return _answer(self._start(agent, sql))
+
+    def _start(self, agent: str, sql: str) -> Popen[str]:
+        return self._vouching.start(self._stack, agent, sql)
 
     def _refused(self, sql: str, error: str, words: str) -> Outcome:
         answer = self._ask("demo-agent", sql)
@@ -179,15 +180,27 @@ STEPS: tuple[Callable[[Journey], Outcome], ...] = (
 )
 
 
-def once() -> int:
+@contextmanager
+def _standing(issuer: str, *, preferred_ports: bool) -> Iterator[tuple[Stack, Vouching]]:
+    with (
+        tempfile.TemporaryDirectory(prefix="keystile-demo-") as folder,
+        vouching(issuer) as vouches,
+        running(
+            Path(folder), preferred_ports=preferred_ports, settings={"identity": vouches.settings}
+        ) as stack,
+    ):
+        yield stack, vouches
+
+
+def once(issuer: str) -> int:
     """Run the whole journey, print a table and one line of JSON; 0 only if every step was right."""
     began = time.monotonic()
     outcomes: dict[str, str] = {}
     table = Table("step", "what it shows", "outcome", "seen", box=None, pad_edge=False)
-    with tempfile.TemporaryDirectory(prefix="keystile-demo-") as folder, running(Path(folder)) as s:
+    with _standing(issuer, preferred_ports=False) as (stack, vouches):
         ready = round(time.monotonic() - began, 1)
         out.print(f"ready after {ready} s; the journey begins")
-        journey = Journey(s)
+        journey = Journey(stack, vouches)
         for step in STEPS:
             outcome = _tried(step, journey)
             outcomes[step.__name__] = "ok" if outcome.ok else f"failed: {outcome.seen}"
@@ -203,23 +216,20 @@ def once() -> int:
     return 0 if good else 1
 
 
-def interactive() -> int:
+def interactive(issuer: str) -> int:
     """Start everything, show the first steps, and stay until Ctrl-C."""
-    with (
-        tempfile.TemporaryDirectory(prefix="keystile-demo-") as folder,
-        running(Path(folder), preferred_ports=True) as stack,
-    ):
-        journey = Journey(stack)
+    with _standing(issuer, preferred_ports=True) as (stack, vouches):
+        journey = Journey(stack, vouches)
         _tried(Journey.people, journey)
         out.rule("an agent reads customers, with Google's own client and no key")
-        _tell(_answer(stack.agent("demo-agent", MASKED)))
+        _tell(_answer(vouches.start(stack, "demo-agent", MASKED)))
         out.rule("it tries to change the schema")
-        _tell(_answer(stack.agent("demo-agent", SCHEMA_CHANGE)))
+        _tell(_answer(vouches.start(stack, "demo-agent", SCHEMA_CHANGE)))
         out.rule("another agent asks for real social security numbers, and waits for you")
-        waiting = stack.agent("support-agent", RAW)
+        waiting = vouches.start(stack, "support-agent", RAW)
         link = stack.keystile("console", "link", "--as", "operator").strip().splitlines()[-1]
         out.print(f"\n  decide in the console: [bold]{link}[/]\n", soft_wrap=True)
-        _say_what_to_try(stack)
+        _say_what_to_try(stack, vouches)
         try:
             _tell(_answer(waiting, patience=None))
             out.print("\n(Ctrl-C ends the demo)")
@@ -231,14 +241,12 @@ def interactive() -> int:
     return 0
 
 
-def _say_what_to_try(stack: Stack) -> None:
-    agent = Path(__file__).with_name("agent.py")
+def _say_what_to_try(stack: Stack, vouches: Vouching) -> None:
     lines = (
         f"export PATH={Path(sys.executable).parent}:$PATH KEYSTILE_CONFIG={stack.config}",
         "keystile approvals list",
         "keystile sessions list",
-        f"keystile policy explain --agent demo-agent --project {PROJECT} --sql '{PREDICATE}'",
-        f"keystile run --agent demo-agent --project {PROJECT} -- python {agent} '{PREDICATE}'",
+        *vouches.to_try(stack, PREDICATE),
         "keystile audit verify",
     )
     out.print("or in another terminal, while this one runs:")
@@ -290,7 +298,17 @@ def main() -> int:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="script/demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="run the journey and end")
-    return once() if parser.parse_args().once else interactive()
+    parser.add_argument(
+        "--issuer",
+        choices=("builtin", "external"),
+        default="builtin",
+        help="who vouches for the agents: the gateway itself, or a server of its own (needs Node)",
+    )
+    options = parser.parse_args()
+    try:
+        return once(options.issuer) if options.once else interactive(options.issuer)
+    except AbsentError as error:
+        parser.error(f"the external issuer cannot be had: {error}")
 
 
 if __name__ == "__main__":

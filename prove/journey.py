@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-JOURNEY = Path(__file__).resolve().parent.parent / "demo" / "journey.py"
+ROOT = Path(__file__).resolve().parent.parent
 
 if __name__ == "__main__":
-    sys.exit(subprocess.run([sys.executable, str(JOURNEY), "--once"], check=False).returncode)
+    command = [sys.executable, "-m", "demo.journey", "--once"]
+    sys.exit(subprocess.run(command, cwd=ROOT, check=False).returncode)
