@@ -11,15 +11,20 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import requests
 import yaml
+from google.auth import identity_pool
+from google.auth.transport.requests import AuthorizedSession, Request
+from google.cloud import bigquery
 from prove.names import Certificate, Proxy, certificate
 from tests.support.authority import Authority, der
 from tests.support.stack import PROJECT, Stack, standing
 
 from keystile.config.load import load
+from keystile.identity.connection import Connection
 from keystile.identity.wiring import builtin_issuer
 
 _DOMAIN = "gw.test"
@@ -102,43 +107,70 @@ def test_keystile_run_gives_an_unchanged_program_both_apis(
     assert [value for value in protected if value in ran.stdout] == []
 
 
+class Binding(NamedTuple):
+    """A gateway that binds tokens, and certificates, with their keys, of two of its clients."""
+
+    stack: SecureStack
+    mine: tuple[str, str]
+    thiefs: tuple[str, str]
+
+
+@pytest.fixture(scope="module")
+def binding(tmp_path_factory: pytest.TempPathFactory, shown: Certificate) -> Iterator[Binding]:
+    authority = Authority(tmp_path_factory.mktemp("clients"))
+    files = [authority.write(name, "client") for name in ("mine", "thiefs")]
+    mine, thiefs = [(str(certificate), str(key)) for certificate, key in files]
+    stack = SecureStack(tmp_path_factory.mktemp("binding"), shown, authority.root)
+    with standing(stack):
+        yield Binding(stack, mine, thiefs)
+
+
 def test_a_stolen_token_is_no_good_without_the_certificate_that_it_is_bound_to(
-    shown: Certificate, tmp_path: Path
+    binding: Binding,
 ) -> None:
-    authority = Authority(tmp_path)
-    mine, thiefs = authority.write("mine", "client"), authority.write("thiefs", "client")
-    (tmp_path / "stack").mkdir()
-    with standing(SecureStack(tmp_path / "stack", shown, authority.root)) as stack:
-        assert isinstance(stack, SecureStack)
-        form = {
-            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
-            "audience": stack.settings.identity.audience,
-            "subject_token": builtin_issuer(stack.settings).mint("reader", "run"),
-            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
-            "requested_token_type": "urn:ietf:params:oauth:token-type:access_token",
-        }
+    stack = binding.stack
+    form = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "audience": stack.settings.identity.audience,
+        "subject_token": builtin_issuer(stack.settings).mint("reader", "run"),
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "requested_token_type": "urn:ietf:params:oauth:token-type:access_token",
+    }
 
-        def exchanged(files: tuple[Path, Path] | None) -> requests.Response:
-            url = f"https://127.0.0.1:{stack.port}/v1/token"
-            return requests.post(url, form, verify=str(shown.root), cert=_cert(files), timeout=30)
+    def exchanged(cert: tuple[str, str] | None) -> requests.Response:
+        url = f"https://127.0.0.1:{stack.port}/v1/token"
+        return requests.post(url, form, verify=stack._root, cert=cert, timeout=30)
 
-        refused, taken = exchanged(None), exchanged(mine)
-        assert (refused.status_code, taken.status_code) == (400, 200), taken.text
-        headers = {"Authorization": f"Bearer {taken.json()['access_token']}"}
-        answers = [
-            stack.get(
-                stack.port,
-                f"/bigquery/v2/projects/{PROJECT}/datasets",
-                headers=headers,
-                cert=_cert(files),
-            ).status_code
-            for files in (mine, thiefs, None)
-        ]
-        assert answers == [200, 401, 401]
+    refused, taken = exchanged(None), exchanged(binding.mine)
+    assert (refused.status_code, taken.status_code) == (400, 200), taken.text
+    headers = {"Authorization": f"Bearer {taken.json()['access_token']}"}
+    path = f"/bigquery/v2/projects/{PROJECT}/datasets"
+    answers = [
+        stack.get(stack.port, path, headers=headers, cert=cert).status_code
+        for cert in (binding.mine, binding.thiefs, None)
+    ]
+    assert answers == [200, 401, 401]
 
 
-def _cert(files: tuple[Path, Path] | None) -> tuple[str, str] | None:
-    return (str(files[0]), str(files[1])) if files else None
+def test_googles_client_shows_the_certificate_that_its_sessions_have(
+    binding: Binding, tmp_path: Path
+) -> None:
+    stack, exchange = binding.stack, requests.Session()
+    connection = Connection(
+        tmp_path, f"https://127.0.0.1:{stack.port}", stack.settings.identity.audience
+    )
+    connection.write(builtin_issuer(stack.settings).mint("reader", "run-bound"))
+    credentials = identity_pool.Credentials.from_file(
+        connection.environment("")["GOOGLE_APPLICATION_CREDENTIALS"],
+        scopes=["https://www.googleapis.com/auth/bigquery"],
+    )
+    session = AuthorizedSession(credentials, auth_request=Request(exchange))
+    for one in (exchange, session):
+        one.trust_env, one.verify, one.cert = False, stack._root, binding.mine
+    options = {"api_endpoint": connection.gateway_url}
+    client = bigquery.Client(PROJECT, _http=session, client_options=options)
+    rows = list(client.query("SELECT ssn FROM shop.customers LIMIT 1").result())
+    assert [row.ssn for row in rows] == ["XXX-XX-XXXX"]
 
 
 def test_the_console_is_for_tls_alone(stack: SecureStack) -> None:
