@@ -18,8 +18,7 @@ from keystile.googlesql.engine import Engine
 from keystile.identity.wiring import builtin_issuer
 from keystile.model.schema import SqlType, Table
 from keystile.sandbox.cells import scalar_text
-from keystile.secrets.file import SecretFile
-from keystile.upstream.credential import ServiceAccount
+from keystile.upstream.keys import SigningKey
 from keystile.wire.schema import schema_json
 from prove.evaluator import value_proto
 from prove.shop import DATASET, PROJECT
@@ -42,7 +41,7 @@ class Served(NamedTuple):
     gateway: str
     sandbox: str
     token: str
-    account: ServiceAccount
+    account: SigningKey
 
     async def ask(
         self, session: aiohttp.ClientSession, method: str, path: str, body: object = None
@@ -53,7 +52,7 @@ class Served(NamedTuple):
     async def ask_past(self, session: aiohttp.ClientSession, path: str, body: object) -> Seen:
         """Send a request to the sandbox itself, with the gateway's own credential."""
         url = f"{self.sandbox}/bigquery/v2{path}"
-        return await _sent(session, "POST", url, await self.account.bearer(), body)
+        return await _sent(session, "POST", url, self.account.sign().text, body)
 
 
 @contextmanager
@@ -64,7 +63,8 @@ def served(folder: Path, schemas: Iterable[Schema], gateway: Sequence[str]) -> I
     _write_policy(policy, schemas)
     with running(folder, policy=policy, settings=_SETTINGS, gateway=gateway or PROGRAM) as stack:
         stack.keystile("agent", "create", AGENT)
-        account = ServiceAccount(SecretFile(folder / "service-account.json"))
+        file = folder / "service-account.json"
+        account = SigningKey(file.read_bytes(), str(file))
         yield Served(stack.gateway, stack.sandbox, _token(stack), account)
 
 

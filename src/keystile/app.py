@@ -125,6 +125,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
                         duties.run(),
                         rooms.kill_switch.run(),
                         plans.policy.follow(),
+                        plans.connections.follow(rooms.jobs.oldest_running),
                         watch((*ends.values(), *plans.ends, *identity.ends), metrics),
                         _keep_retention(settings),
                     )
@@ -180,16 +181,16 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
     log: RecordingLog,
     metrics: Metrics,
 ) -> _Rooms:
-    bigquery, recorder = plans.bigquery, Recorder(log, metrics)
+    accounts, recorder = plans.accounts, Recorder(log, metrics)
     jobs, approvals = JobStore(database, replica=uuid4().hex), Approvals(database)
     own = OwnJobs(database)
     results = ResultTables(own)
     vigil = Vigil(approvals, recorder)
-    outcomes = Outcomes(bigquery, recorder, PageCache())
-    children, sessions = Children(jobs, bigquery, recorder), QuerySessions(database)
+    outcomes = Outcomes(accounts, recorder, PageCache())
+    children, sessions = Children(jobs, accounts, recorder), QuerySessions(database)
     pipeline = Pipeline(
         plans.planner,
-        bigquery,
+        accounts,
         recorder,
         jobs,
         vigil,
@@ -200,16 +201,16 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
         sessions,
     )
     duties = Duties(pipeline, jobs, vigil, approvals, metrics)
-    reader = ResultReader(jobs, bigquery, recorder, outcomes, metrics)
+    reader = ResultReader(jobs, accounts, recorder, outcomes, metrics)
     statements = ByStatement(duties, own, plans.policy.current)
-    rows = TableData(statements, results, reader, bigquery, plans.policy.current)
-    at_once = AtOnce(plans.planner, recorder)
-    streaming = Streaming(at_once, bigquery, plans.policy.current)
-    metadata = Metadata(bigquery, plans.policy.current)
     policy = plans.policy.current
-    blank_tables = BlankTables(at_once, bigquery)
-    clustering = Clustering(at_once, bigquery, policy)
-    changes = Changes(statements, blank_tables, clustering, metadata, bigquery, policy)
+    rows = TableData(statements, results, reader, accounts, policy)
+    at_once = AtOnce(plans.planner, recorder, accounts)
+    streaming = Streaming(at_once, accounts, policy)
+    metadata = Metadata(accounts, policy)
+    blank_tables = BlankTables(at_once)
+    clustering = Clustering(at_once, accounts, policy)
+    changes = Changes(statements, blank_tables, clustering, metadata, accounts, policy)
     gate = Gate(
         duties,
         jobs,
@@ -220,12 +221,12 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
         streaming,
         metadata,
         changes,
-        Permissions(bigquery, plans.policy.current),
+        Permissions(accounts, plans.policy.current),
         RoutineChanges(statements, metadata, runner),
         children,
-        bigquery,
+        accounts,
     )
-    uploads = Uploads(database, pipeline, duties, jobs, recorder, bigquery.uploads)
+    uploads = Uploads(database, pipeline, duties, jobs, recorder, accounts)
     reads = ReadSessions(rows, statements, results, own, reader, runner)
     kill_switch = KillSwitch(
         identity.disablings,
@@ -235,7 +236,7 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
         duties,
         uploads,
         sessions,
-        bigquery,
+        accounts,
         recorder,
         metrics,
     )
@@ -261,7 +262,7 @@ def _checks(
         plans.policy.current()
 
     async def credential() -> None:
-        await plans.credential.bearer()
+        await plans.connections.check()
 
     return {
         "store": store,

@@ -15,6 +15,7 @@ from keystile.analysis import tasks as analysis
 from keystile.analysis.remembered import RememberingAnalyst
 from keystile.config.policy_folder import read_policy
 from keystile.config.settings import Secret, Settings
+from keystile.config.urls import require_safe_url
 from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.planning import Planner
 from keystile.gate.result_tables import ResultTables
@@ -26,15 +27,14 @@ from keystile.masking.rewrite import Rewriter
 from keystile.model.errors import KeystileError, UnsafeConfigurationError
 from keystile.policy.compile import compile_policy
 from keystile.policy.policy import Policy
-from keystile.secrets.file import SecretFile
 from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics
 from keystile.tls.end import End
 from keystile.tls.from_settings import to_upstream
-from keystile.upstream.bigquery import BigQuery
-from keystile.upstream.credential import ServiceAccount
+from keystile.upstream.accounts import Accounts
+from keystile.upstream.connections import Connections
 
 TASKS = (*analysis.TASKS, *masking.TASKS)
 """What the gateway asks of the SQL engine."""
@@ -108,8 +108,8 @@ class Planning(NamedTuple):
 
     planner: Planner
     policy: PolicySource
-    bigquery: BigQuery
-    credential: ServiceAccount
+    accounts: Accounts
+    connections: Connections
     ends: tuple[End, ...]
 
 
@@ -120,19 +120,23 @@ async def planning(
     """Wire analysis, policy, masking and BigQuery together; jobs are those of an open store."""
     policy = PolicySource(settings.path(settings.policy), runner)
     await policy.check()
-    credential = ServiceAccount(SecretFile(settings.path(settings.upstream.service_account_file)))
+    require_safe_url(settings.upstream.endpoint, "`upstream.endpoint`")
     outward = to_upstream(settings)
-    bigquery = BigQuery(settings.upstream.endpoint, credential, settings.upstream.timeout, outward)
-    analyst = RememberingAnalyst(runner, settings.engine.max_sql_bytes)
     secrets = Secrets(settings)
+    connections = Connections(settings, database, secrets)
+    upstream = settings.upstream
+    accounts = Accounts(connections, upstream.endpoint, upstream.timeout, outward)
+    analyst = RememberingAnalyst(runner, settings.engine.max_sql_bytes)
     try:
         rewriter = Rewriter(runner, await masking_key(settings, secrets))
+        await connections.open()
         shares = Shares(2 * settings.engine.workers, settings.engine.queue)
         results = ResultTables(OwnJobs(database))
-        planner = Planner(analyst, policy.current, rewriter, bigquery, shares, metrics, results)
-        yield Planning(planner, policy, bigquery, credential, outward.ends)
+        planner = Planner(analyst, policy.current, rewriter, accounts, shares, metrics, results)
+        yield Planning(planner, policy, accounts, connections, outward.ends)
     finally:
-        await bigquery.close()
+        await accounts.close()
+        await connections.close()
         await secrets.close()
 
 

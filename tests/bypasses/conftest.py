@@ -16,6 +16,7 @@ import pytest
 from prove.evaluator import Answer, Given, World, runnable
 from prove.scripts import run_in
 from prove.shop import CUSTOMERS, ORDERS, world
+from tests.support.accounts import OneAccount
 from tests.support.front import Front
 
 from keystile.analysis.analyst import Analyst
@@ -112,10 +113,11 @@ FOREIGN = (
 )
 
 
-class FakeBigQuery:
+class FakeBigQuery(OneAccount):
     """Knows tables and routines, and remembers what it is asked to plan."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.tables = {table.id: table for table in (CUSTOMERS, ORDERS, *OTHERS)}
         self.routines = {routine.id: routine for routine in (*ROUTINES, *FOREIGN)}
         self.planned: list[UpstreamQuery] = []

@@ -33,7 +33,8 @@ def rows(page: Path, columns: int) -> list[list[str]]:
 def _struct_in(hint: Any) -> type[msgspec.Struct] | None:
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return hint
-    wrapped = get_origin(hint) in (list, Union, types.UnionType) or hasattr(hint, "__metadata__")
+    kinds = (list, dict, Union, types.UnionType)
+    wrapped = get_origin(hint) in kinds or hasattr(hint, "__metadata__")
     candidates = (_struct_in(part) for part in get_args(hint)) if wrapped else ()
     return next((struct for struct in candidates if struct), None)
 
@@ -53,6 +54,9 @@ def settings_of(
         elif get_origin(hints[field.name]) is list:
             yield name, _written(default)
             yield from settings_of(inner, f"{name}[].")
+        elif get_origin(hints[field.name]) is dict:
+            yield name, _written(default)
+            yield from settings_of(inner, f"{name}.NAME.")
         else:
             yield from settings_of(inner, f"{name}.", default)
 

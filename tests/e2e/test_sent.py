@@ -178,7 +178,7 @@ from keystile.gate import reading
 first_read = reading.ResultReader._first_read
 
 async def unasked(self, job):
-    await self._bigquery.rows(job.reference, max_results=10)
+    await self._accounts.at(job.account).rows(job.reference, max_results=10)
     return await first_read(self, job)
 
 reading.ResultReader._first_read = unasked

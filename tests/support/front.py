@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from tests.support.accounts import OneAccount
 
 from keystile.api.app import Api
 from keystile.api.fakes import FakeExchange, FakePrincipals
@@ -59,18 +60,18 @@ FIELDS = (Field("n", "INT64"),)
 ROWS = 3
 
 
-class Account:
+class Account(OneAccount):
     """BigQuery under the gateway's account: tells of `known` tables, and runs everything alike.
 
     `asked` has each request that reached it, `queries` what it was to run, `inserted` rows.
     """
 
     def __init__(self, known: Any) -> None:
+        super().__init__()
         self._known = known
         self.asked: list[str] = []
         self.queries: list[UpstreamQuery] = []
         self.inserted: list[NewRows] = []
-        self.forgotten: list[TableId] = []
         self.session = ""
         self.uploads = self
 
@@ -109,9 +110,6 @@ class Account:
     async def start(self, query: UpstreamQuery, job: str) -> None:
         self.asked.append(f"jobs.insert {job}")
         self.queries.append(query)
-
-    def forget(self, tables: Iterable[TableId]) -> None:
-        self.forgotten += tables
 
     async def wait(self, job: JobRef, timeout_seconds: float, *, rows: int = 0) -> JobStatus:
         self.asked.append(f"jobs.get {job.job}")
@@ -275,10 +273,10 @@ class Front:
         statements = ByStatement(duties, own, policy)
         rows = TableData(statements, results, reader, account, policy)
         self.reads = ReadSessions(rows, statements, results, own, reader, self._conditions)
-        at_once = AtOnce(planner, recorder)
+        at_once = AtOnce(planner, recorder, account)
         streaming = Streaming(at_once, account, policy)
         metadata = Metadata(account, policy)
-        blank_tables = BlankTables(at_once, account)
+        blank_tables = BlankTables(at_once)
         clustering = Clustering(at_once, account, policy)
         changes = Changes(statements, blank_tables, clustering, metadata, account, policy)
         gate = Gate(
@@ -296,7 +294,7 @@ class Front:
             children,
             account,
         )
-        uploads = Uploads(self._database, pipeline, duties, jobs, recorder, account.uploads)
+        uploads = Uploads(self._database, pipeline, duties, jobs, recorder, account)
         return gate, uploads, duties
 
     async def open(self) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
 import yaml
 
 from keystile.config.networks import check_networks
-from keystile.config.settings import Settings
+from keystile.config.settings import DEFAULT_CONNECTION, Connection, Settings, Upstream
 from keystile.model.errors import UnsafeConfigurationError
+
+NAME_OF_CONNECTION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+"""What a connection may be called: its name is that of a folder too."""
 
 
 def load(file: Path) -> Settings:
@@ -42,4 +46,30 @@ def load(file: Path) -> Settings:
         message = f"`{file}` names both `masking_key` and `masking_key_file`"
         raise UnsafeConfigurationError(message, hint="name one of them")
     check_networks(file, settings)
+    _check_connections(file, settings.upstream)
     return msgspec.structs.replace(settings, folder=file.resolve().parent)
+
+
+def _check_connections(file: Path, upstream: Upstream) -> None:
+    if upstream.service_account_file and DEFAULT_CONNECTION in upstream.connections:
+        message = f"`{file}` names the connection `{DEFAULT_CONNECTION}` twice"
+        raise UnsafeConfigurationError(message, hint="leave `upstream.service_account_file` out")
+    for name, one in upstream.connections.items():
+        check_connection(f"`{file}`", name, one)
+
+
+def check_connection(where: str, name: str, connection: Connection) -> None:
+    """Raise `UnsafeConfigurationError` for a connection that does not say what it is."""
+    if not NAME_OF_CONNECTION.fullmatch(name):
+        message = f"{where} names a connection `{name}`"
+        raise UnsafeConfigurationError(message, hint="use lower-case letters, digits and hyphens")
+    ways = (
+        connection.service_account is not None,
+        connection.metadata_server,
+        connection.external_account_file != "",
+    )
+    if sum(ways) != 1:
+        raise UnsafeConfigurationError(
+            f"{where} does not say what the connection `{name}` is",
+            hint="give one of `service_account`, `metadata_server`, `external_account_file`",
+        )

@@ -10,6 +10,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+DEFAULT_CONNECTION = "default"
+"""The name of the connection that is used where the policy names none."""
+
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -150,21 +153,55 @@ class SecretManager(Section, frozen=True, kw_only=True):
     service_account_file: str = ""
 
 
-class Upstream(Section, frozen=True, kw_only=True):
-    """BigQuery: its root URL, and the credential that only the gateway holds.
+class Connection(Section, frozen=True, kw_only=True):
+    """One identity of the gateway at BigQuery, by exactly one of the first three words.
 
-    `service_account_file` is a Google service-account key; it is read again when it changes.
-    `ca_file` replaces the system's authorities; the client's pair is shown to an endpoint that asks
-    for it. `proxy` is asked to CONNECT to the endpoint.
+    `service_account` is where a Google service-account key stands.
+    `metadata_server` is the account that is attached to the machine (`GCE_METADATA_HOST`).
+    `external_account_file` is a credential file of Google's workload identity federation.
+    `impersonate` is the e-mail of a service account that is used by way of that identity.
+    """
+
+    service_account: Secret | None = None
+    metadata_server: bool = False
+    external_account_file: str = ""
+    impersonate: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What stands behind it."""
+        if self.metadata_server:
+            return "metadata server"
+        return "workload identity" if self.external_account_file else "service account"
+
+
+class Upstream(Section, frozen=True, kw_only=True):
+    """BigQuery: its root URL, and the credentials that only the gateway holds.
+
+    `service_account_file` is a Google service-account key, read again when it changes. It makes the
+    connection `default`, under which queries run that the policy
+    gives to no other; `connections` are further ones by name. `iam_endpoint` is where the accounts
+    to impersonate are asked for. `ca_file` replaces the system's authorities; the client's pair is
+    shown to an endpoint that asks for it. `proxy` is asked to CONNECT to the endpoint.
     """
 
     endpoint: Text = "https://bigquery.googleapis.com"
-    service_account_file: Text
+    service_account_file: str = ""
+    connections: dict[Text, Connection] = {}
+    iam_endpoint: Text = "https://iamcredentials.googleapis.com"
     timeout: Positive = 30
     ca_file: str = ""
     client_certificate_file: str = ""
     client_key_file: str = ""
     proxy: str = ""
+
+    @property
+    def every_connection(self) -> dict[str, Connection]:
+        """All connections of the file by name."""
+        if not self.service_account_file:
+            return self.connections
+        first = Connection(service_account=Secret(file=self.service_account_file))
+        return {DEFAULT_CONNECTION: first, **self.connections}
 
 
 class Trust(Section, frozen=True, kw_only=True):
@@ -284,7 +321,7 @@ class Settings(Section, frozen=True, kw_only=True):
     masking_key: Secret | None = None
     vault: Vault | None = None
     secret_manager: SecretManager = SecretManager()
-    upstream: Upstream
+    upstream: Upstream = Upstream()
     identity: Identity = Identity()
     engine: EngineLimits = EngineLimits()
     recording: Recording = Recording()

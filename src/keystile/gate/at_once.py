@@ -20,6 +20,8 @@ from keystile.gate.records import Direct
 from keystile.model.decision import Effect
 from keystile.model.errors import KeystileError, OverloadedError, RefusedError
 from keystile.model.schema import TableId
+from keystile.upstream.accounts import Accounts
+from keystile.upstream.bigquery import BigQuery
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError
 from keystile.wire.streaming import BadRow
@@ -41,13 +43,14 @@ class Same(NamedTuple):
 class AtOnce:
     """Does such a request."""
 
-    def __init__(self, planner: Planner, recorder: Recorder) -> None:
-        """Decide with `planner`."""
+    def __init__(self, planner: Planner, recorder: Recorder, accounts: Accounts) -> None:
+        """Decide with `planner`, and send under the account of what was decided."""
+        self._accounts = accounts
         self._planner = planner
         self._recorder = recorder
 
     async def done(
-        self, direct: Direct, same: Same, send: Callable[[], Awaitable[tuple[BadRow, ...]]]
+        self, direct: Direct, same: Same, send: Callable[[BigQuery], Awaitable[tuple[BadRow, ...]]]
     ) -> tuple[BadRow, ...]:
         """Decide on the statement, then `send` the request; gives what that gives.
 
@@ -64,7 +67,8 @@ class AtOnce:
             raise
         started = time.time()
         await self._recorder.record(records.direct_intent(direct, decided, started))
-        return await self._sent(direct, send, started)
+        bigquery = self._accounts.at(decided.account)
+        return await self._sent(direct, lambda: send(bigquery), started)
 
     async def refuse(
         self, direct: Direct, error: KeystileError, decided: Decided | None = None

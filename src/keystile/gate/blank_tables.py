@@ -25,10 +25,9 @@ _SOME_COLUMN = (Field("nothing", "INT64"),)
 class BlankTables:
     """Makes them by tables.insert."""
 
-    def __init__(self, at_once: AtOnce, bigquery: BigQuery) -> None:
-        """Send to `bigquery` what `at_once` lets pass."""
+    def __init__(self, at_once: AtOnce) -> None:
+        """Send what `at_once` lets pass."""
         self._at_once = at_once
-        self._bigquery = bigquery
 
     async def make(self, principal: Principal, new: NewTable) -> None:
         """Make a table that has no columns.
@@ -50,9 +49,9 @@ class BlankTables:
             "name its columns in a CREATE TABLE statement, which waits until people have decided",
         )
 
-        async def send() -> tuple[BadRow, ...]:
+        async def send(bigquery: BigQuery) -> tuple[BadRow, ...]:
             """Make it; no row can be wrong."""
-            await self._bigquery.create_table(new)
+            await bigquery.create_table(new)
             return ()
 
         await self._at_once.done(Direct(uuid4().hex, principal, sql, request), same, send)

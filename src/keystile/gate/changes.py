@@ -15,7 +15,7 @@ from keystile.model.principal import Principal
 from keystile.model.schema import TableId
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
-from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.accounts import Accounts
 from keystile.wire.requests import QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
 from keystile.wire.responses import Resource
@@ -35,7 +35,7 @@ class Changes:
         blank_tables: BlankTables,
         clustering: Clustering,
         metadata: Metadata,
-        bigquery: BigQuery,
+        accounts: Accounts,
         policy: Callable[[], Policy],
     ) -> None:
         """Answer with what `metadata` then says."""
@@ -43,7 +43,7 @@ class Changes:
         self._blank_tables = blank_tables
         self._clustering = clustering
         self._metadata = metadata
-        self._bigquery = bigquery
+        self._accounts = accounts
         self._policy = policy
 
     async def create_dataset(self, principal: Principal, new: NewDataset) -> Resource:
@@ -106,7 +106,9 @@ class Changes:
         if not is_plain(id_):
             raise not_found(id_)
         context = Context(id_.project, datetime.now(UTC))
-        objects = VisibleObjects(self._bigquery, self._policy(), principal, context)
+        policy = self._policy()
+        bigquery = await self._accounts.of(policy.connection_of(principal))
+        objects = VisibleObjects(bigquery, policy, principal, context)
         kind = (await objects.table(id_)).kind
         request = QueryRequest(ddl.drop_table(id_, kind), id_.project)
         await self._statements.done(principal, request, f"dropping `{id_}`")

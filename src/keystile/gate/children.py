@@ -21,7 +21,7 @@ from keystile.gate.recorder import Recorder
 from keystile.gate.statements import Recognised, Recogniser
 from keystile.model.errors import KeystileError, NotFoundError
 from keystile.telemetry.logs import logger
-from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.accounts import Accounts
 from keystile.upstream.values import ScriptJob
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError
@@ -32,10 +32,10 @@ _log = logger("gate")
 class Children:
     """Finds the statements of scripts that have ended."""
 
-    def __init__(self, jobs: JobStore, bigquery: BigQuery, recorder: Recorder) -> None:
+    def __init__(self, jobs: JobStore, accounts: Accounts, recorder: Recorder) -> None:
         """Ask BigQuery for them and keep them among `jobs`."""
         self._jobs = jobs
-        self._bigquery = bigquery
+        self._accounts = accounts
         self._recorder = recorder
 
     async def find(self, script: Job) -> None:
@@ -46,7 +46,7 @@ class Children:
         if script.children or not script.plan.statements:
             return
         try:
-            ran = await self._bigquery.script_jobs(script.reference)
+            ran = await self._accounts.at(script.account).script_jobs(script.reference)
         except NotFoundError:
             return
         if not all(one.done for one in ran):
@@ -117,6 +117,7 @@ def _child(script: Job, ran: ScriptJob, known: Recognised, number: int) -> Job:
             schema=statement.schema,
             bytes_estimate=0,
             digest=plan.digest,
+            account=plan.account,
         ),
         job_id=f"script_job_{name}_{number}",
         location=script.location,

@@ -16,6 +16,7 @@ from keystile.model.errors import KeystileError, RefusedError
 from keystile.model.principal import Principal
 from keystile.model.schema import TableId
 from keystile.policy.policy import Policy
+from keystile.upstream.accounts import Accounts
 from keystile.upstream.bigquery import BigQuery
 from keystile.wire.encode import table_clustering
 from keystile.wire.responses import table_reference
@@ -25,10 +26,10 @@ from keystile.wire.streaming import BadRow
 class Clustering:
     """Changes it by tables.patch."""
 
-    def __init__(self, at_once: AtOnce, bigquery: BigQuery, policy: Callable[[], Policy]) -> None:
-        """Send to `bigquery` what `at_once` lets pass; `policy` gives the snapshot that holds."""
+    def __init__(self, at_once: AtOnce, accounts: Accounts, policy: Callable[[], Policy]) -> None:
+        """Send what `at_once` lets pass; `policy` gives the snapshot that holds now."""
         self._at_once = at_once
-        self._bigquery = bigquery
+        self._accounts = accounts
         self._policy = policy
 
     async def set(self, principal: Principal, id_: TableId, columns: tuple[str, ...]) -> None:
@@ -50,26 +51,30 @@ class Clustering:
             uuid4().hex, principal, f"-- clustering {said}, by tables.patch\n{sql}", request
         )
         try:
-            await self._check(id_, columns)
+            await self._check(principal, id_, columns)
         except KeystileError as error:
             await self._at_once.refuse(direct, error)
             raise
         what = f"changing what `{id_}` is clustered by"
         same = Same(sql, "ALTER_TABLE", id_, what, "make a table with CREATE TABLE … CLUSTER BY")
 
-        async def send() -> tuple[BadRow, ...]:
+        async def send(bigquery: BigQuery) -> tuple[BadRow, ...]:
             """Change it; no row can be wrong."""
-            await self._bigquery.cluster_table(id_, columns)
+            await bigquery.cluster_table(id_, columns)
             return ()
 
         await self._at_once.done(direct, same, send)
 
-    async def _check(self, id_: TableId, columns: tuple[str, ...]) -> None:
+    async def _check(self, principal: Principal, id_: TableId, columns: tuple[str, ...]) -> None:
         """Refuse protected columns.
 
         INVARIANT: the order in which rows are read tells nobody of values that are masked.
         """
-        labelled = self._policy().labels(await self._bigquery.table(id_)) if columns else {}
+        if not columns:
+            return
+        policy = self._policy()
+        bigquery = await self._accounts.of(policy.connection_of(principal))
+        labelled = policy.labels(await bigquery.table(id_))
         protected = {path[0].lower() for path in labelled}
         for column in columns:
             if column.partition(".")[0].lower() in protected:

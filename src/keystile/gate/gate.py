@@ -22,7 +22,7 @@ from keystile.gate.views import view_of
 from keystile.model.errors import InvalidQueryError, InvalidRequestError, NotFoundError
 from keystile.model.principal import Principal
 from keystile.model.schema import RoutineId, TableId
-from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.accounts import Accounts
 from keystile.wire.metadata import result_table_resource
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
@@ -49,7 +49,7 @@ class Gate:
         permissions: Permissions,
         routines: RoutineChanges,
         children: Children,
-        bigquery: BigQuery,
+        accounts: Accounts,
     ) -> None:
         """Wire the parts together."""
         self._duties = duties
@@ -64,7 +64,7 @@ class Gate:
         self._permissions = permissions
         self._routines = routines
         self._children = children
-        self._bigquery = bigquery
+        self._accounts = accounts
 
     async def query(
         self, principal: Principal, request: QueryRequest, page: PageRequest
@@ -132,7 +132,7 @@ class Gate:
         if job.state is JobState.PENDING:
             await self._duties.withdraw(job)
         elif job.state is not JobState.DONE:
-            await cancel(self._bigquery, job)
+            await cancel(self._accounts.at(job.account), job)
         return view_of(await self._jobs.get(job.id))
 
     async def rows(

@@ -23,7 +23,7 @@ from keystile.model.principal import Principal, agent_of
 from keystile.model.schema import Field
 from keystile.store.database import Database
 from keystile.store.tables import jobs
-from keystile.upstream.values import JobRef
+from keystile.upstream.values import Account, JobRef
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError, RowsChanged
 from keystile.wire.scripts import StackFrame
@@ -92,6 +92,11 @@ class Job(msgspec.Struct, frozen=True):
     outcome: JobOutcome | None = None
     child: Child | None = None
     children: int = 0
+
+    @property
+    def account(self) -> Account:
+        """Who runs it at BigQuery."""
+        return self.plan.account
 
     @property
     def reference(self) -> JobRef:
@@ -300,6 +305,14 @@ class JobStore:
         query = select(jobs).where(jobs.c.state == JobState.PENDING.value)
         async with self._database.read() as connection:
             return [job_of(row) for row in (await connection.execute(query)).all()]
+
+    async def oldest_running(self) -> float | None:
+        """Say since when the oldest job that runs, or may run at once, was accepted."""
+        states = (JobState.READY.value, JobState.RUNNING.value)
+        query = select(func.min(jobs.c.created_at)).where(jobs.c.state.in_(states))
+        async with self._database.read() as connection:
+            oldest: float | None = (await connection.execute(query)).scalar_one()
+        return oldest
 
     async def count_pending(self, owner: str) -> int:
         """Count the owner's jobs that wait for people."""

@@ -25,7 +25,7 @@ from keystile.model.errors import KeystileError, RefusedError
 from keystile.recording.events import AgentDisabledBody, Event, EventKind
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics
-from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.accounts import Accounts
 
 _TICK_SECONDS = 0.5
 _ROUND_SECONDS = 2.0
@@ -47,7 +47,7 @@ class KillSwitch:
         duties: Duties,
         uploads: Uploads,
         sessions: QuerySessions,
-        bigquery: BigQuery,
+        accounts: Accounts,
         recorder: Recorder,
         metrics: Metrics,
     ) -> None:
@@ -59,7 +59,7 @@ class KillSwitch:
         self._duties = duties
         self._uploads = uploads
         self._sessions = sessions
-        self._bigquery = bigquery
+        self._accounts = accounts
         self._recorder = recorder
         self._metrics = metrics
 
@@ -123,7 +123,7 @@ class KillSwitch:
             if job.state is JobState.PENDING:
                 await self._duties.withdraw(job, _disabled(one))
                 return (await self._jobs.get(job.id)).state is JobState.DONE
-            known = await cancel(self._bigquery, job)
+            known = await cancel(self._accounts.at(job.account), job)
         except KeystileError as error:
             _log.warning("job_not_stopped", job=job.id, reason=str(error))
             return False

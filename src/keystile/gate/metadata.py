@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from keystile.model.principal import Principal
 from keystile.model.schema import RoutineId, Table, TableId, TableKind
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
+from keystile.upstream.accounts import Accounts
 from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.tables import fields_of
 from keystile.wire.keys import visible_keys
@@ -43,9 +44,9 @@ class Metadata:
     pages and their tokens tell of what they hold.
     """
 
-    def __init__(self, bigquery: BigQuery, policy: Callable[[], Policy]) -> None:
+    def __init__(self, accounts: Accounts, policy: Callable[[], Policy]) -> None:
         """`policy` gives the snapshot that holds now."""
-        self._bigquery = bigquery
+        self._accounts = accounts
         self._policy = policy
 
     async def projects(self, principal: Principal, page: PageRequest) -> Resource:
@@ -53,7 +54,7 @@ class Metadata:
         policy = self._policy()
         seen = [
             visible_project(project)
-            for project in await self._bigquery.list_projects()
+            for project in await (await self._bigquery(principal)).list_projects()
             if policy.may_see_project(
                 principal,
                 name := _word(project, "projectReference", "projectId"),
@@ -70,7 +71,7 @@ class Metadata:
         wanted = tuple(_labels(labels))
         seen = [
             visible_dataset(dataset)
-            for dataset in await self._bigquery.list_datasets(project)
+            for dataset in await (await self._bigquery(principal)).list_datasets(project)
             if self._sees_dataset(principal, project, _word(dataset, "datasetReference"))
             and all(_has(dataset, *label) for label in wanted)
         ]
@@ -82,7 +83,7 @@ class Metadata:
         if not self._sees_dataset(principal, project, dataset):
             raise hidden
         try:
-            resource = await self._bigquery.get_dataset(project, dataset)
+            resource = await (await self._bigquery(principal)).get_dataset(project, dataset)
         except NotFoundError as error:
             raise hidden from error
         _check_name(resource, "datasetReference", {"projectId": project, "datasetId": dataset})
@@ -96,7 +97,10 @@ class Metadata:
         seen = [
             visible_table(table)
             for table in await self._in_dataset(
-                principal, project, dataset, self._bigquery.list_tables
+                principal,
+                project,
+                dataset,
+                lambda bigquery: bigquery.list_tables(project, dataset),
             )
             if policy.may_see_table(
                 principal,
@@ -114,7 +118,7 @@ class Metadata:
         if not is_plain(id_) or not policy.may_see_table(principal, id_, _context(project)):
             raise not_found(id_)
         try:
-            resource = await self._bigquery.get_table(id_)
+            resource = await (await self._bigquery(principal)).get_table(id_)
         except NotFoundError as error:
             raise not_found(id_) from error
         _check_name(resource, "tableReference", table_reference(id_))
@@ -135,14 +139,18 @@ class Metadata:
         self, principal: Principal, project: str, dataset: str, page: PageRequest
     ) -> Resource:
         """Give routines.list: of a dataset that is visible all. Raises `NotFoundError`."""
-        found = await self._in_dataset(principal, project, dataset, self._bigquery.list_routines)
+        found = await self._in_dataset(
+            principal, project, dataset, lambda bigquery: bigquery.list_routines(project, dataset)
+        )
         return routine_list(*page_of_list(found, page, f"{project}.{dataset}"))
 
     async def models(
         self, principal: Principal, project: str, dataset: str, page: PageRequest
     ) -> Resource:
         """Give models.list: of a dataset that is visible all. Raises `NotFoundError`."""
-        found = await self._in_dataset(principal, project, dataset, self._bigquery.list_models)
+        found = await self._in_dataset(
+            principal, project, dataset, lambda bigquery: bigquery.list_models(project, dataset)
+        )
         return model_list(*page_of_list(found, page, f"{project}.{dataset}"))
 
     async def routine(self, principal: Principal, id_: RoutineId) -> Resource:
@@ -154,7 +162,7 @@ class Metadata:
         if not self._sees_dataset(principal, id_.project, id_.dataset):
             raise no_routine(id_)
         try:
-            resource = await self._bigquery.get_routine(id_)
+            resource = await (await self._bigquery(principal)).get_routine(id_)
         except NotFoundError as error:
             raise no_routine(id_) from error
         names = {"projectId": id_.project, "datasetId": id_.dataset, "routineId": id_.routine}
@@ -173,16 +181,19 @@ class Metadata:
         principal: Principal,
         project: str,
         dataset: str,
-        listed: Callable[[str, str], Any],
+        listed: Callable[[BigQuery], Awaitable[list[dict[str, Any]]]],
     ) -> list[dict[str, Any]]:
         """List what a dataset holds. Raises `NotFoundError` where it is hidden or absent."""
         if not self._sees_dataset(principal, project, dataset):
             raise _no_dataset(project, dataset)
         try:
-            found: list[dict[str, Any]] = await listed(project, dataset)
+            return await listed(await self._bigquery(principal))
         except NotFoundError as error:
             raise _no_dataset(project, dataset) from error
-        return found
+
+    async def _bigquery(self, principal: Principal) -> BigQuery:
+        """Give BigQuery under the account of the principal's queries."""
+        return await self._accounts.of(self._policy().connection_of(principal))
 
     def _telling(self, id_: TableId, resource: dict[str, Any]) -> frozenset[str]:
         """Name what tells of masked values: how long those of a labelled column are, all together.

@@ -11,7 +11,7 @@ from keystile.gate.jobs import Job, JobOutcome
 from keystile.gate.pages import PageCache
 from keystile.gate.recorder import Recorder
 from keystile.gate.running import page_of
-from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.accounts import Accounts
 from keystile.upstream.values import JobStatus, Page
 
 FIRST_PAGE_ROWS = 10_000
@@ -28,10 +28,10 @@ class Outcomes:
     one page. The others are recorded when they are read.
     """
 
-    def __init__(self, bigquery: BigQuery, recorder: Recorder, pages: PageCache) -> None:
+    def __init__(self, accounts: Accounts, recorder: Recorder, pages: PageCache) -> None:
         """Keep the first rows in `pages`."""
         self.pages = pages
-        self._bigquery = bigquery
+        self._accounts = accounts
         self._recorder = recorder
 
     @staticmethod
@@ -46,7 +46,8 @@ class Outcomes:
         """
         first = status.first or Page((), "", 0, ())
         if status.first is None and job.request.transfer is None:
-            first = await page_of(self._bigquery, job.reference, _WITH_THE_END)
+            bigquery = self._accounts.at(job.account)
+            first = await page_of(bigquery, job.reference, _WITH_THE_END)
         first = await self._one_page(job, first, status.total_rows)
         await self._recorder.record(records.done(job, status, first, time.time()))
         self.pages.keep(job, 0, first.rows)
@@ -68,5 +69,6 @@ class Outcomes:
         if not known < total <= FIRST_PAGE_ROWS or bytes_so_far * total > _ONE_PAGE_BYTES * known:
             return first
         left = total - known
-        rest = await page_of(self._bigquery, job.reference, left, start_index=known)
+        bigquery = self._accounts.at(job.account)
+        rest = await page_of(bigquery, job.reference, left, start_index=known)
         return msgspec.structs.replace(first, rows=first.rows + rest.rows)

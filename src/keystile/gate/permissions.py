@@ -15,7 +15,7 @@ from keystile.model.principal import Principal
 from keystile.model.schema import Table, TableId
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
-from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.accounts import Accounts
 
 _GET = "bigquery.tables.get"
 
@@ -34,9 +34,9 @@ _READING = frozenset({Action.READ, Action.EXPORT})
 class Permissions:
     """Answers tables.testIamPermissions."""
 
-    def __init__(self, bigquery: BigQuery, policy: Callable[[], Policy]) -> None:
+    def __init__(self, accounts: Accounts, policy: Callable[[], Policy]) -> None:
         """`policy` gives the snapshot that holds now."""
-        self._bigquery = bigquery
+        self._accounts = accounts
         self._policy = policy
 
     async def of_table(
@@ -50,7 +50,8 @@ class Permissions:
         policy, context = self._policy(), Context(id_.project, datetime.now(UTC))
         if not is_plain(id_):
             raise not_found(id_)
-        table = await VisibleObjects(self._bigquery, policy, principal, context).table(id_)
+        bigquery = await self._accounts.of(policy.connection_of(principal))
+        table = await VisibleObjects(bigquery, policy, principal, context).table(id_)
 
         def may(name: str) -> bool:
             """Tell whether policy says so."""

@@ -45,7 +45,7 @@ from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics, Phase
-from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.accounts import Accounts
 from keystile.upstream.values import JobStatus, UpstreamQuery
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError
@@ -65,7 +65,7 @@ class Pipeline:
     def __init__(  # noqa: PLR0913, PLR0917 - the rooms that a query passes through
         self,
         planner: Planner,
-        bigquery: BigQuery,
+        accounts: Accounts,
         recorder: Recorder,
         jobs: JobStore,
         vigil: Vigil,
@@ -78,7 +78,7 @@ class Pipeline:
         """Wire the rooms together. `current` says what an agent of earlier is by now, or raises."""
         self._sessions = sessions
         self._planner = planner
-        self._bigquery = bigquery
+        self._accounts = accounts
         self._recorder = recorder
         self._jobs = jobs
         self._vigil = vigil
@@ -222,7 +222,8 @@ class Pipeline:
             with self._metrics.query_seconds.labels(Phase.EXECUTE).time():
                 rows = self._outcomes.rows_of(job)
                 job = msgspec.structs.replace(job, started_at=job.started_at or time.time())
-                status = await run_to_end(self._bigquery, self._jobs, job, query, rows=rows)
+                bigquery = self._accounts.at(job.account)
+                status = await run_to_end(bigquery, self._jobs, job, query, rows=rows)
             return await self._finish(job, status)
         except _PASSING:
             raise
@@ -311,23 +312,27 @@ class Pipeline:
     ) -> QuerySession:
         """Begin a session at BigQuery, where what its first query reads lies."""
         facts, location = decided.analysed.facts, session.location
+        bigquery = self._accounts.at(decided.account)
         named = (*facts.reads, *facts.writes)
         if not location and named:
-            dataset = await self._bigquery.get_dataset(named[0].project, named[0].dataset)
+            dataset = await bigquery.get_dataset(named[0].project, named[0].dataset)
             location = str(dataset.get("location") or "")
         location = location or "US"
         labels = job_labels(principal)
-        upstream = await open_session(self._bigquery, request.project, location, labels)
-        return msgspec.structs.replace(session, location=location, upstream=upstream)
+        upstream = await open_session(bigquery, request.project, location, labels)
+        return msgspec.structs.replace(
+            session, location=location, upstream=upstream, account=decided.account
+        )
 
     async def _resumed(self, job: Job) -> tuple[Job, UpstreamQuery] | None:
         """Find out how far a job came before its replica died, and finish it if BigQuery has it.
 
         Gives the job with the plan that holds now, and its query, where it is still to be started.
         """
-        if await is_started(self._bigquery, job.reference):
+        bigquery = self._accounts.at(job.account)
+        if await is_started(bigquery, job.reference):
             # What runs there is the recorded plan, whatever changed since.
-            status = await run_to_end(self._bigquery, self._jobs, job, None)
+            status = await run_to_end(bigquery, self._jobs, job, None)
             await self._finish(job, status)
             return None
         if job.plan.decision.effect is Effect.REQUIRE_APPROVAL:
@@ -382,8 +387,9 @@ class Pipeline:
             agree_at_the_end(plan.facts, plan.schema, status.schema, plan.results)
             if job.request.into:
                 into = job.request.into
-                error = (await write_result(self._bigquery, job, into, status)).error
-        self._bigquery.forget(job.plan.facts.writes)
+                bigquery = self._accounts.at(job.account)
+                error = (await write_result(bigquery, job, into, status)).error
+        self._accounts.forget(job.plan.facts.writes)
         if error is not None:
             cancelled = error.reason == "stopped"
             await self.end(job, "cancelled" if cancelled else "failed", JobError.of(error))

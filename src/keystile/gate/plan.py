@@ -11,6 +11,7 @@ from keystile.model.decision import Decision
 from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
 from keystile.model.schema import ColumnRef, Field, Parameter, Routine, Table
+from keystile.upstream.values import NOBODY, Account
 from keystile.wire.requests import QueryRequest
 
 _BYTES_FLOOR = 100 << 20
@@ -25,6 +26,8 @@ class Plan(msgspec.Struct, frozen=True):
     by the column's full name. `results` are the schemas of all statements of a script that may give
     its result, `statements` those that its owner may see as jobs of their own. `instead` is a query
     that would be allowed at once, where one was found.
+    INVARIANT: `account` is who runs it at BigQuery: all that has to do with the job later is asked
+    for under the same one.
     """
 
     facts: QueryFacts
@@ -38,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True):
     results: tuple[tuple[Field, ...], ...] = ()
     statements: tuple[ScriptStatement, ...] = ()
     instead: str = ""
+    account: Account = NOBODY
 
     @property
     def hides_bytes(self) -> bool:
@@ -45,19 +49,20 @@ class Plan(msgspec.Struct, frozen=True):
         return hides_bytes(self.decision)
 
 
-def digest_of(
+def digest_of(  # noqa: PLR0913, PLR0917 - each is a part of what is approved
     principal: Principal,
     request: QueryRequest,
     sql: str,
     decision: Decision,
     objects: tuple[Table | Routine, ...],
+    account: Account = NOBODY,
 ) -> str:
     """Name exactly what an approval authorises, as a SHA-256.
 
     It covers the rewritten text, the parameters, the defaults, where the result goes, who asks with
-    which claims, the policy, the schema of each table and the text of each routine. Not their
-    etags: a table's changes at BigQuery with the rows, so that an approval of one in use would
-    never fit. The byte estimate has a ceiling of its own: `bytes_ceiling`.
+    which claims, the account that runs it, the policy, the schema of each table and the text of
+    each routine. Not their etags: a table's changes at BigQuery with the rows, so that an approval
+    of one in use would never fit. The byte estimate has a ceiling of its own: `bytes_ceiling`.
     """
     covered = (
         sql,
@@ -66,6 +71,7 @@ def digest_of(
         request.into and request.into.text,
         (principal.key, principal.agent, sorted(principal.groups), principal.service_account),
         (sorted(principal.attributes.items()), principal.on_behalf_of),
+        (account.connection, account.name),
         decision.policy_digest,
         [
             (type(each).__name__, _without_etag(each))

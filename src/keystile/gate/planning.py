@@ -39,8 +39,9 @@ from keystile.model.schema import TableId
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
 from keystile.telemetry.metrics import Metrics, Phase
+from keystile.upstream.accounts import Accounts
 from keystile.upstream.bigquery import BigQuery
-from keystile.upstream.values import UpstreamQuery
+from keystile.upstream.values import NOBODY, Account, UpstreamQuery
 from keystile.wire.requests import QueryRequest
 from keystile.wire.transfers import Transfer
 
@@ -53,7 +54,7 @@ class Decided(NamedTuple):
 
     `understood` is what was decided on: that of `analysed`, and of the queries behind `results`
     that it reads. `instead` is a query that would be allowed, where one was found for a query that
-    is not. `session` is the one that it is to run in.
+    is not. `session` is the one that it is to run in, `account` who it is that runs it at BigQuery.
     """
 
     principal: Principal
@@ -64,6 +65,7 @@ class Decided(NamedTuple):
     results: Mapping[TableId, Job] = {}
     instead: str = ""
     session: QuerySession | None = None
+    account: Account = NOBODY
 
     @property
     def facts(self) -> QueryFacts:
@@ -93,7 +95,7 @@ class Planner:
         analyst: Analyst,
         policy: Callable[[], Policy],
         rewriter: Rewriter,
-        bigquery: BigQuery,
+        accounts: Accounts,
         shares: Shares,
         metrics: Metrics,
         finished: Finished | None = None,
@@ -107,7 +109,7 @@ class Planner:
         self._analyst = analyst
         self._policy = policy
         self._rewriter = rewriter
-        self._bigquery = bigquery
+        self._accounts = accounts
         self._metrics = metrics
 
     async def decide(
@@ -133,7 +135,8 @@ class Planner:
         plain = not (request.transfer or request.into or session or request.creates_session)
         finished = self._finished if plain else None
         results = Results(finished, principal.key)
-        objects = VisibleObjects(self._bigquery, policy, principal, context, results)
+        bigquery = await self._bigquery(principal, policy, session)
+        objects = VisibleObjects(bigquery, policy, principal, context, results)
         with self._metrics.query_seconds.labels(Phase.ANALYSE).time():
             async with self._shares.turn(principal.key), _bounded():
                 if request.transfer:
@@ -148,7 +151,24 @@ class Planner:
             facts = analysed.session.all_facts if analysed.session else known.facts
             decision = policy.decide(principal, facts, known.tables, context)
         labels = _labels(policy, known)
-        return Decided(principal, analysed, decision, labels, known, read, session=session)
+        return Decided(
+            principal,
+            analysed,
+            decision,
+            labels,
+            known,
+            read,
+            session=session,
+            account=bigquery.account,
+        )
+
+    async def _bigquery(
+        self, principal: Principal, policy: Policy, session: QuerySession | None
+    ) -> BigQuery:
+        """Give BigQuery as the query will run there. A session goes on as it was begun."""
+        if session and session.upstream:
+            return self._accounts.at(session.account)
+        return await self._accounts.of(policy.connection_of(principal))
 
     async def _instead(self, request: QueryRequest, decided: Decided, policy: Policy) -> str:
         """Give the query without its labelled columns, if that would be allowed; or nothing.
@@ -197,10 +217,10 @@ class Planner:
         refuse_to_measure(request, decided.decision)
         if request.into:
             refuse_hidden(request.into, decided.decision)
-            request = await self._where(request, request.into.table)
+            request = await self._where(request, request.into.table, decided.account)
         refuse_changed(decided.results, decided.decision, decided.labels)
         rewritten = await self.rewrite(decided)
-        where = await places(self._bigquery, decided.results)
+        where = await places(self._accounts, decided.account, decided.results)
         if where:
             rewritten = await self._rewriter.moved(decided.analysed, rewritten, where)
         query = _query(principal, request, rewritten)
@@ -209,7 +229,7 @@ class Planner:
                 query, session=session.upstream, location=session.location
             )
         with self._metrics.query_seconds.labels(Phase.DRY_RUN).time():
-            witness = await self._bigquery.dry_run(query)
+            witness = await self._accounts.at(decided.account).dry_run(query)
         analysed, decision = decided.analysed, decided.decision
         if analysed.session:
             witness = without_temporary(witness, analysed.session.temporary)
@@ -232,18 +252,20 @@ class Planner:
                 rewritten.sql,
                 decision,
                 (*decided.understood.tables, *analysed.routines),
+                decided.account,
             ),
             labels=decided.labels,
             results=analysed.results,
             statements=statements_of(analysed, rewritten.parts, masked),
             instead=decided.instead,
+            account=decided.account,
         )
         location = witness.location or query.location or "US"
         return Planned(plan, query, location, session, _left(analysed, request, rewritten))
 
-    async def _where(self, request: QueryRequest, table: TableId) -> QueryRequest:
+    async def _where(self, request: QueryRequest, table: TableId, account: Account) -> QueryRequest:
         """Say where a request runs that does not say so itself: where a table of it lies."""
-        dataset = await self._bigquery.get_dataset(table.project, table.dataset)
+        dataset = await self._accounts.at(account).get_dataset(table.project, table.dataset)
         location = request.location or str(dataset.get("location") or "US")
         return msgspec.structs.replace(request, location=location)
 
@@ -254,7 +276,7 @@ class Planner:
         transfers.refuse_hidden(transfer, decided.decision)
         analysed, principal = decided.analysed, decided.principal
         home = transfer.destination or transfer.sources[0]
-        location = (await self._where(request, home)).location
+        location = (await self._where(request, home, decided.account)).location
         plan = Plan(
             facts=analysed.facts,
             decision=decided.decision,
@@ -262,8 +284,16 @@ class Planner:
             masked=(),
             schema=(),
             bytes_estimate=0,
-            digest=digest_of(principal, request, request.sql, decided.decision, analysed.tables),
+            digest=digest_of(
+                principal,
+                request,
+                request.sql,
+                decided.decision,
+                analysed.tables,
+                decided.account,
+            ),
             labels=decided.labels,
+            account=decided.account,
         )
         query = UpstreamQuery(
             project=request.project,

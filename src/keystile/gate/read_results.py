@@ -21,7 +21,8 @@ from keystile.model.decision import Decision
 from keystile.model.errors import NotFoundError, RefusedError
 from keystile.model.facts import Action, ColumnUse, OutputColumn, QueryFacts, Use
 from keystile.model.schema import ColumnRef, Table, TableId, TableKind
-from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.accounts import Accounts
+from keystile.upstream.values import Account
 
 _AGAIN = "run the query that made it again"
 
@@ -129,15 +130,19 @@ def refuse_changed(
             raise _changed(id_)
 
 
-async def places(bigquery: BigQuery, read: Mapping[TableId, Job]) -> tuple[Place, ...]:
-    """Find out where BigQuery keeps these results.
+async def places(
+    accounts: Accounts, account: Account, read: Mapping[TableId, Job]
+) -> tuple[Place, ...]:
+    """Find out where BigQuery keeps these results, for a query that runs under `account`.
 
-    Raises `RefusedError` where it does not any more.
+    Raises `RefusedError` where it does not any more, or keeps them for another account.
     """
     found = []
     for id_, job in read.items():
         try:
-            status = await bigquery.wait(job.reference, 0)
+            if job.account != account:
+                raise _gone(id_)
+            status = await accounts.at(account).wait(job.reference, 0)
         except NotFoundError as error:
             raise _gone(id_) from error
         if status.result is None:

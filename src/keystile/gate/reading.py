@@ -19,7 +19,7 @@ from keystile.gate.witness import agree_at_the_end
 from keystile.model.errors import KeystileError, NotFoundError
 from keystile.model.schema import Field
 from keystile.telemetry.metrics import Metrics, Phase
-from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.accounts import Accounts
 from keystile.wire.requests import PageRequest
 from keystile.wire.responses import ResultsView
 
@@ -32,14 +32,14 @@ class ResultReader:
     def __init__(
         self,
         jobs: JobStore,
-        bigquery: BigQuery,
+        accounts: Accounts,
         recorder: Recorder,
         outcomes: Outcomes,
         metrics: Metrics,
     ) -> None:
         """Read from BigQuery what the pages of `outcomes` do not hold."""
         self._jobs = jobs
-        self._bigquery = bigquery
+        self._accounts = accounts
         self._recorder = recorder
         self._pages = outcomes.pages
         self._outcomes = outcomes
@@ -70,7 +70,7 @@ class ResultReader:
         not what was decided on.
         """
         try:
-            status = await self._bigquery.wait(job.reference, 0)
+            status = await self._accounts.at(job.account).wait(job.reference, 0)
             if status.error:
                 raise status.error
             agree_at_the_end(job.plan.facts, job.plan.schema, status.schema)
@@ -117,7 +117,7 @@ class ResultReader:
             return
         if kept:
             yield kept, False
-        pieces = self._bigquery.pieces(
+        pieces = self._accounts.at(job.account).pieces(
             job.reference,
             start_index=start + len(kept),
             max_results=left - len(kept),

@@ -22,6 +22,7 @@ from keystile.model.errors import NotFoundError, RefusedError
 from keystile.model.principal import Principal, agent_of
 from keystile.store.database import Database
 from keystile.store.tables import query_sessions
+from keystile.upstream.values import NOBODY, Account
 from keystile.wire.requests import QueryRequest
 
 _KEPT_SECONDS = 8 * 24 * 3600
@@ -35,7 +36,7 @@ class QuerySession(msgspec.Struct, frozen=True):
 
     `id` is the word that its agent has for it and `upstream` BigQuery's own, which is empty until
     there is one. All of its queries have the same default dataset and run in one place. `version`
-    counts its jobs.
+    counts its jobs. INVARIANT: all of them run under the `account` that began it.
     """
 
     id: str
@@ -44,6 +45,7 @@ class QuerySession(msgspec.Struct, frozen=True):
     upstream: str = ""
     texts: tuple[Earlier, ...] = ()
     version: int = 0
+    account: Account = NOBODY
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -179,6 +181,7 @@ def _row(session: QuerySession, job: Job) -> dict[str, Any]:
         "project": job.request.project,
         "location": session.location,
         "upstream": session.upstream,
+        "account": _text(session.account),
         "default_project": session.default[0],
         "default_dataset": session.default[1],
         "texts": _text(session.texts),
@@ -194,6 +197,7 @@ def _session_of(row: Row[Any]) -> QuerySession:
         row.upstream,
         msgspec.json.decode(row.texts, type=tuple[Earlier, ...]),
         row.version,
+        msgspec.json.decode(row.account, type=Account),
     )
 
 

@@ -19,17 +19,17 @@ from keystile.model.principal import Principal
 from keystile.model.schema import Table, TableId, TableKind
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
-from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.accounts import Accounts
 from keystile.wire.streaming import BadRow, NewRows
 
 
 class Streaming:
     """Answers tabledata.insertAll."""
 
-    def __init__(self, at_once: AtOnce, bigquery: BigQuery, policy: Callable[[], Policy]) -> None:
+    def __init__(self, at_once: AtOnce, accounts: Accounts, policy: Callable[[], Policy]) -> None:
         """`policy` gives the snapshot that holds now."""
         self._at_once = at_once
-        self._bigquery = bigquery
+        self._accounts = accounts
         self._policy = policy
 
     async def insert(self, principal: Principal, rows: NewRows) -> tuple[BadRow, ...]:
@@ -55,7 +55,7 @@ class Streaming:
             "write them with an INSERT statement, which waits until people have decided",
         )
         return await self._at_once.done(
-            _direct(principal, rows, statement), same, lambda: self._bigquery.insert_rows(rows)
+            _direct(principal, rows, statement), same, lambda bigquery: bigquery.insert_rows(rows)
         )
 
     async def _table(self, principal: Principal, id_: TableId) -> Table:
@@ -63,7 +63,9 @@ class Streaming:
         if not is_plain(id_) or view_of(id_):
             raise not_found(id_)
         context = Context(id_.project, datetime.now(UTC))
-        objects = VisibleObjects(self._bigquery, self._policy(), principal, context)
+        policy = self._policy()
+        bigquery = await self._accounts.of(policy.connection_of(principal))
+        objects = VisibleObjects(bigquery, policy, principal, context)
         table = await objects.table(id_)
         if table.kind is not TableKind.TABLE:
             raise InvalidRequestError(f"Cannot add rows to a table of type {table.kind}")

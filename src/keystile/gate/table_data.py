@@ -24,7 +24,7 @@ from keystile.model.principal import Principal
 from keystile.model.schema import Field, Table, TableId, TableKind
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
-from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.accounts import Accounts
 from keystile.wire.cells import only_columns
 from keystile.wire.requests import PageRequest, QueryRequest
 from keystile.wire.responses import ResultsView
@@ -38,14 +38,14 @@ class TableData:
         statements: ByStatement,
         results: ResultTables,
         reader: ResultReader,
-        bigquery: BigQuery,
+        accounts: Accounts,
         policy: Callable[[], Policy],
     ) -> None:
         """`policy` gives the snapshot that holds now."""
         self._statements = statements
         self._results = results
         self._reader = reader
-        self._bigquery = bigquery
+        self._accounts = accounts
         self._policy = policy
 
     async def rows(
@@ -103,7 +103,9 @@ class TableData:
 
     async def _found(self, principal: Principal, table: TableId) -> Table:
         context = Context(table.project, datetime.now(UTC))
-        objects = VisibleObjects(self._bigquery, self._policy(), principal, context)
+        policy = self._policy()
+        bigquery = await self._accounts.of(policy.connection_of(principal))
+        objects = VisibleObjects(bigquery, policy, principal, context)
         if not is_plain(table):
             raise not_found(table)
         found = await objects.table(table)

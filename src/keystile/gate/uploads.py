@@ -34,6 +34,7 @@ from keystile.model.errors import (
 from keystile.model.principal import Principal, agent_of
 from keystile.store.database import Database
 from keystile.store.tables import uploads
+from keystile.upstream.accounts import Accounts
 from keystile.upstream.uploads import UpstreamUploads
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError, JobView
@@ -76,7 +77,7 @@ class Uploads:
         duties: Duties,
         jobs: JobStore,
         recorder: Recorder,
-        bigquery: UpstreamUploads,
+        accounts: Accounts,
     ) -> None:
         """Wire the rooms together."""
         self._database = database
@@ -84,7 +85,7 @@ class Uploads:
         self._duties = duties
         self._jobs = jobs
         self._recorder = recorder
-        self._bigquery = bigquery
+        self._accounts = accounts
         self._blocks_of = Counter[str]()
 
     async def begin(self, principal: Principal, request: QueryRequest) -> str:
@@ -123,7 +124,9 @@ class Uploads:
         # BigQuery may have heard of the total before, so that any piece can be the last one.
         await self._check(upload)
         try:
-            taken = await self._bigquery.send(upload.target, piece, _exactly(piece.size, chunks))
+            taken = await self._at(upload.job).send(
+                upload.target, piece, _exactly(piece.size, chunks)
+            )
         except _ITS_END as error:
             if piece.is_last:
                 await self._end(upload, "failed", error)
@@ -154,7 +157,7 @@ class Uploads:
         """Give an upload up. Raises `NotFoundError`."""
         upload = await self._owned(principal, project, id_)
         if not upload.done:
-            await self._bigquery.drop(upload.target)
+            await self._at(upload.job).drop(upload.target)
             await self._end(upload, "cancelled", StoppedError("the upload was cancelled"))
 
     async def end_of(self, agents: Collection[str], why: KeystileError) -> None:
@@ -166,7 +169,7 @@ class Uploads:
             rows = await connection.execute(select(uploads).where(uploads.c.done.is_(False)))
             theirs = [_read(row) for row in rows if agent_of(row.owner) in agents]
         for upload in theirs:
-            await self._bigquery.drop(upload.target)
+            await self._at(upload.job).drop(upload.target)
             await self._end(upload, "cancelled", why)
 
     @contextmanager
@@ -184,6 +187,9 @@ class Uploads:
             self._blocks_of[principal.key] -= 1
             self._blocks_of += Counter()  # which drops what is at zero
 
+    def _at(self, job: Job) -> UpstreamUploads:
+        return self._accounts.at(job.account).uploads
+
     async def _check(self, upload: _Upload) -> None:
         try:
             await self._pipeline.check_upload(upload.job)
@@ -192,12 +198,12 @@ class Uploads:
             raise
 
     async def _send_all(self, upload: _Upload, chunks: AsyncIterator[bytes]) -> None:
-        start = 0
+        start, bigquery = 0, self._at(upload.job)
         async for block, last in _blocks(chunks):
             if last:
                 await self._pipeline.check_upload(upload.job)
             total = start + len(block) if last else None
-            taken = await self._bigquery.send(upload.target, Piece(start, len(block), total), block)
+            taken = await bigquery.send(upload.target, Piece(start, len(block), total), block)
             start += len(block)
         if not taken.done:
             raise RefusedError("BigQuery did not take all of the upload", hint="upload it again")
@@ -205,7 +211,7 @@ class Uploads:
     async def _begun(self, principal: Principal, request: QueryRequest) -> _Upload:
         job, query = await self._pipeline.accept_upload(principal, request)
         try:
-            target = await self._bigquery.begin(query, job.upstream_id)
+            target = await self._at(job).begin(query, job.upstream_id)
         except KeystileError as error:
             await self._end(_Upload(job, ""), "failed", error)
             raise

@@ -13,6 +13,7 @@ from keystile.model.errors import UnsafeConfigurationError
 from keystile.model.facts import Action
 from keystile.model.masks import ConstantMask, KeepLastMask, Mask, PatternMask
 from keystile.policy.conditions import Condition, Conditions, UnknownLabelError
+from keystile.policy.connections import CompiledConnection, ConnectionRules
 from keystile.policy.document import Document, Resources, RowFiltering, Rule, seconds
 from keystile.policy.filters import CompiledFilter, RowFilters, words
 from keystile.policy.labels import Labeller, ancestors
@@ -61,7 +62,25 @@ def compile_policy(documents: Mapping[str, str]) -> Policy:
         conditions,
         Protection(labeller, masks),
         RowFilters([filters[name] for name in sorted(filters)]),
+        ConnectionRules(_connections(files, {*rules, *filters})),
     )
+
+
+def _connections(files: Iterable[Parsed], taken: set[str]) -> list[CompiledConnection]:
+    found: dict[str, CompiledConnection] = {}
+    for file in files:
+        for number, entry in enumerate(file.document.connections):
+            at = f"$.connections[{number}]"
+            if entry.name in taken or entry.name in found:
+                raise file.error(
+                    f"{at}.name", f"rule name `{entry.name}` is taken", "choose another"
+                )
+            if not any(msgspec.structs.astuple(entry.agents)):
+                message = "`agents` names nothing"
+                raise file.error(f"{at}.agents", message, "say whom it is about")
+            agents = compile_agents(entry.agents)
+            found[entry.name] = CompiledConnection(entry.name, agents, entry.connection)
+    return [found[name] for name in sorted(found)]
 
 
 def _row_filter(file: Parsed, at: str, entry: RowFiltering) -> CompiledFilter:
@@ -218,7 +237,7 @@ def _digest(documents: Iterable[Document]) -> str:
         sorted(
             msgspec.json.encode([word, entry], order="deterministic")
             for document in documents
-            for word in ("labels", "masks", "rules", "row_filters")
+            for word in ("labels", "masks", "rules", "row_filters", "connections")
             for entry in getattr(document, word)
         )
     ]

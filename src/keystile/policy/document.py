@@ -112,6 +112,18 @@ class RowFiltering(Section, frozen=True, kw_only=True):
     where: Text
 
 
+class Connecting(Section, frozen=True, kw_only=True):
+    """The queries of `agents` run at BigQuery under the gateway's `connection` of this name.
+
+    Agents that no entry is about use the default connection. Of an agent that several are about,
+    all must name the same one.
+    """
+
+    name: RuleName
+    agents: Agents
+    connection: Text
+
+
 class Document(Section, frozen=True, kw_only=True):
     """One YAML file. A policy is the union of its files; their order means nothing."""
 
@@ -119,6 +131,7 @@ class Document(Section, frozen=True, kw_only=True):
     masks: tuple[Masking, ...] = ()
     rules: tuple[Rule, ...] = ()
     row_filters: tuple[RowFiltering, ...] = ()
+    connections: tuple[Connecting, ...] = ()
 
 
 def seconds(duration: str) -> int:

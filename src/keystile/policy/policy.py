@@ -18,6 +18,7 @@ from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
 from keystile.model.schema import Table, TableId
 from keystile.policy.conditions import Conditions, TouchedLabels
+from keystile.policy.connections import ConnectionRules
 from keystile.policy.context import Context
 from keystile.policy.filters import FilterError, RowFilters
 from keystile.policy.labels import Path
@@ -34,24 +35,33 @@ _QUERIES_KEPT = 1024
 class Policy:
     """An immutable compiled policy. Make one with `compile_policy`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a document
         self,
         digest: str,
         rules: Sequence[CompiledRule],
         conditions: Conditions,
         protection: Protection,
         row_filters: RowFilters,
+        connections: ConnectionRules,
     ) -> None:
         """Take rules sorted by name; `digest` is the SHA-256 of what the documents say, in hex."""
         self.row_filters = row_filters
         self.digest = digest
         self._index = RuleIndex(rules)
+        self._connections = connections
         self._conditions = conditions
         self._protection = protection
         self._allowed_by = {
             rule.name: _allow_reason(rule) for rule in rules if rule.effect is Effect.ALLOW
         }
         self._queries: dict[int, Query] = {}
+
+    def connection_of(self, principal: Principal) -> str:
+        """Name the connection that a principal's queries run under; empty for the default one.
+
+        Raises `RefusedError` where the policy contradicts itself.
+        """
+        return self._connections.of(principal)
 
     def labels(self, table: Table) -> Mapping[Path, tuple[str, ...]]:
         """Give the labels of each labelled leaf of `table`; a STRUCT's labels go to its leaves."""

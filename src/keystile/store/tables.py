@@ -156,6 +156,8 @@ query_sessions = Table(
     Column("location", String, nullable=False),
     # BigQuery's own id of it, which no agent hears.
     Column("upstream", String, nullable=False),
+    # Under which of the gateway's accounts it was begun there.
+    Column("account", Text, nullable=False),
     Column("default_project", String, nullable=False),
     Column("default_dataset", String, nullable=False),
     Column("texts", Text, nullable=False),
@@ -166,6 +168,27 @@ query_sessions = Table(
     # The job after whose failure nobody knows what it holds.
     Column("broken", String, nullable=False, default=""),
     Column("created_at", Float, nullable=False, index=True),
+)
+
+connections = Table(
+    "connections",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("settings", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("created_by", String, nullable=False),
+)
+
+connection_keys = Table(
+    "connection_keys",
+    metadata,
+    # Of connections in the settings file too, which have no row above.
+    Column("connection", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("account", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("added_at", Float, nullable=False),
+    Column("since", Float, nullable=False),
 )
 
 approval_requests = Table(

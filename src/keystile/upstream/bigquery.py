@@ -25,16 +25,17 @@ from keystile.upstream.answers import (
     TableAnswer,
     TablesAnswer,
 )
-from keystile.upstream.credential import ServiceAccount
 from keystile.upstream.errors import from_job, from_response
 from keystile.upstream.routines import routine_of
 from keystile.upstream.row_stream import Rows, RowSplitter
 from keystile.upstream.scripts import JobsAnswer, script_jobs
 from keystile.upstream.streaming import InsertAnswer, bad_rows, sent
 from keystile.upstream.tables import fields_of, listed, table_of
-from keystile.upstream.transport import Answer, Call, Transport
+from keystile.upstream.transport import Answer, Call, Credential, Transport
 from keystile.upstream.uploads import UpstreamUploads
 from keystile.upstream.values import (
+    NOBODY,
+    Account,
     DryRun,
     JobRef,
     JobStatus,
@@ -68,7 +69,7 @@ class _Known(OrderedDict[IdT, tuple[float, ObjectT]]):
 
 
 class BigQuery:
-    """BigQuery under the gateway's own credential.
+    """BigQuery under one account of the gateway's.
 
     Every method raises `RefusedError` on an outage, a time-out or an answer that is not understood,
     and else the error that BigQuery's own maps to (`upstream.errors`).
@@ -77,14 +78,16 @@ class BigQuery:
     def __init__(
         self,
         endpoint: str,
-        credential: ServiceAccount,
+        credential: Credential,
         timeout: float,
         outward: Outward = DIRECT,
+        account: Account = NOBODY,
     ) -> None:
-        """Take the root URL; `timeout` is in seconds for one exchange.
+        """Take the root URL; `timeout` is in seconds for one exchange. `credential` is `account`'s.
 
         Raises `UnsafeConfigurationError` when the endpoint would expose the credential.
         """
+        self.account = account
         self._transport = Transport(endpoint, credential, timeout, outward)
         self._tables = _Known[TableId, Table]()
         self._routines = _Known[RoutineId, Routine]()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
 import aiohttp
@@ -14,7 +14,6 @@ from yarl import URL
 from keystile.config.urls import require_safe_url
 from keystile.model.errors import RefusedError
 from keystile.tls.outward import DIRECT, Outward
-from keystile.upstream.credential import ServiceAccount
 
 # BigQuery's own limit for one page of results is some 10 MB (20 MB as JSON at worst).
 MAX_RESPONSE_BYTES = 20 << 20
@@ -23,6 +22,8 @@ _LARGEST_ERROR = 64 << 10
 _BYTES = "application/octet-stream"
 # Google's APIs indent their JSON otherwise (system parameter `prettyPrint`).
 _COMPACT = {"prettyPrint": "false"}
+_UNAUTHORIZED = 401
+_OTHER_TOKENS_TRIED = 2  # a connection has three keys while one is replaced
 
 
 class Call(NamedTuple):
@@ -60,6 +61,18 @@ class UploadAnswer(NamedTuple):
     received: int
 
 
+class Credential(Protocol):
+    """Where the tokens of requests come from."""
+
+    async def bearer(self) -> str:
+        """Give a token. Raises `RefusedError` where there is none."""
+        ...
+
+    async def rejected(self, token: str) -> bool:
+        """Hear that Google does not take a token; tell whether there is another one to try."""
+        ...
+
+
 class Transport:
     """Sends requests with the gateway's credential to one endpoint, and to nowhere else.
 
@@ -70,7 +83,7 @@ class Transport:
     def __init__(
         self,
         endpoint: str,
-        credential: ServiceAccount,
+        credential: Credential,
         timeout: float,
         outward: Outward = DIRECT,
     ) -> None:
@@ -94,8 +107,9 @@ class Transport:
     async def send(self, call: Call) -> Answer:
         """Send one request and read its answer whole.
 
-        A lost connection is tried once more, unless the call may be sent only once. Raises
-        `RefusedError` on an outage, a time-out, a redirect or an answer that is too large.
+        A lost connection is tried once more, unless the call may be sent only once; where Google
+        does not take the token it has done nothing, and another one is tried. Raises `RefusedError`
+        on an outage, a time-out, a redirect or an answer that is too large.
         """
         timeout = aiohttp.ClientTimeout(total=self._timeout + call.extra_seconds)
         for last_try in (True,) if call.once else (False, True):
@@ -134,20 +148,25 @@ class Transport:
 
     async def _request(self, call: Call, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         url = URL(self._root + "/".join(quote(part, safe="") for part in call.path), encoded=True)
-        headers = {"Authorization": f"Bearer {await self._credential.bearer()}"}
-        if call.body:
-            headers["Content-Type"] = "application/json"
+        headers = {"Content-Type": "application/json"} if call.body else {}
         if call.etag:
             headers["If-None-Match"] = call.etag
-        return await self._open().request(
-            call.method,
-            url.update_query({**call.query, **_COMPACT}),
-            data=call.body or None,
-            headers=headers,
-            timeout=limits,
-            allow_redirects=False,
-            **self._outward.options,
-        )
+        for last_try in (*[False] * _OTHER_TOKENS_TRIED, True):
+            token = await self._credential.bearer()
+            response = await self._open().request(
+                call.method,
+                url.update_query({**call.query, **_COMPACT}),
+                data=call.body or None,
+                headers={**headers, **_bearing(token)},
+                timeout=limits,
+                allow_redirects=False,
+                **self._outward.options,
+            )
+            rejected = response.status == _UNAUTHORIZED
+            if not (rejected and await self._credential.rejected(token)) or last_try:
+                return response
+            response.release()
+        raise AssertionError  # the loop always ends above
 
     async def upload(
         self,
@@ -159,10 +178,25 @@ class Transport:
         """Send a part of an upload; `target` is a path with its query.
 
         It may take as long as bytes go on coming: the time-out is for each step. Nothing is tried
-        twice. Raises `RefusedError` on an outage or a time-out, and what `body` raises.
+        twice, but with another token what is at hand as a whole. Raises `RefusedError` on an outage
+        or a time-out, and what `body` raises.
         """
+        for _ in range(1 + _OTHER_TOKENS_TRIED):
+            token = await self._credential.bearer()
+            answer = await self._uploaded(method, target, {**headers, **_bearing(token)}, body)
+            again = answer.status == _UNAUTHORIZED and await self._credential.rejected(token)
+            if not again or not isinstance(body, bytes):
+                break
+        return answer
+
+    async def _uploaded(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: AsyncIterator[bytes] | bytes,
+    ) -> UploadAnswer:
         url = URL(self._origin + target, encoded=True)
-        credential = {"Authorization": f"Bearer {await self._credential.bearer()}"}
         kind = {"Content-Type": "application/json" if method == "POST" else _BYTES}
         step = _Step(self._timeout)
         try:
@@ -172,7 +206,7 @@ class Transport:
                     method,
                     url,
                     data=data,
-                    headers={**credential, **kind, **headers},
+                    headers={**kind, **headers},
                     timeout=aiohttp.ClientTimeout(total=None),
                     allow_redirects=False,
                     **self._outward.options,
@@ -199,6 +233,10 @@ class Transport:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+
+def _bearing(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 class _Step:

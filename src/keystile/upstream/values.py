@@ -10,6 +10,20 @@ from keystile.wire.responses import RowsChanged
 from keystile.wire.scripts import StackFrame
 
 
+class Account(msgspec.Struct, frozen=True):
+    """Who the gateway is at BigQuery: a `connection`, and the account that it stands for there.
+
+    `name` is a service account's e-mail, or the audience of a federated identity.
+    """
+
+    connection: str = ""
+    name: str = ""
+
+
+NOBODY = Account()
+"""The account of what never goes to BigQuery."""
+
+
 class UpstreamQuery(msgspec.Struct, frozen=True, kw_only=True):
     """One query to run upstream, in exactly this text, or the `transfer` that a job is instead.
 

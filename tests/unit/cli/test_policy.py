@@ -36,7 +36,11 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    account = {"client_email": "keystile@acme-shop.example", "private_key": key.decode()}
+    account = {
+        "client_email": "keystile@acme-shop.example",
+        "private_key": key.decode(),
+        "private_key_id": "key-1",
+    }
     (tmp_path / "key.json").write_text(json.dumps(account), encoding="utf-8")
     (tmp_path / "key.json").chmod(0o600)
     (tmp_path / "policy").mkdir()

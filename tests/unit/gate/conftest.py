@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import msgspec
 import pytest
+from tests.support.accounts import ACCOUNT, OneAccount
 
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.scope import Scope
@@ -74,10 +75,11 @@ DEMAND = ApprovalDemand("raw-ssn", ("data-stewards",), 1, 600, ("pii.ssn",))
 REWRITTEN = "SELECT id FROM (SELECT * REPLACE ('XXX' AS ssn) FROM shop.customers)"
 
 
-class FakeBigQuery:
+class FakeBigQuery(OneAccount):
     """Keeps jobs by id; a `held` one runs until `finish`. `started` has every accepted start."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.rows_of: list[dict[str, Any]] = [{"f": [{"v": str(n)}]} for n in range(3)]
         self.jobs: dict[str, asyncio.Event] = {}
         self.started: list[str] = []
@@ -94,7 +96,6 @@ class FakeBigQuery:
         self.wait_fails: list[KeystileError] = []
         self.before_start: Any = None
         self.starts_anyway = False
-        self.forgotten: list[TableId] = []
         self.queries: list[UpstreamQuery] = []
         self.write_fails: KeystileError | None = None
         self.of_script: list[ScriptJob] = []
@@ -135,9 +136,6 @@ class FakeBigQuery:
 
     async def get_dataset(self, project: str, dataset: str) -> dict[str, Any]:
         return {"id": f"{project}:{dataset}", "location": "EU"}
-
-    def forget(self, tables: Iterable[TableId]) -> None:
-        self.forgotten += tables
 
     async def wait(self, job: JobRef, timeout_seconds: float, *, rows: int = 0) -> JobStatus:
         if self.wait_fails:
@@ -225,7 +223,7 @@ class FakePlanner:
         statement = Statement(request.sql, request.project, "", ())
         analysed = Analysed(statement, request.sql, Scope(), FACTS)
         known = Understood(FACTS, ())
-        return Decided(principal, analysed, decision, {}, known, session=session)
+        return Decided(principal, analysed, decision, {}, known, session=session, account=ACCOUNT)
 
     async def plan(self, principal: Principal, request: QueryRequest, decided: Decided) -> Planned:
         if self.plan_fails:
@@ -240,6 +238,7 @@ class FakePlanner:
             bytes_estimate=self.bytes,
             digest=digest_of(principal, request, REWRITTEN, decided.decision, (table,)),
             statements=self.statements,
+            account=decided.account,
         )
         query = UpstreamQuery(project=request.project, sql=REWRITTEN, transfer=self.transfer)
         if decided.session:
@@ -295,9 +294,9 @@ class Replica:
         rows = TableData(statements, results, reader, bigquery, policy)
         runner: Any = bench.conditions
         self.reads = ReadSessions(rows, statements, results, own, reader, runner)
-        at_once = AtOnce(planner, recorder)
+        at_once = AtOnce(planner, recorder, bigquery)
         streaming = Streaming(at_once, bigquery, policy)
-        blank_tables = BlankTables(at_once, bigquery)
+        blank_tables = BlankTables(at_once)
         clustering = Clustering(at_once, bigquery, policy)
         changes = Changes(statements, blank_tables, clustering, metadata, bigquery, policy)
         self.gate = Gate(
@@ -427,7 +426,7 @@ class Bench:
             "id": uuid4().hex,
             "principal": self.principal(),
             "request": self.request(),
-            "plan": Plan(FACTS, decision, REWRITTEN, (), FIELDS, 1000, "d1"),
+            "plan": Plan(FACTS, decision, REWRITTEN, (), FIELDS, 1000, "d1", account=ACCOUNT),
             "job_id": f"job_{uuid4().hex}",
             "location": "US",
             "state": JobState.READY,

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.support.accounts import ACCOUNT, OneAccount
 
 from keystile.gate.at_once import AtOnce
 from keystile.gate.blank_tables import BlankTables
@@ -23,10 +24,11 @@ NEW = NewTable(TABLE, Words("All of it", labels={"team": "data"}), partitioning=
 SHOWN = "OPTIONS (description = 'All of it', labels = [('team', 'data')])"
 
 
-class World:
+class World(OneAccount):
     """Blank tables on their way to a BigQuery that writes down what it gets."""
 
     def __init__(self, bench: Any, one: Any) -> None:
+        super().__init__()
         self.bench = bench
         self.effect = Effect.ALLOW
         self.facts = QueryFacts("CREATE_TABLE", (Action.SCHEMA_CHANGE,), writes=(TABLE,))
@@ -34,7 +36,7 @@ class World:
         self.fails: Exception | None = None
         planner: Any = self
         bigquery: Any = self
-        self.blank = BlankTables(AtOnce(planner, Recorder(one.log, one.metrics)), bigquery)
+        self.blank = BlankTables(AtOnce(planner, Recorder(one.log, one.metrics), bigquery))
 
     async def decide(self, principal: Any, request: Any) -> Decided:
         self.asked.append(request.sql)
@@ -42,7 +44,9 @@ class World:
         reasons = (Reason("no-tables", self.effect, "agents make no tables"),)
         decision = Decision(self.effect, reasons, "p1", approvals=demands)
         analysed: Any = SimpleNamespace(facts=self.facts)
-        return Decided(principal, analysed, decision, {}, Understood(self.facts, ()))
+        return Decided(
+            principal, analysed, decision, {}, Understood(self.facts, ()), account=ACCOUNT
+        )
 
     async def rewrite(self, _decided: Decided) -> None: ...
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.support.accounts import ACCOUNT, OneAccount
 
 from keystile.gate.at_once import AtOnce
 from keystile.gate.clustering import Clustering
@@ -21,16 +22,17 @@ NOTES = TableId("acme-shop", "lab", "notes")
 POLICY = "labels: [{label: pii.ssn, columns: [ssn]}]\nrules: [{name: r, allow: [read]}]"
 
 
-class World:
+class World(OneAccount):
     """Clustering on its way to a BigQuery that writes down what it gets."""
 
     def __init__(self, bench: Any, one: Any) -> None:
+        super().__init__()
         self.bench = bench
         self.effect = Effect.ALLOW
         self.asked, self.got, self.on_record = list[str](), list[Any](), list[str]()
         self.fails: Exception | None = None
         myself: Any = self
-        at_once = AtOnce(myself, Recorder(one.log, one.metrics))
+        at_once = AtOnce(myself, Recorder(one.log, one.metrics), myself)
         self._clustering = Clustering(at_once, myself, self._policy)
 
     def _policy(self) -> Policy:
@@ -43,7 +45,7 @@ class World:
         decision = Decision(self.effect, reasons, "p1", approvals=demands)
         facts = QueryFacts("ALTER_TABLE", (Action.SCHEMA_CHANGE,), writes=(NOTES,))
         analysed: Any = SimpleNamespace(facts=facts)
-        return Decided(principal, analysed, decision, {}, Understood(facts, ()))
+        return Decided(principal, analysed, decision, {}, Understood(facts, ()), account=ACCOUNT)
 
     async def rewrite(self, _decided: Decided) -> None: ...
 

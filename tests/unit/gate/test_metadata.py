@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.accounts import OneAccount
 
 from keystile.config.policy_folder import read_policy
 from keystile.gate.metadata import Metadata
@@ -19,10 +20,11 @@ PAGE = PageRequest()
 P = "acme-shop"
 
 
-class FakeBigQuery:
+class FakeBigQuery(OneAccount):
     """Lists everything that there is, and remembers what it was asked for."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked: list[tuple[str, ...]] = []
 
     async def list_projects(self) -> list[dict[str, Any]]:

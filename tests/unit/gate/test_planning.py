@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.accounts import OneAccount
 
 from keystile.analysis.analyst import Analyst
 from keystile.config.policy_folder import read_policy
@@ -34,10 +35,11 @@ READER = Principal("https://issuer.example", "s", "Demo_Agent", "run-1", groups=
 SSN = (Field("ssn", "STRING"),)
 
 
-class FakeBigQuery:
+class FakeBigQuery(OneAccount):
     """Knows one table, and says of every query what `says` says."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked: list[TableId] = []
         self.dry_runs: list[UpstreamQuery] = []
         self.says = DryRun("SELECT", (CUSTOMERS.id,), SSN, 1234, "EU")

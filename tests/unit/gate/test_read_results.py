@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.support.accounts import ACCOUNT, OneAccount
 
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.resolve import Scan
@@ -63,7 +64,7 @@ def job(bench: Any) -> Any:
 
 def made(bench: Any, facts: QueryFacts = FACTS, **changes: Any) -> Any:
     decision = Decision(Effect.ALLOW, (), "p1", masks=MASKS)
-    plan = Plan(facts, decision, "SELECT", (SSN,), (), 1, "d1", labels=LABELS)
+    plan = Plan(facts, decision, "SELECT", (SSN,), (), 1, "d1", labels=LABELS, account=ACCOUNT)
     schema = (Field("Number", "STRING"), Field("one", "STRING"))
     outcome = JobOutcome(schema, 1, 1, cache_hit=False, recorded_rows=1)
     return bench.a_job(plan=plan, **({"outcome": outcome} | changes))
@@ -215,8 +216,9 @@ async def test_rows_in_which_as_much_is_masked_are_read(
     refuse_changed(await read_by(job), now(masks=masks), LABELS)
 
 
-class BigQuery:
+class BigQuery(OneAccount):
     def __init__(self, status: JobStatus | None) -> None:
+        super().__init__()
         self.status = status
 
     async def wait(self, *_: object) -> JobStatus:
@@ -228,7 +230,7 @@ class BigQuery:
 async def test_a_result_lies_where_bigquery_says(job: Any) -> None:
     at = TableId("acme-shop", "_x", "anon9")
     fake: Any = BigQuery(JobStatus(done=True, result=at))
-    assert await places(fake, await read_by(job)) == (Place(result_table(job), at),)
+    assert await places(fake, ACCOUNT, await read_by(job)) == (Place(result_table(job), at),)
 
 
 @pytest.mark.parametrize("status", [None, JobStatus(done=True)])
@@ -237,4 +239,4 @@ async def test_a_result_that_bigquery_has_dropped_says_so(
 ) -> None:
     fake: Any = BigQuery(status)
     with pytest.raises(RefusedError, match="no longer keeps the rows"):
-        await places(fake, await read_by(job))
+        await places(fake, ACCOUNT, await read_by(job))

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.support.accounts import ACCOUNT
 
 from keystile.gate.at_once import AtOnce
 from keystile.gate.planning import Decided
@@ -49,7 +50,9 @@ class FakePlanner:
         reasons = (Reason("no-writes", self.effect, "agents only read"),)
         decision = Decision(self.effect, reasons, "p1", approvals=demands)
         analysed: Any = SimpleNamespace(facts=self.facts)
-        return Decided(principal, analysed, decision, {}, Understood(analysed.facts, ()))
+        return Decided(
+            principal, analysed, decision, {}, Understood(analysed.facts, ()), account=ACCOUNT
+        )
 
     async def rewrite(self, _decided: Decided) -> None:
         if self.rewrite_fails:
@@ -69,7 +72,7 @@ class World:
         bench.bigquery.insert_rows = self.take
         planner: Any = self.planner
         recorder = Recorder(one.log, one.metrics)
-        at_once = AtOnce(planner, recorder)
+        at_once = AtOnce(planner, recorder, bench.bigquery)
         self.streaming = Streaming(at_once, bench.bigquery, bench.current_policy)
 
     async def take(self, rows: NewRows) -> tuple[BadRow, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from sqlalchemy import select, update
+from tests.support.accounts import OneAccount
 
 from keystile.gate.duties import Duties
 from keystile.gate.uploads import _BLOCK, Uploads
@@ -27,10 +28,12 @@ TABLE = {"projectId": "acme-shop", "datasetId": "shop", "tableId": "t"}
 LOAD = transfer_of("acme-shop", "load", {"destinationTable": TABLE}, upload=True)
 
 
-class FakeUpstream:
+class FakeUpstream(OneAccount):
     """Takes bytes under one target; `fails` is raised by the next piece."""
 
     def __init__(self, bench: Any) -> None:
+        super().__init__()
+        self.uploads = self
         self.bench = bench
         self.jobs: list[str] = []
         self.got = bytearray()

@@ -14,11 +14,11 @@ from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc import jwt
+from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
-from keystile.secrets.file import SecretFile
 from keystile.upstream.bigquery import BigQuery
-from keystile.upstream.credential import ServiceAccount
+from keystile.upstream.keys import SigningKey
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -56,9 +56,35 @@ def session_key(tmp_path_factory: pytest.TempPathFactory) -> KeyFile:
     return write_key(tmp_path_factory.mktemp("key") / "key.json")
 
 
+class OneKey:
+    """The credential of an account that has one key; `others` are tried where it is rejected."""
+
+    def __init__(self, path: Path, *others: Path) -> None:
+        self.tokens = [
+            SigningKey(one.read_bytes(), "a test").sign().text for one in (path, *others)
+        ]
+        self.rejections = 0
+
+    async def bearer(self) -> str:
+        return self.tokens[0]
+
+    async def rejected(self, token: str) -> bool:
+        self.rejections += 1
+        assert self.tokens[0] == token
+        if len(self.tokens) > 1:
+            del self.tokens[0]
+            return True
+        return False
+
+
 @pytest.fixture
-def credential(session_key: KeyFile) -> ServiceAccount:
-    return ServiceAccount(SecretFile(session_key.path))
+def one_key() -> type[OneKey]:
+    return OneKey
+
+
+@pytest.fixture
+def credential(session_key: KeyFile) -> OneKey:
+    return OneKey(session_key.path)
 
 
 @dataclass
@@ -75,7 +101,10 @@ class Stub:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
         kind, _, token = request.headers["Authorization"].partition(" ")
-        claims = jwt.decode(token, self.key.public, algorithms=["RS256"]).claims
+        try:
+            claims = jwt.decode(token, self.key.public, algorithms=["RS256"]).claims
+        except JoseError:
+            return web.json_response({}, status=401)
         assert kind == "Bearer"
         assert claims["aud"] == "https://bigquery.googleapis.com/"
         if self.reads_bodies:
@@ -101,7 +130,7 @@ async def stub(session_key: KeyFile) -> AsyncIterator[Stub]:
 
 
 @pytest.fixture
-async def bigquery(stub: Stub, credential: ServiceAccount) -> AsyncIterator[BigQuery]:
+async def bigquery(stub: Stub, credential: OneKey) -> AsyncIterator[BigQuery]:
     client = BigQuery(stub.url, credential, timeout=2)
     yield client
     await client.close()

@@ -20,7 +20,6 @@ from keystile.model.errors import RefusedError
 from keystile.tls import end
 from keystile.tls.outward import DIRECT, Outward
 from keystile.tls.pair import PairFiles
-from keystile.upstream.credential import ServiceAccount
 from keystile.upstream.transport import Call, Transport
 
 CALL = Call("GET", ("projects", "p"))
@@ -66,9 +65,7 @@ def _asked(authority: Authority, *, of_clients: bool = False) -> Asked:
 
 
 @asynccontextmanager
-async def _transport(
-    asked: Asked, credential: ServiceAccount, outward: Outward
-) -> AsyncIterator[Transport]:
+async def _transport(asked: Asked, credential: Any, outward: Outward) -> AsyncIterator[Transport]:
     transport = Transport(asked.url, credential, 5, outward)
     try:
         yield transport
@@ -77,7 +74,7 @@ async def _transport(
 
 
 async def test_a_private_authority_is_trusted_where_it_is_named(
-    authority: Authority, credential: ServiceAccount
+    authority: Authority, credential: Any
 ) -> None:
     async with _asked(authority) as asked:
         own = Outward(end.client("upstream", None, authority.root))
@@ -93,7 +90,7 @@ async def test_a_private_authority_is_trusted_where_it_is_named(
 
 
 async def test_a_named_authority_is_the_only_one(
-    authority: Authority, credential: ServiceAccount, tmp_path: Path
+    authority: Authority, credential: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "other").mkdir()
     other = Outward(end.client("upstream", None, Authority(tmp_path / "other").root))
@@ -104,7 +101,7 @@ async def test_a_named_authority_is_the_only_one(
 
 
 async def test_a_certificate_is_shown_and_renewed_without_a_failure(
-    authority: Authority, credential: ServiceAccount
+    authority: Authority, credential: Any
 ) -> None:
     files = authority.write("me", "client")
     ours = end.client("upstream", PairFiles(*files), authority.root)
@@ -123,7 +120,7 @@ async def test_a_certificate_is_shown_and_renewed_without_a_failure(
     assert asked.shown == [first, second]
 
 
-async def _through_a_proxy(authority: Authority, credential: ServiceAccount) -> None:
+async def _through_a_proxy(authority: Authority, credential: Any) -> None:
     ours = end.client("upstream", authority.pair("me", "client"), authority.root)
     async with _asked(authority, of_clients=True) as asked, connect_proxy(asked.port) as proxy:
         asked.url = "https://localhost"  # a port that only the proxy knows
@@ -138,7 +135,7 @@ async def _through_a_proxy(authority: Authority, credential: ServiceAccount) -> 
     assert not [word for word in (b"authorization", b"bearer", b"projects") if word in words]
 
 
-async def _proxy_that_refuses(authority: Authority, credential: ServiceAccount) -> None:
+async def _proxy_that_refuses(authority: Authority, credential: Any) -> None:
     async with _asked(authority) as asked:
         ours = Outward(end.client("upstream", None, authority.root), "http://127.0.0.1:1")
         async with _transport(asked, credential, ours) as transport:
@@ -151,7 +148,7 @@ async def _proxy_that_refuses(authority: Authority, credential: ServiceAccount) 
 @pytest.mark.parametrize("loop", [None, uvloop.new_event_loop])
 @pytest.mark.parametrize("journey", [_through_a_proxy, _proxy_that_refuses])
 def test_a_proxy_passes_on_what_it_cannot_read(
-    journey: Callable[..., Any], loop: Any, authority: Authority, credential: ServiceAccount
+    journey: Callable[..., Any], loop: Any, authority: Authority, credential: Any
 ) -> None:
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(journey(authority, credential))

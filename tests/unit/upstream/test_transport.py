@@ -5,6 +5,7 @@ import gzip
 import logging
 import traceback
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,6 @@ from structlog.testing import capture_logs
 
 from keystile.model.errors import RefusedError, UnsafeConfigurationError
 from keystile.upstream import transport as module
-from keystile.upstream.credential import ServiceAccount
 from keystile.upstream.transport import Call, Transport
 
 PATH = ("projects", "p")
@@ -22,7 +22,7 @@ ROUTE = "GET /bigquery/v2/projects/p"
 
 
 @pytest.fixture
-async def transport(stub: Any, credential: ServiceAccount) -> AsyncIterator[Transport]:
+async def transport(stub: Any, credential: Any) -> AsyncIterator[Transport]:
     made = Transport(stub.url + "/", credential, timeout=1)
     yield made
     await made.close()
@@ -55,7 +55,7 @@ async def test_a_silent_upstream_is_refused_in_time(stub: Any, transport: Transp
         await transport.send(Call("GET", PATH))
 
 
-async def test_an_unreachable_upstream_is_refused(credential: ServiceAccount) -> None:
+async def test_an_unreachable_upstream_is_refused(credential: Any) -> None:
     transport = Transport(f"http://127.0.0.1:{unused_port()}", credential, timeout=1)
     with pytest.raises(RefusedError, match="BigQuery cannot be reached"):
         await transport.send(Call("GET", PATH))
@@ -95,7 +95,7 @@ async def test_an_answer_too_large_is_refused(
         await transport.send(Call("GET", PATH))
 
 
-async def test_cookies_are_not_kept(stub: Any, credential: ServiceAccount) -> None:
+async def test_cookies_are_not_kept(stub: Any, credential: Any) -> None:
     async def cookie(_: web.Request) -> web.Response:
         response = web.json_response({})
         response.set_cookie("a", "b")
@@ -124,7 +124,7 @@ async def test_cookies_are_not_kept(stub: Any, credential: ServiceAccount) -> No
     ],
 )
 def test_an_endpoint_that_would_expose_the_credential_is_refused(
-    credential: ServiceAccount, endpoint: str
+    credential: Any, endpoint: str
 ) -> None:
     with pytest.raises(UnsafeConfigurationError, match=r"`upstream[.]endpoint`"):
         Transport(endpoint, credential, timeout=1)
@@ -133,14 +133,14 @@ def test_an_endpoint_that_would_expose_the_credential_is_refused(
 @pytest.mark.parametrize(
     "endpoint", ["https://bigquery.googleapis.com", "http://localhost:80", "http://[::1]:80/"]
 )
-def test_a_safe_endpoint_is_accepted(credential: ServiceAccount, endpoint: str) -> None:
+def test_a_safe_endpoint_is_accepted(credential: Any, endpoint: str) -> None:
     Transport(endpoint, credential, timeout=1)
 
 
 async def test_no_failure_shows_the_token_or_the_key(
     stub: Any,
     session_key: Any,
-    credential: ServiceAccount,
+    credential: Any,
     transport: Transport,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -226,3 +226,54 @@ async def test_no_chunk_of_a_redirect_arrives(stub: Any, transport: Transport) -
     stub.routes[ROUTE] = redirect
     with pytest.raises(RefusedError, match="answered with a redirect"):
         await arrived(transport)
+
+
+async def test_a_token_that_google_does_not_take_is_tried_with_another_key_once(
+    stub: Any, tmp_path: Path, session_key: Any, new_key: Any, one_key: Any
+) -> None:
+    old = new_key(tmp_path / "old.json", "old")
+    transport = Transport(stub.url, one_key(old.path, session_key.path), timeout=2)
+    stub.routes["POST /bigquery/v2/projects"] = {"ok": True}
+    call = Call("POST", ("projects",), body=b"{}", once=True)
+    assert (await transport.send(call)).status == 200
+    assert len(stub.bodies) == 1
+    await transport.close()
+
+
+async def test_where_google_takes_no_key_its_answer_is_given(
+    stub: Any, tmp_path: Path, new_key: Any, one_key: Any
+) -> None:
+    credential = one_key(*(new_key(tmp_path / name, name).path for name in "abcd"))
+    transport = Transport(stub.url, credential, timeout=2)
+    assert (await transport.send(Call("GET", PATH))).status == 401
+    assert credential.rejections == 3
+    await transport.close()
+
+
+async def test_bytes_at_hand_are_sent_again_with_another_key_and_a_stream_is_not(
+    stub: Any, tmp_path: Path, session_key: Any, new_key: Any, one_key: Any
+) -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"abc"
+
+    stub.reads_bodies = False
+    stub.routes["PUT /upload/x"] = {}
+    old = new_key(tmp_path / "old.json", "old")
+    transport = Transport(stub.url, one_key(old.path, session_key.path), timeout=2)
+    length = {"Content-Length": "3"}
+    assert (await transport.upload("PUT", "/upload/x", length, b"abc")).status == 200
+    await transport.close()
+    transport = Transport(stub.url, one_key(old.path, session_key.path), timeout=2)
+    assert (await transport.upload("PUT", "/upload/x", length, stream())).status == 401
+    assert (await transport.upload("PUT", "/upload/x", length, stream())).status == 200
+    await transport.close()
+
+
+async def test_an_answer_that_arrives_in_chunks_is_asked_for_with_another_key_as_well(
+    stub: Any, tmp_path: Path, session_key: Any, new_key: Any, one_key: Any
+) -> None:
+    stub.routes[ROUTE] = {"ok": True}
+    old = new_key(tmp_path / "old.json", "old")
+    transport = Transport(stub.url, one_key(old.path, session_key.path), timeout=2)
+    assert {answer.status async for answer in transport.arriving(Call("GET", PATH))} == {200}
+    await transport.close()

@@ -1,0 +1,280 @@
+"""All connections of the gateway, from the settings and from the store, followed as they change.
+
+Settings name where a key is; `keystile connection add` copies it into the data folder. Either way
+the store knows each key by its id, so that all replicas agree on which one signs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+from keystile.config.settings import DEFAULT_CONNECTION, Settings
+from keystile.config.settings import Connection as ConnectionSettings
+from keystile.model.errors import KeystileError, RefusedError, UnsafeConfigurationError
+from keystile.secrets.source import SecretSource
+from keystile.secrets.sources import Secrets
+from keystile.store.database import Database
+from keystile.telemetry.logs import logger
+from keystile.upstream.connection import Connection, Fetch
+from keystile.upstream.google_tokens import GoogleTokens
+from keystile.upstream.key_files import KeyFiles
+from keystile.upstream.keys import LIFETIME_SECONDS, SigningKey
+from keystile.upstream.stored import KeyState, StoredConnections, StoredKey, of_connection
+from keystile.upstream.tokens import Token
+from keystile.upstream.values import Account
+
+_FOLLOW_SECONDS = 1.0
+_FALLBACK_SECONDS = 600.0
+"""How long a key can be fallen back on at least: Google may take minutes to know a new one."""
+
+_OLD_SECONDS = 90 * 24 * 3600.0
+_WARN_EVERY_SECONDS = 24 * 3600.0
+
+_log = logger("upstream")
+
+
+class CredentialAge(NamedTuple):
+    """What the metrics say of one key, or of a connection without keys, which has no `age`.
+
+    `expires` is when the last token ends, in UTC seconds since the epoch; None before the first.
+    """
+
+    connection: str
+    key: str
+    age: float | None
+    expires: float | None
+    rejections: int
+
+
+class _Opened:
+    """A connection and where its keys come from. `source` is the key that the settings name."""
+
+    def __init__(self, settings: ConnectionSettings, connection: Connection) -> None:
+        self.settings = settings
+        self.connection = connection
+        self.source: SecretSource | None = None
+        self.keys: dict[str, SigningKey] = {}
+        self.current = ""
+        self.read_at = 0.0
+
+
+class Connections:
+    """The connections by name."""
+
+    def __init__(self, settings: Settings, database: Database, secrets: Secrets) -> None:
+        """Know none before `open`."""
+        self._settings = settings
+        self._stored = StoredConnections(database)
+        self._secrets = secrets
+        self._files = KeyFiles(settings.data_folder)
+        self._google = GoogleTokens(settings.upstream.iam_endpoint, settings.upstream.proxy)
+        self._opened: dict[str, _Opened] = {}
+        self._known: tuple[StoredKey, ...] = ()
+        self._loading = asyncio.Lock()
+        self._warned_at: dict[str, float] = {}
+
+    async def open(self) -> None:
+        """Read every credential once.
+
+        Raises `UnsafeConfigurationError` where there is none, or one of the settings' is not
+        usable.
+        """
+        await self._load(strict=True)
+        if not self._opened:
+            raise UnsafeConfigurationError(
+                "the gateway has no connection to BigQuery",
+                hint="give `upstream.service_account_file`",
+            )
+
+    async def close(self) -> None:
+        """Give all resources back."""
+        await self._google.close()
+
+    async def follow(self, oldest_running: Callable[[], Awaitable[float | None]]) -> None:
+        """Look for changes for ever; `oldest_running` says since when the oldest job runs."""
+        while True:
+            await asyncio.sleep(_FOLLOW_SECONDS)
+            try:
+                await self._load(strict=False)
+                await self._drop_retired(await oldest_running())
+            except KeystileError as error:
+                _log.warning("connections_not_followed", reason=str(error))
+            except Exception:  # noqa: BLE001 - no fault ends it, or rotated keys would never count
+                _log.exception("connections_fault")
+
+    async def account(self, name: str) -> Account:
+        """Say who a connection is at BigQuery. Raises `RefusedError`."""
+        return Account(name, await self._named(name).account())
+
+    async def bearer(self, account: Account) -> str:
+        """Give a token of an account. Raises `RefusedError` where its connection has none."""
+        return await self._named(account.connection).bearer(account.name)
+
+    async def rejected(self, account: Account, token: str) -> bool:
+        """Hear that Google does not take a token; tell whether there is another one to try."""
+        return await self._named(account.connection).rejected(token)
+
+    async def check(self) -> None:
+        """Raise `RefusedError` where no connection has a token: the default's reason, if any."""
+        names = sorted(self._opened, key=lambda name: name != DEFAULT_CONNECTION)
+        problem: RefusedError | None = None
+        for name in names:
+            try:
+                await self.account(name)
+            except RefusedError as error:
+                problem = problem or error
+            else:
+                return
+        if problem:
+            raise problem
+
+    def ages(self) -> Iterator[CredentialAge]:
+        """Say how old each credential is, for the metrics."""
+        now = time.time()
+        added = {(key.connection, key.id): key.added_at for key in self._known}
+        for name, opened in self._opened.items():
+            for way in opened.connection.ways:
+                since = added.get((name, way.id))
+                last = way.fresh.last
+                yield CredentialAge(
+                    name,
+                    way.id,
+                    now - since if since is not None else None,
+                    last.expires if last else None,
+                    opened.connection.rejections,
+                )
+
+    def _named(self, name: str) -> Connection:
+        opened = self._opened.get(name)
+        if opened is not None:
+            return opened.connection
+        if name == DEFAULT_CONNECTION:
+            raise RefusedError(
+                "no connection to BigQuery is given to this agent, and there is no default one",
+                hint="ask the operator of the gateway",
+            )
+        raise RefusedError(
+            f"the gateway has no connection `{name}` to BigQuery",
+            hint="ask the operator of the gateway",
+        )
+
+    async def _load(self, *, strict: bool) -> None:
+        """Take over what has changed. With `strict`, what cannot be read is raised."""
+        async with self._loading:
+            wanted = dict(self._settings.upstream.every_connection)
+            for one in await self._stored.connections():
+                wanted.setdefault(one.name, one.settings)
+            self._known = await self._stored.keys()
+            for name, settings in wanted.items():
+                opened = self._opened.get(name)
+                if opened is None or opened.settings != settings:
+                    opened = self._new(name, settings)
+                try:
+                    await self._load_keys(name, opened)
+                except UnsafeConfigurationError as error:
+                    if strict and name in self._settings.upstream.every_connection:
+                        raise
+                    self._unreadable(name, opened, error)
+                self._opened[name] = opened
+            for name in self._opened.keys() - wanted.keys():
+                del self._opened[name]
+
+    async def _load_one(self, name: str) -> None:
+        """Look at once whether a connection has other keys now, as after Google refused one."""
+        async with self._loading:
+            self._known = await self._stored.keys()
+            opened = self._opened[name]
+            try:
+                await self._load_keys(name, opened)
+            except UnsafeConfigurationError as error:
+                self._unreadable(name, opened, error)
+
+    def _new(self, name: str, settings: ConnectionSettings) -> _Opened:
+        fetch = partial(self._fetch, name, settings)
+        opened = _Opened(settings, Connection(name, fetch, partial(self._load_one, name)))
+        if settings.service_account:
+            opened.source = self._secrets.source(settings.service_account)
+        if settings.kind != "service account":
+            opened.connection.use([None])
+        return opened
+
+    def _fetch(self, name: str, settings: ConnectionSettings, key: SigningKey | None) -> Fetch:
+        async def signed() -> Token:
+            assert key is not None  # noqa: S101 - see below
+            # Signing takes milliseconds of CPU, which the event loop should not pay.
+            return await asyncio.to_thread(key.sign)
+
+        async def asked() -> Token:
+            return await self._google.fetch(name, settings, key, self._settings.folder)
+
+        return signed if key is not None and not settings.impersonate else asked
+
+    async def _load_keys(self, name: str, opened: _Opened) -> None:
+        """Take over a connection's keys: those that the store lists, the settings' own first."""
+        if opened.settings.kind != "service account":
+            return
+        if opened.source is not None:
+            await self._adopt(name, opened, opened.source)
+        else:
+            await self._read(name, opened)
+        listed = [key.id for key in of_connection(self._known, name)]
+        listed.sort(key=lambda id_: id_ != opened.current)
+        opened.keys = {id_: opened.keys[id_] for id_ in listed if id_ in opened.keys}
+        opened.connection.use(opened.keys.values())
+
+    async def _adopt(self, name: str, opened: _Opened, source: SecretSource) -> None:
+        """Read the key that the settings name; one that was not known before signs from now on."""
+        content = await source.read()
+        current = opened.keys.get(opened.current)
+        if current is None or current.content != content:
+            key = await asyncio.to_thread(SigningKey, content, source.name)
+            opened.keys[key.id] = key
+            opened.current = key.id
+        opened.read_at = time.time()
+        key = opened.keys[opened.current]
+        before = [one.id for one in of_connection(self._known, name)]
+        if key.id not in before:
+            await self._stored.adopt(name, key.id, key.account, time.time())
+            self._known = await self._stored.keys()
+            if before:
+                _log.info("credential_rotated", connection=name, key=key.id, account=key.account)
+
+    async def _read(self, name: str, opened: _Opened) -> None:
+        """Read those keys of the data folder that are not known yet."""
+        for one in of_connection(self._known, name):
+            if one.id not in opened.keys:
+                content = await asyncio.to_thread(self._files.read, name, one.id)
+                where = f"key `{one.id}` of the connection `{name}`"
+                opened.keys[one.id] = await asyncio.to_thread(SigningKey, content, where)
+
+    def _unreadable(self, name: str, opened: _Opened, error: KeystileError) -> None:
+        """Go on with the keys of before; where they stay unreadable, for as long as a token."""
+        if time.time() > opened.read_at + LIFETIME_SECONDS:
+            opened.keys = {}
+            opened.connection.use(())
+        self._warn(f"unreadable {name}", "credential_unreadable", name, reason=error.message)
+
+    async def _drop_retired(self, oldest_running: float | None) -> None:
+        now = time.time()
+        before = min(oldest_running or now, now - _FALLBACK_SECONDS)
+        for key in await self._stored.drop_retired(before):
+            await asyncio.to_thread(self._files.remove, key.connection, key.id)
+            _log.info("credential_key_dropped", connection=key.connection, key=key.id)
+        self._warn_of_old(self._known, now)
+
+    def _warn_of_old(self, keys: Iterable[StoredKey], now: float) -> None:
+        for key in keys:
+            age = now - key.added_at
+            if key.state is KeyState.ACTIVE and age > _OLD_SECONDS:
+                days = round(age / 86400)
+                self._warn(key.id, "credential_old", key.connection, key=key.id, days=days)
+
+    def _warn(self, what: str, event: str, connection: str, **more: object) -> None:
+        now = time.monotonic()
+        if now >= self._warned_at.get(what, 0.0):
+            self._warned_at[what] = now + _WARN_EVERY_SECONDS
+            _log.warning(event, connection=connection, **more)

@@ -1,0 +1,251 @@
+"""Tokens that servers of Google give: the metadata server, STS, and IAM for impersonation.
+
+google-auth knows how each is asked. It runs in threads of its own and sends by the gateway's own
+HTTP client, so that it never holds up the event loop.
+
+INVARIANT: an error says which server answered what status, and never what was sent or received: it
+is `from None`, since google-auth's errors quote answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+from google.auth import (
+    aws,
+    compute_engine,
+    exceptions,
+    identity_pool,
+    impersonated_credentials,
+    transport,
+)
+from google.oauth2 import service_account
+
+from keystile.config.settings import Connection
+from keystile.config.urls import require_safe_url
+from keystile.model.errors import RefusedError, UnsafeConfigurationError
+from keystile.secrets.file import SecretFile
+from keystile.upstream.keys import SigningKey
+from keystile.upstream.tokens import Token
+
+_SCOPES = ("https://www.googleapis.com/auth/bigquery",)
+_LIFETIME_SECONDS = 3600
+_SECONDS = 10.0
+_LARGEST_ANSWER = 64 << 10
+_ERROR_CODE = re.compile(rb'"(?:error|status)"\s*:\s*"([A-Za-z_]{1,64})"')
+_AWS = "urn:ietf:params:aws:token-type:aws4_request"
+_ASK = "ask the operator of the gateway"
+_HINTS = {
+    401: "check that the key or the token before it is still valid",
+    403: "give it the role `roles/iam.serviceAccountTokenCreator` on the account to impersonate",
+    404: "check the name of the account",
+}
+
+
+class GoogleTokens:
+    """Fetches tokens. One per gateway."""
+
+    def __init__(self, iam_endpoint: str, proxy: str) -> None:
+        """Accounts to impersonate are asked for at `iam_endpoint`, by `proxy` where there is one.
+
+        Raises `UnsafeConfigurationError` for one that would expose a token.
+        """
+        require_safe_url(iam_endpoint, "`upstream.iam_endpoint`")
+        self._iam = iam_endpoint.rstrip("/")
+        self._proxy = proxy
+        # Not the threads that all else shares: a server that hangs may hold these up.
+        self._threads = ThreadPoolExecutor(4, "credentials")
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._session:
+            await self._session.close()
+
+    async def fetch(
+        self, name: str, settings: Connection, key: SigningKey | None, folder: Path
+    ) -> Token:
+        """Fetch a token for a connection; relative paths in `settings` count from `folder`.
+
+        Raises `RefusedError` where nobody gives one.
+        """
+        loop = asyncio.get_running_loop()
+        asking = _Asking(loop, self._open(), self._proxy)
+        refreshed = partial(self._refreshed, settings, key, folder, asking)
+        try:
+            return await loop.run_in_executor(self._threads, refreshed)
+        except (exceptions.GoogleAuthError, ValueError, TypeError, AttributeError, KeyError):
+            raise asking.problem(name) from None
+        except UnsafeConfigurationError as error:
+            raise RefusedError(error.message, hint=error.hint) from None
+
+    def _refreshed(
+        self, settings: Connection, key: SigningKey | None, folder: Path, asking: _Asking
+    ) -> Token:
+        """Ask for a token, in a thread."""
+        source = _source(settings, key, folder)
+        credentials = self._impersonating(source, settings.impersonate)
+        credentials.refresh(asking)
+        expires = credentials.expiry.replace(tzinfo=UTC).timestamp()
+        return Token(credentials.token, settings.impersonate or _account(source), expires)
+
+    def _impersonating(self, source: Any, account: str) -> Any:
+        if not account:
+            return source
+        return impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
+            source,
+            account,
+            list(_SCOPES),
+            lifetime=_LIFETIME_SECONDS,
+            iam_endpoint_override=(
+                f"{self._iam}/v1/projects/-/serviceAccounts/{account}:generateAccessToken"
+            ),
+        )
+
+    def _open(self) -> aiohttp.ClientSession:
+        # Made lazily, since a session belongs to the running event loop.
+        if self._session is None:
+            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        return self._session
+
+
+def _source(settings: Connection, key: SigningKey | None, folder: Path) -> Any:
+    """Give google-auth's credentials for what stands behind a connection."""
+    if key is not None:
+        return service_account.Credentials(  # type: ignore[no-untyped-call]
+            key.signer, key.account, "", scopes=list(_SCOPES), always_use_jwt_access=True
+        )
+    if settings.metadata_server:
+        return compute_engine.Credentials(scopes=list(_SCOPES))  # type: ignore[no-untyped-call]
+    return _external(folder / Path(settings.external_account_file).expanduser())
+
+
+def _external(file: Path) -> Any:
+    """Read a credential file of workload identity federation, which is small, and may change."""
+    try:
+        info = msgspec.json.decode(SecretFile(file).read(), type=dict[str, Any])
+    except msgspec.MsgspecError:
+        info = {}
+    if info.get("type") != "external_account" or "credential_source" not in info:
+        raise UnsafeConfigurationError(
+            f"`{file}` is no credential file of workload identity federation",
+            hint="make one with `gcloud iam workload-identity-pools create-cred-config`",
+        )
+    for word in ("token_url", "service_account_impersonation_url"):
+        if word in info:
+            require_safe_url(str(info[word]), f"`{word}` of `{file}`")
+    if "executable" in info["credential_source"]:
+        raise UnsafeConfigurationError(
+            f"`{file}` has the token of an executable, which the gateway does not run",
+            hint="use a file or an address as its `credential_source`",
+        )
+    of_aws = info.get("subject_token_type") == _AWS
+    kind = aws.Credentials if of_aws else identity_pool.Credentials
+    return kind.from_info(info, scopes=list(_SCOPES))  # type: ignore[no-untyped-call]
+
+
+def _account(source: Any) -> str:
+    """Say whose token it is: a service account's e-mail, or the audience of a federated one."""
+    email = getattr(source, "service_account_email", None)
+    return str(email or source.info["audience"])
+
+
+class _Answer(transport.Response):
+    """An answer as google-auth wants it."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
+        self._status, self._headers, self._data = status, headers, data
+
+    @property
+    def status(self) -> int:
+        return self._status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._headers
+
+    @property
+    def data(self) -> bytes:
+        return self._data
+
+
+class _Asking(transport.Request):
+    """Sends google-auth's requests from its thread by the event loop, and keeps what went wrong.
+
+    INVARIANT: a redirect is never followed, so that a token goes to the named server alone.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession, proxy: str
+    ) -> None:
+        self._proxy = proxy
+        self._loop = loop
+        self._session = session
+        self._host, self._status, self._code = "", 0, ""
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        **_: object,
+    ) -> _Answer:
+        self._host, self._status, self._code = str(urlsplit(url).hostname), 0, ""
+        seconds = min(timeout or _SECONDS, _SECONDS)
+        asked = self._sent(url, method, body, headers or {}, seconds)
+        try:
+            answered = asyncio.run_coroutine_threadsafe(asked, self._loop)
+            # Bounded, for the event loop may have ended meanwhile.
+            return answered.result(seconds + 1)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            raise exceptions.TransportError("no answer") from None  # type: ignore[no-untyped-call]
+
+    async def _sent(
+        self,
+        url: str,
+        method: str,
+        body: bytes | str | None,
+        headers: Mapping[str, str],
+        seconds: float,
+    ) -> _Answer:
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        # INVARIANT: a proxy sees neither a token nor what it is made of.
+        proxy = self._proxy if url.startswith("https:") else None
+        async with self._session.request(
+            method,
+            url,
+            data=body,
+            headers=headers,
+            timeout=timeout,
+            allow_redirects=False,
+            proxy=proxy or None,
+        ) as response:
+            data = await response.content.read(_LARGEST_ANSWER)
+            self._status = response.status
+            found = _ERROR_CODE.search(data)
+            self._code = found[1].decode() if found else ""
+            return _Answer(response.status, response.headers, data)
+
+    def problem(self, name: str) -> RefusedError:
+        """Say in a sentence what the last server asked has made of it."""
+        what = f"the gateway got no token for its connection `{name}`"
+        if not self._host:
+            return RefusedError(f"{what}: its own files are not as they should be", hint=_ASK)
+        if not self._status:
+            return RefusedError(f"{what}: `{self._host}` cannot be reached", hint=_ASK)
+        said = f"{self._status} {self._code}".strip()
+        hint = _HINTS.get(self._status, _ASK)
+        return RefusedError(f"{what}: `{self._host}` answered {said}", hint=hint)

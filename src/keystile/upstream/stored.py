@@ -1,0 +1,168 @@
+"""What the control store knows of connections and keys. INVARIANT: never a key: those are files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from keystile.config.settings import Connection as ConnectionSettings
+from keystile.model.errors import DuplicateError
+from keystile.store.database import Database
+from keystile.store.tables import connection_keys, connections
+
+
+class KeyState(StrEnum):
+    """Where a key stands: it will sign, it signs, or it did and may be fallen back on."""
+
+    NEXT = "next"
+    ACTIVE = "active"
+    RETIRING = "retiring"
+
+
+class StoredKey(NamedTuple):
+    """A key as the store knows it. Times are UTC seconds; `since` is when its state began."""
+
+    connection: str
+    id: str
+    account: str
+    state: KeyState
+    added_at: float
+    since: float
+
+
+class StoredConnection(NamedTuple):
+    """A connection that a command added."""
+
+    name: str
+    settings: ConnectionSettings
+    created_at: float
+    created_by: str
+
+
+class StoredConnections:
+    """The two tables of connections."""
+
+    def __init__(self, database: Database) -> None:
+        """Read from an open database."""
+        self._database = database
+
+    async def connections(self) -> tuple[StoredConnection, ...]:
+        """Give those that commands added, by name."""
+        async with self._database.read() as connection:
+            query = select(connections).order_by(connections.c.name)
+            rows = (await connection.execute(query)).all()
+        return tuple(
+            StoredConnection(
+                row.name,
+                msgspec.json.decode(row.settings, type=ConnectionSettings),
+                row.created_at,
+                row.created_by,
+            )
+            for row in rows
+        )
+
+    async def keys(self) -> tuple[StoredKey, ...]:
+        """Give every key that is known, of each connection the newest first."""
+        query = select(connection_keys).order_by(
+            connection_keys.c.connection, connection_keys.c.added_at.desc()
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return tuple(
+            StoredKey(
+                row.connection, row.key, row.account, KeyState(row.state), row.added_at, row.since
+            )
+            for row in rows
+        )
+
+    async def add(self, added: StoredConnection) -> None:
+        """Add a connection. Raises `DuplicateError` where there is one of that name."""
+        row = {
+            "name": added.name,
+            "settings": msgspec.json.encode(added.settings).decode(),
+            "created_at": added.created_at,
+            "created_by": added.created_by,
+        }
+        try:
+            async with self._database.begin() as connection:
+                await connection.execute(insert(connections).values(**row))
+        except IntegrityError as error:
+            message = f"there is a connection `{added.name}` already"
+            raise DuplicateError(message, hint="choose another name, or rotate its key") from error
+
+    async def add_key(self, name: str, id_: str, account: str, now: float) -> None:
+        """Note a key that is to sign next, unless it is known."""
+        await self._add_key(name, id_, account, KeyState.NEXT, now)
+
+    async def adopt(self, name: str, id_: str, account: str, now: float) -> None:
+        """Note a key that signs from now on. One that is known stays as it is.
+
+        INVARIANT: replicas may see a new key at different times, so a key that was known before is
+        never taken for a new one.
+        """
+        if await self._add_key(name, id_, account, KeyState.NEXT, now):
+            await self.promote(name, id_, now)
+
+    async def promote(self, name: str, id_: str, now: float) -> None:
+        """Let a key sign; the one before it retires."""
+        mine = connection_keys.c.connection == name
+        active = connection_keys.c.state == KeyState.ACTIVE.value
+        async with self._database.begin() as connection:
+            await connection.execute(
+                update(connection_keys)
+                .where(mine, active, connection_keys.c.key != id_)
+                .values(state=KeyState.RETIRING.value, since=now)
+            )
+            await connection.execute(
+                update(connection_keys)
+                .where(mine, connection_keys.c.key == id_, ~active)
+                .values(state=KeyState.ACTIVE.value, since=now)
+            )
+
+    async def drop_retired(self, before: float) -> tuple[StoredKey, ...]:
+        """Forget the keys that have been retiring since before then, and give them."""
+        old = [
+            key
+            for key in await self.keys()
+            if key.state is KeyState.RETIRING and key.since < before
+        ]
+        return tuple([key for key in old if await self._forget(key)])
+
+    async def _add_key(
+        self, name: str, id_: str, account: str, state: KeyState, now: float
+    ) -> bool:
+        row = {
+            "connection": name,
+            "key": id_,
+            "account": account,
+            "state": state.value,
+            "added_at": now,
+            "since": now,
+        }
+        try:
+            async with self._database.begin() as connection:
+                await connection.execute(insert(connection_keys).values(**row))
+        except IntegrityError:
+            return False
+        return True
+
+    async def _forget(self, key: StoredKey) -> bool:
+        same = and_(
+            connection_keys.c.connection == key.connection,
+            connection_keys.c.key == key.id,
+            connection_keys.c.state == KeyState.RETIRING.value,
+        )
+        async with self._database.begin() as connection:
+            return bool((await connection.execute(delete(connection_keys).where(same))).rowcount)
+
+
+def of_connection(keys: Iterable[StoredKey], name: str) -> tuple[StoredKey, ...]:
+    """Give one connection's keys in the order in which they are tried."""
+    order = [KeyState.ACTIVE, KeyState.NEXT, KeyState.RETIRING]
+    mine = [key for key in keys if key.connection == name]
+    return tuple(sorted(mine, key=lambda key: (order.index(key.state), -key.since)))
