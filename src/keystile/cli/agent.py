@@ -28,6 +28,7 @@ from keystile.config.settings import Settings
 from keystile.identity.agents import OWN, Agent, AgentId, Agents, Facts
 from keystile.identity.connection import Connection
 from keystile.identity.disabling import Disablings, Target
+from keystile.identity.gateway_tokens import GatewayTokens
 from keystile.identity.wiring import builtin_issuer, issuer_url
 from keystile.model.errors import InvalidRequestError, NotFoundError
 
@@ -156,6 +157,17 @@ def disable(
     say(f"agent {visible(name or subject)} is disabled; what it left running is being stopped")
 
 
+@app.command("revoke", epilog="Example: keystile agent revoke demo-agent")
+@reports_errors
+def revoke(name: AgentArgument, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """End all gateway tokens of every agent of a name, within seconds.
+
+    It may sign in again: to keep it out, disable it.
+    """
+    ended = run(_revoke(settings(config), name))
+    say(f"gateway tokens of {visible(name)} that are ended: {ended}")
+
+
 @app.command("regroup", epilog="Example: keystile agent regroup demo-agent --group analytics")
 @reports_errors
 def regroup(
@@ -239,6 +251,19 @@ async def _disable(settings: Settings, target: Target) -> None:
                 hint="see `keystile agent list`; one that never came needs --issuer and --subject",
             )
         await Disablings(store).disable(target, getpass.getuser(), "cli")
+
+
+async def _revoke(settings: Settings, name: str) -> int:
+    async with database(settings) as store:
+        agents, own = Agents(store), issuer_url(settings)
+        found = await agents.named(name)
+        if not found:
+            raise NotFoundError(
+                f"there is no agent `{visible(name)}`", hint="see `keystile agent list`"
+            )
+        tokens = GatewayTokens(store, agents, own, settings.identity.token_lifetime)
+        ended = [await tokens.revoke_all(each.issuer or own, each.subject) for each in found]
+        return sum(ended)
 
 
 async def _regroup(settings: Settings, name: str, groups: list[str]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ from typer.testing import CliRunner
 from keystile.cli.agent import app
 from keystile.cli.common import database, settings
 from keystile.identity.agents import Agents
+from keystile.identity.gateway_tokens import GatewayTokens
 from keystile.identity.wiring import builtin_issuer
+from keystile.model.errors import UnauthenticatedError
+from keystile.model.principal import Principal
 
 Invoke = Callable[..., Result]
 
@@ -200,3 +204,32 @@ def test_an_agent_that_has_expired_is_not_connected(invoke: Invoke, tmp_path: Pa
     invoke("create", "bot", "--expires", "2020-01-31")
     result = invoke("connect", "bot", "--folder", str(tmp_path / "f"))
     assert "the agent `bot` has expired" in result.stderr
+
+
+def test_all_tokens_of_a_name_end_whatever_issuer_they_are_of(invoke: Invoke, config: Path) -> None:
+    who = ("--issuer", "https://issuer.test", "--subject", "repo:acme/shop")
+    invoke("create", "bot")
+    invoke("create", "bot", *who)
+    invoke("create", "other")
+    own = "http://127.0.0.1:8420/issuer"
+    agents = ((own, "bot", "bot"), (who[1], who[3], "bot"), (own, "other", "other"))
+
+    async def issued() -> list[str]:
+        async with database(settings(config)) as store:
+            tokens = GatewayTokens(store, Agents(store), own, 600)
+            return [(await tokens.issue(Principal(*each, "run")))[0] for each in agents]
+
+    async def kept(given: list[str]) -> list[str]:
+        names = []
+        async with database(settings(config)) as store:
+            for token in given:
+                with suppress(UnauthenticatedError):
+                    tokens = GatewayTokens(store, Agents(store), own, 600)
+                    names.append((await tokens.find(token)).principal.agent)
+        return names
+
+    given = asyncio.run(issued())
+    assert asyncio.run(kept(given)) == ["bot", "bot", "other"]
+    assert "that are ended: 2" in invoke("revoke", "bot").stdout
+    assert asyncio.run(kept(given)) == ["other"]
+    assert "there is no agent `ghost`" in invoke("revoke", "ghost").stderr
