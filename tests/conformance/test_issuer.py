@@ -41,7 +41,9 @@ async def identity(issuer: Issuer, tmp_path: Path) -> AsyncIterator[Identity]:
         },
     )
     upstream = words.Upstream(service_account_file=str(tmp_path / "key.json"))
-    settings = words.Settings(upstream=upstream, identity=words.Identity(issuers=[trusted]))
+    settings = words.Settings(
+        folder=tmp_path, upstream=upstream, identity=words.Identity(issuers=[trusted])
+    )
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'store.db'}")
     await database.open()
     made = build(settings, database)
