@@ -22,7 +22,7 @@ function configuration(keys, adapter) {
     adapter,
     jwks: {keys},
     cookies: {keys: ['not a secret']},
-    clients: Object.entries(clients).map(([id, {secret, groups = [], lifetime = LIFETIME}]) => ({
+    clients: Object.entries(clients).map(([id, {secret, groups = [], lifetime = LIFETIME, may_act}]) => ({
       client_id: id,
       ...(secret && {client_secret: secret}),
       token_endpoint_auth_method: secret ? 'client_secret_basic' : 'none',
@@ -33,9 +33,13 @@ function configuration(keys, adapter) {
       response_types: [],
       groups,
       lifetime,
+      ...(may_act && {may_act}),
     })),
-    extraClientMetadata: {properties: ['groups', 'lifetime']},
-    extraTokenClaims: ctx => ({groups: ctx.oidc.client.groups}),
+    extraClientMetadata: {properties: ['groups', 'lifetime', 'may_act']},
+    extraTokenClaims: ({oidc: {client}}) => ({
+      groups: client.groups,
+      ...(client.may_act && {may_act: client.may_act}),
+    }),
     findAccount: (_, id) => ({accountId: id, claims: () => ({sub: id})}),
     scopes: ['openid', 'offline_access'],
     ttl: {IdToken: (_ctx, _token, client) => client.lifetime},

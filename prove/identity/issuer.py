@@ -39,11 +39,15 @@ _PAGES = 8
 
 
 class Client(NamedTuple):
-    """A client of the issuer; `lifetime` is that of its tokens in seconds."""
+    """A client of the issuer; `lifetime` is that of its tokens in seconds.
+
+    `may_act` is who may act on its access tokens (RFC 8693 section 4.4).
+    """
 
     secret: str = ""
     groups: tuple[str, ...] = ()
     lifetime: int = 600
+    may_act: Mapping[str, str] | None = None
 
 
 class Issuer:

@@ -14,6 +14,8 @@ from keystile.telemetry import logs
 _COMMANDS = (
     "serve",
     "run",
+    "login",
+    "logout",
     "sandbox",
     "agent",
     "person",

@@ -23,10 +23,22 @@ from keystile.cli.common import (
     run,
     settings,
 )
+from keystile.cli.connecting import (
+    AudienceOption,
+    GatewayOption,
+    ProjectOption,
+    TokenCommandOption,
+    TokenFieldOption,
+    TokenFileOption,
+    TokenHeaderOption,
+    TokenUrlOption,
+    require_known,
+    source_of,
+    way_of,
+)
 from keystile.cli.terminal import coming, moment, say, say_json, show, table, visible
 from keystile.config.settings import Settings
 from keystile.identity.agents import OWN, Agent, AgentId, Agents, Facts
-from keystile.identity.connection import Connection
 from keystile.identity.disabling import Disablings, Target
 from keystile.identity.gateway_tokens import GatewayTokens
 from keystile.identity.wiring import builtin_issuer, issuer_url
@@ -40,13 +52,6 @@ GroupOption = Annotated[
 ]
 IssuerOption = Annotated[str, typer.Option(help="The `iss` of its tokens.", metavar="URL")]
 SubjectOption = Annotated[str, typer.Option(help="Its `google.subject` by the issuer's mapping.")]
-ProjectOption = Annotated[
-    str,
-    typer.Option(
-        envvar="GOOGLE_CLOUD_PROJECT",
-        help="The Google Cloud project of its queries, if the client names none.",
-    ),
-]
 
 
 class Reader(StrEnum):
@@ -182,48 +187,45 @@ def regroup(
     "connect", epilog='Example: eval "$(keystile agent connect demo-agent --project acme-shop)"'
 )
 @reports_errors
-def connect(
+def connect(  # noqa: PLR0913, PLR0917 - each place that a token may come from
     name: AgentArgument,
     target: Annotated[Reader, typer.Option("--for", help="What to write for.")] = Reader.ENV,
     folder: Annotated[
-        Path | None, typer.Option(help="Where to write the agent's two private files.")
+        Path | None, typer.Option(help="Where to write the agent's private files.")
     ] = None,
     project: ProjectOption = "",
+    gateway: GatewayOption = "",
+    audience: AudienceOption = "",
+    token_file: TokenFileOption = None,
+    token_url: TokenUrlOption = "",
+    token_header: TokenHeaderOption = None,
+    token_command: TokenCommandOption = "",
+    token_field: TokenFieldOption = "",
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Write a credential file, and print the environment that any BigQuery client needs.
 
-    Its token is short-lived: `keystile run` keeps one fresh for as long as a command runs.
+    The built-in issuer's token is short-lived: `keystile run` keeps one fresh for as long as a
+    command runs. That of another issuer is read from where the options say, whenever it is needed.
     """
     del target  # it has one value so far, which shells read
-    found = settings(config)
+    source = source_of(token_file, token_url, token_header, token_command, token_field)
+    way = way_of(config, gateway, audience, source)
     place = folder or Path(typer.get_app_dir("keystile")) / "agents" / name
-    connection = connection_to(found, place.absolute())
-    issuer = builtin_issuer(found)
-    run(require_active(found, name))
+    connection = way.connection(place.absolute())
+    run(require_known(config, way, name))
     try:
-        connection.write(issuer.mint(name, uuid4().hex))
+        connection.write(way.issuer.mint(name, uuid4().hex) if way.issuer else "")
     except OSError as error:
         message = f"cannot write the agent's files in `{place}`: {error.strerror}"
         raise InvalidRequestError(message, hint="give another place with --folder") from error
     for variable, value in connection.environment(project).items():
         typer.echo(f"export {variable}={shlex.quote(value)}")
-    until = moment(time.time() + issuer.lifetime)
-    err.print(f"the token works until {until}; run this again, or use: keystile run", style="dim")
+    if way.issuer:
+        until = moment(time.time() + way.issuer.lifetime)
+        err.print(f"the token works until {until}; run this again, or: keystile run", style="dim")
     if not project:
         err.print("no --project given, so the client must name one itself", style="dim")
-
-
-async def require_active(settings: Settings, name: str) -> Agent:
-    """Give an agent that may sign in. Raises `NotFoundError`, or `RefusedError` if disabled."""
-    async with database(settings) as store:
-        return await Agents(store).active(name)
-
-
-def connection_to(settings: Settings, folder: Path) -> Connection:
-    """Say how clients reach this gateway through files in `folder`."""
-    audience, domain = settings.identity.audience, settings.domain
-    return Connection(folder, settings.gateway_url, audience, domain)
 
 
 async def _create(

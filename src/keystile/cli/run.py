@@ -6,20 +6,35 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 from uuid import uuid4
 
 import typer
 
-from keystile.cli.agent import ProjectOption, connection_to, require_active
-from keystile.cli.common import DEFAULT_CONFIG, ConfigOption, err, reports_errors, run, settings
-from keystile.config.settings import Settings
+from keystile.cli.common import DEFAULT_CONFIG, ConfigOption, err, reports_errors, run
+from keystile.cli.connecting import (
+    AudienceOption,
+    GatewayOption,
+    ProjectOption,
+    TokenCommandOption,
+    TokenFieldOption,
+    TokenFileOption,
+    TokenHeaderOption,
+    TokenUrlOption,
+    Way,
+    logins,
+    require_known,
+    source_of,
+    way_of,
+)
+from keystile.cli.lending import Lending
+from keystile.cli.private import private_folder
+from keystile.cli.terminal import visible
 from keystile.identity.connection import Connection
-from keystile.identity.wiring import builtin_issuer
+from keystile.identity.login import Login
 
 app = typer.Typer(add_completion=False)
 
@@ -48,38 +63,90 @@ _OVERRIDES = "GOOGLE_CLOUD_UNIVERSE_DOMAIN"
     epilog="Example: keystile run --agent demo-agent --project acme-shop -- python report.py",
 )
 @reports_errors
-def run_command(
+def run_command(  # noqa: PLR0913, PLR0917 - each place that a token may come from
     command: Annotated[list[str], typer.Argument(help="The command and its arguments.")],
     agent: Annotated[str, typer.Option(help="The agent that it runs as.")],
     project: ProjectOption = "",
+    gateway: GatewayOption = "",
+    audience: AudienceOption = "",
+    token_file: TokenFileOption = None,
+    token_url: TokenUrlOption = "",
+    token_header: TokenHeaderOption = None,
+    token_command: TokenCommandOption = "",
+    token_field: TokenFieldOption = "",
     config: ConfigOption = DEFAULT_CONFIG,
+    *,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="For itself, though a person has signed in.")
+    ] = False,
 ) -> None:
     """Run a command as an agent.
 
     Its BigQuery clients find the gateway and a fresh token of their own through the environment;
-    nothing is left behind. Signals and the exit code pass through.
+    nothing is left behind. Signals and the exit code pass through. The token is the built-in
+    issuer's, or that of another issuer from where the options say. Where a person has signed in
+    with `keystile login`, the agent acts for them.
     """
-    raise typer.Exit(run(_run(settings(config), agent, project, command)))
+    source = source_of(token_file, token_url, token_header, token_command, token_field)
+    way = way_of(config, gateway, audience, source, lent=not alone)
+    run(require_known(config, way, agent))
+    lent = None if alone else logins().find(way.gateway)
+    raise typer.Exit(run(_run(way, agent, project, command, lent)))
 
 
-async def _run(settings: Settings, agent: str, project: str, command: list[str]) -> int:
-    issuer = builtin_issuer(settings)
-    await require_active(settings, agent)
-    # One run is one session in the recordings.
-    session = uuid4().hex
+async def _run(way: Way, agent: str, project: str, command: list[str], lent: Login | None) -> int:
     # A signal from here on is the command's, so that the folder is always cleared away.
     child = _Child()
-    with TemporaryDirectory(prefix="keystile-", dir=os.environ.get("XDG_RUNTIME_DIR")) as folder:
-        connection = connection_to(settings, Path(folder))
-        connection.write(issuer.mint(agent, session))
+    with private_folder() as folder:
+        connected = _lent(way, agent, folder, lent) if lent else _own(way, agent, folder)
+        async with connected as connection:
+            environment = {k: v for k, v in os.environ.items() if k != _OVERRIDES}
+            return await child.run(command, environment | connection.environment(project))
 
-        async def renew() -> None:
-            while True:
-                await asyncio.sleep(issuer.lifetime / 2)
-                _renew(connection, issuer.mint(agent, session))
 
-        environment = {k: v for k, v in os.environ.items() if k != _OVERRIDES}
-        return await child.run(command, environment | connection.environment(project), renew)
+@asynccontextmanager
+async def _own(way: Way, agent: str, folder: Path) -> AsyncIterator[Connection]:
+    """Connect the agent by its own token, and keep that fresh where it is ours to make."""
+    connection, issuer = way.connection(folder), way.issuer
+    if issuer is None:
+        connection.write()
+        yield connection
+        return
+    # One run is one session in the recordings.
+    session = uuid4().hex
+    connection.write(issuer.mint(agent, session))
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(issuer.lifetime / 2)
+            _renew(connection, issuer.mint(agent, session))
+
+    renewing = asyncio.ensure_future(renew())
+    try:
+        yield connection
+    finally:
+        renewing.cancel()
+
+
+@asynccontextmanager
+async def _lent(way: Way, agent: str, folder: Path, lent: Login) -> AsyncIterator[Connection]:
+    """Connect the agent on behalf of the person who has signed in."""
+    session, issuer, source = uuid4().hex, way.issuer, way.source
+
+    async def minted() -> str:
+        return issuer.mint(agent, session) if issuer else ""
+
+    async def read() -> str:
+        return await source.read(way.audience) if source else ""
+
+    lending = Lending(way, logins(), read if source else minted if issuer else None)
+    err.print(
+        f"keystile: {visible(agent)} acts for {visible(lent.person)}", style="dim", markup=False
+    )
+    async with lending.serving() as url:
+        connection = way.connection(folder, url)
+        connection.write(lending.secret)
+        yield connection
 
 
 def _renew(connection: Connection, token: str) -> None:
@@ -100,13 +167,8 @@ class _Child:
         for number in _FORWARDED:
             loop.add_signal_handler(number, self._forward, number)
 
-    async def run(
-        self,
-        command: list[str],
-        environment: dict[str, str],
-        meanwhile: Callable[[], Awaitable[None]],
-    ) -> int:
-        """Run it to its end with something else beside it, and give its exit code."""
+    async def run(self, command: list[str], environment: dict[str, str]) -> int:
+        """Run it to its end, and give its exit code."""
         try:
             self._process = await asyncio.create_subprocess_exec(*command, env=environment)
         except OSError as error:
@@ -114,9 +176,7 @@ class _Child:
             return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
         for number in self._early:
             self._forward(number)
-        beside = asyncio.ensure_future(meanwhile())
         code = await self._process.wait()
-        beside.cancel()
         return code if code >= 0 else _SIGNALLED - code
 
     def _forward(self, number: signal.Signals) -> None:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from keystile.cli.agent import app as agent_app
 
+GATEWAY = "https://gw.example.com"
 Start = Callable[..., "subprocess.Popen[str]"]
 
 # Prints what the child sees, then the subject token now and after it was renewed.
@@ -69,6 +70,7 @@ def start(config: Path, tmp_path: Path) -> Start:
             "XDG_RUNTIME_DIR": str(tmp_path / "runtime"),
             "GOOGLE_CLOUD_UNIVERSE_DOMAIN": "elsewhere.test",
             "KEPT": "as it was",
+            "XDG_CONFIG_HOME": str(tmp_path / "home"),
         }
         code = "from keystile.cli.run import app; app()"
         return subprocess.Popen(
@@ -155,9 +157,45 @@ def test_a_terminals_interrupt_is_not_sent_twice(start: Start) -> None:
     os.close(theirs)
 
 
+def test_a_run_that_is_killed_leaves_nothing_for_long(start: Start, tmp_path: Path) -> None:
+    command = f"{sys.executable} -c 'import time; print(1, flush=True); time.sleep(60)'"
+    killed = start("--agent", "bot", "--", "sh", "-c", f"echo $$; exec {command}")
+    assert killed.stdout
+    orphan = int(killed.stdout.readline())
+    (left,) = _left(tmp_path)
+    killed.kill()
+    killed.wait(30)
+    assert _left(tmp_path) == [left]
+    os.kill(orphan, signal.SIGKILL)
+    killed.communicate(timeout=30)
+    process = start("--agent", "bot", "--", "ls", str(tmp_path / "runtime"))
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert left.name not in stdout
+    assert _left(tmp_path) == []
+
+
+def test_another_issuers_token_is_read_where_it_is(start: Start, tmp_path: Path) -> None:
+    token = tmp_path / "ci.jwt"
+    token.write_text("theirs")
+    show = "import os; print(open(os.environ['GOOGLE_APPLICATION_CREDENTIALS']).read())"
+    options = ("--agent", "ci", "--token-file", str(token))
+    for gateway, url in (((), "http://127.0.0.1:8420"), (("--gateway", GATEWAY), GATEWAY)):
+        process = start(*options, *gateway, "--", sys.executable, "-c", show)
+        stdout, stderr = process.communicate(timeout=60)
+        assert process.returncode == 0, stderr
+        credential = json.loads(stdout)
+        assert credential["credential_source"] == {"file": str(token)}
+        assert credential["token_url"] == f"{url}/v1/token"
+    assert token.read_text() == "theirs"
+    assert _left(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("command", "code", "message"),
     [
+        (("--agent", "bot", "--gateway", GATEWAY, "--", "true"), 1, "nobody vouches for"),
+        (("--agent", "b", "--gateway", "http://gw.example", "--", "true"), 1, "encryption"),
         (("--agent", "bot", "--", "no-such-command"), 127, "cannot run `no-such-command`"),
         (("--agent", "bot", "--", "/"), 126, "cannot run `/`"),
         (("--agent", "ghost", "--", "true"), 1, "there is no agent `ghost`"),
