@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from secrets import token_hex
@@ -68,20 +68,7 @@ class PolicySource:
 
     async def check(self) -> None:
         """Check what it takes an engine to read. Raises `UnsafeConfigurationError`."""
-        await self._check(self._policy)
-
-    async def _check(self, policy: Policy) -> None:
-        filters = policy.row_filters.all
-        if not filters:
-            return
-        request = Predicates(tuple(one.where for one in filters))
-        answer = await self._runner.run(PROBLEMS, request)
-        for one, problem in zip(filters, answer.found, strict=True):
-            if problem:
-                raise UnsafeConfigurationError(
-                    f"{one.place}: row filter `{one.name}`: {problem}",
-                    hint="see docs/reference/policy.md",
-                )
+        await _check(self._policy, self._runner)
 
     async def follow(self) -> None:
         """Look for changes for ever."""
@@ -98,9 +85,29 @@ class PolicySource:
         if settled and documents != self._documents:
             self._documents = documents
             policy = await asyncio.to_thread(compile_policy, documents)
-            await self._check(policy)
+            await _check(policy, self._runner)
             self._policy = policy
             _log.info("policy_replaced", digest=self._policy.digest)
+
+
+async def checked_policy(documents: Mapping[str, str], runner: TaskRunner) -> Policy:
+    """Compile a policy, as the gateway would take it. Raises `UnsafeConfigurationError`."""
+    policy = compile_policy(documents)
+    await _check(policy, runner)
+    return policy
+
+
+async def _check(policy: Policy, runner: TaskRunner) -> None:
+    filters = policy.row_filters.all
+    if not filters:
+        return
+    answer = await runner.run(PROBLEMS, Predicates(tuple(one.where for one in filters)))
+    for one, problem in zip(filters, answer.found, strict=True):
+        if problem:
+            raise UnsafeConfigurationError(
+                f"{one.place}: row filter `{one.name}`: {problem}",
+                hint="see docs/reference/policy.md",
+            )
 
 
 class Planning(NamedTuple):

@@ -1,7 +1,9 @@
-"""`keystile policy`: see what the policy says, and why."""
+"""`keystile policy`: check a policy, test it, and see what it says and why."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from secrets import token_bytes
 from typing import Annotated, Any
 
 import msgspec
@@ -18,9 +20,13 @@ from keystile.cli.common import (
     run,
 )
 from keystile.cli.common import settings as read
+from keystile.cli.terminal import say, say_json
+from keystile.config.policy_folder import read_policy, read_policy_tests
 from keystile.config.settings import Settings
-from keystile.deciding import TASKS, planning
+from keystile.deciding import TASKS, checked_policy, planning
 from keystile.gate.planning import Planner
+from keystile.gate.policy_tests import PolicyTester, Tried
+from keystile.googlesql.inline import InlineRunner
 from keystile.googlesql.pool import EnginePool
 from keystile.identity.agents import Agent, Agents
 from keystile.identity.wiring import issuer_url
@@ -28,15 +34,16 @@ from keystile.model.decision import Effect
 from keystile.model.errors import RefusedError
 from keystile.model.principal import Principal
 from keystile.policy.explain import explanation
+from keystile.policy.policy import Policy
 from keystile.telemetry.metrics import Metrics
 from keystile.wire.requests import QueryRequest
 
-app = typer.Typer(help="See what the policy says, and why.", no_args_is_help=True)
+app = typer.Typer(
+    help="Check a policy, test it, and see what it says and why.", no_args_is_help=True
+)
 
-
-@app.callback()
-def _group() -> None:
-    """Keep `explain` a command of its own while it is the only one."""
+DEFAULT_FOLDER = Path("policy")
+FolderArgument = Annotated[Path, typer.Argument(help="The folder of the policy.")]
 
 
 @app.command()
@@ -68,6 +75,49 @@ def explain(  # noqa: PLR0913 - one for each option
         typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
         _show(found)
+
+
+@app.command(epilog="Example: keystile policy validate examples/policy")
+@reports_errors
+def validate(folder: FolderArgument = DEFAULT_FOLDER) -> None:
+    """Read a policy as the gateway would, and say what is wrong with it, with file and line.
+
+    Needs no configuration, no credential and no network.
+    """
+    policy = run(_validated(folder))
+    say(f"the policy is valid; its digest is {policy.digest}")
+
+
+@app.command("test", epilog="Example: keystile policy test examples/policy")
+@reports_errors
+def run_tests(folder: FolderArgument = DEFAULT_FOLDER, *, json: JsonOption = False) -> None:
+    """Run the tests beside a policy, the files whose names end in `.test.yaml`.
+
+    Needs no configuration, no credential and no network: the tests say what tables there are. The
+    exit code is 1 where one fails.
+    """
+    tried = run(_tested(folder))
+    failed = [one for one in tried if one.differences]
+    if json:
+        say_json([one._asdict() for one in tried])
+    else:
+        for one in failed:
+            out.print(f"FAILED `{one.file}` line {one.line}: {one.name}", markup=False)
+            for line in one.differences:
+                out.print(f"  {line}", markup=False, soft_wrap=True)
+        say(f"{len(tried) - len(failed)} passed, {len(failed)} failed")
+    if failed:
+        raise typer.Exit(1)
+
+
+async def _validated(folder: Path) -> Policy:
+    return await checked_policy(read_policy(folder), InlineRunner())
+
+
+async def _tested(folder: Path) -> list[Tried]:
+    documents, tests, engine = read_policy(folder), read_policy_tests(folder), InlineRunner()
+    tester = PolicyTester(await checked_policy(documents, engine), engine, token_bytes(32))
+    return [tried async for tried in tester.run(tests)]
 
 
 async def _explain(settings: Settings, agent: str, request: QueryRequest) -> dict[str, Any]:

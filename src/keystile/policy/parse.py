@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
+from typing import TypeVar
 
 import msgspec
 import yaml
@@ -21,6 +22,8 @@ from keystile.policy.document import Document, Section
 _UNKNOWN_FIELD = re.compile(r"unknown field `(.*?)`")
 _INVALID_VALUE = re.compile(r"Invalid .*value '(.*?)'")
 _HINT = "see docs/reference/policy.md"
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -43,6 +46,11 @@ class Parsed(msgspec.Struct, frozen=True):
 
 def parse(file: str, text: str) -> Parsed:
     """Read one document. Raises `UnsafeConfigurationError`."""
+    return Parsed(file, *read_as(Document, file, text))
+
+
+def read_as(type_: type[SectionT], file: str, text: str) -> tuple[SectionT, dict[str, int]]:
+    """Read YAML as a section, and give where its parts stand. Raises `UnsafeConfigurationError`."""
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -57,9 +65,9 @@ def parse(file: str, text: str) -> Parsed:
     finally:
         loader.dispose()
     try:
-        return Parsed(file, msgspec.convert({} if data is None else data, Document), lines)
+        return msgspec.convert({} if data is None else data, type_), lines
     except msgspec.ValidationError as error:
-        raise _refusal(file, str(error), lines) from error
+        raise _refusal(file, str(error), lines, [*_words(type_)]) from error
 
 
 def suggestion(word: str, words: Iterator[str] | list[str]) -> str:
@@ -94,15 +102,17 @@ def _walk(file: str, node: yaml.Node, path: str) -> Iterator[tuple[str, int]]:
                 yield f"{path}.{key.value}", at
 
 
-def _refusal(file: str, problem: str, lines: dict[str, int]) -> UnsafeConfigurationError:
-    """Turn msgspec's complaint into ours."""
+def _refusal(
+    file: str, problem: str, lines: dict[str, int], words: list[str]
+) -> UnsafeConfigurationError:
+    """Turn msgspec's complaint into ours; `words` are all that there are."""
     message, _, place = problem.partition(" - at ")
     path = place.strip("`")
     hint = _HINT
     if field := _UNKNOWN_FIELD.search(message):
         path = f"{path or '$'}.{field[1]}"
         message = f"unknown word `{field[1]}`"
-        hint = suggestion(field[1], _words())
+        hint = suggestion(field[1], words)
     elif value := _INVALID_VALUE.search(message):
         message = f"unknown value `{value[1]}`"
         hint = suggestion(value[1], _values())
@@ -126,13 +136,10 @@ def _line(lines: dict[str, int], path: str) -> int:
     return lines.get(path, 0)
 
 
-def _structs() -> Iterator[type[msgspec.Struct]]:
-    yield from (*Section.__subclasses__(), *Mask.__args__)
-
-
-def _words() -> Iterator[str]:
-    """Yield every word of the language."""
-    for struct in _structs():
+def _words(type_: type[Section] = Document) -> Iterator[str]:
+    """Yield every word of a language, whose parts have one base."""
+    masks = Mask.__args__ if type_ is Document else ()
+    for struct in (*type_.__bases__[0].__subclasses__(), *masks):
         yield from struct.__struct_encode_fields__
 
 

@@ -89,3 +89,44 @@ def test_explain_of_an_unknown_agent_is_one_clear_line(config: str) -> None:
     done = CliRunner().invoke(app, [*arguments, "--config", config])
     assert done.exit_code == 1
     assert "there is no agent `ghost`" in done.stderr
+
+
+EXAMPLES = str(Path(__file__).parents[3] / "examples" / "policy")
+
+
+def test_the_examples_hold_their_own_tests() -> None:
+    done = CliRunner().invoke(app, ["policy", "test", EXAMPLES])
+    assert (done.exit_code, done.stdout) == (0, "8 passed, 0 failed\n")
+
+
+def test_a_failed_test_says_what_and_where_and_ends_with_one(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(POLICY, encoding="utf-8")
+    test = {"name": "sees ssn", "sql": "SELECT 1", "expect": {"effect": "allow"}}
+    file = json.dumps({"project": "acme-shop", "tests": [test]})
+    (tmp_path / "a.test.yaml").write_text(file, encoding="utf-8")
+    done = CliRunner().invoke(app, ["policy", "test", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "FAILED `a.test.yaml` line 1: sees ssn" in done.stdout
+    assert "effect: expected `allow`, got `deny`" in done.stdout
+    told = CliRunner().invoke(app, ["policy", "test", str(tmp_path), "--json"])
+    [one] = json.loads(told.stdout)
+    assert (told.exit_code, one["name"], len(one["differences"])) == (1, "sees ssn", 2)
+
+
+def test_a_policy_is_valid_or_says_where_it_is_not(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(POLICY, encoding="utf-8")
+    (tmp_path / "a.test.yaml").write_text("no: policy", encoding="utf-8")
+    done = CliRunner().invoke(app, ["policy", "validate", str(tmp_path)])
+    assert (done.exit_code, done.stdout[:20]) == (0, "the policy is valid;")
+    filters = "row_filters: [{name: x, tables: [p.d.t], where: 'a = (SELECT 1)'}]"
+    (tmp_path / "rows.yaml").write_text(filters, encoding="utf-8")
+    wrong = CliRunner().invoke(app, ["policy", "validate", str(tmp_path)])
+    assert wrong.exit_code == 1
+    assert "`rows.yaml` line 1: row filter `x`" in wrong.stderr
+
+
+def test_a_folder_without_tests_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(POLICY, encoding="utf-8")
+    done = CliRunner().invoke(app, ["policy", "test", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "put at least one file there whose name ends in `.test.yaml`" in done.stderr

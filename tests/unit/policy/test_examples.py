@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from keystile.config.policy_folder import read_policy
 from keystile.model.decision import Effect
 from keystile.model.facts import Action, QueryFacts
 from keystile.policy.compile import compile_policy
@@ -15,7 +16,7 @@ FOLDER = Path(__file__).parents[3] / "examples" / "policy"
 
 @pytest.fixture(scope="module")
 def policy() -> Policy:
-    return compile_policy({file.name: file.read_text() for file in FOLDER.glob("*.yaml")})
+    return compile_policy(read_policy(FOLDER))
 
 
 def test_a_coding_agent_reads_and_sees_masks(shop: Any, policy: Policy) -> None:

@@ -1,0 +1,114 @@
+"""Tests of a policy: what stands in a `*.test.yaml` file, and how it is compared."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+
+from keystile.policy.document import Section, Text
+
+EffectWord = Literal["allow", "deny", "require_approval", "not_found"]
+
+
+class Part(Section, frozen=True, kw_only=True):
+    """Base of what stands in a file of tests."""
+
+
+class Asking(Part, frozen=True, kw_only=True):
+    """The agent that asks. What is left out is empty, as in a token that does not say it."""
+
+    name: Text = "test-agent"
+    issuer: str = ""
+    subject: str = ""
+    service_account: str = ""
+    on_behalf_of: str = ""
+    groups: tuple[Text, ...] = ()
+    attributes: dict[Text, str] = msgspec.field(default_factory=dict)
+
+
+class Column(Part, frozen=True, kw_only=True):
+    """A column with policy tags; without them its type alone will do."""
+
+    type: Text
+    policy_tags: tuple[Text, ...] = ()
+
+
+class Expected(Part, frozen=True, kw_only=True):
+    """What is to come out. What is left out is not compared.
+
+    `masked` are all columns that the query uses and the agent sees masked, those beneath views too;
+    `row_filters` all that apply; `rules` are among the reasons, and `message` is in the text that
+    the agent sees. An object that is hidden or absent gives `not_found`.
+    """
+
+    effect: EffectWord
+    masked: tuple[Text, ...] | None = None
+    rules: tuple[Text, ...] | None = None
+    row_filters: tuple[Text, ...] | None = None
+    message: str = ""
+
+
+class PolicyTest(Part, frozen=True, kw_only=True):
+    """One query of one agent."""
+
+    name: Text
+    sql: Text
+    expect: Expected
+    agent: Asking = Asking()
+
+
+class PolicyTests(Part, frozen=True, kw_only=True):
+    """One file of tests.
+
+    `tables` and `views` are all that there is. Types are GoogleSQL's, such as
+    `ARRAY<STRUCT<name STRING>>`. `project` is that of names without one.
+    """
+
+    project: Text
+    tables: dict[Text, dict[Text, Text | Column]] = msgspec.field(default_factory=dict)
+    views: dict[Text, Text] = msgspec.field(default_factory=dict)
+    tests: Annotated[tuple[PolicyTest, ...], msgspec.Meta(min_length=1)]
+
+
+class Outcome(NamedTuple):
+    """What came out of a query. Columns are `project.dataset.table.column`."""
+
+    effect: str
+    message: str = ""
+    masked: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    row_filters: tuple[str, ...] = ()
+
+
+def json_schema() -> dict[str, Any]:
+    """Give the JSON Schema of a file, for editors; `tests.schema.json` beside this one holds it."""
+    return {"title": "Keystile policy tests", **msgspec.json.schema(PolicyTests)}
+
+
+def differences(expected: Expected, found: Outcome, project: str) -> tuple[str, ...]:
+    """Say in a line each what is not as expected; `project` is that of names without one."""
+    lines = []
+    if found.effect != expected.effect:
+        lines.append(f"effect: expected `{expected.effect}`, got `{found.effect}`")
+    if expected.masked is not None:
+        full = {name if name in found.masked else f"{project}.{name}" for name in expected.masked}
+        lines += _compared("masked", full, {*found.masked})
+    if expected.rules is not None:
+        lines += _missing("rules", {*expected.rules} - {*found.rules})
+    if expected.row_filters is not None:
+        lines += _compared("row_filters", {*expected.row_filters}, {*found.row_filters})
+    if expected.message not in found.message:
+        lines.append(f"message: expected `{expected.message}` in it")
+    if lines and found.message:
+        lines.append(f"the agent sees: {found.message}")
+    return tuple(lines)
+
+
+def _compared(word: str, expected: set[str], found: set[str]) -> list[str]:
+    strange = [f"{word}: `{name}` was not expected" for name in sorted(found - expected)]
+    return _missing(word, expected - found) + strange
+
+
+def _missing(word: str, names: set[str]) -> list[str]:
+    return [f"{word}: expected `{name}`, which is not there" for name in sorted(names)]
