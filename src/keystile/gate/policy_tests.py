@@ -30,8 +30,8 @@ from keystile.policy.parse import read_as
 from keystile.policy.policy import Policy
 from keystile.policy.policy_tests import Asking, Column, Outcome, PolicyTests, differences
 from keystile.telemetry.metrics import Metrics
-from keystile.upstream.bigquery import BigQuery
-from keystile.upstream.values import ListedTable
+from keystile.upstream.accounts import Accounts
+from keystile.upstream.values import NOBODY, ListedTable
 from keystile.wire.requests import QueryRequest
 
 _NAME_PARTS = 3
@@ -51,6 +51,8 @@ class Tried(NamedTuple):
 class Declared:
     """What the tests of one file declare, in the place of BigQuery."""
 
+    account = NOBODY
+
     def __init__(self) -> None:
         """Begin with nothing."""
         self._tables: dict[TableId, Table] = {}
@@ -58,6 +60,11 @@ class Declared:
     def add(self, table: Table) -> None:
         """Have one more table or view."""
         self._tables[table.id] = table
+
+    async def of(self, connection: str) -> Declared:
+        """Be the same for every connection."""
+        del connection
+        return self
 
     async def table(self, id: TableId) -> Table:  # noqa: A002 - the word of the shared port
         """Give a table. Raises `NotFoundError`."""
@@ -112,7 +119,7 @@ class PolicyTester:
             lambda: self._policy,
             Rewriter(self._runner, self._key),
             # Deciding asks no more of BigQuery than what is declared.
-            cast("BigQuery", declared),
+            cast("Accounts", declared),
             Shares(1, 1),
             Metrics(),
         )
