@@ -151,10 +151,25 @@ def _steps(settings: Settings, session: str, agent: str) -> tuple[Step, ...]:
     return steps(run(_reader(settings).session(session, agent=agent)))
 
 
+def _show_principal(step: Step) -> None:
+    known = step.principal
+    attributes = (f"{name}={text}" for name, text in known.attributes.items())
+    for word, value in (
+        ("issuer", known.issuer),
+        ("subject", known.subject),
+        ("account", known.service_account),
+        ("groups", ", ".join(known.groups)),
+        ("attributes", ", ".join(attributes)),
+    ):
+        if value:
+            fact(word, value)
+
+
 def _show_step(step: Step) -> None:
     say(f"step {step.number}", style="bold")
     fact("at", moment(step.at))
     fact("agent", f"{step.agent} for {step.on_behalf_of}" if step.on_behalf_of else step.agent)
+    _show_principal(step)
     fact("sql", step.sql)
     if step.into:
         fact("result into", step.into)

@@ -166,11 +166,23 @@ def approval_decided(job: Job, request: ApprovalRequest, at: float) -> Event:
 def _event(
     kind: EventKind, principal: Principal, job: str, at: float, body: dict[str, Any]
 ) -> Event:
-    if kind in _ASKED and principal.on_behalf_of:
-        body = {**body, "on_behalf_of": principal.on_behalf_of}
+    if kind in _ASKED:
+        body = {**body, "principal": _claims(principal)}
+        if principal.on_behalf_of:
+            body["on_behalf_of"] = principal.on_behalf_of
     return Event(
         kind=kind, at=at, session=principal.session, agent=principal.agent, job=job, body=body
     )
+
+
+def _claims(principal: Principal) -> dict[str, Any]:
+    return {
+        "issuer": principal.issuer,
+        "subject": principal.subject,
+        "service_account": principal.service_account,
+        "groups": principal.groups,
+        "attributes": principal.attributes,
+    }
 
 
 def _asked(request: QueryRequest) -> dict[str, Any]:

@@ -70,6 +70,16 @@ class SentRowBody(_Body, frozen=True, kw_only=True):
     insert_id: str = ""
 
 
+class PrincipalBody(_Body, frozen=True, kw_only=True):
+    """What the agent's token and the registry said of it then, as policy decides on it."""
+
+    issuer: str = ""
+    subject: str = ""
+    service_account: str = ""
+    groups: tuple[str, ...] = ()
+    attributes: dict[str, str] = {}
+
+
 class IntentBody(_Body, frozen=True, kw_only=True):
     """`intent`: a query that is about to run or to wait, written before BigQuery runs it.
 
@@ -87,6 +97,7 @@ class IntentBody(_Body, frozen=True, kw_only=True):
     """
 
     sql: str = ""
+    principal: PrincipalBody = PrincipalBody()
     on_behalf_of: str = ""
     parameters: tuple[Any, ...] = ()
     into: str = ""
@@ -106,6 +117,7 @@ class RefusedBody(_Body, frozen=True, kw_only=True):
     """`refused`: a query that never ran. `reason` is BigQuery's word, such as `accessDenied`."""
 
     sql: str = ""
+    principal: PrincipalBody = PrincipalBody()
     on_behalf_of: str = ""
     parameters: tuple[Any, ...] = ()
     into: str = ""

@@ -18,6 +18,7 @@ from keystile.recording.events import (
     IntentBody,
     OutcomeBody,
     PageBody,
+    PrincipalBody,
     RefusedBody,
     RowFaultBody,
     SentRowBody,
@@ -51,6 +52,7 @@ class Step(msgspec.Struct, frozen=True):
     agent: str
     sql: str
     state: str
+    principal: PrincipalBody = PrincipalBody()
     on_behalf_of: str = ""
     parameters: tuple[Any, ...] = ()
     into: str = ""
@@ -135,6 +137,7 @@ def _add(step: Step, recorded: Recorded) -> Step:
 def _refused(step: Step, body: RefusedBody) -> dict[str, Any]:
     return {
         "sql": body.sql or step.sql,
+        "principal": body.principal if body.principal.issuer else step.principal,
         "on_behalf_of": body.on_behalf_of or step.on_behalf_of,
         "parameters": body.parameters or step.parameters,
         "into": body.into or step.into,

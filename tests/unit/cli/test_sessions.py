@@ -82,6 +82,12 @@ EVENTS = [
         {
             "sql": "SELECT 2",
             "on_behalf_of": "dana",
+            "principal": {
+                "issuer": "https://ci.example",
+                "subject": "repo:acme",
+                "groups": ["g", "h"],
+                "attributes": {"purpose": "support"},
+            },
             "request": {"script": "nightly-script"},
         },
     ),
@@ -254,3 +260,9 @@ def test_rows_that_an_agent_sent_are_walked_through(config: Path) -> None:
     (step,) = answer(config, "replay", "run-3")
     assert [row["json"] for row in step["sent"]] == ['{"id":1}', '{"id":"\x1b"}']
     assert step["bad_rows"][0]["index"] == 1
+
+
+def test_a_step_tells_who_asked(config: Path) -> None:
+    shown = call(config, "replay", "run-2").stdout
+    for text in ("https://ci.example", "repo:acme", "g, h", "purpose=support"):
+        assert text in shown

@@ -99,12 +99,22 @@ async def test_a_statement_names_its_script(desk: Any, recording: RecordingLog) 
 
 async def test_a_step_names_the_person_behind_the_agent(desk: Any, recording: RecordingLog) -> None:
     await record(recording, "run")
-    intent = {"sql": "SELECT 2", "on_behalf_of": "dana<b>"}
+    who = {
+        "issuer": "https://i<b>",
+        "subject": "s<b>",
+        "groups": ["g<b>"],
+        "attributes": {"a": "<b>"},
+    }
+    intent = {"sql": "SELECT 2", "on_behalf_of": "dana<b>", "principal": who}
     common = {"session": "run", "agent": "demo-agent", "job": "run-2"}
     await recording.append(Event(EventKind.INTENT, time.time(), **common, body=intent))
     await desk.sign_in("operator")
     assert "<dt>For</dt>" not in (await desk.get("/session?id=run&step=1")).text
-    assert "<dt>For</dt><dd>dana&lt;b&gt;" in (await desk.get("/session?id=run&step=2")).text
+    shown = (await desk.get("/session?id=run&step=2")).text
+    assert "<dt>For</dt><dd>dana&lt;b&gt;" in shown
+    assert "s&lt;b&gt;<div>https://i&lt;b&gt;</div>" in shown
+    assert "<dt>Groups</dt><dd>g&lt;b&gt;" in shown
+    assert "a=&lt;b&gt;" in shown
 
 
 async def test_rows_that_an_agent_sent_are_shown_with_what_is_wrong(

@@ -68,6 +68,20 @@ def test_for_whom_an_agent_asks_is_on_record_whether_it_runs_or_not(bench: Any) 
     assert "on_behalf_of" not in records.intent(bench.a_job(), 5.0).body
 
 
+def test_the_identity_that_was_decided_on_is_on_record_whether_it_runs_or_not(bench: Any) -> None:
+    more = {"groups": ("g",), "attributes": {"purpose": "support"}, "service_account": "sa"}
+    principal = msgspec.structs.replace(bench.principal(), **more)
+    job = msgspec.structs.replace(bench.a_job(), principal=principal)
+    error = RefusedError("no")
+    for event, body in (
+        (records.intent(job, 5.0), IntentBody),
+        (records.refused(principal, bench.request(), error, None, 5.0), RefusedBody),
+    ):
+        found = read(event, body).principal
+        assert (found.issuer, found.subject) == (principal.issuer, principal.subject)
+        assert msgspec.structs.asdict(found).items() >= more.items()
+
+
 def test_an_intent_tells_the_job_id_that_the_client_gets_though_it_chose_none(bench: Any) -> None:
     job = bench.a_job(request=bench.request(request_id="r1"), job_id="job_1")
     assert read(records.intent(job, 5.0), IntentBody).request["job_id"] == "job_1"
