@@ -52,19 +52,22 @@ class Senders:
         A proof always binds, a certificate where a token or the settings of its issuer ask for it.
         Raises `TokenRefusedError` where too little was shown.
         """
-        shown, certificate = await self._shown(sender), False
+        (shown, proof), certificate = self._shown(sender), False
         for token in tokens:
             own, constraint = confirmed(token.claims), token.source.trust.sender_constraint
             _keep(own, shown)
             demand(constraint, shown)
             either = constraint == "either" and not shown.jkt
             certificate = certificate or bool(own.x5t) or constraint == "mtls" or either
+        await self._use(proof)
         return Binding(shown.jkt, shown.x5t if certificate else "")
 
     async def require(self, binding: Binding, sender: Sender) -> None:
         """Let only who holds its keys end a token. Raises `TokenRefusedError`."""
         if binding:
-            _keep(binding, await self._shown(sender))
+            shown, proof = self._shown(sender)
+            _keep(binding, shown)
+            await self._use(proof)
 
     async def admit(self, binding: Binding, sender: Sender, token: str) -> None:
         """Let only who holds its keys use a token (RFC 9449 section 7.1, RFC 8705 section 3).
@@ -80,26 +83,31 @@ class Senders:
                 hint=f"send it as `Authorization: {'DPoP' if binding.jkt else 'Bearer'}`",
             )
         if binding:
-            _keep(binding, await self._shown(sender, token))
+            shown, proof = self._shown(sender, token)
+            _keep(binding, shown)
+            await self._use(proof)
 
-    async def _shown(self, sender: Sender, token: str = "") -> Binding:
-        """Give every key of which a request shows that its sender holds it.
+    def _shown(self, sender: Sender, token: str = "") -> tuple[Binding, dpop.Proof | None]:
+        """Give every key of which a request shows that its sender holds it, and its proof.
 
         A proof must be for `token`, unless that is empty. Raises `TokenRefusedError` for a proof
-        that proves nothing, or was used before.
+        that proves nothing.
         """
         certificate = _thumbprint(sender.certificate) if sender.certificate else ""
         if not sender.proof:
-            return Binding(x5t=certificate)
+            return Binding(x5t=certificate), None
         proof = dpop.verify(sender, token, self._skew)
-        if not await self._uses.count(proof.digest, proof.expires_at, 1):
+        return Binding(proof.thumbprint, certificate), proof
+
+    async def _use(self, proof: dpop.Proof | None) -> None:
+        """Take a proof once, after all else: what is refused leaves nothing in the store."""
+        if proof and not await self._uses.count(proof.digest, proof.expires_at, 1):
             raise TokenRefusedError(
                 "the DPoP proof was used before",
                 hint="make one for each request, with a `jti` of its own",
                 fault=TokenFault.REPLAY,
                 oauth_error="invalid_dpop_proof",
             )
-        return Binding(proof.thumbprint, certificate)
 
 
 def confirmed(claims: Mapping[str, Any]) -> Binding:

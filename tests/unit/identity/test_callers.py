@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from prove.identity.forging import b64 as encoded
 from prove.identity.holder import Holder
+from sqlalchemy import select
 
 from keystile.config.settings import ExchangeLimits, Gateway, Settings
 from keystile.identity import recent
@@ -26,6 +27,7 @@ from keystile.model.errors import (
 )
 from keystile.model.sender import UNKNOWN, Sender
 from keystile.store.database import Database
+from keystile.store.tables import used_tokens
 
 FORM = "application/x-www-form-urlencoded"
 TOKEN_URL, URL = "http://gw.test/v1/token", "http://gw.test/bigquery/v2/projects/p/queries"
@@ -303,3 +305,22 @@ async def test_who_sends_bad_tokens_is_not_looked_at_for_a_while(make: Make, iss
             await _refused(identity.callers.principal(bad, near), TokenFault.TIME)
         await _refused(identity.callers.principal(issuer.token(), near), TokenFault.RATE)
         assert await identity.callers.principal(issuer.token(), far)
+
+
+async def test_a_thiefs_proofs_leave_nothing_in_the_store(
+    make: Make, issuer: Any, database: Database
+) -> None:
+    async def kept() -> int:
+        async with database.read() as connection:
+            return len((await connection.execute(select(used_tokens))).all())
+
+    async with make() as identity:
+        issued = await _exchange(identity, issuer.token(), HOLDER.sender("POST", TOKEN_URL))
+        token, before = issued.access_token, await kept()
+        for _ in range(3):
+            await _refused(identity.callers.principal(token, THIEF.sender("POST", URL, token)))
+            form = urlencode({"token": token}).encode()
+            await _refused(identity.exchange.revoke(form, FORM, THIEF.sender("POST", REVOKE_URL)))
+        assert await kept() == before
+        await identity.callers.principal(token, HOLDER.sender("POST", URL, token))
+        assert await kept() == before + 1
