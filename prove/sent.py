@@ -381,7 +381,7 @@ def _session_fault(query: dict[str, Any]) -> str:
 def _transfer_fault(wanted: dict[str, Any], intent: dict[str, Any]) -> str:
     """Compare what is moved. The gateway itself may say that no table is to be made."""
     (kind,) = wanted.keys() & _TRANSFERS
-    first, _, text = str(intent["sql"]).partition("\n")
+    first, _, text = str(intent["rewritten_sql"]).partition("\n")
     recorded, sent = json.loads(text), dict(wanted[kind])
     if sent.get("createDisposition") == "CREATE_NEVER":
         recorded["createDisposition"] = "CREATE_NEVER"

@@ -17,6 +17,7 @@ from keystile.config.policy_folder import read_policy
 from keystile.config.settings import Secret, Settings
 from keystile.config.urls import require_safe_url
 from keystile.gate.own_jobs import OwnJobs
+from keystile.gate.own_tables import OwnTables
 from keystile.gate.planning import Planner
 from keystile.gate.result_tables import ResultTables
 from keystile.gate.shares import Shares
@@ -138,8 +139,11 @@ async def planning(
         rewriter = Rewriter(runner, await masking_key(settings, secrets))
         await connections.open()
         shares = Shares(2 * settings.engine.workers, settings.engine.queue)
-        results = ResultTables(OwnJobs(database))
-        planner = Planner(analyst, policy.current, rewriter, accounts, shares, metrics, results)
+        jobs = OwnJobs(database)
+        results, own_tables = ResultTables(jobs), OwnTables(jobs)
+        planner = Planner(
+            analyst, policy.current, rewriter, accounts, shares, metrics, results, own_tables
+        )
         yield Planning(planner, policy, accounts, connections, outward.ends)
     finally:
         await accounts.close()

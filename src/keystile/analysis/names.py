@@ -16,8 +16,10 @@ Path = tuple[str, ...]
 _DECORATED = re.compile(r"([^$@]+)\$(\d{4})(?:([01]\d)(?:([0-3]\d)([0-2]\d)?)?)?", re.ASCII)
 _PARTITIONS = {1: "YEAR", 2: "MONTH", 3: "DAY", 4: "HOUR"}
 
-# What the gateway calls the results of queries. Only the source of tables knows whose they are.
-_RESULT = (re.compile(r"_[0-9a-f]{40}", re.ASCII), re.compile(r"anon[0-9a-f]{32}", re.ASCII))
+# What the gateway calls the results of queries, and what agents call tables of their own data that
+# lie beside them. Only the source of tables knows whose they are.
+_OWN_DATASET = re.compile(r"_[0-9a-f]{40}", re.ASCII)
+_OWN_TABLE = re.compile(r"anon[0-9a-f]{32}|(?!anon)[a-zA-Z0-9][\w\-]*", re.ASCII)
 
 _MOST_PARTS = 3
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9.:\-]*", re.ASCII)
@@ -66,18 +68,18 @@ def _signs(path: Path, *, written: bool) -> Iterator[Strange]:
         yield Strange(f"writing to the wildcard `{shown}`", "name one table")
     if "$" in name or "@" in name:
         yield Strange(f"partition or snapshot decorator in `{shown}`", _undecorated(shown))
-    if len(path) > 1 and path[-2].startswith("_") and (written or not is_result(path)):
+    if len(path) > 1 and path[-2].startswith("_") and (written or not may_be_own(path)):
         hint = "read the table that it was made from"
         yield Strange(f"hidden or temporary dataset in `{shown}`", hint)
     if len(path) > _MOST_PARTS:
         yield Strange(f"more than three parts in `{shown}`", "write `project.dataset.table`")
 
 
-def is_result(path: Path) -> bool:
-    """Tell whether a path is what the gateway calls the result of a query."""
+def may_be_own(path: Path) -> bool:
+    """Tell whether a path may name the result of a query, or a table beside one's results."""
     if len(path) <= 1:
         return False
-    return all(one.fullmatch(part) for one, part in zip(_RESULT, path[-2:], strict=True))
+    return bool(_OWN_DATASET.fullmatch(path[-2]) and _OWN_TABLE.fullmatch(path[-1]))
 
 
 def _undecorated(shown: str) -> str:
@@ -114,7 +116,7 @@ def resolve(path: Path, project: str, dataset: str) -> TableId:
             )
         path = (*home, *path)
     full = (project, *path)[-_MOST_PARTS:]
-    if full[1].startswith("_") and not is_result(full):
+    if full[1].startswith("_") and not may_be_own(full):
         raise RefusedError(
             f"`{full[1]}` is a hidden or temporary dataset",
             hint="read the tables that its tables were made from",

@@ -16,6 +16,7 @@ from keystile.gate.jobs import Job, JobState, job_of
 from keystile.model.errors import InvalidRequestError
 from keystile.store.database import Database
 from keystile.store.tables import jobs
+from keystile.upstream.values import Account
 from keystile.wire.requests import JobsRequest
 
 _A_PAGE, _LARGEST_PAGE = 50, 1000
@@ -71,6 +72,16 @@ class OwnJobs:
         return await self._first(
             owner, jobs.c.project == project, jobs.c.job_id.startswith(prefix, autoescape=True)
         )
+
+    async def newest_result(self, owner: str, project: str, account: Account) -> Job | None:
+        """Give the owner's newest job whose result BigQuery keeps for an account, among some."""
+        for job in (await self.page(owner, project, JobsRequest(state="done")))[0]:
+            request, outcome = job.request, job.outcome
+            beside = request.transfer or request.into or request.session
+            selects = job.plan.facts.statement == "SELECT" and job.account == account
+            if outcome and selects and not beside:
+                return job
+        return None
 
     async def _first(self, owner: str, *conditions: ColumnElement[bool]) -> Job | None:
         query = (

@@ -29,7 +29,6 @@ from keystile.gate.planning import Decided, Planned, Planner, refuse_denied
 from keystile.gate.recorder import Recorder
 from keystile.gate.running import is_started, open_session, run_to_end, write_result
 from keystile.gate.sessions import QuerySession, QuerySessions
-from keystile.gate.transfers import configuration
 from keystile.gate.vigil import Vigil
 from keystile.gate.witness import agree_at_the_end
 from keystile.model.decision import Decision, Effect
@@ -185,8 +184,8 @@ class Pipeline:
         """
         await self._current(job.principal)
         planned = await self._planned(job.principal, job.request)
-        transfer, before = job.request.transfer, job.plan.facts
-        same = transfer and planned.query.transfer == configuration(transfer, before)
+        now, before = planned.plan, job.plan
+        same = (now.sql, now.facts.actions) == (before.sql, before.facts.actions)
         if planned.plan.decision.effect is not Effect.ALLOW or not same:
             raise RefusedError(
                 "the table or the policy has changed since the upload began", hint="begin it again"

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeGuard
 
 import msgspec
 
@@ -16,6 +17,7 @@ from keystile.analysis.statement import Earlier, Statement
 from keystile.gate import transfers
 from keystile.gate.into import analysed_into, refuse_hidden
 from keystile.gate.jobs import Job
+from keystile.gate.own_tables import OwnTables
 from keystile.gate.plan import Plan, digest_of, hides_bytes, job_labels
 from keystile.gate.read_results import (
     Finished,
@@ -30,12 +32,13 @@ from keystile.gate.shares import Shares
 from keystile.gate.statements import statements_of
 from keystile.gate.visible import VisibleObjects
 from keystile.gate.witness import agree, as_named, without_temporary
+from keystile.masking.moved import Place
 from keystile.masking.rewrite import Rewriter, Rewritten
 from keystile.model.decision import Decision, Effect
 from keystile.model.errors import KeystileError, RefusedError
 from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
-from keystile.model.schema import TableId
+from keystile.model.schema import Table, TableId
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
 from keystile.telemetry.metrics import Metrics, Phase
@@ -55,6 +58,7 @@ class Decided(NamedTuple):
     `understood` is what was decided on: that of `analysed`, and of the queries behind `results`
     that it reads. `instead` is a query that would be allowed, where one was found for a query that
     is not. `session` is the one that it is to run in, `account` who it is that runs it at BigQuery.
+    `own` are tables of the agent's own data.
     """
 
     principal: Principal
@@ -66,6 +70,7 @@ class Decided(NamedTuple):
     instead: str = ""
     session: QuerySession | None = None
     account: Account = NOBODY
+    own: tuple[Place, ...] = ()
 
     @property
     def facts(self) -> QueryFacts:
@@ -99,12 +104,15 @@ class Planner:
         shares: Shares,
         metrics: Metrics,
         finished: Finished | None = None,
+        own_tables: OwnTables | None = None,
     ) -> None:
         """`policy` gives the snapshot that holds now; a plan is made under one of them.
 
-        Without `finished` no query reads the result of another.
+        Without `finished` no query reads the result of another, without `own_tables` none a table
+        of the agent's own data.
         """
         self._finished = finished
+        self._own_tables = own_tables
         self._shares = shares
         self._analyst = analyst
         self._policy = policy
@@ -134,19 +142,24 @@ class Planner:
         # Other jobs read and write tables as they are, and no table has the name of a result.
         plain = not (request.transfer or request.into or session or request.creates_session)
         finished = self._finished if plain else None
-        results = Results(finished, principal.key)
         bigquery = await self._bigquery(principal, policy, session)
+        own_tables = self._own_tables if plain else None
+        beside = partial(own_tables.table, principal.key, bigquery) if own_tables else None
+        results = Results(finished, principal.key, beside)
         objects = VisibleObjects(bigquery, policy, principal, context, results)
         with self._metrics.query_seconds.labels(Phase.ANALYSE).time():
             async with self._shares.turn(principal.key), _bounded():
-                if request.transfer:
+                if self._is_own(request.transfer, principal):
+                    analysed = transfers.analyse_own(request.transfer, request)
+                elif request.transfer:
                     analysed = await transfers.analyse(request.transfer, request, objects)
                 else:
                     analysed = await self._analyst.analyse(_statement(request, session), objects)
                     if request.into:
                         analysed = await analysed_into(analysed, request.into, objects)
                 read = results.read_by(analysed)
-                known = await understood(analysed, read, objects)
+                own = results.own_read_by(analysed)
+                known = await understood(analysed, read, objects, {one.named for one in own})
         with self._metrics.query_seconds.labels(Phase.DECIDE).time():
             facts = analysed.session.all_facts if analysed.session else known.facts
             decision = policy.decide(principal, facts, known.tables, context)
@@ -160,7 +173,13 @@ class Planner:
             read,
             session=session,
             account=bigquery.account,
+            own=own,
         )
+
+    def _is_own(self, transfer: Transfer | None, principal: Principal) -> TypeGuard[Transfer]:
+        """Tell whether a transfer goes into a table of the agent's own data."""
+        to = transfer.destination if transfer else None
+        return bool(to and self._own_tables and self._own_tables.may_be(principal.key, to))
 
     async def _bigquery(
         self, principal: Principal, policy: Policy, session: QuerySession | None
@@ -220,7 +239,8 @@ class Planner:
             request = await self._where(request, request.into.table, decided.account)
         refuse_changed(decided.results, decided.decision, decided.labels)
         rewritten = await self.rewrite(decided)
-        where = await places(self._accounts, decided.account, decided.results)
+        results = await places(self._accounts, decided.account, decided.results)
+        where = (*results, *decided.own)
         if where:
             rewritten = await self._rewriter.moved(decided.analysed, rewritten, where)
         query = _query(principal, request, rewritten)
@@ -251,7 +271,7 @@ class Planner:
                 request,
                 rewritten.sql,
                 decision,
-                (*decided.understood.tables, *analysed.routines),
+                (*decided.understood.tables, *_own(decided), *analysed.routines),
                 decided.account,
             ),
             labels=decided.labels,
@@ -276,11 +296,17 @@ class Planner:
         transfers.refuse_hidden(transfer, decided.decision)
         analysed, principal = decided.analysed, decided.principal
         home = transfer.destination or transfer.sources[0]
-        location = (await self._where(request, home, decided.account)).location
+        sent = transfer
+        if self._own_tables and self._is_own(transfer, principal):
+            bigquery = self._accounts.at(decided.account)
+            kept = await self._own_tables.place(principal.key, bigquery, home)
+            sent, location = transfers.moved(transfer, kept.at), kept.location
+        else:
+            location = (await self._where(request, home, decided.account)).location
         plan = Plan(
             facts=analysed.facts,
             decision=decided.decision,
-            sql=request.sql,
+            sql=sent.text,
             masked=(),
             schema=(),
             bytes_estimate=0,
@@ -301,7 +327,7 @@ class Planner:
             location=location,
             labels=job_labels(principal),
             timeout_ms=request.job_timeout_ms,
-            transfer=transfers.configuration(transfer, analysed.facts),
+            transfer=transfers.configuration(sent, analysed.facts),
         )
         return Planned(plan, query, location)
 
@@ -347,6 +373,11 @@ def refuse_to_measure(request: QueryRequest, decision: Decision) -> None:
         f"`maximumBytesBilled` would tell how much of `{table}` is hidden from you",
         hint="leave it out",
     )
+
+
+def _own(decided: Decided) -> tuple[Table, ...]:
+    named = {one.named for one in decided.own}
+    return tuple(table for table in decided.analysed.tables if table.id in named)
 
 
 def _labels(policy: Policy, known: Understood) -> dict[str, tuple[str, ...]]:

@@ -8,7 +8,7 @@ another; and where a mask, a row filter or a label is another one now, the rows 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -24,6 +24,9 @@ from keystile.model.schema import ColumnRef, Table, TableId, TableKind
 from keystile.upstream.accounts import Accounts
 from keystile.upstream.values import Account
 
+_READING_OWN = frozenset({"CREATE_TABLE_AS_SELECT", "INSERT", "SELECT"})
+"""Statements that keep no name of what they read, so that it may have another at BigQuery."""
+
 _AGAIN = "run the query that made it again"
 
 NameT = TypeVar("NameT")
@@ -37,22 +40,59 @@ class Finished(Protocol):
         ...
 
 
+FindsOwn = Callable[[TableId], Awaitable[tuple[Table, TableId] | None]]
+"""Finds a table of the owner's own data by its name, with what BigQuery calls it."""
+
+
 class Results:
     """The results that one query names."""
 
-    def __init__(self, finished: Finished | None, owner: str) -> None:
-        """Find those of one owner, and of nobody else; without `finished`, none."""
+    def __init__(
+        self, finished: Finished | None, owner: str, own_tables: FindsOwn | None = None
+    ) -> None:
+        """Find those of one owner, and of nobody else; without `finished`, none.
+
+        `own_tables` finds what the owner has put beside them.
+        """
         self._finished = finished
         self._owner = owner
+        self._own_tables = own_tables
         self._jobs: dict[TableId, Job] = {}
+        self._own: dict[TableId, TableId] = {}
 
     async def table(self, id_: TableId) -> Table | None:
-        """Give a result as a table, where there is one of this name."""
+        """Give a result, or a table of the owner's own data, where there is one of this name."""
         job = await self._finished.job(self._owner, id_) if self._finished else None
         if job is None or job.outcome is None:
-            return None
+            return await self._own_table(id_)
         self._jobs[id_] = job
         return Table(id_, TableKind.TABLE, job.outcome.schema, "")
+
+    async def _own_table(self, id_: TableId) -> Table | None:
+        found = await self._own_tables(id_) if self._own_tables else None
+        if found is None:
+            return None
+        table, self._own[id_] = found
+        return table
+
+    def own_read_by(self, analysed: Analysed) -> tuple[Place, ...]:
+        """Give the tables of the owner's own data that a query reads, and where they lie.
+
+        Raises `RefusedError` for a statement that changes one, or would keep its name.
+        """
+        facts = analysed.facts
+        if facts.opaque:
+            return ()  # as below
+        for id_ in self._own:
+            if id_ in facts.writes or (
+                id_ in facts.reads and (facts.statement not in _READING_OWN or analysed.parts)
+            ):
+                raise RefusedError(
+                    f"`{id_}` lies beside your results, and only SELECT, INSERT and CREATE TABLE AS"
+                    " SELECT read it",
+                    hint="put its rows into a table of a dataset first",
+                )
+        return tuple(Place(id_, at) for id_, at in self._own.items() if id_ in facts.reads)
 
     def read_by(self, analysed: Analysed) -> dict[TableId, Job]:
         """Give those that a query reads.
@@ -85,16 +125,22 @@ class Understood(NamedTuple):
 
 
 async def understood(
-    analysed: Analysed, read: Mapping[TableId, Job], source: ObjectSource
+    analysed: Analysed,
+    read: Mapping[TableId, Job],
+    source: ObjectSource,
+    own: Collection[TableId] = (),
 ) -> Understood:
     """Count in what the queries did whose results are read.
 
-    Raises `RefusedError` where a table that one of them read is no longer there, or to be seen.
+    INVARIANT: `own` are tables of the agent's own data: values that derive from them derive from
+    nothing, like constants. Raises `RefusedError` where a table that a query behind a result read
+    is no longer there, or to be seen.
     """
-    facts = analysed.facts
+    facts = _without(analysed.facts, own) if own else analysed.facts
     for id_, job in read.items():
         facts = _with(facts, id_, job)
-    tables = {table.id: table for table in analysed.tables if table.id not in read}
+    elsewhere = {*read, *own}
+    tables = {table.id: table for table in analysed.tables if table.id not in elsewhere}
     for id_, job in read.items():
         for behind in job.plan.facts.reads:
             if behind not in tables:
@@ -201,6 +247,27 @@ def _with(facts: QueryFacts, id_: TableId, job: Job) -> QueryFacts:
         uris=_both(facts.uris, theirs.uris),
         connections=_both(facts.connections, theirs.connections),
         views=_both(facts.views, theirs.views),
+    )
+
+
+def _without(facts: QueryFacts, own: Collection[TableId]) -> QueryFacts:
+    """Leave tables of the agent's own data out."""
+
+    def sources(refs: Iterable[ColumnRef]) -> tuple[ColumnRef, ...]:
+        return tuple(ref for ref in refs if ref.table not in own)
+
+    return msgspec.structs.replace(
+        facts,
+        reads=tuple(read for read in facts.reads if read not in own),
+        columns=tuple(use for use in facts.columns if use.column.table not in own),
+        output=tuple(
+            msgspec.structs.replace(column, sources=sources(column.sources))
+            for column in facts.output
+        ),
+        written=tuple(
+            msgspec.structs.replace(column, sources=sources(column.sources))
+            for column in facts.written
+        ),
     )
 
 

@@ -13,14 +13,19 @@ from keystile.gate.jobs import Job
 from keystile.gate.own_jobs import OwnJobs
 from keystile.model.schema import TableId
 
-_TABLE = "anon"
+RESULT = "anon"
+"""What the names of results begin with."""
 
 
 def result_table(job: Job) -> TableId:
     """Name the result of a job, in BigQuery's manner."""
     project = job.request.project
-    dataset = hashlib.sha256(f"{job.principal.key}|{project}".encode()).hexdigest()[:40]
-    return TableId(project, f"_{dataset}", f"{_TABLE}{job.id}")
+    return TableId(project, own_dataset(job.principal.key, project), f"{RESULT}{job.id}")
+
+
+def own_dataset(owner: str, project: str) -> str:
+    """Name the hidden dataset that an agent knows in a project: no other agent knows it as its."""
+    return f"_{hashlib.sha256(f'{owner}|{project}'.encode()).hexdigest()[:40]}"
 
 
 class ResultTables:
@@ -35,9 +40,9 @@ class ResultTables:
 
         INVARIANT: the name says nothing of who may read; the job's owner does.
         """
-        if not table.table.startswith(_TABLE):
+        if not table.table.startswith(RESULT):
             return None
-        job = await self._jobs.by_id(owner, table.table.removeprefix(_TABLE))
+        job = await self._jobs.by_id(owner, table.table.removeprefix(RESULT))
         if job is None or job.outcome is None or job.outcome.unread or result_table(job) != table:
             return None
         return job

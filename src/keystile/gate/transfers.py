@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from keystile.analysis.analysed import Analysed
 from keystile.analysis.lineage import leaves
 from keystile.analysis.scope import Scope, SpelledTable
@@ -19,6 +21,7 @@ from keystile.model.errors import InvalidRequestError, RefusedError
 from keystile.model.facts import Action, ColumnUse, QueryFacts, Use
 from keystile.model.schema import ColumnRef, Table, TableId, TableKind
 from keystile.wire.requests import QueryRequest
+from keystile.wire.targets import reference
 from keystile.wire.transfers import Transfer
 
 _READ_FROM = frozenset({TableKind.TABLE, TableKind.SNAPSHOT})
@@ -54,6 +57,28 @@ async def analyse(transfer: Transfer, request: QueryRequest, objects: VisibleObj
     return Analysed(statement, request.sql, scope, facts, resolved=False)
 
 
+def analyse_own(transfer: Transfer, request: QueryRequest) -> Analysed:
+    """Say what it is to put data of one's own into a table that nobody else has.
+
+    It is no more than to query constants: nobody else has their result either. Raises
+    `RefusedError` for data that comes from elsewhere.
+    """
+    if not transfer.upload:
+        raise RefusedError(
+            f"into `{transfer.destination}` goes only data that a load job brings with it",
+            hint="name a table of a dataset instead",
+        )
+    facts = QueryFacts(transfer.kind.upper(), (Action.READ,))
+    statement = Statement(request.sql, request.project, "", ())
+    return Analysed(statement, request.sql, Scope(), facts, resolved=False)
+
+
+def moved(transfer: Transfer, at: TableId) -> Transfer:
+    """Name the destination as BigQuery does."""
+    asked = {**transfer.configuration, "destinationTable": reference(at)}
+    return msgspec.structs.replace(transfer, configuration=asked, destination=at)
+
+
 def refuse_hidden(transfer: Transfer, decision: Decision) -> None:
     """Raise `RefusedError` where a table to be moved, or replaced, is not all for the agent to see.
 
@@ -81,7 +106,7 @@ def refuse_hidden(transfer: Transfer, decision: Decision) -> None:
 def configuration(transfer: Transfer, facts: QueryFacts) -> dict[str, object]:
     """Give the job configuration that is sent."""
     asked = dict(transfer.configuration)
-    if transfer.destination and Action.SCHEMA_CHANGE not in facts.actions:
+    if facts.writes and Action.SCHEMA_CHANGE not in facts.actions:
         asked |= targets.CREATE_NEVER
     return {transfer.kind: asked}
 

@@ -96,6 +96,7 @@ def _meaning(resolved: Resolved, places: Mapping[TableId, TableId]) -> tuple[obj
     return (
         sorted((there(use.column), use.uses) for use in resolved.columns),
         [put_out(column) for column in resolved.output],
+        sorted((one.column, sorted(map(there, one.sources))) for one in resolved.written),
         sorted(places.get(scan.table, scan.table) for scan in resolved.scans),
         resolved.functions,
         resolved.opaque,

@@ -281,6 +281,7 @@ class Jobs:
             return
         job.rows, job.content = done.rows, done.content
         job.result = _anonymous(job.view)
+        self._catalog.store.know_hidden((job.result.project, job.result.dataset))
         self._catalog.store.put_result(
             Stored(
                 id=job.result,

@@ -214,6 +214,11 @@ class Store:
         self._versions.pop(id_, None)
         self.changes += 1
 
+    def know_hidden(self, id_: DatasetId) -> None:
+        """Have the hidden dataset of results: its account may put tables of its own there."""
+        if id_ not in self._datasets:
+            self._datasets[id_] = Dataset(id_, time.time())
+
     def put_result(self, stored: Stored) -> None:
         """Keep the result of a query as an anonymous table. No other table changes by it."""
         self._results[stored.id] = stored

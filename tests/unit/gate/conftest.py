@@ -206,6 +206,7 @@ class FakePlanner:
         self.decide_fails: KeystileError | None = None
         self.plan_fails: KeystileError | None = None
         self.transfer: dict[str, object] | None = None
+        self.sql, self.facts = REWRITTEN, FACTS
         self.statements: tuple[ScriptStatement, ...] = ()
         self.left = Left()
         self.sessions: list[Any] = []
@@ -230,9 +231,9 @@ class FakePlanner:
             raise self.plan_fails
         table = Table(TABLE, TableKind.TABLE, (Field(self.column, "INT64"),), "e1")
         plan = Plan(
-            facts=FACTS,
+            facts=self.facts,
             decision=decided.decision,
-            sql=REWRITTEN,
+            sql=self.sql,
             masked=(),
             schema=self.schema,
             bytes_estimate=self.bytes,

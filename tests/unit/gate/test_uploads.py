@@ -19,6 +19,7 @@ from keystile.model.errors import (
     NotFoundError,
     RefusedError,
 )
+from keystile.model.facts import Action, QueryFacts
 from keystile.store.tables import uploads
 from keystile.upstream.uploads import Taken
 from keystile.wire.transfers import transfer_of
@@ -186,12 +187,20 @@ async def test_a_last_piece_that_did_not_say_so_went_without_a_second_decision(
     assert bytes(upstream.got) == b"abc"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"facts": QueryFacts("LOAD", (Action.WRITE, Action.SCHEMA_CHANGE))},
+        {"sql": "-- load job into another table"},
+    ],
+)
 async def test_a_table_that_came_or_went_since_ends_the_upload(
-    bench: Any, upstream: FakeUpstream, taking: Uploads
+    bench: Any, upstream: FakeUpstream, taking: Uploads, change: dict[str, Any]
 ) -> None:
-    bench.planner.transfer = {"load": {**LOAD.configuration, "writeDisposition": "x"}}
+    id_ = await taking.begin(bench.principal(), request(bench))
+    vars(bench.planner).update(change)
     with pytest.raises(RefusedError, match="has changed since the upload began"):
-        await taking.whole(bench.principal(), request(bench), data(b"abc"))
+        await taking.go_on(bench.principal(), "acme-shop", id_, Piece(0, 3, 3), data(b"abc"))
     assert upstream.pieces == []
 
 
