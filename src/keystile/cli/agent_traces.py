@@ -11,7 +11,10 @@ from keystile.cli.common import database
 from keystile.cli.terminal import fact, moment
 from keystile.config.settings import Settings
 from keystile.gate.jobs import JobState, JobStore
+from keystile.gate.sessions import QuerySessions
+from keystile.gate.uploads import count_open
 from keystile.identity.agents import Agent, Agents
+from keystile.identity.gateway_tokens import GatewayTokens
 from keystile.identity.wiring import issuer_url
 from keystile.model.errors import NotFoundError
 from keystile.model.principal import agent_of
@@ -21,9 +24,11 @@ _SHOWN = 1000
 
 
 class Traces(msgspec.Struct, frozen=True):
-    """An agent and what is there of it still: jobs by our own id, approval requests, sessions.
+    """An agent and what is there of it still: jobs by our own id, and approval requests.
 
-    `recordings` counts recorded sessions of its name, `more_recordings` tells that there are more.
+    `tokens` counts gateway tokens that have not expired, `uploads` those under way, `sessions`
+    those of BigQuery. `recordings` counts recorded sessions of its name, and `more_recordings`
+    tells that there are more.
     """
 
     agent: Agent
@@ -31,6 +36,9 @@ class Traces(msgspec.Struct, frozen=True):
     running: tuple[str, ...]
     waiting: tuple[str, ...]
     approvals: tuple[str, ...]
+    tokens: int
+    uploads: int
+    sessions: int
     recordings: int
     more_recordings: bool
 
@@ -46,6 +54,7 @@ async def traces_of(settings: Settings, name: str) -> list[Traces]:
             raise NotFoundError(
                 f"there is no agent `{name}`", hint="see all with `keystile agent list`"
             )
+        tokens = GatewayTokens(store, Agents(store), own, settings.identity.token_lifetime)
         asked = await Approvals(store).list(ApprovalState.PENDING)
         found = []
         for agent in agents:
@@ -58,6 +67,9 @@ async def traces_of(settings: Settings, name: str) -> list[Traces]:
                     tuple(job.id for job in jobs if job.id not in waits),
                     tuple(waits),
                     tuple(one.id for one in asked if agent_of(one.principal.key) == agent.key(own)),
+                    await tokens.count(agent.issuer or own, agent.subject),
+                    await count_open(store, {agent.key(own)}),
+                    len(await QuerySessions(store).of_agents({agent.key(own)})),
                     len(page.sessions),
                     bool(page.cursor),
                 )
@@ -86,5 +98,8 @@ def show_traces(traces: Traces) -> None:
     fact("running", ", ".join(traces.running) or "nothing")
     fact("waiting", ", ".join(traces.waiting) or "nothing")
     fact("approvals", ", ".join(traces.approvals) or "none open")
+    fact("tokens", f"{traces.tokens}{' (refused)' if traces.state != 'active' else ''}")
+    fact("uploads", str(traces.uploads))
+    fact("sessions", str(traces.sessions))
     more = "at least " if traces.more_recordings else ""
     fact("recordings", f"{more}{traces.recordings} sessions: keystile sessions list --agent NAME")

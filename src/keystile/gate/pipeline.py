@@ -38,6 +38,7 @@ from keystile.model.errors import (
     OverloadedError,
     RecordingUnavailableError,
     RefusedError,
+    StoppedError,
     StoreUnavailableError,
 )
 from keystile.model.facts import QueryFacts
@@ -355,6 +356,16 @@ class Pipeline:
         await self._jobs.move(job, state=JobState.READY, plan=planned.plan)
         return replanned, planned.query
 
+    async def _why_stopped(self, job: Job, error: KeystileError) -> KeystileError:
+        """Say of a cancelled job that its agent is disabled, which BigQuery does not know."""
+        try:
+            await self._current(job.principal)
+        except _PASSING:
+            return error
+        except RefusedError as refusal:
+            return StoppedError(f"{error.message.rstrip('.')}: {refusal.message}")
+        return error
+
     async def _of_now(self, job: Job) -> Job:
         """Give the job with its agent's claims of now: it may have waited for days."""
         return msgspec.structs.replace(job, principal=await self._current(job.principal))
@@ -391,7 +402,8 @@ class Pipeline:
         self._accounts.forget(job.plan.facts.writes)
         if error is not None:
             cancelled = error.reason == "stopped"
-            await self.end(job, "cancelled" if cancelled else "failed", JobError.of(error))
+            why = await self._why_stopped(job, error) if cancelled else error
+            await self.end(job, "cancelled" if cancelled else "failed", JobError.of(why))
             return None
         outcome = await self._outcomes.recorded(job, status)
         await self._sessions.ended(job, well=True)

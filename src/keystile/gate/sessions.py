@@ -156,13 +156,18 @@ class QuerySessions:
 
     async def end_of(self, agents: Collection[str]) -> None:
         """Forget every session of these agents in which nothing runs: nobody enters it again."""
-        idle = query_sessions.c.busy == ""
-        async with self._database.begin() as connection:
-            rows = await connection.execute(select(query_sessions.c.id, query_sessions.c.owner))
-            theirs = [row.id for row in rows if agent_of(row.owner) in agents]
-            if theirs:
-                gone = query_sessions.c.id.in_(theirs)
+        idle, theirs = query_sessions.c.busy == "", await self.of_agents(agents)
+        if theirs:
+            gone = query_sessions.c.id.in_(theirs)
+            async with self._database.begin() as connection:
                 await connection.execute(delete(query_sessions).where(gone, idle))
+
+    async def of_agents(self, agents: Collection[str]) -> list[str]:
+        """Give the ids of all sessions of these agents."""
+        query = select(query_sessions.c.id, query_sessions.c.owner)
+        async with self._database.read() as connection:
+            rows = await connection.execute(query)
+            return [row.id for row in rows if agent_of(row.owner) in agents]
 
     async def _find(self, owner: str, request: QueryRequest) -> Row[Any] | None:
         query = select(query_sessions).where(

@@ -165,10 +165,7 @@ class Uploads:
 
         Raises `RefusedError` for an outage of BigQuery.
         """
-        async with self._database.read() as connection:
-            rows = await connection.execute(select(uploads).where(uploads.c.done.is_(False)))
-            theirs = [_read(row) for row in rows if agent_of(row.owner) in agents]
-        for upload in theirs:
+        for upload in await _under_way(self._database, agents):
             await self._at(upload.job).drop(upload.target)
             await self._end(upload, "cancelled", why)
 
@@ -262,6 +259,17 @@ class Uploads:
                 f"{_MOST_OPEN} of your uploads are under way already",
                 hint="finish them, or give some up with DELETE",
             )
+
+
+async def count_open(database: Database, agents: Collection[str]) -> int:
+    """Count the uploads that these agents have under way, for whomever they are."""
+    return len(await _under_way(database, agents))
+
+
+async def _under_way(database: Database, agents: Collection[str]) -> list[_Upload]:
+    async with database.read() as connection:
+        rows = await connection.execute(select(uploads).where(uploads.c.done.is_(False)))
+        return [_read(row) for row in rows if agent_of(row.owner) in agents]
 
 
 def _read(row: Row[Any]) -> _Upload:

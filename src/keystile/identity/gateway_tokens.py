@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, delete, insert, select
+from sqlalchemy import ColumnElement, Row, delete, func, insert, select
 
 from keystile.identity.agents import Agents
 from keystile.identity.binding import FREE, Binding
@@ -85,6 +85,14 @@ class GatewayTokens:
             lambda _, known: (known.principal.issuer, known.principal.subject) == agent
         )
         return ended
+
+    async def count(self, issuer: str, subject: str) -> int:
+        """Count the tokens of an agent that have not expired."""
+        columns = tables.tokens.c
+        theirs = (columns.issuer == issuer) & (columns.subject == subject)
+        query = select(func.count()).where(theirs, columns.expires_at > time.time())
+        async with self._database.read() as connection:
+            return int((await connection.execute(query)).scalar_one())
 
     async def _delete(self, *where: ColumnElement[bool]) -> int:
         async with self._database.begin() as connection:

@@ -177,6 +177,7 @@ def test_what_is_said_of_an_agent_is_shown(invoke: Invoke) -> None:
         30 * 24 * 3600, abs=5
     )
     assert (traces["running"], traces["waiting"], traces["approvals"]) == ([], [], [])
+    assert (traces["tokens"], traces["uploads"], traces["sessions"]) == (0, 0, 0)
 
 
 def test_an_agent_of_another_issuer_is_registered_and_disabled_by_issuer_and_subject(

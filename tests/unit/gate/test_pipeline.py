@@ -543,3 +543,20 @@ async def test_a_job_of_a_session_was_planned_anew_on_other_tables(bench: Any) -
     found = await two.jobs.get(job.id)
     assert "what the query reads has changed" in found.error.message
     assert job.upstream_id not in bench.bigquery.started
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+async def test_a_job_that_is_cancelled_with_its_agent_says_so(
+    bench: Any, one: Any, *, disabled: bool
+) -> None:
+    bench.bigquery.hold = True
+    bench.bigquery.error = StoppedError("User requested cancellation")
+    view = await one.gate.insert(bench.principal(), bench.request())
+    await asyncio.wait_for(bench.bigquery.began.wait(), 5)
+    bench.disabled = disabled
+    bench.bigquery.finish()
+    await one.settle()
+    ended = await bench.job(view)
+    more = ": the agent `demo-agent` is disabled" if disabled else ""
+    assert ended.error.message == f"User requested cancellation{more}"
+    assert (bench.events[-1].body["state"], bench.events[-1].job) == ("cancelled", ended.id)

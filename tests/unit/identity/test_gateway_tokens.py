@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -128,6 +129,18 @@ async def test_a_disabled_agent_is_out_on_every_replica_within_five_seconds(
     for replica in replicas:
         with pytest.raises(RefusedError, match="`bot` is disabled"):
             await _whose(replica, token)
+
+
+async def test_the_tokens_of_an_agent_are_counted_until_they_end(
+    tokens: GatewayTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tokens.issue(ANA)
+    await tokens.issue(msgspec.structs.replace(ANA, on_behalf_of="a-person"))
+    await tokens.issue(msgspec.structs.replace(ANA, subject="b"))
+    assert await tokens.count(ANA.issuer, ANA.subject) == 2
+    later = time.time() + 601
+    monkeypatch.setattr(module.time, "time", lambda: later)
+    assert await tokens.count(ANA.issuer, ANA.subject) == 0
 
 
 async def test_the_cache_is_bounded(tokens: GatewayTokens, monkeypatch: pytest.MonkeyPatch) -> None:
