@@ -44,6 +44,9 @@ def issuers(folder: Path) -> list[dict[str, Any]]:
         public = [key.as_dict(private=False) for key in keys]
         file.write_text(json.dumps({"keys": public}))
         trusted.append({"issuer": name, "audiences": [audience], "jwks_uri": file.as_uri()})
+    for one in trusted[:2]:
+        # So that what is refused as a bearer's is refused for its own fault.
+        one["direct_use"] = True
     trusted[-1] |= {"actor_issuers": [A, PEOPLE], "exchanges_per_token": USES}
     return trusted
 

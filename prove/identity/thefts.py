@@ -126,6 +126,19 @@ def _an_exchanges_proof_that_went_by(gateway: Gateway, replica: Gateway) -> requ
     return replica.exchange(signed(), proof)
 
 
+def _an_agents_own_bound_token_itself(gateway: Gateway, _: Gateway) -> requests.Response:
+    token = signed(cnf={"jkt": HOLDER.thumbprint})
+    _taken(gateway.datasets(token, "DPoP", _proof(gateway, token)))
+    _taken(gateway.datasets(signed()))
+    return gateway.datasets(token)
+
+
+def _an_agents_own_token_itself(gateway: Gateway, _: Gateway) -> requests.Response:
+    token = _person()
+    _taken(gateway.exchange(token))
+    return gateway.datasets(token)
+
+
 def _an_agents_own_bound_token(gateway: Gateway, _: Gateway) -> requests.Response:
     token = signed(cnf={"jkt": HOLDER.thumbprint})
     _taken(gateway.exchange(token, HOLDER.proof("POST", gateway.token_url)))
@@ -169,5 +182,11 @@ THEFTS = {
     ),
     "an agent's own token that is bound, without its key": Theft(
         _an_agents_own_bound_token, F.PROOF, "no DPoP proof shows"
+    ),
+    "the same where a gateway token is expected": Theft(
+        _an_agents_own_bound_token_itself, F.PROOF, "came as a bearer"
+    ),
+    "an own token itself, where its issuer is not set up so": Theft(
+        _an_agents_own_token_itself, F.ISSUER, "are not taken here themselves"
     ),
 }

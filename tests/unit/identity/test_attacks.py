@@ -21,7 +21,7 @@ from prove.identity.forging import KEY_B, OURS, RSA_A, THEIRS, B, claims, issuer
 from keystile.api import token as endpoint
 from keystile.config.settings import Issuer, Settings
 from keystile.identity.wiring import Identity, build
-from keystile.model.errors import TokenRefusedError
+from keystile.model.errors import TokenRefusedError, UnauthenticatedError
 from keystile.store.database import Database
 from keystile.telemetry.metrics import Metrics
 
@@ -73,9 +73,22 @@ async def test_it_is_refused_in_its_own_words_and_counted(identity: Identity, at
     assert not any(part in str(caught.value) for part in token.split(".") if len(part) > 20)
 
 
+@pytest.mark.usefixtures("depth_of_a_server")
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_it_is_refused_for_the_same_fault_where_no_exchange_is_asked_for(
+    identity: Identity, attack: str
+) -> None:
+    token, fault, message = ATTACKS[attack]
+    with pytest.raises(UnauthenticatedError) as caught:
+        await identity.callers.principal(token)
+    if "." in token:
+        assert (caught.value.fault, message in caught.value.message) == (fault, True)
+
+
 async def test_what_the_attacks_are_made_of_is_taken(identity: Identity) -> None:
     """Else all of them could be refused for a reason that is none of theirs."""
     assert await _exchange(identity, signed())
+    assert await identity.callers.principal(signed())
     assert await _exchange(identity, signed(header={"typ": "at+jwt", "kid": ""}, aud=[OURS]))
     assert await _exchange(identity, signed(KEY_B, iss=B, aud=THEIRS))
     both = {"alg": "RS256", "kid": "r1"}
