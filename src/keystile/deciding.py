@@ -138,6 +138,7 @@ async def planning(
     try:
         rewriter = Rewriter(runner, await masking_key(settings, secrets))
         await connections.open()
+        metrics.watch_credentials(connections.ages)
         shares = Shares(2 * settings.engine.workers, settings.engine.queue)
         jobs = OwnJobs(database)
         results, own_tables = ResultTables(jobs), OwnTables(jobs)

@@ -18,6 +18,7 @@ _COMMANDS = (
     "logout",
     "sandbox",
     "agent",
+    "connection",
     "person",
     "policy",
     "approvals",

@@ -12,8 +12,8 @@ from keystile.config.networks import check_networks
 from keystile.config.settings import DEFAULT_CONNECTION, Connection, Settings, Upstream
 from keystile.model.errors import UnsafeConfigurationError
 
-NAME_OF_CONNECTION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-"""What a connection may be called: its name is that of a folder too."""
+# A connection's name is that of a folder too.
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 def load(file: Path) -> Settings:
@@ -55,14 +55,18 @@ def _check_connections(file: Path, upstream: Upstream) -> None:
         message = f"`{file}` names the connection `{DEFAULT_CONNECTION}` twice"
         raise UnsafeConfigurationError(message, hint="leave `upstream.service_account_file` out")
     for name, one in upstream.connections.items():
-        check_connection(f"`{file}`", name, one)
+        _check_connection(f"`{file}`", name, one)
 
 
-def check_connection(where: str, name: str, connection: Connection) -> None:
-    """Raise `UnsafeConfigurationError` for a connection that does not say what it is."""
-    if not NAME_OF_CONNECTION.fullmatch(name):
+def check_name(where: str, name: str) -> None:
+    """Raise `UnsafeConfigurationError` for what cannot be a connection's name."""
+    if not _NAME.fullmatch(name):
         message = f"{where} names a connection `{name}`"
         raise UnsafeConfigurationError(message, hint="use lower-case letters, digits and hyphens")
+
+
+def _check_connection(where: str, name: str, connection: Connection) -> None:
+    check_name(where, name)
     ways = (
         connection.service_account is not None,
         connection.metadata_server,

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Protocol
 
@@ -94,6 +94,35 @@ class CacheStats(Protocol):
         ...
 
 
+class CredentialStats(Protocol):
+    """What is known of one credential for BigQuery: `key` is a key's id, or empty for none."""
+
+    @property
+    def connection(self) -> str:
+        """The connection that it belongs to."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """The id of the key."""
+        ...
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the gateway first saw the key."""
+        ...
+
+    @property
+    def expires(self) -> float | None:
+        """When the last token ends, in UTC seconds since the epoch."""
+        ...
+
+    @property
+    def rejections(self) -> int:
+        """How often Google did not take a token of the connection."""
+        ...
+
+
 class Metrics:
     """The registry and its instruments. One per gateway, so that two can share a process."""
 
@@ -175,6 +204,10 @@ class Metrics:
         """Read the numbers of the cache of the engine's answers at every scrape."""
         self.registry.register(_CacheCollector(stats))
 
+    def watch_credentials(self, stats: Callable[[], Iterable[CredentialStats]]) -> None:
+        """Read how old the credentials for BigQuery are at every scrape."""
+        self.registry.register(_CredentialCollector(stats))
+
     def text(self) -> bytes:
         """Give the page that Prometheus scrapes (text format 0.0.4)."""
         return generate_latest(self.registry)
@@ -230,3 +263,37 @@ class _CacheCollector(Collector):
         yield GaugeMetricFamily(
             "keystile_engine_cache_answers", "Answers of GoogleSQL that are kept.", now.kept
         )
+
+
+class _CredentialCollector(Collector):
+    """Turns what is known of credentials into metrics."""
+
+    def __init__(self, stats: Callable[[], Iterable[CredentialStats]]) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        age = GaugeMetricFamily(
+            "keystile_credential_age_seconds",
+            "Seconds since the gateway first saw a key for BigQuery.",
+            labels=["connection", "key"],
+        )
+        expiry = GaugeMetricFamily(
+            "keystile_credential_expiry_timestamp_seconds",
+            "When the last token for BigQuery ends, in seconds since the epoch.",
+            labels=["connection", "key"],
+        )
+        rejections = CounterMetricFamily(
+            "keystile_credential_rejections_total",
+            "Tokens of a connection that Google did not take.",
+            labels=["connection"],
+        )
+        counts: dict[str, int] = {}
+        for one in self._stats():
+            counts[one.connection] = one.rejections
+            if one.age is not None:
+                age.add_metric([one.connection, one.key], one.age)
+            if one.expires is not None:
+                expiry.add_metric([one.connection, one.key], one.expires)
+        for connection, count in counts.items():
+            rejections.add_metric([connection], count)
+        yield from (age, expiry, rejections)

@@ -19,7 +19,7 @@ from keystile.secrets.source import SecretSource
 from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
 from keystile.telemetry.logs import logger
-from keystile.upstream.connection import Connection, Fetch
+from keystile.upstream.connection import Connection, Fetch, Way
 from keystile.upstream.google_tokens import GoogleTokens
 from keystile.upstream.key_files import KeyFiles
 from keystile.upstream.keys import LIFETIME_SECONDS, SigningKey
@@ -87,7 +87,7 @@ class Connections:
         if not self._opened:
             raise UnsafeConfigurationError(
                 "the gateway has no connection to BigQuery",
-                hint="give `upstream.service_account_file`",
+                hint="give `upstream.service_account_file`, or run `keystile connection add`",
             )
 
     async def close(self) -> None:
@@ -105,6 +105,22 @@ class Connections:
                 _log.warning("connections_not_followed", reason=str(error))
             except Exception:  # noqa: BLE001 - no fault ends it, or rotated keys would never count
                 _log.exception("connections_fault")
+
+    async def load(self) -> None:
+        """Take over what is there now, without what cannot be read."""
+        await self._load(strict=False)
+
+    async def every(self) -> dict[str, ConnectionSettings]:
+        """Give what every connection is, those of the settings and those that commands added."""
+        wanted = dict(self._settings.upstream.every_connection)
+        for one in await self._stored.connections():
+            wanted.setdefault(one.name, one.settings)
+        return wanted
+
+    def ways(self, name: str) -> tuple[Way, ...]:
+        """Give a connection's ways to a token; none where it is not there."""
+        opened = self._opened.get(name)
+        return opened.connection.ways if opened else ()
 
     async def account(self, name: str) -> Account:
         """Say who a connection is at BigQuery. Raises `RefusedError`."""
@@ -165,9 +181,7 @@ class Connections:
     async def _load(self, *, strict: bool) -> None:
         """Take over what has changed. With `strict`, what cannot be read is raised."""
         async with self._loading:
-            wanted = dict(self._settings.upstream.every_connection)
-            for one in await self._stored.connections():
-                wanted.setdefault(one.name, one.settings)
+            wanted = await self.every()
             self._known = await self._stored.keys()
             for name, settings in wanted.items():
                 opened = self._opened.get(name)
