@@ -238,3 +238,22 @@ async def test_a_query_that_would_be_allowed_is_named(
         with pytest.raises(RefusedError) as caught:
             refuse_denied(decided.decision, decided.instead)
         assert (f"this would be allowed: {instead}" in str(caught.value)) is bool(instead)
+
+
+async def test_a_query_is_looked_up_and_planned_under_the_connection_of_its_agent(
+    runner: InlineRunner, bigquery: Any
+) -> None:
+    texts = {
+        "p.yaml": """
+rules: [{name: read, allow: [read]}]
+connections: [{name: c, agents: {groups: [coding-agents]}, connection: coding}]
+"""
+    }
+    policy = compile_policy(texts)
+    rewriter = Rewriter(runner, bytes(range(32)))
+    planner = Planner(
+        Analyst(runner, 262_144), lambda: policy, rewriter, bigquery, Shares(2, 2), Metrics()
+    )
+    plan = (await planned(planner, asked("SELECT ssn FROM shop.customers"))).plan
+    assert bigquery.connections == ["coding"]
+    assert plan.account == bigquery.account

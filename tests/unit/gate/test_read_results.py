@@ -20,7 +20,7 @@ from keystile.model.errors import NotFoundError, RefusedError
 from keystile.model.facts import Action, ColumnUse, OutputColumn, QueryFacts, Use
 from keystile.model.masks import KeepLastMask, NullMask
 from keystile.model.schema import ColumnRef, Field, SqlType, Table, TableId, TableKind
-from keystile.upstream.values import JobStatus
+from keystile.upstream.values import Account, JobStatus
 
 STRING = SqlType("STRING")
 CUSTOMERS = TableId("acme-shop", "shop", "customers")
@@ -240,3 +240,10 @@ async def test_a_result_that_bigquery_has_dropped_says_so(
     fake: Any = BigQuery(status)
     with pytest.raises(RefusedError, match="no longer keeps the rows"):
         await places(fake, ACCOUNT, await read_by(job))
+
+
+async def test_a_result_of_another_account_is_not_read(job: Any) -> None:
+    at = TableId("acme-shop", "_x", "anon9")
+    fake: Any = BigQuery(JobStatus(done=True, result=at))
+    with pytest.raises(RefusedError, match="no longer keeps the rows"):
+        await places(fake, Account("coding", ACCOUNT.name), await read_by(job))
