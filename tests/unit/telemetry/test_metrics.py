@@ -26,10 +26,22 @@ class Cache(NamedTuple):
     kept: int = 8
 
 
+class Credential(NamedTuple):
+    connection: str
+    key: str
+    age: float | None
+    expires: float | None
+    rejections: int = 9
+
+
+CREDENTIALS = (Credential("default", "k1", 60.0, 1000.0), Credential("server", "", None, None))
+
+
 def watched() -> Metrics:
     metrics = Metrics()
     metrics.watch_engine(Stats)
     metrics.watch_cache(Cache)
+    metrics.watch_credentials(lambda: CREDENTIALS)
     return metrics
 
 
@@ -78,3 +90,12 @@ def test_two_gateways_in_one_process_count_apart() -> None:
     first.masked_columns.inc()
     assert "keystile_masked_columns_total 1.0" in first.text().decode()
     assert "keystile_masked_columns_total 0.0" in second.text().decode()
+
+
+def test_each_credential_has_its_age_and_end_where_these_are_known() -> None:
+    text = watched().text().decode()
+    of = '{connection="default",key="k1"}'
+    assert f"keystile_credential_age_seconds{of} 60.0" in text
+    assert f"keystile_credential_expiry_timestamp_seconds{of} 1000.0" in text
+    assert 'keystile_credential_rejections_total{connection="server"} 9.0' in text
+    assert 'key=""' not in text
