@@ -94,7 +94,7 @@ def _configurations() -> list[str]:
 def test_configurations_in_pages_load(block: str, tmp_path: Path) -> None:
     file = tmp_path / "keystile.yaml"
     file.write_text(block, encoding="utf-8")
-    assert load(file).upstream.service_account_file
+    assert load(file).upstream.every_connection
 
 
 def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -148,7 +149,11 @@ def planted(
     planted.plant("the server certificate's key", (stack.folder / "server-key.pem").read_text())
     planted.plant("the service account's key", stack._pem)
     vault.policy("gateway", "secret/data/gateway")
-    vault.put("gateway", masking=planted.plant("the masking key", MASKING_KEY))
+    vault.put(
+        "gateway",
+        masking=planted.plant("the masking key", MASKING_KEY),
+        google=stack.key_file.read_text(),
+    )
     token = planted.plant("Vault's token", vault.token("gateway"))
     planted.plant("Vault's root token", vault.root)
     monkeypatch.setenv("PLANTED_VAULT_TOKEN", token)
@@ -157,13 +162,15 @@ def planted(
     )
     monkeypatch.setenv("PLANTED_FILE", str(stack.folder / "planted"))
     stack.configure(
-        masking_key={"vault": {"path": "gateway", "field": "masking"}},
+        masking_key=in_vault("masking"),
         vault={
             "address": vault.url,
             "ca_file": str(vault.ca_file),
             "token": {"environment": "PLANTED_VAULT_TOKEN"},
         },
         upstream={
+            "service_account_file": "",
+            "connections": {"default": {"service_account": in_vault("google")}},
             "endpoint": played.url,
             "ca_file": str(authority.root),
             "client_certificate_file": str(shown),
@@ -192,6 +199,10 @@ def test_no_planted_secret_is_shown_or_kept_anywhere(planted: Planted, vault: Va
             assert planted.found(content) == [], name
     for folder in (Path.cwd(), stack.folder, Path("/")):
         assert [*folder.glob("core*")] == []
+
+
+def in_vault(field: str) -> dict[str, Any]:
+    return {"vault": {"path": "gateway", "field": field}}
 
 
 def ask(planted: Planted) -> Iterator[tuple[str, bytes]]:
@@ -291,23 +302,31 @@ def commands(planted: Planted, vault: Vault) -> Iterator[tuple[str, bytes]]:
         assert done.returncode == 0, done.stderr
         yield " ".join(words), (done.stdout + done.stderr).encode()
     whole = stack.config.read_text()
-    vault.put("gateway", masking=f"{MASKING_KEY}{MASKING_KEY}", wrong=MASKING_KEY[:9])
-    wrong = {
-        "a masking key that is too long": {},
-        "a broken key": {"upstream": {"service_account_file": str(broken(stack))}},
-        "a token that Vault does not know": {"vault": {"token": {"file": str(broken(stack))}}},
-        "a field that is not there": {
-            "masking_key": {"vault": {"path": "gateway", "field": "nothing"}}
+    vault.put(
+        "gateway",
+        masking=MASKING_KEY,
+        long=f"{MASKING_KEY}{MASKING_KEY}",
+        google=stack.key_file.read_text(),
+    )
+    no_key = {"file": str(broken(stack))}
+    reached = {"address": vault.url, "ca_file": str(vault.ca_file)}
+    wrong: dict[str, dict[str, Any]] = {
+        "is 86 bytes long, not 32 to 64": {"masking_key": in_vault("long")},
+        "is not a Google service-account key": {
+            "upstream": {"connections": {"default": {"service_account": no_key}}}
         },
+        "does not let the gateway sign in by `vault.token`": {
+            "vault": {**reached, "token": no_key}
+        },
+        "has no such text for field `nothing`": {"masking_key": in_vault("nothing")},
     }
-    for name, sections in wrong.items():
-        stack.config.write_text(whole)
-        document = yaml.safe_load(whole)
-        stack.configure(gateway={"port": document["gateway"]["port"] + 1}, **sections)
+    for words, sections in wrong.items():
+        document = {**yaml.safe_load(whole), "gateway": {"port": stack.port + 1}, **sections}
+        stack.config.write_text(yaml.safe_dump(document))
         stopped = stack.run("serve")
-        assert stopped.returncode == 1, name
-        assert stopped.stderr.startswith("{") or "keystile: " in stopped.stderr
-        yield name, (stopped.stdout + stopped.stderr).encode()
+        assert stopped.returncode == 1
+        assert words in stopped.stderr
+        yield words, (stopped.stdout + stopped.stderr).encode()
     stack.config.write_text(whole)
 
 
