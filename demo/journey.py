@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import tempfile
 import time
@@ -143,7 +144,7 @@ class Journey:
         return _answer(self._start(agent, sql))
 
     def _start(self, agent: str, sql: str) -> Popen[str]:
-        return self._vouching.start(self._stack, agent, sql)
+        return _started(self._stack, self._vouching, agent, sql)
 
     def _refused(self, sql: str, error: str, words: str) -> Outcome:
         answer = self._ask("demo-agent", sql)
@@ -222,11 +223,11 @@ def interactive(issuer: str) -> int:
         journey = Journey(stack, vouches)
         _tried(Journey.people, journey)
         out.rule("an agent reads customers, with Google's own client and no key")
-        _tell(_answer(vouches.start(stack, "demo-agent", MASKED)))
+        _tell(_answer(_started(stack, vouches, "demo-agent", MASKED)))
         out.rule("it tries to change the schema")
-        _tell(_answer(vouches.start(stack, "demo-agent", SCHEMA_CHANGE)))
+        _tell(_answer(_started(stack, vouches, "demo-agent", SCHEMA_CHANGE)))
         out.rule("another agent asks for real social security numbers, and waits for you")
-        waiting = vouches.start(stack, "support-agent", RAW)
+        waiting = _started(stack, vouches, "support-agent", RAW)
         link = stack.keystile("console", "link", "--as", "operator").strip().splitlines()[-1]
         out.print(f"\n  decide in the console: [bold]{link}[/]\n", soft_wrap=True)
         _say_what_to_try(stack, vouches)
@@ -241,12 +242,20 @@ def interactive(issuer: str) -> int:
     return 0
 
 
+def _started(stack: Stack, vouches: Vouching, agent: str, sql: str) -> Popen[str]:
+    return stack.agent(agent, sql, vouches.options(stack, agent))
+
+
 def _say_what_to_try(stack: Stack, vouches: Vouching) -> None:
+    agent = Path(__file__).with_name("agent.py")
+    options = "".join(f"{shlex.quote(word)} " for word in vouches.options(stack, "demo-agent"))
+    run = f"keystile run --agent demo-agent --project {PROJECT} {options}-- python {agent}"
     lines = (
         f"export PATH={Path(sys.executable).parent}:$PATH KEYSTILE_CONFIG={stack.config}",
         "keystile approvals list",
         "keystile sessions list",
-        *vouches.to_try(stack, PREDICATE),
+        *vouches.to_try(PREDICATE),
+        f"{run} '{PREDICATE}'",
         "keystile audit verify",
     )
     out.print("or in another terminal, while this one runs:")

@@ -88,10 +88,10 @@ class Stack(NamedTuple):
             status = refusal.code
         return status
 
-    def agent(self, name: str, *queries: str) -> subprocess.Popen[str]:
-        """Start the sample agent under `keystile run`; it prints one JSON line a query."""
-        program = (sys.executable, str(HERE / "agent.py"), *queries)
-        arguments = ("run", "--agent", name, "--project", PROJECT, "--", *program)
+    def agent(self, name: str, query: str, options: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """Start the sample agent under `keystile run`; it prints one JSON line."""
+        program = (sys.executable, str(HERE / "agent.py"), query)
+        arguments = ("run", "--agent", name, "--project", PROJECT, *options, "--", *program)
         return subprocess.Popen(
             self.command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +11,6 @@ from typing import Any, Protocol
 from demo.stack import HERE, PROJECT, Stack
 
 AGENTS = ("demo-agent", "support-agent")
-_AGENT = HERE / "agent.py"
 _GROUP = "coding-agents"
 _SECRET = "not a secret"  # noqa: S105 - gone with the issuer, at the end
 _AUDIENCE = "https://bigquery-gateway.example.com"
@@ -28,16 +25,16 @@ class Vouching(Protocol):
         """Make the agents known where they must be, and say who knows them."""
         ...
 
-    def start(self, stack: Stack, name: str, *queries: str) -> subprocess.Popen[str]:
-        """Start the sample agent; it prints one JSON line a query."""
+    def options(self, stack: Stack, name: str) -> tuple[str, ...]:
+        """Say to `keystile run` where an agent's own token comes from."""
         ...
 
     def token(self, stack: Stack, name: str) -> str:
         """Give an agent's own token."""
         ...
 
-    def to_try(self, stack: Stack, sql: str) -> list[str]:
-        """Give the commands by which a person asks a query as an agent."""
+    def to_try(self, sql: str) -> list[str]:
+        """Give commands on a query that go with these agents alone."""
         ...
 
 
@@ -53,9 +50,10 @@ class BuiltIn:
             stack.keystile("agent", "create", name, "--group", _GROUP, *extra)
         return "the gateway knows " + ", ".join(_listed(stack))
 
-    def start(self, stack: Stack, name: str, *queries: str) -> subprocess.Popen[str]:
-        """Start it under `keystile run`."""
-        return stack.agent(name, *queries)
+    def options(self, stack: Stack, name: str) -> tuple[str, ...]:
+        """Say nothing: it is made on the spot."""
+        del stack, name
+        return ()
 
     def token(self, stack: Stack, name: str) -> str:
         """Have one made, as for an agent that something else starts."""
@@ -63,19 +61,17 @@ class BuiltIn:
         stack.keystile("agent", "connect", name, "--folder", str(folder))
         return (folder / "oidc.jwt").read_text(encoding="ascii").strip()
 
-    def to_try(self, stack: Stack, sql: str) -> list[str]:
-        """Explain the decision, and run."""
-        del stack
-        run = f"keystile run --agent demo-agent --project {PROJECT} -- python {_AGENT} '{sql}'"
+    def to_try(self, sql: str) -> list[str]:
+        """Explain the decision."""
         explain = "keystile policy explain --agent demo-agent"
-        return [f"{explain} --project {PROJECT} --sql '{sql}'", run]
+        return [f"{explain} --project {PROJECT} --sql '{sql}'"]
 
 
 class External:
-    """The certified issuer `oidc-provider`, of which the gateway knows nothing but its address.
+    """The certified issuer `oidc-provider`, of which the gateway knows its address and claims.
 
-    The agents are its clients. Each has a credential file of its own, by which Google's client asks
-    the issuer for a token and exchanges it at the gateway; no `keystile` command has a part in it.
+    The agents are clients of it. A program of theirs asks it for a token, which Google's client
+    exchanges at the gateway.
     """
 
     def __init__(self, issuer: Any) -> None:
@@ -95,15 +91,15 @@ class External:
         """Register nobody."""
         return f"{self._issuer.url} knows them, the gateway {len(_listed(stack))}"
 
-    def start(self, stack: Stack, name: str, *queries: str) -> subprocess.Popen[str]:
-        """Start it with its credential file."""
-        return subprocess.Popen(
-            (sys.executable, str(_AGENT), *queries),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | self._environment(stack, name),
-        )
+    def options(self, stack: Stack, name: str) -> tuple[str, ...]:
+        """Name the program, and the gateway by its address: its configuration is not needed."""
+        client = stack.folder / f"{name}.json"
+        endpoint = f"{self._issuer.url}/token"
+        told = {"id": name, "secret": _SECRET, "token_endpoint": endpoint, "audience": _AUDIENCE}
+        client.touch(mode=0o600)
+        client.write_text(json.dumps(told, indent=2), encoding="utf-8")
+        program = f"{sys.executable} {HERE / 'issuer_token.py'} {client}"
+        return ("--gateway", stack.gateway, "--token-command", program)
 
     def token(self, stack: Stack, name: str) -> str:
         """Ask the issuer."""
@@ -111,34 +107,10 @@ class External:
         token: str = self._issuer.token(name, _AUDIENCE)
         return token
 
-    def to_try(self, stack: Stack, sql: str) -> list[str]:
-        """Look at the credential file, and run with it."""
-        environment = self._environment(stack, "demo-agent")
-        variables = " ".join(f"{name}={value}" for name, value in environment.items())
-        file = environment["GOOGLE_APPLICATION_CREDENTIALS"]
-        return [f"cat {file}", f"{variables} python {_AGENT} '{sql}'"]
-
-    def _environment(self, stack: Stack, name: str) -> dict[str, str]:
-        folder = stack.folder / name
-        folder.mkdir(exist_ok=True, mode=0o700)
-        client, file = folder / "client.json", folder / "credential.json"
-        secret = {"id": name, "secret": _SECRET, "audience": _AUDIENCE}
-        client.write_text(json.dumps({"token_endpoint": f"{self._issuer.url}/token", **secret}))
-        program = f"{sys.executable} {HERE / 'issuer_token.py'} {client}"
-        credential = {
-            "type": "external_account",
-            "audience": "//keystile/agents",
-            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
-            "token_url": f"{stack.gateway}/v1/token",
-            "credential_source": {"executable": {"command": program, "timeout_millis": 30_000}},
-        }
-        file.write_text(json.dumps(credential, indent=2))
-        return {
-            "GOOGLE_APPLICATION_CREDENTIALS": str(file),
-            "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES": "1",
-            "GOOGLE_CLOUD_PROJECT": PROJECT,
-            "BIGQUERY_EMULATOR_HOST": stack.gateway,
-        }
+    def to_try(self, sql: str) -> list[str]:
+        """Give none: `keystile policy explain` is about agents that are registered."""
+        del sql
+        return []
 
 
 def _listed(stack: Stack) -> list[str]:
