@@ -16,10 +16,12 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from prove.identity.stage import AGENT, AUDIENCE, MASKED, Gateway, Stage
+from prove.identity.stage import AGENT, AUDIENCE, CONNECTION, LEDGER, MASKED, Gateway, Stage
 
-_WORKERS = 4
 _QUERIES_A_TOKEN = 3
+_NAMED, _GIVEN = (f"{name}@acme-shop.iam.gserviceaccount.com" for name in ("keystile", "ledger"))
+_KNOWN = 3.0
+"""Seconds until every gateway has a connection that was added."""
 _GRACE = 2.0
 """Seconds until nobody uses what was there before: tokens are exchanged when they are made."""
 
@@ -33,18 +35,27 @@ class Rotated(NamedTuple):
 
 
 def rotated(stage: Stage, *, times: int, every: float) -> Rotated:
-    """Change both kinds of key so many times, with so many seconds between."""
-    account = _Account(stage)
+    """Change every kind of key so many times, with so many seconds between."""
+    google = _Google(stage.stack.folder / "public.pem")
+    named, given = (stage.stack.folder / f"{name}.json" for name in ("service-account", CONNECTION))
+    _replace(named, google.new_key(_NAMED))
+    _replace(given, google.new_key(_GIVEN))
+    connection = (CONNECTION, "--key-file", str(given))
+    stage.stack.keystile("connection", "add", *connection)
+    time.sleep(_KNOWN)
     with _load(stage) as load:
         time.sleep(1)
         for _ in range(times):
             stage.issuer.rotate()
-            account.rotate()
+            # Of one connection the settings name the file, the other's key is given by command.
+            _replace(named, google.new_key(_NAMED))
+            _replace(given, google.new_key(_GIVEN))
+            stage.stack.keystile("connection", "rotate", *connection)
             time.sleep(_GRACE)
             stage.issuer.withdraw()
-            account.withdraw()
+            google.delete_old_keys()
             time.sleep(every)
-    return Rotated(load.answered, 2 * times, load.faults)
+    return Rotated(load.answered, 3 * times, load.faults)
 
 
 class _Load:
@@ -57,10 +68,10 @@ class _Load:
     def stop(self) -> None:
         self._over.set()
 
-    def work(self, gateway: Gateway) -> None:
+    def work(self, gateway: Gateway, agent: str) -> None:
         """Sign in and ask, again and again."""
         while not self._over.is_set():
-            reply = gateway.exchange(self._stage.issuer.token(AGENT, AUDIENCE))
+            reply = gateway.exchange(self._stage.issuer.token(agent, AUDIENCE))
             if not reply.ok:
                 self.faults.append(f"exchange: {reply.text}")
                 continue
@@ -83,8 +94,9 @@ class _Load:
 @contextmanager
 def _load(stage: Stage) -> Iterator[_Load]:
     load = _Load(stage)
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        working = [pool.submit(load.work, stage.gateways[n % 2]) for n in range(_WORKERS)]
+    who = [(gateway, agent) for gateway in stage.gateways for agent in (AGENT, LEDGER)]
+    with ThreadPoolExecutor(len(who)) as pool:
+        working = [pool.submit(load.work, *one) for one in who]
         try:
             yield load
         finally:
@@ -93,33 +105,36 @@ def _load(stage: Stage) -> Iterator[_Load]:
         one.result()
 
 
-class _Account:
-    """The gateway's service account as its owner has it: at Google, and in the key file."""
+class _Google:
+    """The keys of the gateway's accounts, as BigQuery's stand-in knows them."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._file = stage.stack.folder / "service-account.json"
-        self._known = stage.stack.folder / "public.pem"
-        self._new = self._known.read_bytes()
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._newest: dict[str, bytes] = {}
 
-    def rotate(self) -> None:
-        """Make a second key, and put it in the place of the first, which is good still."""
+    def new_key(self, account: str) -> bytes:
+        """Make another key for an account, beside those that it has, and give its file."""
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         private = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        self._new = key.public_key().public_bytes(
+        self._newest[account] = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        _replace(self._known, self._known.read_bytes() + self._new)
-        account = json.loads(self._file.read_text(encoding="utf-8"))
-        account |= {"private_key": private.decode(), "private_key_id": secrets.token_hex(8)}
-        _replace(self._file, json.dumps(account).encode())
+        _replace(self._file, self._file.read_bytes() + self._newest[account])
+        made = {
+            "type": "service_account",
+            "client_email": account,
+            "private_key_id": secrets.token_hex(8),
+            "private_key": private.decode(),
+        }
+        return json.dumps(made).encode()
 
-    def withdraw(self) -> None:
-        """Delete the first key."""
-        _replace(self._known, self._new)
+    def delete_old_keys(self) -> None:
+        """Delete all keys but the newest of each account."""
+        _replace(self._file, b"".join(self._newest.values()))
 
 
 def _replace(file: Path, content: bytes) -> None:

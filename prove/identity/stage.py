@@ -26,22 +26,26 @@ from prove.identity.issuer import Client, Issuer, oidc_provider
 from prove.names import free_port
 
 AUDIENCE = presets.AUDIENCE
-AGENT, BRIEF, DISMISSED, KILLED, LAPTOP = (
+AGENT, LEDGER, BRIEF, DISMISSED, KILLED, LAPTOP = (
     "report-bot",
+    "ledger-bot",
     "brief-bot",
     "dismissed-bot",
     "runaway-bot",
     "laptop",
 )
-"""Clients of the issuer: an agent, one whose tokens end at once, two to be disabled, and a program
-of a person's."""
+"""Clients of the issuer: an agent, one that has a connection of its own to BigQuery, one whose
+tokens end at once, two to be disabled, and a program of a person's."""
+
+CONNECTION = "ledger"
+"""The connection of that agent, which is to be added by command."""
 
 SQL, MASKED = "SELECT ssn FROM shop.customers ORDER BY id LIMIT 1", "XXX-XX-XXXX"
 
 _GROUP = "coding-agents"
 _SECRET = "not a secret"  # noqa: S105 - as it says
 _CLIENTS = {
-    **dict.fromkeys((AGENT, DISMISSED, KILLED), Client(_SECRET, (_GROUP,))),
+    **dict.fromkeys((AGENT, LEDGER, DISMISSED, KILLED), Client(_SECRET, (_GROUP,))),
     BRIEF: Client(_SECRET, (_GROUP,), lifetime=1),
     LAPTOP: Client(groups=(_GROUP,)),
 }
@@ -159,7 +163,10 @@ def standing(folder: Path) -> Iterator[Stage]:
 
 
 def _policy(folder: Path) -> Path:
-    """Let each preset's agent read, if it is the one that the preset should make of its claims."""
+    """Let each preset's agent read, if it is the one that the preset should make of its claims.
+
+    One of the others has a connection of its own.
+    """
     made = folder / "policy"
     shutil.copytree(POLICY, made)
     rules = [
@@ -175,7 +182,8 @@ def _policy(folder: Path) -> Path:
         }
         for one in presets.EXAMPLES
     ]
-    (made / "presets.yaml").write_text(json.dumps({"rules": rules}))
+    own = {"name": "own-connection", "agents": {"names": [LEDGER]}, "connection": CONNECTION}
+    (made / "proof.yaml").write_text(json.dumps({"rules": rules, "connections": [own]}))
     return made
 
 
