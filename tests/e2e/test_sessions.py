@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 from google.api_core import exceptions
 from google.cloud import bigquery
 from tests.support.stack import PROJECT, Client, Stack, standing
@@ -160,3 +162,50 @@ def test_a_dry_run_in_a_session_leaves_nothing(stack: Stack) -> None:
     config = bigquery.QueryJobConfig(create_session=True, dry_run=True)
     with pytest.raises(exceptions.Forbidden, match="`dryRun` begins no session"):
         session.client.query("SELECT 1", job_config=config)
+
+
+DIES = """
+import os, signal
+from keystile.cli import main
+from keystile.gate.jobs import JobStore
+
+add = JobStore.add
+
+async def dies(self, job, *more):
+    if "-- before" in job.request.sql:
+        os.kill(os.getpid(), signal.SIGKILL)
+    kept = await add(self, job, *more)
+    if "-- after" in job.request.sql:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return kept
+
+JobStore.add = dies
+main()
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_session_was_busy_for_good_after_a_kill_on_the_way_in(
+    tmp_path_factory: pytest.TempPathFactory, when: str
+) -> None:
+    stack = Stack(tmp_path_factory.mktemp("dies"), rules=POLICY, planted=DIES)
+    with standing(stack):
+        session = Session(stack.client("support"), "CREATE TEMP TABLE t AS SELECT 1 AS x")
+        same = [bigquery.ConnectionProperty("session_id", session.id)]
+        config = bigquery.QueryJobConfig(connection_properties=same)
+        alone: dict[str, Any] = {"retry": None, "job_retry": None, "timeout": 10}
+        with pytest.raises((exceptions.GoogleAPICallError, requests.ConnectionError)):
+            session.client.query(f"SELECT x -- {when}\nFROM t", config, **alone)
+        stack.kill()  # it is dead already
+        stack.start_gateway()
+        assert free_again(session) == [(1,)]
+
+
+def free_again(session: Session) -> list[tuple[Any, ...]]:
+    """Ask until the job that the kill has left is over, which another takes on after its lease."""
+    for _ in range(60):
+        try:
+            return session.query("SELECT x FROM t")
+        except exceptions.Forbidden:
+            time.sleep(1)
+    raise AssertionError("the session stays busy")

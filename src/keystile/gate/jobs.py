@@ -9,13 +9,14 @@ the outcome's record is durable.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 from sqlalchemy import Row, Select, and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keystile.gate.plan import Plan
 from keystile.model.errors import DuplicateError, NotFoundError
@@ -127,12 +128,14 @@ class JobStore:
         self._replica = replica
         self._lease_seconds = lease_seconds
 
-    async def add(self, job: Job) -> Job:
-        """Make an accepted job durable, leased to this replica.
+    async def add(
+        self, job: Job, beside: Callable[[AsyncConnection], Awaitable[None]] | None = None
+    ) -> Job:
+        """Make an accepted job durable, leased to this replica, with what is written `beside` it.
 
         Gives the job that counts: an earlier one of the same `requestId` where there is one, for a
         client may repeat a request while the first is still being planned. Raises `DuplicateError`
-        when this owner has a job of that id.
+        when this owner has a job of that id, and what `beside` raises: then nothing is written.
         """
         lease = {"lease": self._replica, "lease_until": job.created_at + self._lease_seconds}
         try:
@@ -140,6 +143,8 @@ class JobStore:
                 known = (await connection.execute(_repeated(job))).first()
                 if known is None:
                     await connection.execute(insert(jobs).values(**_row(job), **lease))
+                    if beside:
+                        await beside(connection)
         except IntegrityError as error:
             raise _duplicate(job.request.project, job.job_id) from error
         return job if known is None else job_of(known)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from uuid import uuid4
 
 import msgspec
@@ -28,7 +29,7 @@ from keystile.gate.plan import Plan, job_labels
 from keystile.gate.planning import Decided, Planned, Planner, refuse_denied
 from keystile.gate.recorder import Recorder
 from keystile.gate.running import is_started, open_session, run_to_end, write_result
-from keystile.gate.sessions import QuerySession, QuerySessions
+from keystile.gate.sessions import QuerySession, QuerySessions, SessionBusyError
 from keystile.gate.vigil import Vigil
 from keystile.gate.witness import agree_at_the_end
 from keystile.model.decision import Decision, Effect
@@ -119,22 +120,23 @@ class Pipeline:
 
     async def _kept(self, job: Job, planned: Planned) -> Job:
         """Put the intent on record, then make the job durable; its session is its own from here."""
-        if planned.session:
+        session, beside = planned.session, None
+        if session:
             try:
-                await self._sessions.take(planned.session, job, planned.left)
-            except RefusedError as error:
+                await self._sessions.refuse_busy(session, job)
+            except SessionBusyError as error:
                 plan, now = job.plan, time.time()
                 refused = records.refused(job.principal, job.request, error, plan, now)
                 await self._recorder.record(refused)
                 raise
-        kept = None
+            beside = partial(self._sessions.take, session=session, job=job, left=planned.left)
+        await self._recorder.record(records.intent(job, job.created_at))
         try:
-            await self._recorder.record(records.intent(job, job.created_at))
-            kept = await self._jobs.add(job)
-        finally:
-            if kept is None or kept.id != job.id:
-                await self._sessions.give_back(job)
-        return kept
+            return await self._jobs.add(job, beside)
+        except SessionBusyError as error:
+            ended = records.ended(job, "failed", JobError.of(error), time.time())
+            await self._recorder.record(ended)
+            raise
 
     async def failed(
         self, principal: Principal, request: QueryRequest, error: KeystileError

@@ -14,7 +14,8 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keystile.analysis.statement import Earlier
 from keystile.gate.jobs import Job
@@ -29,6 +30,10 @@ _KEPT_SECONDS = 8 * 24 * 3600
 """BigQuery ends a session after seven days at the latest."""
 
 _ANEW = "begin another session"
+
+
+class SessionBusyError(RefusedError):
+    """Another job is in the session."""
 
 
 class QuerySession(msgspec.Struct, frozen=True):
@@ -97,44 +102,39 @@ class QuerySessions:
             )
         return session
 
-    async def take(self, session: QuerySession, job: Job, left: Left) -> None:
-        """Take a session for a job, which is about to be made durable. A new one begins with it.
+    async def refuse_busy(self, session: QuerySession, job: Job) -> None:
+        """Raise `RefusedError` where another job is in it, or was since the session was read."""
+        if job.request.creates_session:
+            return
+        async with self._database.read() as connection:
+            query = select(query_sessions.c.id).where(*_free(session, job))
+            if (await connection.execute(query)).first() is None:
+                raise _busy()
 
-        Raises `RefusedError` where another job is in it, or was since the session was read.
+    @staticmethod
+    async def take(
+        connection: AsyncConnection, session: QuerySession, job: Job, left: Left
+    ) -> None:
+        """Take a session for a job. A new one begins with it.
+
+        INVARIANT: `connection` makes the job durable in the same transaction. So whatever ends a
+        process, a session is in no job that nobody knows of. Raises as `refuse_busy` does.
         """
         values = {"busy": job.id, "pending": _text(left)}
-        async with self._database.begin() as connection:
-            if job.request.creates_session:
-                now = time.time()
-                old = query_sessions.c.created_at < now - _KEPT_SECONDS
-                await connection.execute(delete(query_sessions).where(old))
-                row = _row(session, job) | {"created_at": now} | values
-                await connection.execute(insert(query_sessions).values(**row))
-                return
-            taken = await connection.execute(
-                update(query_sessions)
-                .where(
-                    query_sessions.c.id == session.id,
-                    query_sessions.c.owner == job.principal.key,
-                    query_sessions.c.busy == "",
-                    query_sessions.c.broken == "",
-                    query_sessions.c.version == session.version,
-                )
-                .values(version=session.version + 1, **values)
-            )
+        if job.request.creates_session:
+            now = time.time()
+            old = query_sessions.c.created_at < now - _KEPT_SECONDS
+            await connection.execute(delete(query_sessions).where(old))
+            row = _row(session, job) | {"created_at": now} | values
+            await connection.execute(insert(query_sessions).values(**row))
+            return
+        taken = await connection.execute(
+            update(query_sessions)
+            .where(*_free(session, job))
+            .values(version=session.version + 1, **values)
+        )
         if not taken.rowcount:
-            raise RefusedError(
-                "another job runs in this session", hint="wait for its end, then run this one"
-            )
-
-    async def give_back(self, job: Job) -> None:
-        """Give a session back that a job has taken and will not run in."""
-        if job.request.session:
-            mine = (query_sessions.c.id == job.request.session, query_sessions.c.busy == job.id)
-            async with self._database.begin() as connection:
-                await connection.execute(
-                    update(query_sessions).where(*mine).values(busy="", pending="")
-                )
+            raise _busy()
 
     async def ended(self, job: Job, *, well: bool) -> None:
         """Give a session back at the end of its job; a second time changes nothing."""
@@ -177,6 +177,22 @@ class QuerySessions:
         )
         async with self._database.read() as connection:
             return (await connection.execute(query)).first()
+
+
+def _free(session: QuerySession, job: Job) -> tuple[ColumnElement[bool], ...]:
+    return (
+        query_sessions.c.id == session.id,
+        query_sessions.c.owner == job.principal.key,
+        query_sessions.c.busy == "",
+        query_sessions.c.broken == "",
+        query_sessions.c.version == session.version,
+    )
+
+
+def _busy() -> SessionBusyError:
+    return SessionBusyError(
+        "another job runs in this session", hint="wait for its end, then run this one"
+    )
 
 
 def _row(session: QuerySession, job: Job) -> dict[str, Any]:

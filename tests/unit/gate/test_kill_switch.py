@@ -243,7 +243,8 @@ async def test_uploads_and_sessions_end_and_others_sessions_stay(
         assert new
         request = bench.request(session=new.id, creates_session=True)
         job = bench.a_job(principal=who, request=request)
-        await sessions.take(new, job, Left())
+        async with bench.database.begin() as connection:
+            await sessions.take(connection, new, job, Left())
         await sessions.ended(job, well=True)
         kept.append(new.id)
     disablings = await disable(bench)

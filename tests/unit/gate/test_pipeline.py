@@ -521,6 +521,26 @@ async def test_a_job_id_that_is_taken_gives_the_session_back(bench: Any, one: An
     await in_session(bench, two, session=first.session)
 
 
+async def test_two_jobs_that_come_to_a_session_at_once_are_one_after_the_other(
+    bench: Any, one: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await in_session(bench, one, creates_session=True)
+    sessions = one.pipeline._sessions
+    refuse_busy = sessions.refuse_busy
+
+    async def overtaken(session: Any, job: Any) -> None:
+        await refuse_busy(session, job)
+        monkeypatch.setattr(sessions, "refuse_busy", refuse_busy)
+        await in_session(bench, one, session=first.session)
+
+    monkeypatch.setattr(sessions, "refuse_busy", overtaken)
+    with pytest.raises(RefusedError, match="another job runs in this session"):
+        await in_session(bench, one, session=first.session, job_id="late")
+    ended = bench.events[-1]
+    assert (ended.kind, ended.body["state"]) == ("outcome", "failed")
+    await one.jobs.refuse_duplicate(bench.principal().key, "acme-shop", "late")  # there is none
+
+
 async def test_a_failure_half_way_ends_the_session(bench: Any, one: Any) -> None:
     bench.planner.left = Left(Earlier("made", "sent"), several=True)
     first = await in_session(bench, one, creates_session=True)

@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from keystile.analysis.statement import Earlier
 from keystile.gate import sessions as module
-from keystile.gate.sessions import Left, QuerySession, QuerySessions
+from keystile.gate.sessions import Left, QuerySession, QuerySessions, SessionBusyError
 from keystile.model.errors import NotFoundError, RefusedError
 from keystile.store.tables import query_sessions
 
@@ -24,13 +24,18 @@ def job_in(bench: Any, session: QuerySession, **changes: Any) -> Any:
     return bench.a_job(request=bench.request(session=session.id, **changes))
 
 
+async def take(bench: Any, session: QuerySession, job: Any, left: Left) -> None:
+    async with bench.database.begin() as connection:
+        await QuerySessions.take(connection, session, job, left)
+
+
 async def begun(bench: Any, sessions: QuerySessions, left: Left | None = None) -> QuerySession:
     """Begin a session whose first job has ended well."""
     new = await sessions.of(bench.principal(), bench.request(creates_session=True))
     assert new is not None
     session = msgspec.structs.replace(new, location="EU", upstream="theirs")
     job = job_in(bench, session, creates_session=True)
-    await sessions.take(session, job, left or Left())
+    await take(bench, session, job, left or Left())
     await sessions.ended(job, well=True)
     return session
 
@@ -50,7 +55,7 @@ async def test_what_a_job_left_is_there_for_the_next(bench: Any, sessions: Query
     found = await again(bench, sessions, session.id)
     assert (found.texts, found.upstream, found.location) == ((MADE,), "theirs", "EU")
     job = job_in(bench, found)
-    await sessions.take(found, job, Left())
+    await take(bench, found, job, Left())
     await sessions.ended(job, well=True)
     assert (await again(bench, sessions, session.id)).texts == (MADE,)
 
@@ -72,22 +77,22 @@ async def test_a_session_is_its_owners_alone(bench: Any, sessions: QuerySessions
     assert len(set(said)) == 1
     job = msgspec.structs.replace(job_in(bench, session), principal=stranger)
     with pytest.raises(RefusedError):
-        await sessions.take(session, job, Left())
+        await take(bench, session, job, Left())
 
 
 async def test_one_job_at_a_time_runs_in_a_session(bench: Any, sessions: QuerySessions) -> None:
     session = await begun(bench, sessions)
     found = await again(bench, sessions, session.id)
     one, two = job_in(bench, session), job_in(bench, session)
-    await sessions.take(found, one, Left(MADE))
+    await take(bench, found, one, Left(MADE))
     with pytest.raises(RefusedError, match="another job runs in this session"):
-        await sessions.take(found, two, Left())
+        await take(bench, found, two, Left())
     await sessions.ended(two, well=False)  # it never had it
     await sessions.ended(one, well=True)
     # What it was planned on is not what is there now.
     with pytest.raises(RefusedError, match="another job"):
-        await sessions.take(found, two, Left())
-    await sessions.take(await again(bench, sessions, session.id), two, Left())
+        await take(bench, found, two, Left())
+    await take(bench, await again(bench, sessions, session.id), two, Left())
 
 
 @pytest.mark.parametrize(
@@ -100,7 +105,7 @@ async def test_where_it_is_not_known_what_is_there_nothing_goes_on(
     session = await begun(bench, sessions)
     found = await again(bench, sessions, session.id)
     job = job_in(bench, session)
-    await sessions.take(found, job, left)
+    await take(bench, found, job, left)
     await sessions.ended(job, well=False)
     await sessions.ended(job, well=True)  # a second end changes nothing
     if broken:
@@ -110,14 +115,20 @@ async def test_where_it_is_not_known_what_is_there_nothing_goes_on(
         assert (await again(bench, sessions, session.id)).texts == ()
 
 
-async def test_a_job_that_never_ran_left_nothing(bench: Any, sessions: QuerySessions) -> None:
+async def test_a_session_is_free_as_long_as_it_is_as_it_was_read(
+    bench: Any, sessions: QuerySessions
+) -> None:
     session = await begun(bench, sessions)
     found = await again(bench, sessions, session.id)
-    job = job_in(bench, session)
-    await sessions.take(found, job, Left(MADE, several=True))
-    await sessions.give_back(job)
-    await sessions.ended(job, well=True)
-    assert (await again(bench, sessions, session.id)).texts == ()
+    job, other = job_in(bench, session), job_in(bench, session)
+    await sessions.refuse_busy(found, job)
+    await take(bench, found, other, Left())
+    with pytest.raises(SessionBusyError):
+        await sessions.refuse_busy(found, job)
+    await sessions.ended(other, well=True)
+    with pytest.raises(SessionBusyError):
+        await sessions.refuse_busy(found, job)
+    await sessions.refuse_busy(await again(bench, sessions, session.id), job)
 
 
 async def test_a_session_has_one_place_and_one_default_dataset(
