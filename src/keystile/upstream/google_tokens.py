@@ -35,13 +35,13 @@ from keystile.config.settings import Connection
 from keystile.config.urls import require_safe_url
 from keystile.model.errors import RefusedError, UnsafeConfigurationError
 from keystile.secrets.file import SecretFile
+from keystile.upstream.bodies import short_body
 from keystile.upstream.keys import SigningKey
 from keystile.upstream.tokens import Token
 
 _SCOPES = ("https://www.googleapis.com/auth/bigquery",)
 _LIFETIME_SECONDS = 3600
 _SECONDS = 10.0
-_LARGEST_ANSWER = 64 << 10
 _ERROR_CODE = re.compile(rb'"(?:error|status)"\s*:\s*"([A-Za-z_]{1,64})"')
 _AWS = "urn:ietf:params:aws:token-type:aws4_request"
 _ASK = "ask the operator of the gateway"
@@ -233,7 +233,7 @@ class _Asking(transport.Request):
             allow_redirects=False,
             proxy=proxy or None,
         ) as response:
-            data = await response.content.read(_LARGEST_ANSWER)
+            data = await short_body(response)
             self._status = response.status
             found = _ERROR_CODE.search(data)
             self._code = found[1].decode() if found else ""

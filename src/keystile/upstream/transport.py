@@ -14,11 +14,11 @@ from yarl import URL
 from keystile.config.urls import require_safe_url
 from keystile.model.errors import RefusedError
 from keystile.tls.outward import DIRECT, Outward
+from keystile.upstream.bodies import short_body
 
 # BigQuery's own limit for one page of results is some 10 MB (20 MB as JSON at worst).
 MAX_RESPONSE_BYTES = 20 << 20
 _CHUNK = 64 << 10
-_LARGEST_ERROR = 64 << 10
 _BYTES = "application/octet-stream"
 # Google's APIs indent their JSON otherwise (system parameter `prettyPrint`).
 _COMPACT = {"prettyPrint": "false"}
@@ -211,7 +211,7 @@ class Transport:
                     allow_redirects=False,
                     **self._outward.options,
                 ) as response:
-                    text = await response.content.read(_LARGEST_ERROR)
+                    text = await short_body(response)
                     said = response.headers
                     location = URL(said.get("Location", ""), encoded=True)
                     received = _received(said.get("Range", ""))

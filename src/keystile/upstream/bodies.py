@@ -1,0 +1,20 @@
+"""Bodies of answers that are short by their nature, read to their end."""
+
+from __future__ import annotations
+
+import aiohttp
+
+_LARGEST = 64 << 10
+
+
+async def short_body(response: aiohttp.ClientResponse) -> bytes:
+    """Read an answer of at most 64 KiB whole, in however many pieces it comes.
+
+    Raises `aiohttp.ClientError` for one that breaks off or is larger.
+    """
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _LARGEST:
+            raise aiohttp.ClientPayloadError
+    return bytes(body)
