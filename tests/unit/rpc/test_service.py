@@ -85,6 +85,11 @@ class Running:
         self.faults.append(error)
         return RefusedError("internal fault `1`")
 
+    async def noted(self) -> Served:
+        """Give what was noted last, which a client may be told before."""
+        await asyncio.wait_for(self.ended.wait(), 5)
+        return self.served[-1]
+
     def _note(self, served: Served) -> None:
         self.served.append(served)
         self.ended.set()
@@ -197,7 +202,7 @@ async def test_errors_have_the_status_that_they_have_over_http(
     running.reader.failure = failure
     found, said = await _failed(running.call("CreateReadSession", _create()))
     assert (found.name, said) == (code or "INVALID_ARGUMENT", "no")
-    assert running.served[-1].status == found.name
+    assert (await running.noted()).status == found.name
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("s3cret"), KeystileError("s3cret")])
@@ -253,7 +258,7 @@ async def test_a_client_that_leaves_does_not_break_off_what_writes_records(
     await asyncio.wait_for(running.reader.came.wait(), 5)
     call.cancel()
     await asyncio.wait_for(running.ended.wait(), 5)
-    assert running.served[-1].status == "CANCELLED"
+    assert (await running.noted()).status == "CANCELLED"
     running.reader.holds.set()
     await asyncio.wait_for(running.reader.written.wait(), 5)
 
@@ -299,5 +304,5 @@ async def test_streams_that_nobody_reads_count_until_they_are_left(running: Runn
 
 async def test_each_call_is_told_with_its_caller(running: Running) -> None:
     await running.call("CreateReadSession", _create())
-    served = running.served[-1]
+    served = await running.noted()
     assert (served.method, served.status, served.caller) == ("CreateReadSession", "OK", "me")
