@@ -232,6 +232,7 @@ async def test_the_watch_survives_any_fault(
     running = asyncio.ensure_future(one.duties.run())
     job = await one.duties.wait(await bench.job(view), 5)
     running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
     assert faults == []
     assert job.outcome is not None
 
