@@ -34,6 +34,7 @@ from joserfc import jwt as jose
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 from prove.sent import strays_of
+from tests.support.stopping import hold
 
 from keystile.approvals.requests import ApprovalRequest, Approvals, ApprovalState, Person
 from keystile.config.load import load
@@ -190,7 +191,7 @@ class Stack:
 
     def pause(self, name: str) -> None:
         """Hold a process still; its connections stay open and nothing is answered."""
-        self._processes[name].send_signal(signal.SIGSTOP)
+        hold(self._processes[name])
 
     def resume(self, name: str) -> None:
         """Let a held process go on."""

