@@ -73,6 +73,15 @@ OTHERS = (
     Table(_id("visits"), TableKind.TABLE, _DAY, "1", pseudo_columns=_TIME),
     Table(_id("copies"), TableKind.TABLE, CUSTOMERS.fields, "1"),
     Table(_id("log"), TableKind.TABLE, (Field("text", "STRING"), Field("n", "INT64")), "1"),
+    Table(
+        _id("badges"),
+        TableKind.TABLE,
+        (
+            Field("code", "STRING", description="the code of a door [PII]"),
+            Field("door", "STRUCT", fields=(Field("key", "STRING", policy_tags=("t/1",)),)),
+        ),
+        "1",
+    ),
     Table(_id("salaries", "payroll"), TableKind.TABLE, (Field("amount", "INT64"),), "1"),
     _view("people", "SELECT id, name, ssn AS number FROM `shop.customers`", "id", "name", "number"),
     _view("rich", "SELECT amount FROM `payroll.salaries`", "amount"),

@@ -490,6 +490,26 @@ async def test_line_18_rights_and_settings_are_not_changed(bench: Any, sql: str)
 
 
 @pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER TABLE badges ALTER COLUMN code SET OPTIONS (description = '')",
+        "ALTER TABLE badges ALTER COLUMN CODE SET OPTIONS (description = LOWER('x'))",
+        "ALTER TABLE badges DROP COLUMN code",
+        "ALTER TABLE badges DROP COLUMN door, ADD COLUMN door STRUCT<key STRING>",
+        "ALTER TABLE badges ALTER COLUMN door SET DATA TYPE STRUCT<key STRING, x STRING>",
+        "CREATE OR REPLACE TABLE badges (code STRING)",
+        "CREATE OR REPLACE TABLE badges LIKE log",
+        "CREATE OR REPLACE TABLE badges COPY log",
+        "DROP TABLE badges; CREATE TABLE badges (code STRING)",
+        "DROP SCHEMA shop CASCADE",
+    ],
+)
+async def test_line_18_no_statement_takes_a_label_from_a_column(bench: Any, sql: str) -> None:
+    found = await bench.refused(sql)
+    assert "has policy tags, which" in found or "by its description, which" in found
+
+
+@pytest.mark.parametrize(
     "value",
     ["SESSION_USER()", "CURRENT_USER()", "KEYS.NEW_KEYSET('AEAD_AES_GCM_256')", "@@project_id"],
 )

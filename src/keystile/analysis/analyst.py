@@ -198,6 +198,7 @@ def _facts(
             *(".".join(path) for path in outline.connections),
             *dict.fromkeys(known.routine.remote for known in called if known.routine.remote),
         ),
+        redefined=outline.redefined,
         routines=tuple(known.routine.id for known in called),
         through_routines=with_members(beneath - by_itself, tables),
     )

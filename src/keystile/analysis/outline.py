@@ -32,6 +32,7 @@ from keystile.analysis.made_routines import (
 from keystile.analysis.mentions import Mention
 from keystile.analysis.parsing import Parsed, identifiers, parse
 from keystile.analysis.places import line_and_column
+from keystile.analysis.redefining import redefined
 from keystile.analysis.temporary import (
     is_certain,
     is_temporary_table,
@@ -44,7 +45,7 @@ from keystile.analysis.tree import kind, span
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import has, inherited, levels, unwrapped
 from keystile.model.errors import KeystileError
-from keystile.model.facts import Action, Opaque, WrittenColumn
+from keystile.model.facts import Action, Opaque, Redefined, WrittenColumn
 from keystile.model.schema import ColumnRef, RoutineId, TableId
 
 # BigQuery once took this first line for a switch to its old dialect.
@@ -122,7 +123,8 @@ class Outline(msgspec.Struct, frozen=True):
     it: not where it is opaque, or names things and computes nothing. `connections` are paths as
     spelled; `calls` are the routines of datasets that it calls, `functions` the names of all other
     functions that it calls by name; `renamed` are new names of columns; `replaces` tells of OR
-    REPLACE; `copied` whether rows are copied as they are.
+    REPLACE; `copied` whether rows are copied as they are; `redefined` are columns that lose what
+    BigQuery has said of them.
     """
 
     sql: str
@@ -140,6 +142,7 @@ class Outline(msgspec.Struct, frozen=True):
     calls: tuple[NamedRoutine, ...] = ()
     functions: tuple[str, ...] = ()
     splits: tuple[Edit, ...] = ()
+    redefined: tuple[Redefined, ...] = ()
 
     @property
     def mentions(self) -> tuple[Mention, ...]:
@@ -243,6 +246,11 @@ class _Look:
             calls=routines,
             functions=functions,
             splits=tuple(self._parsed.splits),
+            redefined=tuple(
+                Redefined(ColumnRef(table, path), description)
+                for path, description in redefined(tree)
+                for table in sorted(writes)
+            ),
         )
 
     def _look_for_legacy(self) -> None:

@@ -188,9 +188,14 @@ def _columns(given: tuple[Field, ...], stored: tuple[Field, ...]) -> tuple[Field
         return None
     known = {field.name.lower(): field for field in stored}
     same = ((field, known.get(field.name.lower())) for field in given)
-    return tuple(
-        old if old is not None and old.sql_type == field.sql_type else field for field, old in same
-    )
+    return tuple(field if old is None else _kept(field, old) for field, old in same)
+
+
+def _kept(field: Field, old: Field) -> Field:
+    """Give a column as its text gives it now, with what was said of it."""
+    if old.sql_type == field.sql_type:
+        return old
+    return msgspec.structs.replace(field, description=old.description, policy_tags=old.policy_tags)
 
 
 def _names(fields: Iterable[Field]) -> list[str]:

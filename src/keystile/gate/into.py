@@ -38,7 +38,7 @@ async def analysed_into(analysed: Analysed, into: Into, objects: VisibleObjects)
             f"`destinationTable` is for a SELECT, and this is a `{facts.statement}` statement",
             hint="leave it out, and name the table in the statement: `CREATE TABLE t AS SELECT …`",
         )
-    table = await targets.target(into.table, objects, replaced=into.replaces and into.reshapes)
+    table = await targets.target(into.table, objects)
     actions = {*facts.actions, Action.WRITE}
     if into.reshapes or (into.creates and table is None):
         actions.add(Action.SCHEMA_CHANGE)
@@ -48,6 +48,7 @@ async def analysed_into(analysed: Analysed, into: Into, objects: VisibleObjects)
         writes=(into.table,),
         unseen=() if table else (into.table,),
         written=tuple(_written(analysed, into.table, table)),
+        redefined=targets.redefined(into.table, replaced=into.replaces and into.reshapes),
     )
     # Labels may fit by name what is not there yet. A table that must be new has no values that a
     # mask could take the place of.

@@ -15,6 +15,7 @@ from keystile.analysis.analysed import Analysed
 from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Earlier, Statement
 from keystile.gate import transfers
+from keystile.gate.held_labels import Lost, lost_by, refuse_lost
 from keystile.gate.into import analysed_into, refuse_hidden
 from keystile.gate.jobs import Job
 from keystile.gate.own_tables import OwnTables
@@ -58,7 +59,8 @@ class Decided(NamedTuple):
     `understood` is what was decided on: that of `analysed`, and of the queries behind `results`
     that it reads. `instead` is a query that would be allowed, where one was found for a query that
     is not. `session` is the one that it is to run in, `account` who it is that runs it at BigQuery.
-    `own` are tables of the agent's own data.
+    `own` are tables of the agent's own data. `lost` is a column that the query would take a label
+    from.
     """
 
     principal: Principal
@@ -71,6 +73,7 @@ class Decided(NamedTuple):
     session: QuerySession | None = None
     account: Account = NOBODY
     own: tuple[Place, ...] = ()
+    lost: Lost | None = None
 
     @property
     def facts(self) -> QueryFacts:
@@ -163,6 +166,8 @@ class Planner:
         with self._metrics.query_seconds.labels(Phase.DECIDE).time():
             facts = analysed.session.all_facts if analysed.session else known.facts
             decision = policy.decide(principal, facts, known.tables, context)
+        denied = decision.effect is Effect.DENY
+        lost = None if denied else await lost_by(known.facts, bigquery, policy)
         labels = _labels(policy, known)
         return Decided(
             principal,
@@ -174,6 +179,7 @@ class Planner:
             session=session,
             account=bigquery.account,
             own=own,
+            lost=lost,
         )
 
     def _is_own(self, transfer: Transfer | None, principal: Principal) -> TypeGuard[Transfer]:
@@ -218,7 +224,11 @@ class Planner:
         return ""
 
     async def rewrite(self, decided: Decided) -> Rewritten:
-        """Mask at read, and prove that nothing protected is left."""
+        """Mask at read, and prove that nothing protected is left.
+
+        Raises `RefusedError` where that cannot be, or a column would lose its label.
+        """
+        refuse_lost(decided.lost)
         with self._metrics.query_seconds.labels(Phase.REWRITE).time():
             async with self._shares.turn(decided.principal.key), _bounded():
                 return await self._rewriter.rewrite(
@@ -294,6 +304,7 @@ class Planner:
     ) -> Planned:
         """Make the plan of a job that moves whole tables. BigQuery makes no dry run of those."""
         transfers.refuse_hidden(transfer, decided.decision)
+        refuse_lost(decided.lost)
         analysed, principal = decided.analysed, decided.principal
         home = transfer.destination or transfer.sources[0]
         sent = transfer

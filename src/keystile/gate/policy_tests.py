@@ -149,7 +149,11 @@ class PolicyTester:
             message = f"{at}: a column or its type is not understood"
             raise UnsafeConfigurationError(message, hint="write types as in `CREATE TABLE`")
         return tuple(
-            msgspec.structs.replace(field, policy_tags=full[field.name].policy_tags)
+            msgspec.structs.replace(
+                field,
+                policy_tags=full[field.name].policy_tags,
+                description=full[field.name].description,
+            )
             for field in found
         )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from keystile.gate.visible import VisibleObjects, is_plain, not_found
 from keystile.model.decision import Decision
 from keystile.model.errors import InvalidRequestError, NotFoundError, RefusedError
-from keystile.model.schema import Field, Table, TableId, TableKind
+from keystile.model.facts import Redefined
+from keystile.model.schema import ColumnRef, Table, TableId, TableKind
 
 CREATE_NEVER = {"createDisposition": "CREATE_NEVER"}
 """Told to BigQuery where policy was not asked about a change of schemas.
@@ -14,12 +15,11 @@ INVARIANT: then the job makes no table: the one that was there may be gone by th
 """
 
 
-async def target(id_: TableId, objects: VisibleObjects, *, replaced: bool) -> Table | None:
+async def target(id_: TableId, objects: VisibleObjects) -> Table | None:
     """Give the table that is written to; None where the agent knows of none.
 
-    `replaced` tells that its columns go with its rows. Raises `NotFoundError` for a name that no
-    job may write to, `InvalidRequestError` for what is no table, `RefusedError` where policy tags
-    would be lost.
+    Raises `NotFoundError` for a name that no job may write to, `InvalidRequestError` for what is no
+    table.
     """
     if not is_plain(id_) or id_.dataset.startswith("_") or id_.dataset == "INFORMATION_SCHEMA":
         raise not_found(id_)
@@ -31,13 +31,15 @@ async def target(id_: TableId, objects: VisibleObjects, *, replaced: bool) -> Ta
         raise InvalidRequestError(
             f"`{id_}` is of type {table.kind}, which no job can write to", hint="name a table"
         )
-    if replaced and _has_tags(table.fields):
-        # Without them what others write there later would be protected no more.
-        raise RefusedError(
-            f"`{id_}` has policy tags, which would be lost with its columns",
-            hint="use `WRITE_TRUNCATE_DATA`, which keeps them",
-        )
     return table
+
+
+def redefined(table: TableId, *, replaced: bool) -> tuple[Redefined, ...]:
+    """Say what a job does to columns that it writes to; `replaced` tells that they go with rows.
+
+    Without their policy tags what others write there later would be protected no more.
+    """
+    return (Redefined(ColumnRef(table, ())),) if replaced else ()
 
 
 def refuse_to_replace(id_: TableId, decision: Decision) -> None:
@@ -47,7 +49,3 @@ def refuse_to_replace(id_: TableId, decision: Decision) -> None:
             f"some rows of `{id_}` are not for you, and the job would replace them",
             hint="append to it, or write to another table",
         )
-
-
-def _has_tags(fields: tuple[Field, ...]) -> bool:
-    return any(field.policy_tags or _has_tags(field.fields) for field in fields)

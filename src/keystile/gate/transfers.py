@@ -6,7 +6,7 @@ agent, or has rows that it may not see, is not moved at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -18,7 +18,7 @@ from keystile.gate import targets
 from keystile.gate.visible import VisibleObjects, is_plain, not_found
 from keystile.model.decision import Decision
 from keystile.model.errors import InvalidRequestError, RefusedError
-from keystile.model.facts import Action, ColumnUse, QueryFacts, Use
+from keystile.model.facts import Action, ColumnUse, QueryFacts, Redefined, Use
 from keystile.model.schema import ColumnRef, Table, TableId, TableKind
 from keystile.wire.requests import QueryRequest
 from keystile.wire.targets import reference
@@ -49,6 +49,7 @@ async def analyse(transfer: Transfer, request: QueryRequest, objects: VisibleObj
             ColumnUse(ref, (Use.OUTPUT,)) for table in sources for ref in _columns(table)
         ),
         unseen=() if target else writes,
+        redefined=_redefined(transfer),
         uris=transfer.uris,
     )
     found = [*sources, *([target] if target else [])]
@@ -140,8 +141,29 @@ async def _source(transfer: Transfer, id_: TableId, objects: VisibleObjects) -> 
 async def _target(transfer: Transfer, objects: VisibleObjects) -> Table | None:
     if transfer.destination is None:
         return None
-    replaced = transfer.replaces and transfer.reshapes
-    return await targets.target(transfer.destination, objects, replaced=replaced)
+    return await targets.target(transfer.destination, objects)
+
+
+def _redefined(transfer: Transfer) -> tuple[Redefined, ...]:
+    to = transfer.destination
+    if to is None:
+        return ()
+    replaced = targets.redefined(to, replaced=transfer.replaces and transfer.reshapes)
+    schema = transfer.configuration.get("schema")
+    described = _described(schema.get("fields") if isinstance(schema, dict) else ())
+    return (*replaced, *(Redefined(ColumnRef(to, path), said) for path, said in described))
+
+
+def _described(
+    fields: object, above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Give the descriptions that a load job's schema gives columns, at any depth."""
+    for field in fields if isinstance(fields, list) else ():
+        if isinstance(field, dict):
+            path = (*above, str(field.get("name")))
+            if said := field.get("description"):
+                yield path, str(said)
+            yield from _described(field.get("fields"), path)
 
 
 def _columns(table: Table) -> Iterable[ColumnRef]:

@@ -58,6 +58,17 @@ class WrittenColumn(msgspec.Struct, frozen=True):
     sources: tuple[ColumnRef, ...]
 
 
+class Redefined(msgspec.Struct, frozen=True):
+    """A column whose description the statement sets, or that loses all that is said of it there.
+
+    `description` is the new one; None where nothing is kept, or where it is not written out. An
+    empty path stands for every column of the table.
+    """
+
+    column: ColumnRef
+    description: str | None = None
+
+
 class Opaque(msgspec.Struct, frozen=True):
     """Something that the analysis does not understand, and where it stands in the text.
 
@@ -92,7 +103,8 @@ class QueryFacts(msgspec.Struct, frozen=True):
     those about what it may see anyway.
     `views` are all views that it reads, those beneath others too; what they read is in `reads`.
     `routines` are those that it calls, those that others of them call too; `through_routines` are
-    those of `reads` that nothing but the texts of routines names.
+    those of `reads` that nothing but the texts of routines names. `redefined` are columns that may
+    lose the policy tags or the description that they have at BigQuery.
     INVARIANT: where `opaque` is not empty the query is refused whatever policy says.
     """
 
@@ -113,3 +125,4 @@ class QueryFacts(msgspec.Struct, frozen=True):
     views: tuple[ViewReads, ...] = ()
     routines: tuple[RoutineId, ...] = ()
     through_routines: tuple[TableId, ...] = ()
+    redefined: tuple[Redefined, ...] = ()

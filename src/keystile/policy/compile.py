@@ -111,12 +111,13 @@ def _add_labels(file: Parsed, labeller: Labeller) -> Iterable[str]:
     known: set[str] = set()
     for number, entry in enumerate(file.document.labels):
         at = f"$.labels[{number}]"
-        if not entry.columns and not entry.policy_tags:
+        if not (entry.columns or entry.policy_tags or entry.descriptions):
             message = f"label `{entry.label}` is put on nothing"
-            raise file.error(at, message, "give `columns` or `policy_tags`")
+            raise file.error(at, message, "give `columns`, `policy_tags` or `descriptions`")
         adders: tuple[tuple[str, Callable[[str, str], None], tuple[str, ...]], ...] = (
             ("columns", labeller.add_columns, entry.columns),
             ("policy_tags", labeller.add_policy_tags, entry.policy_tags),
+            ("descriptions", labeller.add_description, entry.descriptions),
         )
         for word, add, patterns in adders:
             for index, pattern in enumerate(patterns):

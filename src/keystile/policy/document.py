@@ -24,15 +24,17 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Labelling(Section, frozen=True, kw_only=True):
-    """What carries `label`: columns by name pattern, or by the policy tags that BigQuery holds.
+    """What carries `label`: columns by name pattern, or by what BigQuery holds of them.
 
     `columns` are `project.dataset.table.column.path` patterns, matched from the end, so leading
-    parts may be left out. `policy_tags` are `projects/…/policyTags/…` patterns.
+    parts may be left out. `policy_tags` are `projects/…/policyTags/…` patterns. `descriptions` are
+    texts that a column's description contains, in upper or lower case.
     """
 
     label: LabelName
     columns: tuple[Text, ...] = ()
     policy_tags: tuple[Text, ...] = ()
+    descriptions: tuple[Text, ...] = ()
 
 
 class Masking(Section, frozen=True, kw_only=True):

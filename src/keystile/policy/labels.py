@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from keystile.model.facts import Redefined
 from keystile.model.schema import Field, Table, TableKind
 from keystile.policy.patterns import Part, fit, names, parts
 
@@ -27,13 +28,14 @@ def covers(above: str, label: str) -> bool:
 
 
 class Labeller:
-    """Finds labels by column pattern and by policy tag."""
+    """Finds labels by column pattern, by policy tag and by description."""
 
     def __init__(self) -> None:
         """Start with no pattern."""
         self._by_last_name: dict[str, list[tuple[tuple[Part, ...], str]]] = {}
         self._by_wild_name: list[tuple[tuple[Part, ...], str]] = []
         self._by_tag: list[tuple[tuple[Part, ...], str]] = []
+        self._by_description: list[tuple[str, str]] = []
 
     def add_columns(self, label: str, pattern: str) -> None:
         """Label what `pattern` fits. Raises `ValueError` where it is malformed."""
@@ -47,6 +49,12 @@ class Labeller:
     def add_policy_tags(self, label: str, pattern: str) -> None:
         """Label columns with a tag that `pattern` fits. Raises `ValueError` if malformed."""
         self._by_tag.append((parts(pattern.split("/"), ignore_case=True), label))
+
+    def add_description(self, label: str, text: str) -> None:
+        """Label columns whose description contains `text`. Raises `ValueError` if it is blank."""
+        if not text.strip():
+            raise ValueError(text)
+        self._by_description.append((text.casefold(), label))
 
     def labels(self, table: Table) -> dict[Path, tuple[str, ...]]:
         """Give the labels of every labelled leaf, sorted; a STRUCT's labels go to its leaves.
@@ -82,7 +90,11 @@ class Labeller:
     ) -> None:
         for field in fields:
             here = [*full_name, field.name.casefold()]
-            labels = inherited.union(self._of_name(here), self._of_tags(field.policy_tags))
+            labels = inherited.union(
+                self._of_name(here),
+                self._of_tags(field.policy_tags),
+                self._of_description(field.description),
+            )
             if field.fields:
                 self._visit(field.fields, (*path, field.name), here, labels, found)
             elif labels:
@@ -99,6 +111,35 @@ class Labeller:
             segments = tag.casefold().split("/")
             yield from (label for pattern, label in self._by_tag if fit(pattern, segments))
 
+    def _of_description(self, description: str) -> Iterator[str]:
+        if description and self._by_description:
+            said = description.casefold()
+            yield from (label for text, label in self._by_description if text in said)
+
+    def lost(self, table: Table, redefined: Sequence[Redefined]) -> tuple[Path, str] | None:
+        """Give a column that would lose its policy tags or a description that labels it.
+
+        `redefined` are columns of this table. The text says what would be lost.
+        """
+        for path, field in _every(table.fields):
+            for one in redefined:
+                if found := self._lost(path, field, one):
+                    return path, found
+        return None
+
+    def _lost(self, path: Path, field: Field, one: Redefined) -> str:
+        named = tuple(name.casefold() for name in one.column.path)
+        here = tuple(name.casefold() for name in path)
+        labels = sorted(set(self._of_description(field.description)))
+        if one.description is not None:
+            kept = set(self._of_description(one.description))
+            labels = [label for label in labels if label not in kept and here == named]
+        elif here[: len(named)] != named:
+            return ""
+        elif field.policy_tags:
+            return "has policy tags"
+        return f"is labelled `{labels[0]}` by its description" if labels else ""
+
 
 def leaves(fields: Sequence[Field], above: Path = ()) -> Iterator[Path]:
     """Give the path of every leaf."""
@@ -108,6 +149,14 @@ def leaves(fields: Sequence[Field], above: Path = ()) -> Iterator[Path]:
             yield from leaves(field.fields, path)
         else:
             yield path
+
+
+def _every(fields: Sequence[Field], above: Path = ()) -> Iterator[tuple[Path, Field]]:
+    """Give every column and field, at any depth."""
+    for field in fields:
+        path = (*above, field.name)
+        yield path, field
+        yield from _every(field.fields, path)
 
 
 def _at(path: Path, paths: Mapping[Path, Path]) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from keystile.model.decision import (
     Reason,
     RowFilter,
 )
-from keystile.model.facts import QueryFacts
+from keystile.model.facts import QueryFacts, Redefined
 from keystile.model.principal import Principal
 from keystile.model.schema import Table, TableId
 from keystile.policy.conditions import Conditions, TouchedLabels
@@ -66,6 +66,13 @@ class Policy:
     def labels(self, table: Table) -> Mapping[Path, tuple[str, ...]]:
         """Give the labels of each labelled leaf of `table`; a STRUCT's labels go to its leaves."""
         return self._protection.of(table).labels
+
+    def lost(self, table: Table, redefined: Sequence[Redefined]) -> tuple[Path, str] | None:
+        """Give a column of `table` that would lose its policy tags or a description that labels it.
+
+        The text says which of them, for a sentence that begins with the column's name.
+        """
+        return self._protection.lost(table, redefined)
 
     def decide(
         self, principal: Principal, facts: QueryFacts, tables: tuple[Table, ...], context: Context

@@ -32,6 +32,7 @@ class Column(Part, frozen=True, kw_only=True):
 
     type: Text
     policy_tags: tuple[Text, ...] = ()
+    description: str = ""
 
 
 class Expected(Part, frozen=True, kw_only=True):

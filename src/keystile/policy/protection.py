@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from keystile.model.decision import ColumnMask
+from keystile.model.facts import Redefined
 from keystile.model.masks import DefaultMask, Mask
 from keystile.model.schema import ColumnRef, Field, Table, TableId
 from keystile.model.strength import most_protective, rank
@@ -58,6 +59,10 @@ class Protection:
             self._seen.clear()
         made = self._seen[table.id] = self._protect(table)
         return made
+
+    def lost(self, table: Table, redefined: Sequence[Redefined]) -> tuple[Path, str] | None:
+        """Give a column that would lose what labels it: see `Labeller.lost`."""
+        return self._labeller.lost(table, redefined)
 
     def masks(self, table: Table, lifted: frozenset[str]) -> tuple[ColumnMask, ...]:
         """Give the masks that hold on `table` for someone with the unmask rights `lifted`.

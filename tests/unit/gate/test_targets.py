@@ -7,7 +7,8 @@ import pytest
 from keystile.gate import targets
 from keystile.model.decision import Decision, Effect, RowFilter
 from keystile.model.errors import InvalidRequestError, NotFoundError, RefusedError
-from keystile.model.schema import Field, Table, TableId, TableKind
+from keystile.model.facts import Redefined
+from keystile.model.schema import ColumnRef, Field, Table, TableId, TableKind
 
 PLAIN, TAGGED = Field("id", "INT64"), Field("ssn", "STRING", policy_tags=("tag",))
 
@@ -38,8 +39,8 @@ OBJECTS: Any = Objects()
 
 
 async def test_a_table_is_found_and_what_is_absent_or_hidden_is_none() -> None:
-    assert await targets.target(named("t"), OBJECTS, replaced=True) is KNOWN[named("t")]
-    assert await targets.target(named("nothing"), OBJECTS, replaced=True) is None
+    assert await targets.target(named("t"), OBJECTS) is KNOWN[named("t")]
+    assert await targets.target(named("nothing"), OBJECTS) is None
 
 
 @pytest.mark.parametrize(
@@ -56,13 +57,12 @@ async def test_a_table_is_found_and_what_is_absent_or_hidden_is_none() -> None:
 )
 async def test_nothing_but_a_table_is_written_to(id_: TableId, error: type[Exception]) -> None:
     with pytest.raises(error):
-        await targets.target(id_, OBJECTS, replaced=False)
+        await targets.target(id_, OBJECTS)
 
 
-async def test_policy_tags_were_lost_with_the_columns_they_stood_on() -> None:
-    with pytest.raises(RefusedError, match="has policy tags"):
-        await targets.target(named("tagged"), OBJECTS, replaced=True)
-    assert await targets.target(named("tagged"), OBJECTS, replaced=False)
+def test_columns_go_with_the_rows_that_a_job_replaces() -> None:
+    assert targets.redefined(named("t"), replaced=True) == (Redefined(ColumnRef(named("t"), ())),)
+    assert targets.redefined(named("t"), replaced=False) == ()
 
 
 def test_rows_that_nobody_was_shown_were_replaced() -> None:

@@ -114,8 +114,6 @@ async def test_every_leaf_of_what_is_read_is_used_and_every_file_told() -> None:
         (extract("seen"), InvalidRequestError),
         (copy(target="seen"), InvalidRequestError),
         (copy(target="then"), InvalidRequestError),
-        (copy(target="tagged", writeDisposition="WRITE_TRUNCATE"), RefusedError),
-        (load("tagged", writeDisposition="WRITE_TRUNCATE"), RefusedError),
         (msgspec.structs.replace(copy(), destination=TableId("p", "_d", "t")), NotFoundError),
     ],
 )

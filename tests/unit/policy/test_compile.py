@@ -42,6 +42,7 @@ READ = "rules:\n  - name: r\n    allow: [read]\n"
         ("labels: [{label: x}]\n", "label `x` is put on nothing"),
         ("labels: [{label: x, columns: [a..b]}]\n", "pattern `a..b` has an empty or blank part"),
         ("labels: [{label: x, policy_tags: [a//b]}]\n", "pattern `a//b` has an empty"),
+        ("labels: [{label: x, descriptions: [' ']}]\n", "pattern ` ` has an empty or blank part"),
         ("labels: [{label: X, columns: [a]}]\n", "matching regex"),
         ("masks: [{label: x, mask: {kind: email}}]\n", "unknown label `x`"),
         (LABELS + "masks: [{label: pii, mask: {kind: keep_last, count: -1}}]\n", "below 0"),

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from keystile.model.schema import Field, Table, TableId, TableKind
+from keystile.model.facts import Redefined
+from keystile.model.schema import ColumnRef, Field, Table, TableId, TableKind
 from keystile.policy.labels import Labeller, ancestors, covers
 
 
@@ -128,3 +129,81 @@ def test_a_wildcard_has_the_labels_of_every_table_of_it() -> None:
 
 def _struct(name: str, *inner: str) -> Field:
     return Field(name, "STRUCT", fields=tuple(Field(one, "STRING") for one in inner))
+
+
+def described(description: str, *texts: str, **more: Any) -> dict[tuple[str, ...], Any]:
+    labeller = Labeller()
+    for text in texts:
+        labeller.add_description("pii", text)
+    field = Field("a", "STRING", description=description, **more)
+    table = Table(TableId("p", "d", "t"), TableKind.TABLE, (field,), "1")
+    return labeller.labels(table)
+
+
+@pytest.mark.parametrize(
+    ("description", "texts", "found"),
+    [
+        ("the number [PII] of a person", ("[pii]",), True),
+        ("STRASSE", ("straße",), True),
+        ("p.i.i. of a person", ("pii",), False),
+        ("[p*i]", ("[*]",), False),
+        ("", ("pii",), False),
+        ("one", ("two", "ONE"), True),
+    ],
+)
+def test_a_text_of_the_description_labels_a_column(
+    description: str,
+    texts: tuple[str, ...],
+    found: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    assert bool(described(description, *texts)) is found
+
+
+def test_the_description_of_a_struct_is_about_its_leaves() -> None:
+    inner = Field("b", "STRING"), Field("c", "STRING")
+    found = described("[pii]", "pii", fields=inner)
+    assert found == {("a", "b"): ("pii",), ("a", "c"): ("pii",)}
+
+
+TAGGED = Field("tagged", "STRING", policy_tags=("t/1",), description="[pii] and more")
+SAID = Table(
+    TableId("p", "d", "t"),
+    TableKind.TABLE,
+    (
+        Field("plain", "STRING", description="nothing"),
+        Field("said", "STRING", description="a [PII] column"),
+        Field("of", "STRUCT", fields=(TAGGED,)),
+    ),
+    "1",
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "description", "lost"),
+    [
+        (("plain",), None, None),
+        (("plain",), "", None),
+        (("said",), None, ("said",)),
+        (("SAID",), None, ("said",)),
+        (("said",), "", ("said",)),
+        (("said",), "still [pii]", None),
+        (("said",), "no more", ("said",)),
+        (("of",), None, ("of", "tagged")),
+        (("of",), "other words", None),
+        (("of", "tagged"), "other words", ("of", "tagged")),
+        (("of", "tagged"), "[pii]", None),
+        ((), None, ("said",)),
+    ],
+)
+def test_what_takes_a_label_from_a_column_is_known(
+    path: tuple[str, ...], description: str | None, lost: tuple[str, ...] | None
+) -> None:
+    labeller = Labeller()
+    labeller.add_description("pii", "[pii]")
+    found = labeller.lost(SAID, (Redefined(ColumnRef(SAID.id, path), description),))
+    assert (found and found[0]) == lost
+
+
+def test_a_tag_is_lost_whether_it_labels_or_not() -> None:
+    found = Labeller().lost(SAID, (Redefined(ColumnRef(SAID.id, ())),))
+    assert found == (("of", "tagged"), "has policy tags")
