@@ -61,6 +61,7 @@ class AtOnce:
         try:
             request = QueryRequest(same.sql, same.table.project)
             decided = await self._planner.decide(direct.principal, request)
+            await self._recorder.rests_on(decided.rests_on)
             await self._check(decided, same)
         except KeystileError as error:
             await self.refuse(direct, error, decided)

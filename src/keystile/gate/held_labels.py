@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from keystile.analysis.temporary import is_temporary
+from keystile.gate.basis import Catalogue
 from keystile.model.errors import NotFoundError, RefusedError
 from keystile.model.facts import QueryFacts, Redefined
 from keystile.model.schema import ColumnRef, Table, TableId
 from keystile.policy.policy import Policy
-from keystile.upstream.bigquery import BigQuery
 
 _MOST_TABLES = 200
 _TABLES_AT_ONCE = 8
@@ -28,7 +28,7 @@ class Lost(NamedTuple):
     why: str
 
 
-async def lost_by(facts: QueryFacts, bigquery: BigQuery, policy: Policy) -> Lost | None:
+async def lost_by(facts: QueryFacts, bigquery: Catalogue, policy: Policy) -> Lost | None:
     """Give a column that loses policy tags, or a description that labels it, by a statement.
 
     Raises `RefusedError` where a dataset with very many tables would be dropped.
@@ -55,7 +55,7 @@ def refuse_lost(lost: Lost | None) -> None:
         )
 
 
-async def _tables(named: Mapping[TableId, object], bigquery: BigQuery) -> list[Table]:
+async def _tables(named: Mapping[TableId, object], bigquery: Catalogue) -> list[Table]:
     ids = [id_ for id_ in named if id_.table]
     for dataset in named.keys() - set(ids):
         try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from keystile.analysis.information_schema import About, view_of, view_table
+from keystile.gate.basis import Catalogue
 from keystile.model.errors import RefusedError
 from keystile.model.principal import Principal
 from keystile.model.schema import Table, TableId
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
-from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.values import ListedTable
 
 _MOST_PARTITIONED = 500
@@ -20,7 +20,7 @@ class VisibleMetadata:
     """The views of INFORMATION_SCHEMA for one principal under one policy."""
 
     def __init__(
-        self, bigquery: BigQuery, policy: Policy, principal: Principal, context: Context
+        self, bigquery: Catalogue, policy: Policy, principal: Principal, context: Context
     ) -> None:
         """See as `VisibleObjects` does."""
         self._bigquery = bigquery

@@ -22,11 +22,12 @@ from uuid import uuid4
 import msgspec
 
 from keystile.gate import records
+from keystile.gate.basis import Basis
 from keystile.gate.children import Children
 from keystile.gate.jobs import Job, JobState, JobStore
 from keystile.gate.outcomes import Outcomes
 from keystile.gate.plan import Plan, job_labels
-from keystile.gate.planning import Decided, Planned, Planner, refuse_denied
+from keystile.gate.planning import Decided, Planned, Planner, context_of, refuse_denied
 from keystile.gate.recorder import Recorder
 from keystile.gate.running import is_started, open_session, run_to_end, write_result
 from keystile.gate.sessions import QuerySession, QuerySessions, SessionBusyError
@@ -282,9 +283,11 @@ class Pipeline:
     async def _planned(self, principal: Principal, request: QueryRequest) -> Planned:
         """Plan, and put a refusal on record before it is raised."""
         decided: Decided | None = None
+        context = context_of(request)
         try:
             session = await self._sessions.of(principal, request)
-            decided = await self._planner.decide(principal, request, session)
+            decided = await self._planner.decide(principal, request, session, context)
+            await self._recorder.rests_on(decided.rests_on)
             refuse_denied(decided.decision, decided.instead)
             if session:
                 _check_session(request, decided.decision)
@@ -295,7 +298,7 @@ class Pipeline:
         except _PASSING:
             raise
         except KeystileError as error:
-            await self._refuse(principal, request, error, decided)
+            await self._refuse(principal, request, error, decided or Basis(context))
             raise
 
     async def _refuse(
@@ -303,7 +306,7 @@ class Pipeline:
         principal: Principal,
         request: QueryRequest,
         error: KeystileError,
-        found: Plan | Decided | None,
+        found: Plan | Decided | Basis,
     ) -> None:
         """Put on record that a query never runs, and why."""
         now = time.time()

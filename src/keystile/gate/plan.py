@@ -6,6 +6,7 @@ import hashlib
 
 import msgspec
 
+from keystile.gate.basis import Basis, without_etag
 from keystile.gate.statements import ScriptStatement
 from keystile.model.decision import Decision
 from keystile.model.facts import QueryFacts
@@ -28,6 +29,7 @@ class Plan(msgspec.Struct, frozen=True):
     that would be allowed at once, where one was found.
     INVARIANT: `account` is who runs it at BigQuery: all that has to do with the job later is asked
     for under the same one.
+    `basis` is what the decision rested on, for the record.
     """
 
     facts: QueryFacts
@@ -42,6 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
     statements: tuple[ScriptStatement, ...] = ()
     instead: str = ""
     account: Account = NOBODY
+    basis: Basis = Basis()
 
     @property
     def hides_bytes(self) -> bool:
@@ -74,7 +77,7 @@ def digest_of(  # noqa: PLR0913, PLR0917 - each is a part of what is approved
         (account.connection, account.name),
         decision.policy_digest,
         [
-            (type(each).__name__, _without_etag(each))
+            (type(each).__name__, without_etag(each))
             for each in sorted(objects, key=lambda each: (type(each).__name__, str(each.id)))
         ],
     )
@@ -89,13 +92,6 @@ def hides_bytes(decision: Decision) -> bool:
     rounded one jumps. Which columns BigQuery leaves out of the count is not relied on.
     """
     return bool(decision.masks or decision.row_filters)
-
-
-def _without_etag(each: Table | Routine) -> Table | Routine:
-    if isinstance(each, Routine):
-        return msgspec.structs.replace(each, etag="")
-    members = tuple(msgspec.structs.replace(member, etag="") for member in each.members)
-    return msgspec.structs.replace(each, etag="", members=members)
 
 
 def bytes_ceiling(estimate: int) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple, TypeGuard
@@ -15,6 +15,7 @@ from keystile.analysis.analysed import Analysed
 from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Earlier, Statement
 from keystile.gate import transfers
+from keystile.gate.basis import Digests, Noted, RestsOn, object_name
 from keystile.gate.held_labels import Lost, lost_by, refuse_lost
 from keystile.gate.into import analysed_into, refuse_hidden
 from keystile.gate.jobs import Job
@@ -36,10 +37,10 @@ from keystile.gate.witness import agree, as_named, without_temporary
 from keystile.masking.moved import Place
 from keystile.masking.rewrite import Rewriter, Rewritten
 from keystile.model.decision import Decision, Effect
-from keystile.model.errors import KeystileError, RefusedError
+from keystile.model.errors import KeystileError, RefusedError, UnmaskableError
 from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
-from keystile.model.schema import Table, TableId
+from keystile.model.schema import ColumnRef, Table, TableId
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
 from keystile.telemetry.metrics import Metrics, Phase
@@ -60,7 +61,7 @@ class Decided(NamedTuple):
     that it reads. `instead` is a query that would be allowed, where one was found for a query that
     is not. `session` is the one that it is to run in, `account` who it is that runs it at BigQuery.
     `own` are tables of the agent's own data. `lost` is a column that the query would take a label
-    from.
+    from. `rests_on` is what it was decided on beside agent and query.
     """
 
     principal: Principal
@@ -74,6 +75,7 @@ class Decided(NamedTuple):
     account: Account = NOBODY
     own: tuple[Place, ...] = ()
     lost: Lost | None = None
+    rests_on: RestsOn = RestsOn()
 
     @property
     def facts(self) -> QueryFacts:
@@ -122,26 +124,36 @@ class Planner:
         self._rewriter = rewriter
         self._accounts = accounts
         self._metrics = metrics
+        self._digests = Digests()
 
     async def decide(
-        self, principal: Principal, request: QueryRequest, session: QuerySession | None = None
+        self,
+        principal: Principal,
+        request: QueryRequest,
+        session: QuerySession | None = None,
+        context: Context | None = None,
     ) -> Decided:
-        """Find out what the query does and what policy says of it. Nothing is sent to BigQuery."""
+        """Find out what the query does and what policy says of it. Nothing is sent to BigQuery.
+
+        It is decided on in the `context` that is given, else in that of now.
+        """
         policy = self._policy()
-        decided = await self._decided(principal, request, policy, session)
+        decided = await self.decided(principal, request, policy, session, context)
         self._metrics.decisions.labels(decided.decision.effect).inc()
         if decided.decision.effect is Effect.ALLOW:
             return decided
         return decided._replace(instead=await self._instead(request, decided, policy))
 
-    async def _decided(
+    async def decided(
         self,
         principal: Principal,
         request: QueryRequest,
         policy: Policy,
         session: QuerySession | None = None,
+        context: Context | None = None,
     ) -> Decided:
-        context = Context(request.project, datetime.now(UTC), request.dry_run)
+        """Do what `decide` does under a given policy, without looking for another query."""
+        context = context or context_of(request)
         # Other jobs read and write tables as they are, and no table has the name of a result.
         plain = not (request.transfer or request.into or session or request.creates_session)
         finished = self._finished if plain else None
@@ -149,7 +161,8 @@ class Planner:
         own_tables = self._own_tables if plain else None
         beside = partial(own_tables.table, principal.key, bigquery) if own_tables else None
         results = Results(finished, principal.key, beside)
-        objects = VisibleObjects(bigquery, policy, principal, context, results)
+        noted = Noted(bigquery)
+        objects = VisibleObjects(noted, policy, principal, context, results)
         with self._metrics.query_seconds.labels(Phase.ANALYSE).time():
             async with self._shares.turn(principal.key), _bounded():
                 if self._is_own(request.transfer, principal):
@@ -167,8 +180,10 @@ class Planner:
             facts = analysed.session.all_facts if analysed.session else known.facts
             decision = policy.decide(principal, facts, known.tables, context)
         denied = decision.effect is Effect.DENY
-        lost = None if denied else await lost_by(known.facts, bigquery, policy)
+        lost = None if denied else await lost_by(known.facts, noted, policy)
         labels = _labels(policy, known)
+        wildcards = {object_name(table.id): table for table in known.tables if table.members}
+        by_results = bool(read or own)
         return Decided(
             principal,
             analysed,
@@ -180,6 +195,7 @@ class Planner:
             account=bigquery.account,
             own=own,
             lost=lost,
+            rests_on=self._digests.rests_on(context, noted.objects | wildcards, beside=by_results),
         )
 
     def _is_own(self, transfer: Transfer | None, principal: Principal) -> TypeGuard[Transfer]:
@@ -213,7 +229,7 @@ class Planner:
             sql = await self._analyst.without(request.sql, tuple(sorted(labelled)))
             if not sql or len(sql) > _LONGEST_SUGGESTION:
                 return ""
-            other = await self._decided(
+            other = await self.decided(
                 decided.principal, msgspec.structs.replace(request, sql=sql), policy
             )
             if other.decision.effect is Effect.ALLOW:
@@ -226,14 +242,30 @@ class Planner:
     async def rewrite(self, decided: Decided) -> Rewritten:
         """Mask at read, and prove that nothing protected is left.
 
-        Raises `RefusedError` where that cannot be, or a column would lose its label.
+        Raises `UnmaskableError` where that cannot be, or a column would lose its label.
         """
-        refuse_lost(decided.lost)
-        with self._metrics.query_seconds.labels(Phase.REWRITE).time():
+        with _unmaskable(), self._metrics.query_seconds.labels(Phase.REWRITE).time():
+            refuse_lost(decided.lost)
             async with self._shares.turn(decided.principal.key), _bounded():
                 return await self._rewriter.rewrite(
                     decided.analysed, decided.decision.masks, decided.decision.row_filters
                 )
+
+    async def masked(self, request: QueryRequest, decided: Decided) -> Rewritten:
+        """Do all that masks and filters ask of a query that policy did not deny.
+
+        Nothing is asked of BigQuery. Raises `UnmaskableError`.
+        """
+        with _unmaskable():
+            if request.transfer:
+                transfers.refuse_hidden(request.transfer, decided.decision)
+                refuse_lost(decided.lost)
+                return Rewritten(request.sql, ())
+            refuse_to_measure(request, decided.decision)
+            if request.into:
+                refuse_hidden(request.into, decided.decision)
+            refuse_changed(decided.results, decided.decision, decided.labels)
+        return await self.rewrite(decided)
 
     async def plan(self, principal: Principal, request: QueryRequest, decided: Decided) -> Planned:
         """Make the plan of a query that policy did not deny.
@@ -241,14 +273,11 @@ class Planner:
         Raises `RefusedError` when it cannot be masked or the second witness disagrees, and
         BigQuery's own error when it does not accept the query.
         """
+        rewritten = await self.masked(request, decided)
         if request.transfer:
             return await self._plan_transfer(request.transfer, request, decided)
-        refuse_to_measure(request, decided.decision)
         if request.into:
-            refuse_hidden(request.into, decided.decision)
             request = await self._where(request, request.into.table, decided.account)
-        refuse_changed(decided.results, decided.decision, decided.labels)
-        rewritten = await self.rewrite(decided)
         results = await places(self._accounts, decided.account, decided.results)
         where = (*results, *decided.own)
         if where:
@@ -264,10 +293,7 @@ class Planner:
         if analysed.session:
             witness = without_temporary(witness, analysed.session.temporary)
         agree(analysed.facts, analysed.schema, as_named(witness, where))
-        used = {use.column for use in analysed.facts.columns}
-        here = (column for column in rewritten.masked if column in used)
-        behind = (column for job in decided.results.values() for column in job.plan.masked)
-        masked = tuple(dict.fromkeys((*here, *behind)))
+        masked = seen_masked(decided, rewritten)
         self._metrics.masked_columns.inc(len(masked))
         plan = Plan(
             facts=decided.facts,
@@ -289,6 +315,7 @@ class Planner:
             statements=statements_of(analysed, rewritten.parts, masked),
             instead=decided.instead,
             account=decided.account,
+            basis=decided.rests_on.basis,
         )
         location = witness.location or query.location or "US"
         return Planned(plan, query, location, session, _left(analysed, request, rewritten))
@@ -303,8 +330,6 @@ class Planner:
         self, transfer: Transfer, request: QueryRequest, decided: Decided
     ) -> Planned:
         """Make the plan of a job that moves whole tables. BigQuery makes no dry run of those."""
-        transfers.refuse_hidden(transfer, decided.decision)
-        refuse_lost(decided.lost)
         analysed, principal = decided.analysed, decided.principal
         home = transfer.destination or transfer.sources[0]
         sent = transfer
@@ -331,6 +356,7 @@ class Planner:
             ),
             labels=decided.labels,
             account=decided.account,
+            basis=decided.rests_on.basis,
         )
         query = UpstreamQuery(
             project=request.project,
@@ -357,6 +383,30 @@ async def _bounded() -> AsyncIterator[None]:
             f"analysing all of the query took longer than {_LONGEST_SECONDS} seconds",
             hint="run its statements in several pieces",
         ) from error
+
+
+@contextmanager
+def _unmaskable() -> Iterator[None]:
+    """Say of a refusal that what policy hides is the reason."""
+    try:
+        yield
+    except UnmaskableError:
+        raise
+    except RefusedError as error:
+        raise UnmaskableError(error.message, hint=error.hint, place=error.place) from error
+
+
+def context_of(request: QueryRequest) -> Context:
+    """Give what is decided on beside agent and query, as it is now."""
+    return Context(request.project, datetime.now(UTC), request.dry_run)
+
+
+def seen_masked(decided: Decided, rewritten: Rewritten) -> tuple[ColumnRef, ...]:
+    """Give the columns that a query uses and its agent sees masked."""
+    used = {use.column for use in decided.analysed.facts.columns}
+    here = (column for column in rewritten.masked if column in used)
+    behind = (column for job in decided.results.values() for column in job.plan.masked)
+    return tuple(dict.fromkeys((*here, *behind)))
 
 
 def refuse_denied(decision: Decision, instead: str = "") -> None:

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from keystile.approvals.machine import ApprovalRequest
+from keystile.gate.basis import Basis
 from keystile.gate.jobs import Job
 from keystile.gate.plan import Plan
 from keystile.gate.planning import Decided
 from keystile.model.decision import Decision
-from keystile.model.errors import KeystileError
+from keystile.model.errors import KeystileError, UnmaskableError
+from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
 from keystile.recording.events import Event, EventKind
 from keystile.upstream.values import JobStatus, Page
@@ -48,12 +50,10 @@ def intent(job: Job, at: float) -> Event:
         "digest": plan.digest,
         "bytes_estimate": plan.bytes_estimate,
         "request": {
-            "project": request.project,
+            **_request(request),
             "job_id": job.job_id,
             "location": job.location,
-            "dry_run": request.dry_run,
             **({"script": job.child.parent} if job.child else {}),
-            **({"session": request.session} if request.session else {}),
         },
     }
     return _event(EventKind.INTENT, job.principal, job.id, at, body)
@@ -63,11 +63,16 @@ def refused(
     principal: Principal,
     request: QueryRequest,
     error: KeystileError,
-    found: Plan | Decided | None,
+    found: Plan | Decided | Basis,
     at: float,
 ) -> Event:
-    """Tell of a query that never ran; `found` is None where it was not even understood."""
-    body = {**_asked(request), "reason": error.reason, "message": str(error), **_found(found)}
+    """Tell of a query that never ran; `found` is a basis where it was not even understood."""
+    body = {
+        **_asked(request),
+        **_why(error),
+        **_found(found),
+        "request": {**_request(request), "job_id": request.job_id, "location": request.location},
+    }
     return _event(EventKind.REFUSED, principal, "", at, body)
 
 
@@ -115,8 +120,12 @@ def direct_refused(
     direct: Direct, error: KeystileError, found: Plan | Decided | None, at: float
 ) -> Event:
     """Tell of what was never sent."""
-    why = {"reason": error.reason, "message": str(error)}
-    body = {**_directly_asked(direct), **why, **_found(found)}
+    body = {
+        **_directly_asked(direct),
+        **_why(error),
+        **_found(found or Basis()),
+        "request": direct.request,
+    }
     return _event(EventKind.REFUSED, direct.principal, "", at, body)
 
 
@@ -193,16 +202,36 @@ def _asked(request: QueryRequest) -> dict[str, Any]:
     return {**asked, "into": request.into.text} if request.into else asked
 
 
-def _found(found: Plan | Decided | None) -> dict[str, Any]:
-    if found is None:
-        return {}
-    facts = found.facts
+def _request(request: QueryRequest) -> dict[str, Any]:
+    """Give what a query's meaning and the decision on it depend on."""
+    limit = request.maximum_bytes_billed
+    return {
+        "project": request.project,
+        "default_project": request.default_project,
+        "default_dataset": request.default_dataset,
+        "dry_run": request.dry_run,
+        **({"maximum_bytes_billed": limit} if limit is not None else {}),
+        **({"session": request.session} if request.session else {}),
+        **({"creates_session": True} if request.creates_session else {}),
+    }
+
+
+def _why(error: KeystileError) -> dict[str, Any]:
+    unmaskable = {"unmaskable": True} if isinstance(error, UnmaskableError) else {}
+    return {"reason": error.reason, "message": str(error), **unmaskable}
+
+
+def _found(found: Plan | Decided | Basis) -> dict[str, Any]:
+    if isinstance(found, Basis):
+        return {"rests_on": msgspec.to_builtins(found)}
+    facts, basis = found.facts, found.basis if isinstance(found, Plan) else found.rests_on.basis
     tables = dict.fromkeys(map(str, (*facts.reads, *facts.writes)))
     return {
         "statement": facts.statement,
         "actions": [str(action) for action in facts.actions],
         "tables": [*tables],
-        "decision": _decision(found.decision),
+        "decision": _decision(found.decision, facts),
+        "rests_on": msgspec.to_builtins(basis),
     }
 
 
@@ -223,9 +252,24 @@ def _schema(plan: Plan, status: JobStatus) -> list[dict[str, Any]]:
     ]
 
 
-def _decision(decision: Decision) -> dict[str, Any]:
+def _decision(decision: Decision, facts: QueryFacts) -> dict[str, Any]:
+    used = {use.column for use in facts.columns}
     return {
         "effect": str(decision.effect),
         "rules": msgspec.to_builtins(decision.reasons),
         "policy_digest": decision.policy_digest,
+        "masks": [
+            {
+                "column": str(one.column),
+                "label": one.label,
+                "mask": msgspec.to_builtins(one.mask),
+            }
+            for one in decision.masks
+            if one.column in used
+        ],
+        "approvals": msgspec.to_builtins(decision.approvals),
+        "row_filters": [
+            {"table": str(one.table), "rule": one.rule, "where": one.where}
+            for one in decision.row_filters
+        ],
     }

@@ -6,6 +6,7 @@ import asyncio
 
 from keystile.analysis.information_schema import is_of_project, view_of
 from keystile.analysis.wildcard import check_members, no_match, stands_for
+from keystile.gate.basis import Catalogue
 from keystile.gate.information import VisibleMetadata
 from keystile.gate.read_results import Results
 from keystile.model.errors import NotFoundError
@@ -13,7 +14,6 @@ from keystile.model.principal import Principal
 from keystile.model.schema import Routine, RoutineId, Table, TableId
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
-from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.values import ListedTable
 
 _TABLES_AT_ONCE = 8
@@ -24,7 +24,7 @@ class VisibleObjects:
 
     def __init__(
         self,
-        bigquery: BigQuery,
+        bigquery: Catalogue,
         policy: Policy,
         principal: Principal,
         context: Context,

@@ -128,6 +128,10 @@ class OpaqueQueryError(RefusedError):
     """The analysis met something that it does not understand, so the query is refused."""
 
 
+class UnmaskableError(RefusedError):
+    """What policy hides from the agent cannot be hidden in this query, so the query is refused."""
+
+
 class RecordingUnavailableError(RefusedError):
     """The record could not be made durable, so nothing is released."""
 

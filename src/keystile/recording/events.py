@@ -27,6 +27,7 @@ class EventKind(StrEnum):
     AGENT_DISABLED = "agent_disabled"
     RETENTION = "retention"
     RECOVERED = "recovered"
+    SCHEMA = "schema"
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -55,12 +56,58 @@ class RuleBody(_Body, frozen=True, kw_only=True):
     message: str = ""
 
 
+class MaskBody(_Body, frozen=True, kw_only=True):
+    """A column that the query uses and policy masks; `mask` is the mask as policies write it."""
+
+    column: str = ""
+    label: str = ""
+    mask: dict[str, Any] = {}
+
+
+class RowFilterBody(_Body, frozen=True, kw_only=True):
+    """A row filter on a table; `where` is the condition as the policy has it."""
+
+    table: str = ""
+    rule: str = ""
+    where: str = ""
+
+
+class DemandBody(_Body, frozen=True, kw_only=True):
+    """An approval that a rule asks for: `count` people of the groups `approvers`."""
+
+    rule: str = ""
+    approvers: tuple[str, ...] = ()
+    count: int = 1
+    expires_seconds: int = 0
+    unmask: tuple[str, ...] = ()
+
+
 class DecisionBody(_Body, frozen=True, kw_only=True):
-    """What policy decided: `effect` is `allow`, `deny` or `require_approval`."""
+    """What policy decided: `effect` is `allow`, `deny` or `require_approval`.
+
+    `masks` are those of the columns that the query uses.
+    """
 
     effect: str = ""
     rules: tuple[RuleBody, ...] = ()
     policy_digest: str = ""
+    masks: tuple[MaskBody, ...] = ()
+    approvals: tuple[DemandBody, ...] = ()
+    row_filters: tuple[RowFilterBody, ...] = ()
+
+
+class RestsOnBody(_Body, frozen=True, kw_only=True):
+    """What a decision rested on beside the query and the agent, so that it can be made again.
+
+    `context` is the request's (`keystile.policy.context`), with the time of the decision. `objects`
+    maps the full name of each table, view and routine to the digest of its `schema` event. `beside`
+    tells that the query reads results of earlier queries, or tables beside them, which are on
+    record nowhere else.
+    """
+
+    context: dict[str, Any] | None = None
+    objects: dict[str, str] = {}
+    beside: bool = False
 
 
 class SentRowBody(_Body, frozen=True, kw_only=True):
@@ -87,7 +134,8 @@ class IntentBody(_Body, frozen=True, kw_only=True):
     are as the client sent them; `into` is where the result goes, where the client says
     so, with its dispositions; `masked` names the masked columns; `rewritten_sql` is what BigQuery
     gets; `digest` is what an approval binds to; `bytes_estimate` is the dry run's; `request` has
-    `project`, `job_id`, `location` and `dry_run`, and the `session` at BigQuery, if there is one.
+    `project`, `default_project`, `default_dataset`, `job_id`, `location` and `dry_run`, and the
+    `session` at BigQuery, if there is one.
     One with `script`, a `job_id` too, is a statement of that script, which has run: it is written
     before its rows or its error are told.
 
@@ -105,6 +153,7 @@ class IntentBody(_Body, frozen=True, kw_only=True):
     actions: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     decision: DecisionBody = DecisionBody()
+    rests_on: RestsOnBody = RestsOnBody()
     masked: tuple[str, ...] = ()
     rewritten_sql: str = ""
     digest: str = ""
@@ -114,7 +163,10 @@ class IntentBody(_Body, frozen=True, kw_only=True):
 
 
 class RefusedBody(_Body, frozen=True, kw_only=True):
-    """`refused`: a query that never ran. `reason` is BigQuery's word, such as `accessDenied`."""
+    """`refused`: a query that never ran. `reason` is BigQuery's word, such as `accessDenied`.
+
+    `unmaskable` tells that policy did not deny it, but its masks or filters could not be put in.
+    """
 
     sql: str = ""
     principal: PrincipalBody = PrincipalBody()
@@ -127,6 +179,9 @@ class RefusedBody(_Body, frozen=True, kw_only=True):
     actions: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     decision: DecisionBody | None = None
+    rests_on: RestsOnBody = RestsOnBody()
+    request: dict[str, Any] = {}
+    unmaskable: bool = False
     sent: tuple[SentRowBody, ...] = ()
 
 
@@ -256,3 +311,15 @@ class RecoveredBody(_Body, frozen=True, kw_only=True):
     segment: str = ""
     cut_bytes: int = 0
     problem: str = ""
+
+
+class SchemaBody(_Body, frozen=True, kw_only=True):
+    """`schema`: a table, view or routine as decisions saw it, named by `digest`.
+
+    `kind` is `table` or `routine`; `object` are all of its fields (`keystile.model.schema`). It is
+    written before the first intent that rests on it, once a day by each process.
+    """
+
+    digest: str = ""
+    kind: str = ""
+    object: dict[str, Any] = {}

@@ -20,6 +20,7 @@ from keystile.recording.events import (
     PageBody,
     PrincipalBody,
     RefusedBody,
+    RestsOnBody,
     RowFaultBody,
     SentRowBody,
     VoteBody,
@@ -65,6 +66,7 @@ class Step(msgspec.Struct, frozen=True):
     decision: DecisionBody = DecisionBody()
     bytes_estimate: int | None = None
     request: dict[str, Any] = {}
+    rests_on: RestsOnBody = RestsOnBody()
     approvals: tuple[Approval, ...] = ()
     error: ErrorBody | None = None
     schema: tuple[dict[str, Any], ...] = ()
@@ -146,6 +148,8 @@ def _refused(step: Step, body: RefusedBody) -> dict[str, Any]:
         "tables": body.tables or step.tables,
         "state": "refused",
         "decision": body.decision or step.decision,
+        "rests_on": body.rests_on if body.rests_on.context else step.rests_on,
+        "request": body.request or step.request,
         "error": ErrorBody(reason=body.reason, message=body.message),
         "sent": body.sent or step.sent,
     }

@@ -215,7 +215,11 @@ class FakePlanner:
         self.effect, self.approvals = Effect.REQUIRE_APPROVAL, demands or (DEMAND,)
 
     async def decide(
-        self, principal: Principal, request: QueryRequest, session: Any = None
+        self,
+        principal: Principal,
+        request: QueryRequest,
+        session: Any = None,
+        _context: Any = None,
     ) -> Decided:
         if self.decide_fails:
             raise self.decide_fails

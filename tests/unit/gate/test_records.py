@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from keystile.gate import records
-from keystile.model.errors import RefusedError
-from keystile.model.facts import OutputColumn
+from keystile.gate.basis import Basis
+from keystile.model.decision import ApprovalDemand, ColumnMask, RowFilter
+from keystile.model.errors import RefusedError, UnmaskableError
+from keystile.model.facts import ColumnUse, OutputColumn, Use
+from keystile.model.masks import KeepLastMask
+from keystile.model.principal import Principal
 from keystile.model.schema import ColumnRef, Field, Parameter, SqlType
+from keystile.policy.context import Context
 from keystile.recording.events import (
     ApprovalDecidedBody,
     ApprovalRequestedBody,
@@ -15,6 +21,7 @@ from keystile.recording.events import (
     IntentBody,
     OutcomeBody,
     PageBody,
+    PrincipalBody,
     RefusedBody,
 )
 from keystile.upstream.values import JobStatus, Page
@@ -48,10 +55,10 @@ def test_an_intent_tells_what_was_asked_and_what_will_run(bench: Any) -> None:
 
 
 def test_where_a_result_goes_is_on_record_whether_it_runs_or_not(bench: Any) -> None:
-    request = bench.request(into=bench.into)
+    request, error = bench.request(into=bench.into), RefusedError("no")
     for event, body in (
         (records.intent(bench.a_job(request=request), 5.0), IntentBody),
-        (records.refused(bench.principal(), request, RefusedError("no"), None, 5.0), RefusedBody),
+        (records.refused(bench.principal(), request, error, Basis(), 5.0), RefusedBody),
     ):
         assert read(event, body).into == "acme-shop.lab.kept"
 
@@ -62,7 +69,7 @@ def test_for_whom_an_agent_asks_is_on_record_whether_it_runs_or_not(bench: Any) 
     error = RefusedError("no")
     for event, body in (
         (records.intent(job, 5.0), IntentBody),
-        (records.refused(principal, bench.request(), error, None, 5.0), RefusedBody),
+        (records.refused(principal, bench.request(), error, Basis(), 5.0), RefusedBody),
     ):
         assert read(event, body).on_behalf_of == "dana"
     assert "on_behalf_of" not in records.intent(bench.a_job(), 5.0).body
@@ -75,11 +82,55 @@ def test_the_identity_that_was_decided_on_is_on_record_whether_it_runs_or_not(be
     error = RefusedError("no")
     for event, body in (
         (records.intent(job, 5.0), IntentBody),
-        (records.refused(principal, bench.request(), error, None, 5.0), RefusedBody),
+        (records.refused(principal, bench.request(), error, Basis(), 5.0), RefusedBody),
     ):
         found = read(event, body).principal
         assert (found.issuer, found.subject) == (principal.issuer, principal.subject)
         assert msgspec.structs.asdict(found).items() >= more.items()
+
+
+def test_all_that_policy_knows_of_an_agent_is_on_record() -> None:
+    beside = {"agent", "session", "on_behalf_of"}
+    assert {*PrincipalBody.__struct_fields__} | beside == {*Principal.__struct_fields__}
+
+
+def test_what_a_decision_can_be_made_again_from_is_on_record(bench: Any) -> None:
+    now = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    basis = Basis(Context("acme-shop", now, dry_run=True), {"acme-shop.shop.customers": "d1"})
+    job = bench.a_job(request=bench.request(default_project="p", default_dataset="d"))
+    job = msgspec.structs.replace(job, plan=msgspec.structs.replace(job.plan, basis=basis))
+    refusal = records.refused(job.principal, job.request, RefusedError("no"), basis, 5.0)
+    for event, body in ((records.intent(job, 5.0), IntentBody), (refusal, RefusedBody)):
+        found = read(event, body)
+        assert msgspec.convert(found.rests_on.context, Context) == basis.context
+        assert found.rests_on.objects == basis.objects
+        assert (found.request["default_project"], found.request["default_dataset"]) == ("p", "d")
+
+
+def test_a_decision_tells_the_masks_of_what_is_used_and_who_is_asked(bench: Any) -> None:
+    job = bench.a_job()
+    ssn, other = ColumnRef(bench.table, ("ssn",)), ColumnRef(bench.table, ("email",))
+    masks = tuple(ColumnMask(column, "pii", KeepLastMask(4)) for column in (ssn, other))
+    decision = msgspec.structs.replace(
+        job.plan.decision,
+        masks=masks,
+        approvals=(ApprovalDemand("raw", ("stewards",), 2, 60, ("pii",)),),
+        row_filters=(RowFilter(bench.table, "own", "id = 1"),),
+    )
+    facts = msgspec.structs.replace(job.plan.facts, columns=(ColumnUse(ssn, (Use.FILTER,)),))
+    plan = msgspec.structs.replace(job.plan, decision=decision, facts=facts)
+    found = read(records.intent(msgspec.structs.replace(job, plan=plan), 5.0), IntentBody).decision
+    assert [(one.column, one.label, one.mask) for one in found.masks] == [
+        ("acme-shop.shop.customers.ssn", "pii", {"kind": "keep_last", "count": 4})
+    ]
+    assert [(one.rule, one.count, one.unmask) for one in found.approvals] == [("raw", 2, ("pii",))]
+    assert [(one.rule, one.where) for one in found.row_filters] == [("own", "id = 1")]
+
+
+def test_a_refusal_tells_whether_it_came_of_what_policy_hides(bench: Any) -> None:
+    for error, found in ((UnmaskableError("no"), True), (RefusedError("no"), False)):
+        event = records.refused(bench.principal(), bench.request(), error, Basis(), 5.0)
+        assert read(event, RefusedBody).unmaskable is found
 
 
 def test_an_intent_tells_the_job_id_that_the_client_gets_though_it_chose_none(bench: Any) -> None:
@@ -89,7 +140,7 @@ def test_an_intent_tells_the_job_id_that_the_client_gets_though_it_chose_none(be
 
 def test_a_refusal_tells_the_clients_words(bench: Any) -> None:
     error = RefusedError("refused", hint="ask a steward")
-    event = records.refused(bench.principal(), bench.request(), error, None, 5.0)
+    event = records.refused(bench.principal(), bench.request(), error, Basis(), 5.0)
     body = read(event, RefusedBody)
     assert (body.reason, body.message, body.decision) == (
         "accessDenied",
