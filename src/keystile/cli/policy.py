@@ -30,7 +30,7 @@ from keystile.googlesql.inline import InlineRunner
 from keystile.googlesql.pool import EnginePool
 from keystile.identity.agents import Agent, Agents
 from keystile.identity.wiring import issuer_url
-from keystile.model.decision import Effect
+from keystile.model.decision import LIMIT_WORDS, Effect
 from keystile.model.errors import RefusedError
 from keystile.model.principal import Principal
 from keystile.policy.explain import explanation
@@ -176,6 +176,10 @@ def _show(found: dict[str, Any]) -> None:
             mask = column["mask"]["kind"] if column["mask"] else ""
             grid.add_row(column["column"], ", ".join(column["uses"]), column["label"] or "", mask)
         out.print(grid)
+    for limits in found["limits"]:
+        amounts = ", ".join(f"{word} {limits[word]}" for word in LIMIT_WORDS if word in limits)
+        shared = f"for {limits['whose']} {limits['holder']}"
+        out.print(f"limits of {limits['rule']} {shared}: {amounts}", markup=False, soft_wrap=True)
     if found["instead"]:
         out.print("This would be allowed:")
         out.print(found["instead"], markup=False, soft_wrap=True)

@@ -5,6 +5,7 @@ Nothing is asked of BigQuery: the tables and views are those that the tests decl
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple, cast
 
@@ -13,6 +14,7 @@ import msgspec
 from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
 from keystile.analysis.text import quoted
+from keystile.gate.plan import hides_bytes
 from keystile.gate.planning import Decided, Planner
 from keystile.gate.shares import Shares
 from keystile.googlesql.task import TaskRunner
@@ -26,6 +28,8 @@ from keystile.model.errors import (
 )
 from keystile.model.principal import Principal
 from keystile.model.schema import Field, Routine, RoutineId, Table, TableId, TableKind
+from keystile.policy.budget import Charge, Used, broken, refusal
+from keystile.policy.document import byte_count
 from keystile.policy.parse import read_as
 from keystile.policy.policy import Policy
 from keystile.policy.policy_tests import Asking, Column, Outcome, PolicyTests, differences
@@ -108,7 +112,7 @@ class PolicyTester:
             planner = self._planner(await self._declared(file, tests, lines))
             for number, test in enumerate(tests.tests):
                 principal, request = _principal(test.agent), QueryRequest(test.sql, tests.project)
-                found = await _outcome(planner, principal, request)
+                found = await _outcome(planner, principal, request, byte_count(test.estimate))
                 line = lines.get(f"$.tests[{number}]", 0)
                 wrong = differences(test.expect, found, tests.project)
                 yield Tried(file, line, test.name, wrong)
@@ -190,7 +194,9 @@ def _principal(agent: Asking) -> Principal:
     )
 
 
-async def _outcome(planner: Planner, principal: Principal, request: QueryRequest) -> Outcome:
+async def _outcome(
+    planner: Planner, principal: Principal, request: QueryRequest, estimate: int
+) -> Outcome:
     try:
         decided = await planner.decide(principal, request)
     except NotFoundError as error:
@@ -205,7 +211,13 @@ async def _outcome(planner: Planner, principal: Principal, request: QueryRequest
             await planner.rewrite(decided)
         except RefusedError as error:
             effect, rules, message = str(Effect.DENY), (_CANNOT_MASK,), str(error)
-    return Outcome(effect, message, _masked(decided), rules, _filters(decided))
+    charge, unused = Charge(estimate, estimate, hidden=hides_bytes(decision)), Used(time.time())
+    over = [(one, unused) for each in decision.limits for one in broken(each, unused, charge)]
+    if over and effect != Effect.DENY:
+        effect, rules = str(Effect.DENY), tuple(one.limits.rule for one, _ in over)
+        message = str(refusal(over, charge))
+    limits = tuple(dict.fromkeys(each.rule for each in decision.limits))
+    return Outcome(effect, message, _masked(decided), rules, _filters(decided), limits)
 
 
 def _masked(decided: Decided) -> tuple[str, ...]:

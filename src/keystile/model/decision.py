@@ -61,12 +61,55 @@ class ApprovalDemand(msgspec.Struct, frozen=True):
     unmask: tuple[str, ...] = ()
 
 
+class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one rule lets somebody spend; None where it says nothing of that.
+
+    `whose` is `agent`, `person` or `group`, and `holder` which one of them: all queries of a holder
+    count together. Days and months are those of `time_zone`. Bytes are what BigQuery bills.
+    `message` is the rule's own sentence.
+    """
+
+    rule: str
+    whose: str
+    holder: str
+    time_zone: str = "UTC"
+    bytes_per_query: int | None = None
+    bytes_per_day: int | None = None
+    bytes_per_month: int | None = None
+    rows_per_query: int | None = None
+    queries_per_minute: int | None = None
+    concurrent_queries: int | None = None
+    message: str = ""
+
+    @property
+    def account(self) -> str:
+        """Name what is counted together. No name of a rule has a line break."""
+        return f"{self.rule}\n{self.whose}\n{self.holder}"
+
+    @property
+    def amounts(self) -> dict[str, int]:
+        """Everything that is limited, by the policy's word for it."""
+        found = {word: getattr(self, word) for word in LIMIT_WORDS}
+        return {word: amount for word, amount in found.items() if amount is not None}
+
+
+LIMIT_WORDS = (
+    "bytes_per_query",
+    "bytes_per_day",
+    "bytes_per_month",
+    "rows_per_query",
+    "queries_per_minute",
+    "concurrent_queries",
+)
+"""What can be limited."""
+
+
 class Decision(msgspec.Struct, frozen=True):
     """The answer to (principal, facts, context, policy snapshot). Never a bare bool.
 
     `masks` are those that hold when the query runs: for `REQUIRE_APPROVAL`, once approved. All
     demands in `approvals` must be met. `policy_digest` names the exact policy. Of `row_filters`
-    with the same table all must hold.
+    with the same table all must hold, and so must all `limits`.
     """
 
     effect: Effect
@@ -75,3 +118,4 @@ class Decision(msgspec.Struct, frozen=True):
     masks: tuple[ColumnMask, ...] = ()
     approvals: tuple[ApprovalDemand, ...] = ()
     row_filters: tuple[RowFilter, ...] = ()
+    limits: tuple[Limits, ...] = ()

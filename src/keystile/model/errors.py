@@ -196,6 +196,36 @@ class TooManyError(KeystileError):
     status = "RESOURCE_EXHAUSTED"
 
 
+class LimitError(TooManyError):
+    """A rule's limit is used up, or too small for the query (403 `quotaExceeded`).
+
+    Clients do not send the query again by themselves.
+    """
+
+
+class RateLimitError(LimitError):
+    """A limit that is soon free again is used up (403 `rateLimitExceeded`).
+
+    Google's clients send the request again by themselves, each time after a longer pause.
+    `retry_after` is in seconds.
+    """
+
+    reason = "rateLimitExceeded"
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: int = 1) -> None:
+        """Keep the seconds beside the sentence."""
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class BytesBilledError(KeystileError):
+    """The query would be billed for more bytes than it may (400 `bytesBilledLimitExceeded`)."""
+
+    http_status = 400
+    reason = "bytesBilledLimitExceeded"
+    status = "INVALID_ARGUMENT"
+
+
 class UnsafeConfigurationError(KeystileError):
     """The configuration is invalid or unsafe, so the process does not start."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from keystile.model.decision import ApprovalDemand, Effect
+from keystile.model.decision import ApprovalDemand, Effect, Limits
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.model.facts import Action
 from keystile.model.masks import ConstantMask, KeepLastMask, Mask, PatternMask
@@ -17,13 +17,14 @@ from keystile.policy.connections import CompiledConnection, ConnectionRules
 from keystile.policy.document import Document, Resources, RowFiltering, Rule, seconds
 from keystile.policy.filters import CompiledFilter, RowFilters, words
 from keystile.policy.labels import Labeller, ancestors
+from keystile.policy.limits import compile_limits
 from keystile.policy.parse import Parsed, parse, suggestion
 from keystile.policy.policy import NOT_UNDERSTOOD, Policy
 from keystile.policy.protection import Protection
 from keystile.policy.question import DEFAULT_DENY
 from keystile.policy.rules import CompiledRule, compile_agents, compile_scope
 
-_EFFECTS = ("allow", "deny", "require_approval")
+_EFFECTS = ("allow", "deny", "require_approval", "limits")
 
 
 def compile_policy(documents: Mapping[str, str]) -> Policy:
@@ -184,15 +185,22 @@ class _RuleCompiler:
             actions=frozenset(rule.allow or rule.deny or Action),
             unmask=frozenset(rule.unmask),
             demand=_demand(rule),
+            limits=self._limits(rule),
         )
 
-    def _effect(self, rule: Rule) -> Effect:
+    def _limits(self, rule: Rule) -> Limits | None:
+        try:
+            return compile_limits(rule)
+        except ValueError as error:
+            raise self._error("limits", str(error)) from error
+
+    def _effect(self, rule: Rule) -> Effect | None:
         given = [word for word in _EFFECTS if getattr(rule, word) is not None]
         if len(given) != 1:
             has = f"both `{given[0]}` and `{given[1]}`" if given else "no effect"
-            hint = "give exactly one of `allow`, `deny` and `require_approval`"
+            hint = "give exactly one of `allow`, `deny`, `require_approval` and `limits`"
             raise self._error("name", f"rule `{rule.name}` has {has}", hint)
-        return Effect(given[0])
+        return None if rule.limits else Effect(given[0])
 
     def _check_unmask(self, rule: Rule) -> None:
         for label in rule.unmask:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -15,7 +16,10 @@ LabelName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]+(\.[a-z0-9_-]+)*$"
 RuleName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 Actions = Annotated[tuple[Action, ...], msgspec.Meta(min_length=1)]
 Duration = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,5}[smhd]$")]
+Bytes = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,6} ?([KMGTP]i?)?B$")]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000_000)]
 
+_SIZE = re.compile(r"([0-9]+) ?([KMGTP]?)(i?)B")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -82,11 +86,29 @@ class RequireApproval(Section, frozen=True, kw_only=True):
     unmask: tuple[LabelName, ...] = ()
 
 
+class Limiting(Section, frozen=True, kw_only=True):
+    """How much may be spent: at least one amount.
+
+    `per` says whose queries count together: those of each `agent`; of each `person`, by whichever
+    agents; or of each `group` that `agents` names, all its members together. Days and months begin
+    at midnight in `time_zone`, an IANA name.
+    """
+
+    per: Literal["agent", "person", "group"] = "agent"
+    time_zone: Text = "UTC"
+    bytes_per_query: Bytes | None = None
+    bytes_per_day: Bytes | None = None
+    bytes_per_month: Bytes | None = None
+    rows_per_query: Count | None = None
+    queries_per_minute: Count | None = None
+    concurrent_queries: Count | None = None
+
+
 class Rule(Section, frozen=True, kw_only=True):
     """One rule: whom and what it is about, when it holds, and exactly one effect.
 
-    The effect is one of `allow`, `deny` (lists of actions) and `require_approval`. `unmask` goes
-    with `allow` only. `message` is the sentence that the agent sees.
+    The effect is one of `allow`, `deny` (lists of actions), `require_approval` and `limits`.
+    `unmask` goes with `allow` only. `message` is the sentence that the agent sees.
     """
 
     name: RuleName
@@ -96,6 +118,7 @@ class Rule(Section, frozen=True, kw_only=True):
     allow: Actions | None = None
     deny: Actions | None = None
     require_approval: RequireApproval | None = None
+    limits: Limiting | None = None
     unmask: tuple[LabelName, ...] = ()
     message: str = ""
 
@@ -139,6 +162,13 @@ class Document(Section, frozen=True, kw_only=True):
 def seconds(duration: str) -> int:
     """Turn a `Duration` such as `30m` into seconds."""
     return int(duration[:-1]) * _SECONDS[duration[-1]]
+
+
+def byte_count(size: str) -> int:
+    """Turn `Bytes` such as `50GB` (10⁹ each) or `50GiB` (2³⁰ each) into a number."""
+    number, prefix, binary = _SIZE.findall(size)[0]
+    unit: int = (1024 if binary else 1000) ** " KMGTP".index(prefix or " ")
+    return int(number) * unit
 
 
 def json_schema() -> dict[str, Any]:

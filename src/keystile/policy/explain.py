@@ -50,6 +50,7 @@ def explanation(facts: QueryFacts, decision: Decision) -> dict[str, Any]:
             {"table": str(one.table), "rule": one.rule, "where": one.where}
             for one in decision.row_filters
         ],
+        "limits": msgspec.to_builtins(decision.limits),
         "not_understood": msgspec.to_builtins(facts.opaque),
     }
 

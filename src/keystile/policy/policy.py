@@ -1,7 +1,7 @@
 """Deciding: a pure function of principal, facts, tables, context and the compiled policy.
 
 Order: any deny wins; what is not understood is refused; then what no rule allows is refused; then
-every required approval; masks unite.
+every required approval; masks unite; all limits hold.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from keystile.policy.connections import ConnectionRules
 from keystile.policy.context import Context
 from keystile.policy.filters import FilterError, RowFilters
 from keystile.policy.labels import Path
+from keystile.policy.limits import limits_of
 from keystile.policy.protection import Protection
 from keystile.policy.question import Query, Question, pairs_of, used_columns
 from keystile.policy.rules import CompiledRule, RuleIndex
@@ -115,6 +116,9 @@ class Policy:
             masks=question.masks(allowing, demanding),
             approvals=tuple(demand for _, demand in demanding),
             row_filters=filters,
+            limits=tuple(
+                limits for rule in question.limiting(asked) for limits in limits_of(rule, principal)
+            ),
         )
 
     def may_see_table(self, principal: Principal, table: TableId, context: Context) -> bool:

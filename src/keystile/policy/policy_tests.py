@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from keystile.policy.document import Section, Text
+from keystile.policy.document import Bytes, Section, Text
 
 EffectWord = Literal["allow", "deny", "require_approval", "not_found"]
 
@@ -39,24 +39,30 @@ class Expected(Part, frozen=True, kw_only=True):
     """What is to come out. What is left out is not compared.
 
     `masked` are all columns that the query uses and the agent sees masked, those beneath views too;
-    `row_filters` all that apply; `rules` are among the reasons, and `message` is in the text that
-    the agent sees. An object that is hidden or absent gives `not_found`.
+    `row_filters` all that apply, `limits` all rules whose limits do; `rules` are among the reasons,
+    and `message` is in the text that the agent sees. An object that is hidden or absent gives
+    `not_found`.
     """
 
     effect: EffectWord
     masked: tuple[Text, ...] | None = None
     rules: tuple[Text, ...] | None = None
     row_filters: tuple[Text, ...] | None = None
+    limits: tuple[Text, ...] | None = None
     message: str = ""
 
 
 class PolicyTest(Part, frozen=True, kw_only=True):
-    """One query of one agent."""
+    """One query of one agent, who has used nothing of any limit.
+
+    `estimate` is what BigQuery's dry run would say that the query reads, such as `60GB`.
+    """
 
     name: Text
     sql: Text
     expect: Expected
     agent: Asking = Asking()
+    estimate: Bytes = "0B"
 
 
 class PolicyTests(Part, frozen=True, kw_only=True):
@@ -80,6 +86,7 @@ class Outcome(NamedTuple):
     masked: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     row_filters: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
 
 
 def json_schema() -> dict[str, Any]:
@@ -99,6 +106,8 @@ def differences(expected: Expected, found: Outcome, project: str) -> tuple[str, 
         lines += _missing("rules", {*expected.rules} - {*found.rules})
     if expected.row_filters is not None:
         lines += _compared("row_filters", {*expected.row_filters}, {*found.row_filters})
+    if expected.limits is not None:
+        lines += _compared("limits", {*expected.limits}, {*found.limits})
     if expected.message not in found.message:
         lines.append(f"message: expected `{expected.message}` in it")
     if lines and found.message:

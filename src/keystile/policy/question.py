@@ -99,6 +99,13 @@ class Question:
             elif holds is None:
                 yield rule, msgspec.structs.replace(rule.demand, unmask=())
 
+    def limiting(self, rules: Iterable[CompiledRule]) -> Iterator[CompiledRule]:
+        """Yield the rules that limit any part. A condition that fails counts as met."""
+        for rule in rules:
+            about = rule.limits is not None and any(rule.fits(*pair) for pair in self._pairs)
+            if about and self._holds(rule) is not False:
+                yield rule
+
     def masks(
         self,
         allowing: Sequence[CompiledRule],

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from keystile.model.decision import ApprovalDemand, Effect
+from keystile.model.decision import ApprovalDemand, Effect, Limits
 from keystile.model.facts import Action
 from keystile.model.principal import Principal
 from keystile.model.schema import TableId
@@ -56,10 +56,13 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 class CompiledRule(msgspec.Struct, frozen=True):
-    """One rule, ready to be asked. `scope` is None where it is about every table."""
+    """One rule, ready to be asked. `scope` is None where it is about every table.
+
+    One that limits has no effect of its own: `limits` are for whoever `limits_of` finds.
+    """
 
     name: str
-    effect: Effect
+    effect: Effect | None
     message: str
     agents: tuple[tuple[Key, ...], ...]
     scope: Scope | None
@@ -67,6 +70,7 @@ class CompiledRule(msgspec.Struct, frozen=True):
     actions: frozenset[Action]
     unmask: frozenset[str]
     demand: ApprovalDemand | None = None
+    limits: Limits | None = None
 
     def is_about(self, facts_of_agent: frozenset[Key]) -> bool:
         """Tell whether every word about agents fits, each by any one of its values."""

@@ -130,3 +130,12 @@ def test_a_folder_without_tests_says_what_to_do(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["policy", "test", str(tmp_path)])
     assert done.exit_code == 1
     assert "put at least one file there whose name ends in `.test.yaml`" in done.stderr
+
+
+def test_explain_lists_the_limits_in_force(config: str) -> None:
+    rule = "- {name: cost, agents: {groups: [g]}, limits: {bytes_per_day: 2TB}}\n"
+    with (Path(config).parent / "policy" / "rules.yaml").open("a", encoding="utf-8") as file:
+        file.write(rule)
+    text = explain(config, "SELECT id FROM shop.customers")
+    assert "limits of cost for agent " in text
+    assert "bytes_per_day 2000000000000" in text

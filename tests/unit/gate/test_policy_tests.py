@@ -25,6 +25,7 @@ rules:
   agents: {attributes: {purpose: support}}
   when: query.touches("pii.ssn")
   require_approval: {from: [stewards], unmask: [pii.ssn]}
+- {name: cost, agents: {groups: [capped]}, limits: {bytes_per_day: 2TB, bytes_per_query: 50GB}}
 row_filters:
 - {name: own, agents: {names: [small]}, tables: [p.d.orders], where: id = 1}
 """
@@ -53,9 +54,10 @@ def runner() -> InlineRunner:
     return InlineRunner()
 
 
-async def tried(sql: str, agent: Any, **expect: Any) -> tuple[str, ...]:
+async def tried(sql: str, agent: Any, estimate: str = "0B", **expect: Any) -> tuple[str, ...]:
     """Run one test, and give its differences."""
-    tests = [{"name": "t", "sql": sql, "agent": agent, "expect": expect}]
+    test = {"name": "t", "sql": sql, "agent": agent, "estimate": estimate, "expect": expect}
+    tests = [test]
     file = {"project": "p", "tables": TABLES, "views": VIEWS, "tests": tests}
     tester = PolicyTester(compile_policy({"f.yaml": POLICY}), runner(), bytes(32))
     [found] = [one async for one in tester.run({"a.test.yaml": yaml.safe_dump(file)})]
@@ -101,6 +103,28 @@ async def tried(sql: str, agent: Any, **expect: Any) -> tuple[str, ...]:
 )
 async def test_a_query_gets_what_it_would_get_in_service(sql: str, agent: Any, expect: Any) -> None:
     assert await tried(sql, agent, **expect) == ()
+
+
+@pytest.mark.parametrize(
+    ("sql", "estimate", "expect"),
+    [
+        ("SELECT id FROM d.orders", "50GB", {"effect": "allow", "limits": ["cost"]}),
+        (
+            "SELECT id FROM d.orders",
+            "60GB",
+            {
+                "effect": "deny",
+                "rules": ["cost"],
+                "message": "would read 60 GB, and `bytes_per_query` of rule `cost` is 50 GB",
+            },
+        ),
+        ("SELECT ssn FROM d.customers", "60GB", {"effect": "deny", "message": "more than is left"}),
+        ("DROP TABLE d.orders", "60GB", {"effect": "deny", "rules": ["frozen"], "limits": []}),
+    ],
+)
+async def test_a_query_keeps_within_its_limits(sql: str, estimate: str, expect: Any) -> None:
+    agent = {"groups": ["g", "capped"]}
+    assert await tried(sql, agent, estimate=estimate, **expect) == ()
 
 
 async def test_a_policy_that_lets_more_through_fails_its_test() -> None:

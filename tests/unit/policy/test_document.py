@@ -20,3 +20,11 @@ def test_the_json_schema_beside_the_code_is_current() -> None:
 )
 def test_durations(text: str, seconds: int) -> None:
     assert document.seconds(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("0B", 0), ("500B", 500), ("50GB", 50 * 10**9), ("2 TiB", 2 << 40), ("1KiB", 1024)],
+)
+def test_sizes(text: str, count: int) -> None:
+    assert document.byte_count(text) == count

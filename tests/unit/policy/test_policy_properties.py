@@ -65,7 +65,16 @@ demands = st.builds(
     subjects,
     unmasks,
 )
-rules = st.lists(permissions | denials | demands, max_size=8)
+ceilings = st.builds(
+    lambda about, per: {
+        **about,
+        "agents": {"groups": ["g", "h"]},
+        "limits": {"per": per, "bytes_per_day": "1GB", "rows_per_query": 5},
+    },
+    subjects,
+    st.sampled_from(["agent", "person", "group"]),
+)
+rules = st.lists(permissions | denials | demands | ceilings, max_size=8)
 masks = st.builds(
     lambda label, mask: {"label": label, "mask": mask},
     st.sampled_from(NAMES),

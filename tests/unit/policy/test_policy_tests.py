@@ -16,6 +16,7 @@ FOUND = Outcome(
     masked=("p.d.t.ssn", "other.d.t.ssn"),
     rules=("frozen", "read"),
     row_filters=("own",),
+    limits=("cost",),
 )
 
 
@@ -32,7 +33,7 @@ def test_the_json_schema_beside_the_code_is_current() -> None:
         Expected(effect="deny"),
         Expected(effect="deny", masked=("d.t.ssn", "other.d.t.ssn"), rules=("frozen",)),
         Expected(effect="deny", row_filters=("own",), message="no schemas"),
-        Expected(effect="deny", rules=()),
+        Expected(effect="deny", rules=(), limits=("cost",)),
     ],
 )
 def test_what_is_as_expected_has_no_difference(expected: Expected) -> None:
@@ -50,6 +51,7 @@ def test_what_is_as_expected_has_no_difference(expected: Expected) -> None:
         ),
         (Expected(effect="deny", rules=("x",)), "rules: expected `x`, which is not there"),
         (Expected(effect="deny", row_filters=()), "row_filters: `own` was not expected"),
+        (Expected(effect="deny", limits=()), "limits: `cost` was not expected"),
         (Expected(effect="deny", message="ask"), "message: expected `ask` in it"),
     ],
 )
