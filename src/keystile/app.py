@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -32,9 +33,12 @@ from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.pages import PageCache
 from keystile.gate.permissions import Permissions
 from keystile.gate.pipeline import Pipeline
+from keystile.gate.policy_versions import PolicyVersions
+from keystile.gate.publishing import PolicyRecords, Publishing
 from keystile.gate.read_sessions import ReadSessions
 from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
+from keystile.gate.remote_publishing import RemotePublishing
 from keystile.gate.result_tables import ResultTables
 from keystile.gate.routine_changes import RoutineChanges
 from keystile.gate.sessions import QuerySessions
@@ -90,12 +94,19 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
         async with planning(settings, cached, metrics, database) as plans:
             rooms = _gate(plans, cached, identity, database, log, metrics)
             gate, uploads, duties = rooms.gate, rooms.uploads, rooms.duties
+            versions = PolicyVersions(database)
             api = Api(
                 gate=gate,
                 uploading=uploads,
                 principals=identity.callers,
                 exchanger=identity.exchange,
                 issuer=identity.builtin,
+                publishing=RemotePublishing(
+                    identity.publishers,
+                    Publishing(versions, cached),
+                    plans.policy,
+                    rooms.recorder,
+                ),
                 checks=_checks(database, log, pool, plans),
                 metrics=metrics,
                 url=settings.gateway_url,
@@ -124,7 +135,8 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
                     lasting = (
                         duties.run(),
                         rooms.kill_switch.run(),
-                        plans.policy.follow(),
+                        plans.policy.follow(rooms.replica, _name(settings)),
+                        PolicyRecords(versions, rooms.recorder).run(),
                         plans.connections.follow(rooms.jobs.oldest_running),
                         watch((*ends.values(), *plans.ends, *identity.ends), metrics),
                         _keep_retention(settings),
@@ -171,6 +183,8 @@ class _Rooms(NamedTuple):
     duties: Duties
     kill_switch: KillSwitch
     jobs: JobStore
+    recorder: Recorder
+    replica: str
 
 
 def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
@@ -181,8 +195,8 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
     log: RecordingLog,
     metrics: Metrics,
 ) -> _Rooms:
-    accounts, recorder = plans.accounts, Recorder(log, metrics)
-    jobs, approvals = JobStore(database, replica=uuid4().hex), Approvals(database)
+    accounts, recorder, replica = plans.accounts, Recorder(log, metrics), uuid4().hex
+    jobs, approvals = JobStore(database, replica=replica), Approvals(database)
     own = OwnJobs(database)
     results = ResultTables(own)
     vigil = Vigil(approvals, recorder)
@@ -240,7 +254,12 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
         recorder,
         metrics,
     )
-    return _Rooms(gate, uploads, reads, duties, kill_switch, jobs)
+    return _Rooms(gate, uploads, reads, duties, kill_switch, jobs, recorder, replica)
+
+
+def _name(settings: Settings) -> str:
+    """Say how people know this process: by its machine and port."""
+    return f"{socket.gethostname()}:{settings.gateway.port}"
 
 
 def _checks(
@@ -259,7 +278,7 @@ def _checks(
             raise RefusedError("no GoogleSQL worker is ready")
 
     async def policy() -> None:
-        plans.policy.current()
+        plans.policy.check()
 
     async def credential() -> None:
         await plans.connections.check()

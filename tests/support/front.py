@@ -16,6 +16,7 @@ import msgspec
 from tests.support.accounts import OneAccount
 
 from keystile.api.app import Api
+from keystile.api.fake_publishing import FakePublishing
 from keystile.api.fakes import FakeExchange, FakePrincipals
 from keystile.approvals.requests import Approvals
 from keystile.gate.at_once import AtOnce
@@ -238,6 +239,7 @@ class Front:
             uploading=uploads,
             principals=FakePrincipals(self.principals),
             exchanger=FakeExchange(),
+            publishing=FakePublishing(),
             issuer=None,
             checks={},
             metrics=self.metrics,

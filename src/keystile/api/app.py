@@ -14,7 +14,7 @@ from functools import partial
 
 import msgspec
 
-from keystile.api import paged, probes, token, uploads
+from keystile.api import paged, probes, publishing, token, uploads
 from keystile.api.bigquery import handler
 from keystile.api.http import (
     Answer,
@@ -28,6 +28,7 @@ from keystile.api.http import (
     send_answer,
 )
 from keystile.api.ports import Agents, Check, Gate, IssuerDocuments, TokenExchange, Uploads
+from keystile.api.publishing import Publishing
 from keystile.model.errors import (
     InvalidRequestError,
     KeystileError,
@@ -82,6 +83,7 @@ class Api:
         principals: Agents,
         exchanger: TokenExchange,
         issuer: IssuerDocuments | None,
+        publishing: Publishing,
         checks: Mapping[str, Check],
         metrics: Metrics,
         url: str,
@@ -92,6 +94,7 @@ class Api:
         `storage` tells that the Storage Read API is served beside.
         """
         self._storage = storage
+        self._publishing = publishing
         self._gate = gate
         self._uploads = uploading
         self._url = url
@@ -166,6 +169,10 @@ class Api:
         if request.raw_path == token.REVOCATION:
             trace.method = "revoke"
             return await token.revoke(request, self._url, self._exchanger)
+        if request.raw_path == publishing.PATH:
+            trace.method = "policy"
+            given = self._publishing, self._metrics.policy
+            return await publishing.answer(request, self._url, *given)
         page = self._pages.get(request.raw_path)
         if page is None or request.method not in {"GET", "HEAD"}:
             return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from secrets import token_bytes
 from typing import Annotated, Any
 
 import msgspec
@@ -20,12 +19,14 @@ from keystile.cli.common import (
     run,
 )
 from keystile.cli.common import settings as read
+from keystile.cli.policy_checks import show_failed, tried
+from keystile.cli.policy_versions import app as versions
 from keystile.cli.terminal import say, say_json
 from keystile.config.policy_folder import read_policy, read_policy_tests
 from keystile.config.settings import Settings
-from keystile.deciding import TASKS, checked_policy, planning
+from keystile.deciding import TASKS, planning
 from keystile.gate.planning import Planner
-from keystile.gate.policy_tests import PolicyTester, Tried
+from keystile.gate.policy_source import checked_policy
 from keystile.googlesql.inline import InlineRunner
 from keystile.googlesql.pool import EnginePool
 from keystile.identity.agents import Agent, Agents
@@ -41,6 +42,7 @@ from keystile.wire.requests import QueryRequest
 app = typer.Typer(
     help="Check a policy, test it, and see what it says and why.", no_args_is_help=True
 )
+app.add_typer(versions)
 
 DEFAULT_FOLDER = Path("policy")
 FolderArgument = Annotated[Path, typer.Argument(help="The folder of the policy.")]
@@ -96,28 +98,19 @@ def run_tests(folder: FolderArgument = DEFAULT_FOLDER, *, json: JsonOption = Fal
     Needs no configuration, no credential and no network: the tests say what tables there are. The
     exit code is 1 where one fails.
     """
-    tried = run(_tested(folder))
-    failed = [one for one in tried if one.differences]
+    found = run(tried(read_policy(folder), read_policy_tests(folder)))
+    failed = sum(bool(one.differences) for one in found)
     if json:
-        say_json([one._asdict() for one in tried])
+        say_json([one._asdict() for one in found])
     else:
-        for one in failed:
-            out.print(f"FAILED `{one.file}` line {one.line}: {one.name}", markup=False)
-            for line in one.differences:
-                out.print(f"  {line}", markup=False, soft_wrap=True)
-        say(f"{len(tried) - len(failed)} passed, {len(failed)} failed")
+        show_failed(found)
+        say(f"{len(found) - failed} passed, {failed} failed")
     if failed:
         raise typer.Exit(1)
 
 
 async def _validated(folder: Path) -> Policy:
     return await checked_policy(read_policy(folder), InlineRunner())
-
-
-async def _tested(folder: Path) -> list[Tried]:
-    documents, tests, engine = read_policy(folder), read_policy_tests(folder), InlineRunner()
-    tester = PolicyTester(await checked_policy(documents, engine), engine, token_bytes(32))
-    return [tried async for tried in tester.run(tests)]
 
 
 async def _explain(settings: Settings, agent: str, request: QueryRequest) -> dict[str, Any]:

@@ -24,6 +24,11 @@ def read_policy(folder: Path) -> dict[str, str]:
     return _texts(folder, files)
 
 
+def has_policy_tests(folder: Path) -> bool:
+    """Tell whether there are tests beside a policy."""
+    return any(folder.rglob(f"*{TESTS}"))
+
+
 def read_policy_tests(folder: Path) -> dict[str, str]:
     """Give the tests of a policy, as `read_policy` does."""
     files = sorted(folder.rglob(f"*{TESTS}"))

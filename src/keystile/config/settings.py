@@ -280,6 +280,27 @@ class Identity(Section, frozen=True, kw_only=True):
     issuers: list[Issuer] = []
 
 
+class Publisher(Section, frozen=True, kw_only=True):
+    """Who may publish the policy: those of an issuer whose tokens fulfil `condition`.
+
+    `issuer` is the `iss` of one of `identity.issuers`, whose own condition holds too. `condition`
+    is CEL in the words of `attribute_condition`.
+    """
+
+    issuer: Text
+    condition: Text
+
+
+class Publishing(Section, frozen=True, kw_only=True):
+    """Who may publish the policy over the network: nobody, unless `publishers` says so.
+
+    `audience` is what their tokens must be for, and no token of an agent is.
+    """
+
+    audience: Text = "//keystile/policy"
+    publishers: list[Publisher] = []
+
+
 class EngineLimits(Section, frozen=True, kw_only=True):
     """The GoogleSQL workers. `deadline` is for one analysis; `queue` is how many may wait."""
 
@@ -317,6 +338,7 @@ class Settings(Section, frozen=True, kw_only=True):
     data: Text = "keystile-data"
     database: str = ""
     policy: Text = "policy"
+    publishing: Publishing = Publishing()
     masking_key_file: str = ""
     masking_key: Secret | None = None
     vault: Vault | None = None

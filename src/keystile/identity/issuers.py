@@ -30,8 +30,8 @@ class Source(NamedTuple):
     actor_issuers: frozenset[str] = frozenset()
 
 
-def source(number: int, issuer: Issuer, documents: Documents) -> Source:
-    """Make the issuer at `identity.issuers[number]`.
+def source(number: int, issuer: Issuer, documents: Documents, *more: Condition) -> Source:
+    """Make the issuer at `identity.issuers[number]`, with `more` conditions on its tokens.
 
     Raises `UnsafeConfigurationError` naming the setting that is not safe or not understood.
     """
@@ -63,7 +63,7 @@ def source(number: int, issuer: Issuer, documents: Documents) -> Source:
     mapping = ClaimMapping(
         f"{at}.attribute_mapping",
         preset.mapping | issuer.attribute_mapping,
-        conditions,
+        [*conditions, *more],
         required=dict.fromkeys(preset.required, preset.what),
     )
     acting = None

@@ -7,6 +7,7 @@ condition asks for them.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
@@ -35,9 +36,14 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
 
     def asks_whose(self, condition: str) -> bool:
         """Tell whether a condition asks whose token it is, as far as that must be asked."""
-        names = "|".join(map(re.escape, self.tenants))
-        asked = rf"\bassertion\s*(\.\s*({names})\b|\[\s*['\"]({names})['\"]\s*\])"
-        return not self.tenants or re.search(asked, condition) is not None
+        return not self.tenants or asks(condition, self.tenants)
+
+
+def asks(condition: str, claims: Iterable[str]) -> bool:
+    """Tell whether a condition asks for one of these claims."""
+    names = "|".join(map(re.escape, claims))
+    asked = rf"\bassertion\s*(\.\s*({names})\b|\[\s*['\"]({names})['\"]\s*\])"
+    return re.search(asked, condition) is not None
 
 
 def _optional(claim: str, otherwise: str = "''") -> str:

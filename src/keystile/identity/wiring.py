@@ -17,6 +17,7 @@ from keystile.identity.issuers import Source, source
 from keystile.identity.keys import Documents
 from keystile.identity.limits import Limits
 from keystile.identity.people import People
+from keystile.identity.publishers import Publishers, publisher_sources
 from keystile.identity.replay import Uses
 from keystile.identity.subjects import Subjects
 from keystile.identity.tokens import TrustedIssuer
@@ -35,6 +36,7 @@ class Identity(NamedTuple):
     agents: Agents
     disablings: Disablings
     people: People
+    publishers: Publishers
     builtin: BuiltinIssuer | None
     own_issuer: str
     documents: tuple[Documents, ...]
@@ -85,6 +87,14 @@ def build(settings: Settings, database: Database) -> Identity:
         agents=agents,
         disablings=Disablings(database),
         people=People(database),
+        publishers=Publishers(
+            publisher_sources(settings, documents),
+            identity.clock_skew,
+            senders,
+            tokens,
+            uses,
+            limits,
+        ),
         builtin=builtin,
         own_issuer=url,
         documents=documents,

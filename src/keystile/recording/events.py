@@ -25,6 +25,8 @@ class EventKind(StrEnum):
     SIGNED_IN = "signed_in"
     VIEWED = "viewed"
     AGENT_DISABLED = "agent_disabled"
+    POLICY_PUBLISHED = "policy_published"
+    POLICY_REFUSED = "policy_refused"
     RETENTION = "retention"
     RECOVERED = "recovered"
     SCHEMA = "schema"
@@ -277,6 +279,34 @@ class AgentDisabledBody(_Body, frozen=True, kw_only=True):
     via: str = ""
     at: float = 0.0
     jobs: tuple[str, ...] = ()
+
+
+class PolicyPublishedBody(_Body, frozen=True, kw_only=True):
+    """`policy_published`: who made which version of the policy hold, when, why, by which door.
+
+    `via` is `cli`, `gateway`, or `folder` for what held before anything was published. `restores`
+    is the version whose files these are, of a rollback.
+    """
+
+    version: int = 0
+    digest: str = ""
+    author: str = ""
+    message: str = ""
+    via: str = ""
+    at: float = 0.0
+    restores: int | None = None
+
+
+class PolicyRefusedBody(_Body, frozen=True, kw_only=True):
+    """`policy_refused`: a policy that a verified token brought and that was not published.
+
+    `message` is why its author wanted it, as far as it was read; `why` is what they were told.
+    """
+
+    author: str = ""
+    message: str = ""
+    digest: str = ""
+    why: str = ""
 
 
 class RemovedSegment(_Body, frozen=True, kw_only=True):

@@ -217,3 +217,36 @@ approval_votes = Table(
     Column("via", String, nullable=False),
     Column("at", Float, nullable=False),
 )
+
+policy_versions = Table(
+    "policy_versions",
+    metadata,
+    # The newest one holds. No row is ever changed but for `due_at`, nor removed.
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String, nullable=False),
+    # The policy's files as they are: texts by name.
+    Column("files", Text, nullable=False),
+    Column("author", String, nullable=False),
+    Column("message", String, nullable=False),
+    Column("via", String, nullable=False),
+    Column("at", Float, nullable=False),
+    # Of a rollback: the version whose files these are.
+    Column("restores", Integer),
+    # When to put it on record, for whoever takes it; null once it is there.
+    Column("due_at", Float, index=True),
+)
+
+policy_replicas = Table(
+    "policy_replicas",
+    metadata,
+    Column("replica", String, primary_key=True),
+    # How people know it: its machine and port.
+    Column("name", String, nullable=False),
+    # 0 while its own folder holds.
+    Column("version", Integer, nullable=False),
+    Column("digest", String, nullable=False),
+    # Why it decides by no policy; empty where it does.
+    Column("problem", Text, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("seen_at", Float, nullable=False, index=True),
+)

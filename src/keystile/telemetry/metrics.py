@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from keystile.model.decision import Effect
 from keystile.model.errors import TokenFault
+from keystile.telemetry.policy_metrics import PolicyMetrics
 
 # Seconds. An analysis takes milliseconds, a query at BigQuery up to minutes.
 _QUERY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
@@ -187,6 +188,7 @@ class Metrics:
             ["at"],
             registry=self.registry,
         )
+        self.policy = PolicyMetrics(self.registry)
         for fault in TokenFault:
             self.token_refusals.labels(fault)
         for effect in Effect:

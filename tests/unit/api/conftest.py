@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 
 from keystile.api.app import Api
+from keystile.api.fake_publishing import FakePublishing
 from keystile.api.fakes import FakeExchange, FakeGate, FakeIssuer, FakePrincipals, FakeUploads
 from keystile.api.http import Receive, Scope, Send
 from keystile.api.ports import Check
@@ -32,6 +33,7 @@ class Served:
         self.uploads = FakeUploads()
         self.principals = FakePrincipals(PRINCIPALS)
         self.metrics = Metrics()
+        self.publishing = FakePublishing()
         self.seen: list[str] = []
         self.url = ""
         self._api = Api(
@@ -39,6 +41,7 @@ class Served:
             uploading=self.uploads,
             principals=self.principals,
             exchanger=FakeExchange(),
+            publishing=self.publishing,
             issuer=FakeIssuer(),
             checks=checks,
             metrics=self.metrics,

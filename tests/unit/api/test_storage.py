@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from keystile.api.app import Api
+from keystile.api.fake_publishing import FakePublishing
 from keystile.api.fakes import FakeExchange, FakeGate, FakePrincipals, FakeUploads
 from keystile.api.storage import OwnReader, _fault, read_service
 from keystile.model.errors import RefusedError, TokenFault, UnauthenticatedError
@@ -145,6 +146,7 @@ async def asked_for_its_job(gate: Any, host: bytes | None, *, storage: bool) -> 
         uploading=FakeUploads(),
         principals=KNOWN,
         exchanger=FakeExchange(),
+        publishing=FakePublishing(),
         issuer=None,
         checks={},
         metrics=Metrics(),
