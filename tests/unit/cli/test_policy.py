@@ -96,7 +96,7 @@ EXAMPLES = str(Path(__file__).parents[3] / "examples" / "policy")
 
 def test_the_examples_hold_their_own_tests() -> None:
     done = CliRunner().invoke(app, ["policy", "test", EXAMPLES])
-    assert (done.exit_code, done.stdout) == (0, "8 passed, 0 failed\n")
+    assert (done.exit_code, done.stdout) == (0, "13 passed, 0 failed\n")
 
 
 def test_a_failed_test_says_what_and_where_and_ends_with_one(tmp_path: Path) -> None:
