@@ -9,6 +9,7 @@ import msgspec
 
 from keystile.config.urls import require_safe_url
 from keystile.gate.publishing import Published
+from keystile.http.bodies import short_body
 from keystile.identity.token_source import TokenSource
 from keystile.model.errors import RefusedError
 from keystile.wire.publishing import PATH, PublishRequest
@@ -36,7 +37,7 @@ async def send(
                 url, data=msgspec.json.encode(request), headers=headers, allow_redirects=False
             ) as answer,
         ):
-            text = await answer.content.read(_MOST_BYTES)
+            text = await short_body(answer, _MOST_BYTES)
             if answer.status == 200:  # noqa: PLR2004 - HTTP
                 return msgspec.json.decode(text, type=Published)
             raise RefusedError(f"the gateway answers {answer.status}: {_words(text)}")

@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 
 from keystile.config.urls import require_safe_url
+from keystile.http.bodies import short_body
 from keystile.model.errors import RefusedError
 
 _GRANT = "urn:ietf:params:oauth:grant-type:device_code"
@@ -165,7 +166,7 @@ class DeviceFlow:
                     "POST" if form else "GET", url, data=form, allow_redirects=False
                 ) as answer,
             ):
-                text = await answer.content.read(_MAX_BYTES)
+                text = await short_body(answer, _MAX_BYTES)
                 return answer.status, msgspec.json.decode(text or b"{}", type=dict[str, Any])
         except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
             message = f"`{self._issuer}` does not answer as an issuer does"

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from keystile.http.bodies import short_body
 from keystile.model.errors import InvalidRequestError
 
 ALLOW_PROGRAMS = "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES"
@@ -79,7 +80,7 @@ class TokenSource(msgspec.Struct, frozen=True):
             session.get(self.url, headers=self.headers, allow_redirects=False) as answer,
         ):
             answer.raise_for_status()
-            return await answer.content.read(_MAX_BYTES)
+            return await short_body(answer, _MAX_BYTES)
 
     async def _run(self, audience: str) -> bytes:
         told = {

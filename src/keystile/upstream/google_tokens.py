@@ -33,9 +33,9 @@ from google.oauth2 import service_account
 
 from keystile.config.settings import Connection
 from keystile.config.urls import require_safe_url
+from keystile.http.bodies import short_body
 from keystile.model.errors import RefusedError, UnsafeConfigurationError
 from keystile.secrets.file import SecretFile
-from keystile.upstream.bodies import short_body
 from keystile.upstream.keys import SigningKey
 from keystile.upstream.tokens import Token
 

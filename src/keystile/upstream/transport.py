@@ -12,9 +12,9 @@ import aiohttp
 from yarl import URL
 
 from keystile.config.urls import require_safe_url
+from keystile.http.bodies import short_body
 from keystile.model.errors import RefusedError
 from keystile.tls.outward import DIRECT, Outward
-from keystile.upstream.bodies import short_body
 
 # BigQuery's own limit for one page of results is some 10 MB (20 MB as JSON at worst).
 MAX_RESPONSE_BYTES = 20 << 20

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from google.auth import identity_pool, pluggable
 from google.auth.transport.requests import Request
 from prove.identity import sources
@@ -85,3 +87,18 @@ async def test_a_wrong_member_is_no_token(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match="not understood"):
         await TokenSource(file=str(tmp_path / "t"), field="a").read(AUDIENCE)
     assert await TokenSource(file=str(tmp_path / "t"), field="b").read(AUDIENCE) == "x"
+
+
+async def test_a_token_that_comes_in_pieces_is_not_cut_short() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for piece in (b"the-", b"token"):
+            await response.write(piece)
+            await asyncio.sleep(0.05)
+        return response
+
+    there = web.Application()
+    there.router.add_get("/", answer)
+    async with TestServer(there) as server:
+        assert await TokenSource(url=str(server.make_url("/"))).read(AUDIENCE) == "the-token"

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from keystile.upstream.bodies import short_body
+from keystile.http.bodies import short_body
 
 
 async def answered(*pieces: bytes) -> bytes:

@@ -1,0 +1,1 @@
+"""Answers of other servers, read to their end and bounded."""
