@@ -34,6 +34,7 @@ _BODY_SECONDS = 30.0
 _DRAINED_BYTES = 16 << 20
 _DRAIN_SECONDS = 5.0
 _TAKEN_SECONDS = 60.0
+_USER_AGENT_BYTES = 256
 _GZIP_BITS = 16 + zlib.MAX_WBITS
 _JSON = b"application/json; charset=UTF-8"
 
@@ -108,11 +109,17 @@ class Request:
         """Give what the request itself shows of who sent it; `url` is the server's root."""
         return Sender(
             address=self._client[0] if self._client else "",
+            client=self._user_agent(),
             method=self.method,
             url=url + self.raw_path.decode("ascii", "backslashreplace"),
             proof=(self.header(b"dpop") or b"").decode("ascii", "backslashreplace"),
             certificate=self._certificate,
         )
+
+    def _user_agent(self) -> str:
+        """Give the client's word for itself; nothing where it has several."""
+        said = [value for key, value in self._headers if key == b"user-agent"]
+        return said[0][:_USER_AGENT_BYTES].decode("ascii", "replace") if len(said) == 1 else ""
 
     async def body(self, most_bytes: int = MAX_BODY_BYTES) -> bytes:
         """Read the whole body, decompressed; at most `most_bytes` before and after.

@@ -15,7 +15,7 @@ from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
 from keystile.analysis.text import quoted
 from keystile.gate.plan import hides_bytes
-from keystile.gate.planning import Decided, Planner
+from keystile.gate.planning import Decided, Planner, context_of
 from keystile.gate.shares import Shares
 from keystile.googlesql.task import TaskRunner
 from keystile.masking.rewrite import Rewriter
@@ -29,6 +29,7 @@ from keystile.model.errors import (
 from keystile.model.principal import Principal
 from keystile.model.schema import Field, Routine, RoutineId, Table, TableId, TableKind
 from keystile.policy.budget import Charge, Used, broken, refusal
+from keystile.policy.context import Context
 from keystile.policy.document import byte_count
 from keystile.policy.parse import read_as
 from keystile.policy.policy import Policy
@@ -112,7 +113,9 @@ class PolicyTester:
             planner = self._planner(await self._declared(file, tests, lines))
             for number, test in enumerate(tests.tests):
                 principal, request = _principal(test.agent), QueryRequest(test.sql, tests.project)
-                found = await _outcome(planner, principal, request, byte_count(test.estimate))
+                context = Context(tests.project, test.time) if test.time else context_of(request)
+                estimate = byte_count(test.estimate)
+                found = await _outcome(planner, principal, request, context, estimate)
                 line = lines.get(f"$.tests[{number}]", 0)
                 wrong = differences(test.expect, found, tests.project)
                 yield Tried(file, line, test.name, wrong)
@@ -191,14 +194,20 @@ def _principal(agent: Asking) -> Principal:
         groups=agent.groups,
         attributes=agent.attributes,
         on_behalf_of=agent.on_behalf_of,
+        address=agent.address,
+        client=agent.client,
     )
 
 
 async def _outcome(
-    planner: Planner, principal: Principal, request: QueryRequest, estimate: int
+    planner: Planner,
+    principal: Principal,
+    request: QueryRequest,
+    context: Context,
+    estimate: int,
 ) -> Outcome:
     try:
-        decided = await planner.decide(principal, request)
+        decided = await planner.decide(principal, request, context=context)
     except NotFoundError as error:
         return Outcome("not_found", str(error))
     except KeystileError as error:

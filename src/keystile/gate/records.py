@@ -191,6 +191,8 @@ def _claims(principal: Principal) -> dict[str, Any]:
         "service_account": principal.service_account,
         "groups": principal.groups,
         "attributes": principal.attributes,
+        "address": principal.address,
+        "client": principal.client,
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import msgspec
+
 from keystile.identity.binding import Binding, Senders, confirmed, demand
 from keystile.identity.gateway_tokens import GatewayTokens, Known, digest_of
 from keystile.identity.limits import Limits
@@ -38,7 +40,10 @@ class Callers:
             await self._senders.admit(known.binding, sender, unverified_token)
         except TokenRefusedError as error:
             raise UnauthenticatedError(error.message, hint=error.hint, fault=error.fault) from error
-        return known.principal
+        # INVARIANT: of this request, never of one before it with the same token.
+        return msgspec.structs.replace(
+            known.principal, address=sender.address, client=sender.client
+        )
 
     async def current(self, principal: Principal) -> Principal:
         """Give what an agent of earlier is by now, as `GatewayTokens` does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 
 import msgspec
@@ -126,3 +127,11 @@ class QueryFacts(msgspec.Struct, frozen=True):
     routines: tuple[RoutineId, ...] = ()
     through_routines: tuple[TableId, ...] = ()
     redefined: tuple[Redefined, ...] = ()
+
+
+def used_columns(facts: QueryFacts) -> Iterator[ColumnRef]:
+    """Yield every column that a query reads, some of them twice."""
+    for use in facts.columns:
+        yield use.column
+    for output in facts.output:
+        yield from output.sources

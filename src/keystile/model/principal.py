@@ -10,7 +10,9 @@ class Principal(msgspec.Struct, frozen=True):
 
     `issuer` and `subject` identify it (OpenID Connect Core section 2); `agent` is the name that
     people know it by; `session` groups what one run of the agent does; `on_behalf_of` is the
-    person behind it, where a token names one.
+    person behind it, where a token names one. `address` is the IP address that the request came
+    from and `client` what its `User-Agent` says, which is any text that the agent likes; both are
+    empty where nobody knows.
     """
 
     issuer: str
@@ -21,6 +23,8 @@ class Principal(msgspec.Struct, frozen=True):
     groups: tuple[str, ...] = ()
     attributes: dict[str, str] = {}
     on_behalf_of: str = ""
+    address: str = ""
+    client: str = ""
 
     @property
     def key(self) -> str:

@@ -16,6 +16,7 @@ from keystile.policy.conditions import Condition, Conditions, UnknownLabelError
 from keystile.policy.connections import CompiledConnection, ConnectionRules
 from keystile.policy.document import Document, Resources, RowFiltering, Rule, seconds
 from keystile.policy.filters import CompiledFilter, RowFilters, words
+from keystile.policy.includes import refuse_includes
 from keystile.policy.labels import Labeller, ancestors
 from keystile.policy.limits import compile_limits
 from keystile.policy.parse import Parsed, parse, suggestion
@@ -33,6 +34,7 @@ def compile_policy(documents: Mapping[str, str]) -> Policy:
     Raises `UnsafeConfigurationError` with file, line and, where one is near, the word meant.
     """
     files = [parse(file, text) for file, text in sorted(documents.items())]
+    refuse_includes(files)
     labeller = Labeller()
     known = {label for file in files for label in _add_labels(file, labeller)}
     masks: dict[str, list[Mask]] = {}

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 import msgspec
 from cel_expr_python import cel
 
-from keystile.model.facts import QueryFacts
+from keystile.model.facts import QueryFacts, used_columns
 from keystile.model.principal import Principal
 from keystile.policy.context import Context
 from keystile.policy.expressions import BOOL, compiled, evaluated, whole
@@ -22,6 +24,9 @@ _TEXTS = cel.Type.List(_TEXT)
 # What `query.touches(…)` is called on: three lists of labels, in the order of `_FUNCTIONS`.
 _LABELS = cel.Type.List(_TEXTS)
 _FUNCTIONS = ("touches", "outputs", "filters")
+# What `request.network(…)` is called on: the client's address in bytes.
+_ADDRESS = cel.Type.BYTES
+_NETWORK_ARGUMENT = re.compile(r"""\.\s*network\s*\(\s*(["'])([^"']*)\1\s*\)""")
 _LABEL_ARGUMENT = re.compile(r"""\.\s*(?:touches|outputs|filters)\s*\(\s*(["'])([^"']*)\1\s*\)""")
 
 _AGENT_WORDS: dict[str, Any] = {
@@ -35,6 +40,8 @@ _AGENT_WORDS: dict[str, Any] = {
     "request.project": _TEXT,
     "request.time": cel.Type.TIMESTAMP,
     "request.dry_run": cel.Type.BOOL,
+    "request.client": _TEXT,
+    "request": _ADDRESS,
 }
 _QUERY_WORDS: dict[str, Any] = {
     "query": _LABELS,
@@ -44,6 +51,8 @@ _QUERY_WORDS: dict[str, Any] = {
     "query.functions": _TEXTS,
     "query.uris": _TEXTS,
     "query.connections": _TEXTS,
+    "query.columns": _TEXTS,
+    "query.destination": _TEXTS,
 }
 
 Activation = Any
@@ -83,23 +92,16 @@ class Conditions:
     def __init__(self, labels: Collection[str]) -> None:
         """Declare the words. `labels` holds each declared label and all above it."""
         self._known = frozenset(labels)
-        self._about_agent = cel.NewEnv(variables=_AGENT_WORDS)
+        network = _member("network", _ADDRESS, _is_in)
+        self._about_agent = cel.NewEnv(variables=_AGENT_WORDS, functions=[network])
         self._about_query = cel.NewEnv(
             variables=_AGENT_WORDS | _QUERY_WORDS,
             functions=[
-                cel.FunctionDecl(
-                    name,
-                    [
-                        cel.Overload(
-                            f"query_{name}",
-                            return_type=cel.Type.BOOL,
-                            parameters=[_LABELS, _TEXT],
-                            is_member=True,
-                            impl=self._asks_for(number),
-                        )
-                    ],
-                )
-                for number, name in enumerate(_FUNCTIONS)
+                network,
+                *(
+                    _member(name, _LABELS, self._asks_for(number))
+                    for number, name in enumerate(_FUNCTIONS)
+                ),
             ],
         )
 
@@ -109,6 +111,8 @@ class Conditions:
         for argument in _LABEL_ARGUMENT.finditer(text):
             if argument[2] not in self._known:
                 raise UnknownLabelError(argument[2])
+        for argument in _NETWORK_ARGUMENT.finditer(text):
+            _network(argument[2])
         try:
             compiled(self._about_agent, text, BOOL)
         except ValueError:
@@ -131,6 +135,8 @@ class Conditions:
                 "request.project": whole(context.project),
                 "request.time": context.time,
                 "request.dry_run": context.dry_run,
+                "request.client": whole(principal.client),
+                "request": _packed(principal.address),
                 "query": [sorted(getattr(labels, name)) for name in _FUNCTIONS],
                 "query.statement": facts.statement,
                 "query.actions": [str(action) for action in facts.actions],
@@ -140,6 +146,10 @@ class Conditions:
                 "query.functions": [whole(name) for name in facts.functions],
                 "query.uris": [whole(uri) for uri in facts.uris],
                 "query.connections": [whole(name) for name in facts.connections],
+                "query.columns": [
+                    whole(str(column)) for column in sorted(set(used_columns(facts)), key=str)
+                ],
+                "query.destination": [whole(str(table)) for table in sorted(facts.writes)],
             }
         )
 
@@ -150,6 +160,41 @@ class Conditions:
             return label in labels[number]
 
         return asks
+
+
+def _member(name: str, receiver: Any, implementation: Callable[..., bool]) -> Any:
+    """Declare a function that is called on a word, with one text, and gives true or false."""
+    overload = cel.Overload(
+        f"member_{name}",
+        return_type=cel.Type.BOOL,
+        parameters=[receiver, _TEXT],
+        is_member=True,
+        impl=implementation,
+    )
+    return cel.FunctionDecl(name, [overload])
+
+
+def _packed(address: str) -> bytes:
+    """Give an address in bytes, as IPv4 where it is that of IPv4 in IPv6; none for no address."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return b""
+    return (getattr(found, "ipv4_mapped", None) or found).packed
+
+
+def _is_in(address: bytearray, network: str) -> bool:
+    # INVARIANT: an address that nobody knows is in no network and not outside of one: an error.
+    return ip_address(bytes(address)) in _network(network)
+
+
+@lru_cache(maxsize=1024)
+def _network(text: str) -> IPv4Network | IPv6Network:
+    """Read a network. Raises `ValueError` with a sentence for the policy's author."""
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"asks for `{text}`, which is no network such as `10.0.0.0/8`") from error
 
 
 class UnknownLabelError(ValueError):

@@ -150,7 +150,12 @@ class Connecting(Section, frozen=True, kw_only=True):
 
 
 class Document(Section, frozen=True, kw_only=True):
-    """One YAML file. A policy is the union of its files; their order means nothing."""
+    """One YAML file. A policy is the union of its files; their order means nothing.
+
+    `include` names files and folders that belong to it, as this one's folder sees them.
+    """
+
+    include: tuple[Text, ...] = ()
 
     labels: tuple[Labelling, ...] = ()
     masks: tuple[Masking, ...] = ()

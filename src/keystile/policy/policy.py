@@ -14,7 +14,7 @@ from keystile.model.decision import (
     Reason,
     RowFilter,
 )
-from keystile.model.facts import QueryFacts, Redefined
+from keystile.model.facts import QueryFacts, Redefined, used_columns
 from keystile.model.principal import Principal
 from keystile.model.schema import Table, TableId
 from keystile.policy.conditions import Conditions, TouchedLabels
@@ -24,7 +24,7 @@ from keystile.policy.filters import FilterError, RowFilters
 from keystile.policy.labels import Path
 from keystile.policy.limits import limits_of
 from keystile.policy.protection import Protection
-from keystile.policy.question import Query, Question, pairs_of, used_columns
+from keystile.policy.question import Query, Question, pairs_of
 from keystile.policy.rules import CompiledRule, RuleIndex
 
 NOT_UNDERSTOOD = "not-understood"

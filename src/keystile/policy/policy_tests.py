@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -16,13 +17,18 @@ class Part(Section, frozen=True, kw_only=True):
 
 
 class Asking(Part, frozen=True, kw_only=True):
-    """The agent that asks. What is left out is empty, as in a token that does not say it."""
+    """The agent that asks. What is left out is empty, as in a token that does not say it.
+
+    `address` is where it asks from, `client` what its `User-Agent` says.
+    """
 
     name: Text = "test-agent"
     issuer: str = ""
     subject: str = ""
     service_account: str = ""
     on_behalf_of: str = ""
+    address: str = ""
+    client: str = ""
     groups: tuple[Text, ...] = ()
     attributes: dict[Text, str] = msgspec.field(default_factory=dict)
 
@@ -55,7 +61,8 @@ class Expected(Part, frozen=True, kw_only=True):
 class PolicyTest(Part, frozen=True, kw_only=True):
     """One query of one agent, who has used nothing of any limit.
 
-    `estimate` is what BigQuery's dry run would say that the query reads, such as `60GB`.
+    `estimate` is what BigQuery's dry run would say that the query reads, such as `60GB`; `time` is
+    when it is asked, with its time zone: now, where it is left out.
     """
 
     name: Text
@@ -63,6 +70,7 @@ class PolicyTest(Part, frozen=True, kw_only=True):
     expect: Expected
     agent: Asking = Asking()
     estimate: Bytes = "0B"
+    time: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
 class PolicyTests(Part, frozen=True, kw_only=True):

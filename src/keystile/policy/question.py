@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from keystile.model.decision import ApprovalDemand, ColumnMask, Effect, Reason
-from keystile.model.facts import Action, QueryFacts, Use
+from keystile.model.facts import Action, QueryFacts, Use, used_columns
 from keystile.model.principal import Principal
 from keystile.model.schema import ColumnRef, Table, TableId
 from keystile.policy.conditions import Activation, Conditions, TouchedLabels
@@ -150,14 +150,6 @@ def _lifted(
 ) -> frozenset[str]:
     """Give the labels that somebody with these rights may see on the table."""
     return frozenset().union(*(labels for rule, labels in rights if rule.fits(Action.READ, table)))
-
-
-def used_columns(facts: QueryFacts) -> Iterator[ColumnRef]:
-    """Yield every column that a query reads, some of them twice."""
-    for use in facts.columns:
-        yield use.column
-    for output in facts.output:
-        yield from output.sources
 
 
 def pairs_of(facts: QueryFacts) -> Iterator[Pair]:

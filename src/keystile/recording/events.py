@@ -120,13 +120,18 @@ class SentRowBody(_Body, frozen=True, kw_only=True):
 
 
 class PrincipalBody(_Body, frozen=True, kw_only=True):
-    """What the agent's token and the registry said of it then, as policy decides on it."""
+    """What the agent's token and the registry said of it then, as policy decides on it.
+
+    `address` and `client` are of the request: where it came from, and its `User-Agent`.
+    """
 
     issuer: str = ""
     subject: str = ""
     service_account: str = ""
     groups: tuple[str, ...] = ()
     attributes: dict[str, str] = {}
+    address: str = ""
+    client: str = ""
 
 
 class IntentBody(_Body, frozen=True, kw_only=True):

@@ -30,6 +30,21 @@ def request(headers: Headers | None = None, *chunks: bytes) -> http.Request:
     return http.Request(scope, receive)
 
 
+@pytest.mark.parametrize(
+    ("said", "client"),
+    [
+        ([b"gl-python/3.11"], "gl-python/3.11"),
+        ([b"a" * 300], "a" * 256),
+        ([b"one", b"two"], ""),
+        ([b"\xff"], "\N{REPLACEMENT CHARACTER}"),
+        ([], ""),
+    ],
+)
+def test_what_a_client_says_of_itself_is_bounded(said: list[bytes], client: str) -> None:
+    headers = [(b"user-agent", value) for value in said]
+    assert request(headers).sender("").client == client
+
+
 def packed(*chunks: bytes) -> http.Request:
     return request([(b"content-encoding", b"gzip")], *chunks)
 

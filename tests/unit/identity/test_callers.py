@@ -297,6 +297,16 @@ async def test_a_key_that_is_demanded_is_demanded_of_direct_tokens_too(
             await _refused(identity.callers.principal(bound, thief))
 
 
+async def test_where_a_request_came_from_is_that_of_each_request(make: Make, issuer: Any) -> None:
+    async with make(direct_use=True) as identity:
+        own = issuer.token()
+        issued = (await _exchange(identity, own, Sender(address="192.0.2.9"))).access_token
+        for token in (issued, own):
+            for sender in (Sender("192.0.2.1", client="bq"), Sender("192.0.2.2"), UNKNOWN):
+                principal = await identity.callers.principal(token, sender)
+                assert (principal.address, principal.client) == (sender.address, sender.client)
+
+
 async def test_who_sends_bad_tokens_is_not_looked_at_for_a_while(make: Make, issuer: Any) -> None:
     near, far = Sender(address="192.0.2.1"), Sender(address="192.0.2.2")
     async with make(ExchangeLimits(failed_per_address=2), direct_use=True) as identity:

@@ -32,6 +32,14 @@ TOUCHED = TouchedLabels(frozenset({"pii", "pii.ssn"}), frozenset({"pii"}), froze
         ('query.touches("nope" + "x")', None),
         ('request.project == "acme-shop" && !request.dry_run', True),
         ('request.time.getHours() == 12 && request.time.getHours("Asia/Tokyo") == 21', True),
+        ('request.network("10.0.0.0/8")', True),
+        ("request . network( '10.1.0.0/24' )", False),
+        ('request.network("2001:db8::/32")', False),
+        ('request.network("10.0.0.0" + "/8")', True),
+        ('request.network("10.0.0." + "x")', None),
+        ('request.client.startsWith("gl-python")', True),
+        ('"acme-shop.shop.customers.SSN" in query.columns && query.columns.size() == 1', True),
+        ("query.destination == []", True),
         ("1 / 0 == 1", None),
         ('agent.groups[7] == "g"', None),
     ],
@@ -39,12 +47,58 @@ TOUCHED = TouchedLabels(frozenset({"pii", "pii.ssn"}), frozenset({"pii"}), froze
 def test_words(shop: Any, text: str, result: bool | None) -> None:  # noqa: FBT001 - a table of results
     conditions = Conditions(LABELS)
     activation = conditions.activation(
-        shop.agent("g", purpose="support"),
+        msgspec.structs.replace(
+            shop.agent("g", purpose="support"), address="10.2.3.4", client="gl-python/3.11"
+        ),
         shop.selects(shop.customers, "SSN"),
         TOUCHED,
         shop.context,
     )
     assert conditions.compile(text).holds(activation) is result
+
+
+@pytest.mark.parametrize(
+    ("address", "inside"),
+    [
+        ("10.2.3.4", True),
+        ("::ffff:10.2.3.4", True),
+        ("11.2.3.4", False),
+        ("2001:db8::1", False),
+        ("", None),
+        ("unix:", None),
+        ("10.2.3", None),
+    ],
+)
+def test_an_address_that_nobody_knows_is_neither_in_a_network_nor_outside(
+    shop: Any,
+    address: str,
+    inside: bool | None,  # noqa: FBT001 - a table of results
+) -> None:
+    conditions = Conditions(LABELS)
+    agent = msgspec.structs.replace(shop.agent(), address=address)
+    facts = shop.selects(shop.customers, "SSN")
+    activation = conditions.activation(agent, facts, TOUCHED, shop.context)
+    within = conditions.compile('request.network("10.0.0.0/8")')
+    outside = conditions.compile('!request.network("10.0.0.0/8")')
+    assert (within.holds(activation), outside.holds(activation)) == (
+        inside, None if inside is None else not inside
+    )  # fmt: skip
+    assert not within.about_query
+
+
+@pytest.mark.parametrize("network", ["10.0.0.1/8", "10.0.0.0/33", "here", "", "10.0.0.0-10.0.0.9"])
+def test_what_is_no_network_is_refused(network: str) -> None:
+    with pytest.raises(ValueError, match=rf"asks for `{network}`, which is no network"):
+        Conditions(LABELS).compile(f'request.network("{network}")')
+
+
+def test_a_destination_is_what_is_written(shop: Any) -> None:
+    facts = msgspec.structs.replace(shop.selects(shop.customers, "SSN"), writes=(shop.orders.id,))
+    conditions = Conditions(LABELS)
+    activation = conditions.activation(shop.agent(), facts, TOUCHED, shop.context)
+    text = 'query.destination.all(d, d.startsWith("acme-shop.shop."))'
+    assert conditions.compile(text).holds(activation) is True
+    assert conditions.compile('query.destination == ["acme-shop.shop.orders"]').holds(activation)
 
 
 def test_an_address_is_never_cut_at_nul(shop: Any) -> None:
