@@ -146,7 +146,7 @@ class Stack:
             )
         )
         self.settings = load(self.config)
-        self._with_store(self._register)
+        self.with_store(self._register)
 
     def configure(self, **sections: Any) -> None:
         """Change settings before anything is started; what is in a section and not named stays."""
@@ -282,7 +282,7 @@ class Stack:
         async def listed(database: Database) -> tuple[ApprovalRequest, ...]:
             return await Approvals(database).list(ApprovalState.PENDING)
 
-        return [one for one in self._with_store(listed) if session in {"", one.session}]
+        return [one for one in self.with_store(listed) if session in {"", one.session}]
 
     def approve(self, id_: str) -> None:
         """Vote as `keystile approvals approve` does, without the time that a command takes."""
@@ -293,7 +293,7 @@ class Stack:
                 id_, person, approve=True, comment="", via="cli", now=time.time()
             )
 
-        self._with_store(voted)
+        self.with_store(voted)
 
     def disable(self, agent: str) -> float:
         """Disable as `keystile agent disable` does; gives the moment, by the monotonic clock."""
@@ -301,10 +301,12 @@ class Stack:
         async def disabled(database: Database) -> Disabled:
             return await Disablings(database).disable(Target(agent), "operator", "cli")
 
-        self._with_store(disabled)
+        self.with_store(disabled)
         return time.monotonic()
 
-    def _with_store(self, work: Callable[[Database], Coroutine[Any, Any, ResultT]]) -> ResultT:
+    def with_store(self, work: Callable[[Database], Coroutine[Any, Any, ResultT]]) -> ResultT:
+        """Do something with the control store, beside the processes that have it open."""
+
         async def opened() -> ResultT:
             database = Database(self.settings.database_url)
             await database.open()
