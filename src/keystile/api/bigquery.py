@@ -166,6 +166,10 @@ async def _routines(gate: Gate, principal: Principal, call: Call, _body: bytes) 
     return await gate.routines(principal, call.project, call.dataset, parse_page(call))
 
 
+async def _service_account(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
+    return await gate.service_account(principal, call.project)
+
+
 async def _models(gate: Gate, principal: Principal, call: Call, _body: bytes) -> Resource:
     return await gate.models(principal, call.project, call.dataset, parse_page(call))
 
@@ -259,6 +263,7 @@ SERVED: Mapping[str, Handler] = MappingProxyType(
         "tables.delete": _drop_table,
         "tables.testIamPermissions": _permissions,
         "models.list": _models,
+        "projects.getServiceAccount": _service_account,
         "routines.list": _routines,
         "routines.get": _routine,
         "routines.insert": _new_routine,

@@ -21,7 +21,14 @@ from keystile.model.errors import (
 from keystile.model.principal import Principal
 from keystile.model.schema import Field, TableId
 from keystile.model.sender import Sender
-from keystile.wire.metadata import dataset_list, model_list, project_list, routine_list, table_list
+from keystile.wire.metadata import (
+    dataset_list,
+    model_list,
+    project_list,
+    routine_list,
+    service_account,
+    table_list,
+)
 from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.resources import NewDataset, NewTable
 from keystile.wire.responses import (
@@ -199,6 +206,10 @@ class FakeGate:
         """Give one routine."""
         del page
         return routine_list([await self.routine(principal, project, dataset, "same")])
+
+    async def service_account(self, _principal: Principal, project: str) -> Resource:
+        """Give an address."""
+        return service_account({"email": f"bq-{project}@example.com"})
 
     async def models(
         self, _principal: Principal, project: str, dataset: str, _page: PageRequest

@@ -123,6 +123,10 @@ class Gate(Protocol):
         """Give the answer of routines.list."""
         ...
 
+    async def service_account(self, principal: Principal, project: str) -> Resource:
+        """Give the answer of projects.getServiceAccount."""
+        ...
+
     async def models(
         self, principal: Principal, project: str, dataset: str, page: PageRequest
     ) -> Resource:

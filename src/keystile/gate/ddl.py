@@ -42,6 +42,7 @@ def create_dataset(new: NewDataset) -> str:
         "defaultPartitionExpirationMs": new.partition_expiration_ms,
         "defaultRoundingMode": new.rounding_mode or None,
         "maxTimeTravelHours": new.time_travel_hours,
+        "isCaseInsensitive": new.ignores_case or None,
     }
     return f"CREATE SCHEMA {_path(new.project, new.dataset)}{_options(_given(options))}"
 
@@ -206,6 +207,7 @@ _OPTIONS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "defaultPartitionExpirationMs": ("default_partition_expiration_days", _days),
     "defaultRoundingMode": ("default_rounding_mode", text),
     "maxTimeTravelHours": ("max_time_travel_hours", str),
+    "isCaseInsensitive": ("is_case_insensitive", lambda ignores: str(ignores).upper()),
 }
 """What a resource says and an option says too: its name there, and how a value is written."""
 

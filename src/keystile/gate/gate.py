@@ -184,6 +184,10 @@ class Gate:
         """Give the answer of routines.list."""
         return await self._metadata.routines(principal, project, dataset, page)
 
+    async def service_account(self, principal: Principal, project: str) -> Resource:
+        """Give the answer of projects.getServiceAccount."""
+        return await self._metadata.service_account(principal, project)
+
     async def models(
         self, principal: Principal, project: str, dataset: str, page: PageRequest
     ) -> Resource:

@@ -24,6 +24,7 @@ from keystile.wire.metadata import (
     model_list,
     project_list,
     routine_list,
+    service_account,
     table_list,
     visible_dataset,
     visible_project,
@@ -63,6 +64,16 @@ class Metadata:
         ]
         listed, token = page_of_list(seen, page, "projects")
         return project_list(listed, len(seen), token)
+
+    async def service_account(self, principal: Principal, project: str) -> Resource:
+        """Give projects.getServiceAccount: BigQuery's own account. Raises `NotFoundError`."""
+        if not self._policy().may_see_project(principal, project, _context(project)):
+            raise _no_project(project)
+        try:
+            bigquery = await self._bigquery(principal)
+            return service_account(await bigquery.get_service_account(project))
+        except NotFoundError as error:
+            raise _no_project(project) from error
 
     async def datasets(
         self, principal: Principal, project: str, page: PageRequest, labels: str = ""
@@ -121,6 +132,12 @@ class Metadata:
             resource = await (await self._bigquery(principal)).get_table(id_)
         except NotFoundError as error:
             raise not_found(id_) from error
+        if (spelled := _spelled(id_, resource)) != id_:
+            # A dataset that ignores case: policy is asked about the name that BigQuery uses.
+            try:
+                return await self.table(principal, project, dataset, spelled.table)
+            except NotFoundError as error:
+                raise not_found(id_) from error
         _check_name(resource, "tableReference", table_reference(id_))
         withheld = _OF_ALL_ROWS
         if not policy.row_filters.are_on(principal, id_):
@@ -133,7 +150,10 @@ class Metadata:
         shown = visible_table(resource, withheld)
         if keys := visible_keys(resource.get("tableConstraints") or {}, sees):
             shown |= {"tableConstraints": keys}
-        return shown | {"schema": visible_schema(shown["schema"])} if "schema" in shown else shown
+        if "schema" not in shown:
+            return shown
+        defaults = self._defaults(principal, id_, resource)
+        return shown | {"schema": visible_schema(shown["schema"], defaults)}
 
     async def routines(
         self, principal: Principal, project: str, dataset: str, page: PageRequest
@@ -168,6 +188,25 @@ class Metadata:
         names = {"projectId": id_.project, "datasetId": id_.dataset, "routineId": id_.routine}
         _check_name(resource, "routineReference", names)
         return visible_routine(resource, text=self._may_replace(principal, id_))
+
+    def _defaults(
+        self, principal: Principal, id_: TableId, resource: dict[str, Any]
+    ) -> frozenset[str]:
+        """Name the columns whose default values are shown: to whoever may change them.
+
+        INVARIANT: of a labelled column none is: it may be what others have as their value.
+        """
+        actions = (Action.SCHEMA_CHANGE,)
+        facts = QueryFacts("ALTER_TABLE", actions, writes=(id_,), unseen=(id_,))
+        decision = self._policy().decide(principal, facts, (), _context(id_.project))
+        try:
+            fields = fields_of(resource.get("schema", {}))
+        except RefusedError:
+            return frozenset()
+        if decision.effect is not Effect.ALLOW:
+            return frozenset()
+        labelled = self._policy().labels(Table(id_, TableKind.TABLE, fields, ""))
+        return frozenset(field.name for field in fields) - {path[0] for path in labelled}
 
     def _may_replace(self, principal: Principal, id_: RoutineId) -> bool:
         home = TableId(id_.project, id_.dataset, "")
@@ -225,10 +264,20 @@ def _word(resource: dict[str, Any], reference: str, name: str = "datasetId") -> 
     return str(resource.get(reference, {}).get(name, ""))
 
 
+def _no_project(project: str) -> NotFoundError:
+    return NotFoundError(f"Not found: Project {project}", hint="check the name, or ask for access")
+
+
 def _no_dataset(project: str, dataset: str) -> NotFoundError:
     return NotFoundError(
         f"Not found: Dataset {project}:{dataset}", hint="check the name, or ask for access"
     )
+
+
+def _spelled(id_: TableId, resource: dict[str, Any]) -> TableId:
+    """Give a table's name in the letters that BigQuery uses, where it is the same but for case."""
+    table = _word(resource, "tableReference", "tableId")
+    return TableId(id_.project, id_.dataset, table) if table.lower() == id_.table.lower() else id_
 
 
 def _check_name(resource: dict[str, Any], reference: str, asked: Mapping[str, object]) -> None:

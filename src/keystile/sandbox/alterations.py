@@ -25,6 +25,7 @@ _TOLD_AS = {
     "description": "description",
     "expiration_timestamp": "expirationTime",
     "friendly_name": "friendlyName",
+    "is_case_insensitive": "isCaseInsensitive",
     "labels": "labels",
     "max_time_travel_hours": "maxTimeTravelHours",
     "require_partition_filter": "requirePartitionFilter",
@@ -62,6 +63,8 @@ def dataset_details(options: Mapping[str, object]) -> dict[str, object]:
     for name in ("default_rounding_mode", "description", "storage_billing_model"):
         if options.get(name):
             details[_TOLD_AS[name]] = options[name]
+    if options.get("is_case_insensitive"):
+        details["isCaseInsensitive"] = True
     if options.get("max_time_travel_hours"):
         details["maxTimeTravelHours"] = str(options["max_time_travel_hours"])
     for name in ("default_table_expiration_days", "default_partition_expiration_days"):

@@ -308,6 +308,10 @@ class BigQuery:
         """Give all entries of `datasets.list` as BigQuery answers it."""
         return await self._every_entry(("projects", project, "datasets"))
 
+    async def get_service_account(self, project: str) -> dict[str, Any]:
+        """Give `projects.getServiceAccount` as BigQuery answers it."""
+        return await self._json("GET", ("projects", project, "serviceAccount"))
+
     async def get_dataset(self, project: str, dataset: str) -> dict[str, Any]:
         """Give `datasets.get` as BigQuery answers it, access list included: the caller strips."""
         return await self._json("GET", ("projects", project, "datasets", dataset))

@@ -91,18 +91,25 @@ _ROUTINE = _ROUTINE_IN_LIST | {
 _ROUTINE_TEXT = frozenset(("definitionBody", "dataGovernanceType"))
 
 
-def visible_schema(schema: object) -> Resource:
-    """Keep what an agent may see of a `TableSchema`.
+def visible_schema(schema: object, defaults: Collection[str] = ()) -> Resource:
+    """Keep what an agent may see of a `TableSchema`; `defaults` are columns whose defaults it sees.
 
-    INVARIANT: default values, policy tags and data policies stay behind: the one may hold a secret,
-    the others tell who protects what.
+    INVARIANT: other default values, policy tags and data policies stay behind: the one may hold a
+    secret, the others tell who protects what.
     """
     fields = schema.get("fields") if isinstance(schema, Mapping) else None
-    return {"fields": [_visible_field(field) for field in fields or () if isinstance(field, dict)]}
+    return {
+        "fields": [
+            _visible_field(field, default=field.get("name") in defaults)
+            for field in fields or ()
+            if isinstance(field, dict)
+        ]
+    }
 
 
-def _visible_field(field: Mapping[str, object]) -> Resource:
-    kept = {name: value for name, value in field.items() if name in _FIELD}
+def _visible_field(field: Mapping[str, object], *, default: bool) -> Resource:
+    names = _FIELD | {"defaultValueExpression"} if default else _FIELD
+    kept = {name: value for name, value in field.items() if name in names}
     if "fields" in kept:
         kept["fields"] = visible_schema(kept)["fields"]
     return kept
@@ -140,6 +147,11 @@ def visible_project(resource: Mapping[str, object]) -> Resource:
     kept = ("id", "numericId", "projectReference", "friendlyName")
     found = {name: resource[name] for name in kept if name in resource}
     return {"kind": "bigquery#project", **found}
+
+
+def service_account(resource: Mapping[str, object]) -> Resource:
+    """Give the answer of projects.getServiceAccount."""
+    return {"kind": "bigquery#getServiceAccountResponse", "email": str(resource.get("email", ""))}
 
 
 def project_list(projects: Sequence[Resource], total: int, page_token: str = "") -> Resource:

@@ -81,7 +81,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             "GET",
             f"{_PROJECT}/serviceAccount",
             Access.METADATA,
-            instead=f"accounts at Google stay with the gateway; {_ASK}",
+            checks="the project must be visible",
+            withheld="the gateway's own account: this one is BigQuery's, for customers' keys",
         ),
         "jobs.query": Method(
             "POST",
@@ -214,7 +215,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             Access.METADATA,
             ("selectedFields", "view"),
             checks="a table that is hidden looks absent; of results, own ones only",
-            withheld="texts of views, sources of external tables, default values, policy tags,"
+            withheld="texts of views, sources of external tables, policy tags,"
+            " default values of labelled columns or that the agent may not change,"
             " names of keys for encryption, rights, foreign keys to hidden tables, and sizes that"
             " tell of masked values",
         ),

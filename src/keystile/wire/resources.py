@@ -43,7 +43,6 @@ REFUSED = {
     "materializedView": BY_STATEMENT,
     "rangePartitioning": BY_STATEMENT,
     "defaultCollation": BY_STATEMENT,
-    "isCaseInsensitive": "policy is about names, and each table has one spelling here",
     "storageBillingModel": BY_STATEMENT,
     "maxStaleness": BY_STATEMENT,
     "cloneDefinition": BY_STATEMENT,
@@ -93,6 +92,7 @@ class _Dataset(Strict, frozen=True):
     default_partition_expiration_ms: Int64 | None = None
     default_rounding_mode: Rounding | None = None
     max_time_travel_hours: Int64 | None = None
+    is_case_insensitive: bool = False
 
 
 class _Partitioning(Strict, frozen=True):
@@ -145,6 +145,7 @@ class NewDataset(msgspec.Struct, frozen=True):
     partition_expiration_ms: int | None = None
     rounding_mode: str = ""
     time_travel_hours: int | None = None
+    ignores_case: bool = False
 
 
 class Partitioning(msgspec.Struct, frozen=True):
@@ -198,6 +199,7 @@ def parse_dataset(project: str, body: bytes) -> NewDataset:
         int64(given.default_partition_expiration_ms, "defaultPartitionExpirationMs"),
         given.default_rounding_mode or "",
         int64(given.max_time_travel_hours, "maxTimeTravelHours"),
+        given.is_case_insensitive,
     )
 
 

@@ -224,6 +224,12 @@ def test_schema_is_bigquerys(analyse: Analyse) -> None:
         ),
         ("CREATE VIEW x AS SELECT 1 AS a", "CREATE_VIEW", {SCHEMA}, ["x"]),
         ("CREATE SCHEMA x", "CREATE_SCHEMA", {SCHEMA}, [""]),
+        (
+            "CREATE SCHEMA x OPTIONS (is_case_insensitive = TRUE)",
+            "CREATE_SCHEMA",
+            {SCHEMA},
+            [""],
+        ),
     ],
 )
 def test_statements_that_policy_decides_on(

@@ -93,6 +93,7 @@ REFUSED = [
     ("ALTER TABLE orders ¶SET DEFAULT COLLATE 'und:ci'", "SET COLLATE CLAUSE", "owner"),
     ("ALTER TABLE orders SET OPTIONS (¶tags = [('a', 'b')])", "option `tags`", "leave"),
     ("¶DROP MODEL m", "DROP MODEL", "owner"),
+    ("ALTER SCHEMA shop SET OPTIONS (¶is_case_insensitive = TRUE)", "option `is_case", "leave"),
     ("CREATE TABLE x (a INT64) OPTIONS (¶kms_key_name = 'k')", "option `kms_key_name`", "leave"),
     ("CREATE TABLE x (a INT64 ¶GENERATED ALWAYS AS (1))", "generated column", "the query"),
     ("¶CREATE TEMP VIEW x AS SELECT 1 AS a", "temporary view", "WITH"),

@@ -48,6 +48,10 @@ def test_a_dataset_is_made_and_dropped() -> None:
         "CREATE SCHEMA `p`.`d` OPTIONS (default_rounding_mode = 'ROUND_HALF_EVEN',"
         " max_time_travel_hours = 48)"
     )
+    blind = NewDataset("p", "d", Words(), ignores_case=True)
+    assert ddl.create_dataset(blind) == (
+        "CREATE SCHEMA `p`.`d` OPTIONS (is_case_insensitive = TRUE)"
+    )
     assert ddl.drop_dataset("p", "d", contents=False) == "DROP SCHEMA `p`.`d`"
     assert ddl.drop_dataset("p", "d", contents=True) == "DROP SCHEMA `p`.`d` CASCADE"
 

@@ -269,6 +269,70 @@ async def test_a_table_that_bigquery_knows_by_another_name_is_refused(
         await metadata.table(CODING, P, "shop", "orders")
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+async def test_a_dataset_that_ignores_case_is_asked_about_by_bigquerys_own_names(
+    bigquery: Any, monkeypatch: pytest.MonkeyPatch, *, hidden: bool
+) -> None:
+    known = FakeBigQuery._table("shop", "customers")
+    monkeypatch.setattr(FakeBigQuery, "_table", staticmethod(lambda *_: known))
+    monkeypatch.setitem(DATASETS, "shop", ("customers", "CUSTOMERS"))
+    only = "resources: {tables: [acme-shop.shop.CUSTOMERS]}, " if hidden else ""
+    policy = compile_policy({"p.yaml": f"rules: [{{name: read, {only}allow: [read]}}]"})
+    asked = Metadata(bigquery, lambda: policy).table(CODING, P, "shop", "CUSTOMERS")
+    if not hidden:
+        assert (await asked)["tableReference"]["tableId"] == "customers"
+        return
+    # Not even how it is spelled is told.
+    with pytest.raises(NotFoundError, match=r"shop\.CUSTOMERS was not found"):
+        await asked
+
+
+async def test_default_values_are_shown_to_whoever_may_change_them_but_of_labelled_columns(
+    bigquery: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("team", "ssn")
+    fields = [
+        {"name": name, "type": "STRING", "defaultValueExpression": f"'{name}'"} for name in names
+    ]
+    made = FakeBigQuery._table
+    monkeypatch.setattr(
+        FakeBigQuery,
+        "_table",
+        staticmethod(lambda *of: {**made(*of), "schema": {"fields": fields}}),
+    )
+    text = """
+labels: [{label: pii, columns: [ssn]}]
+rules:
+  - {name: read, allow: [read]}
+  - {name: make, agents: {groups: [makers]}, allow: [schema_change]}
+  - {name: not-now, agents: {groups: [paused]}, deny: [schema_change]}
+"""
+    metadata = Metadata(bigquery, lambda: compile_policy({"p.yaml": text}))
+    paused = Principal("i", "s", "a", "r", groups=("makers", "paused"))
+    for who, shown in ((CODING, []), (agent("makers"), ["'team'"]), (paused, [])):
+        told: Any = await metadata.table(who, P, "shop", "orders")
+        columns = told["schema"]["fields"]
+        assert [one["name"] for one in columns] == list(names)
+        found = [one["defaultValueExpression"] for one in columns if len(one) > 2]
+        assert found == shown
+
+
+async def test_bigquerys_own_account_is_told_to_whoever_sees_the_project(
+    metadata: Metadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def found(_self: object, project: str) -> dict[str, Any]:
+        if project != P:
+            raise NotFoundError("BigQuery's own words")
+        return {"email": "bq-1@example.com", "secret": "s"}
+
+    monkeypatch.setattr(FakeBigQuery, "get_service_account", found, raising=False)
+    told = await metadata.service_account(CODING, P)
+    assert told == {"kind": "bigquery#getServiceAccountResponse", "email": "bq-1@example.com"}
+    for who, project in ((agent("nobody"), P), (CODING, "acme-payroll")):
+        with pytest.raises(NotFoundError, match=f"Not found: Project {project}"):
+            await metadata.service_account(who, project)
+
+
 async def test_a_schema_tells_no_default_value_and_no_policy_tag(
     bigquery: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

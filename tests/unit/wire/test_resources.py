@@ -48,6 +48,7 @@ def test_a_dataset_is_read_as_python_sends_it() -> None:
     words = Words("D", "F", {"team": "x"})
     even = "ROUND_HALF_EVEN"
     assert read == NewDataset("p", "d", words, "EU", 3_600_000, 7, even, 48)
+    assert dataset(isCaseInsensitive=True).ignores_case
 
 
 def test_a_table_is_read_as_python_sends_it() -> None:
