@@ -25,6 +25,7 @@ from keystile.gate.children import Children
 from keystile.gate.clustering import Clustering
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
+from keystile.gate.inherited_labels import InheritedLabels
 from keystile.gate.jobs import JobStore
 from keystile.gate.kill_switch import KillSwitch
 from keystile.gate.metadata import Metadata
@@ -213,6 +214,7 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
         metrics,
         identity.tokens.current,
         sessions,
+        InheritedLabels(database),
     )
     duties = Duties(pipeline, jobs, vigil, approvals, metrics)
     reader = ResultReader(jobs, accounts, recorder, outcomes, metrics)

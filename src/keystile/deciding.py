@@ -13,6 +13,7 @@ from keystile.analysis import tasks as analysis
 from keystile.analysis.remembered import RememberingAnalyst
 from keystile.config.settings import Secret, Settings
 from keystile.config.urls import require_safe_url
+from keystile.gate.inherited_labels import InheritedLabels
 from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.own_tables import OwnTables
 from keystile.gate.planning import Planner
@@ -59,7 +60,8 @@ async def planning(
     secrets = Secrets(settings)
     connections = Connections(settings, database, secrets)
     upstream = settings.upstream
-    accounts = Accounts(connections, upstream.endpoint, upstream.timeout, outward)
+    noted = InheritedLabels(database).noted
+    accounts = Accounts(connections, upstream.endpoint, upstream.timeout, outward, noted)
     analyst = RememberingAnalyst(runner, settings.engine.max_sql_bytes)
     try:
         rewriter = Rewriter(runner, await masking_key(settings, secrets))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -193,3 +193,113 @@ def test_a_label_was_taken_off_by_a_request_without_sql(writer: Client, held: st
     with pytest.raises(exceptions.Forbidden, match=r"has policy tags|by its description"):
         writer.delete_table(held)
     assert rows(writer, f"SELECT tagged, said FROM {held}") == [("hidden", "hidden")]
+
+
+@pytest.fixture(scope="module")
+def trusted(stack: Stack) -> Client:
+    """An agent that sees protected values as they are, and may write them to the lab."""
+    return stack.client("support")
+
+
+@pytest.fixture(scope="module")
+def source(stack: Stack, lab: str, trusted: Client) -> str:
+    table = made(stack, lab, "source")
+    label(stack, table)
+    assert rows(trusted, f"SELECT tagged, said FROM {table}") == [("RAW", "RAW")]
+    return table
+
+
+def _copied(client: Client, source: str, to: str) -> None:
+    client.copy_table(f"{PROJECT}.{source}", f"{PROJECT}.{to}").result()
+
+
+def _result_into(client: Client, source: str, to: str) -> None:
+    config = bigquery.QueryJobConfig(destination=f"{PROJECT}.{to}")
+    client.query(f"SELECT id, tagged, said FROM {source}", job_config=config).result()
+
+
+def _in_a_session(client: Client, source: str, to: str) -> None:
+    config = bigquery.QueryJobConfig(create_session=True)
+    job = client.query(
+        f"CREATE TEMP TABLE kept AS SELECT id, tagged, said FROM {source}", job_config=config
+    )
+    job.result()
+    inside = [bigquery.ConnectionProperty("session_id", job.session_info.session_id)]
+    later = bigquery.QueryJobConfig(connection_properties=inside)
+    client.query(f"CREATE TABLE {to} AS SELECT * FROM kept", job_config=later).result()
+
+
+COPIES: dict[str, Callable[[Client, str, str], Any]] = {
+    "CREATE TABLE AS SELECT": lambda client, source, to: rows(
+        client, f"CREATE TABLE {to} AS SELECT * FROM {source}"
+    ),
+    "INSERT SELECT": lambda client, source, to: [
+        rows(client, f"CREATE TABLE {to} (id INT64, tagged STRING, said STRING)"),
+        rows(client, f"INSERT INTO {to} (id, tagged, said) SELECT id, tagged, said FROM {source}"),
+    ],
+    "MERGE": lambda client, source, to: [
+        rows(client, f"CREATE TABLE {to} (id INT64, tagged STRING, said STRING)"),
+        rows(
+            client,
+            f"MERGE {to} AS t USING {source} AS s ON t.id = s.id WHEN NOT MATCHED THEN"
+            " INSERT (id, tagged, said) VALUES (s.id, s.tagged, s.said)",
+        ),
+    ],
+    "a script": lambda client, source, to: rows(
+        client,
+        f"DECLARE v STRING; SET v = (SELECT MAX(tagged) FROM {source});"
+        f" CREATE TABLE {to} AS SELECT 1 AS id, v AS tagged, v AS said",
+    ),
+    "a copy job": _copied,
+    "a result's table": _result_into,
+    "a session's table": _in_a_session,
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_a_copy_of_raw_values_was_read_by_others_after(
+    trusted: Client, reader: Client, source: str, way: str
+) -> None:
+    to = f"lab.copy_{'_'.join(way.replace(chr(39), ' ').lower().split())}"
+    COPIES[way](trusted, source, to)
+    assert rows(trusted, f"SELECT tagged, said FROM {to}") == [("RAW", "RAW")]
+    shown = rows(reader, f"SELECT tagged, said FROM {to}")
+    assert len(shown) == 1
+    assert not {value for row in shown for value in row} - {"hidden", None}
+    assert "RAW" not in str(listed(reader, to))
+    assert rows(reader, f"SELECT COUNT(*) FROM {to} WHERE tagged LIKE '%AW'") == [(0,)]
+
+
+def test_a_copy_of_a_copy_was_read_by_others(trusted: Client, reader: Client, source: str) -> None:
+    rows(trusted, f"CREATE TABLE lab.first AS SELECT id, tagged AS one FROM {source}")
+    rows(trusted, "CREATE TABLE lab.second AS SELECT id, one AS two FROM lab.first")
+    rows(trusted, "CREATE VIEW lab.second_view AS SELECT two AS three FROM lab.second")
+    assert rows(reader, "SELECT two FROM lab.second") == [("hidden",)]
+    assert rows(reader, "SELECT three FROM lab.second_view") == [("hidden",)]
+
+
+def test_a_table_that_is_replaced_shows_what_is_in_it_now(
+    stack: Stack, trusted: Client, reader: Client, source: str
+) -> None:
+    rows(trusted, f"CREATE TABLE lab.mixed AS SELECT tagged AS x FROM {source}")
+    other = stack.client("reader", endpoint=stack.start_replica())
+    for one in (reader, other):
+        assert rows(one, "SELECT x FROM lab.mixed") == [("hidden",)]
+    before = rows(reader, "SELECT CAST(CURRENT_TIMESTAMP() AS STRING)")[0][0]
+    rows(trusted, "CREATE OR REPLACE TABLE lab.mixed AS SELECT 'open' AS x")
+    for one in (reader, other):
+        assert rows(one, "SELECT x FROM lab.mixed") == [("open",)]
+        with pytest.raises(exceptions.Forbidden, match="held labelled values before"):
+            rows(one, f"SELECT x FROM lab.mixed FOR SYSTEM_TIME AS OF TIMESTAMP '{before}'")
+    rows(trusted, f"INSERT INTO lab.mixed (x) SELECT said FROM {source}")
+    for one in (reader, other):
+        assert rows(one, "SELECT DISTINCT x FROM lab.mixed") == [("hidden",)]
+
+
+def test_labels_of_what_a_table_holds_outlive_the_gateway(
+    stack: Stack, trusted: Client, source: str
+) -> None:
+    rows(trusted, f"CREATE TABLE lab.lasting AS SELECT tagged AS x FROM {source}")
+    stack.kill()
+    stack.start_gateway()
+    assert rows(stack.client("reader"), "SELECT x FROM lab.lasting") == [("hidden",)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Self
 
-from keystile.model.schema import TableId
+from keystile.model.schema import Table, TableId
 from keystile.upstream.values import Account
 
 ACCOUNT = Account("default", "gateway@acme-shop.iam.gserviceaccount.com")
@@ -30,6 +30,10 @@ class OneAccount:
     def at(self, account: Account) -> Self:
         assert account == self.account
         return self
+
+    @staticmethod
+    def noted(table: Table) -> Table:
+        return table
 
     def forget(self, tables: Iterable[TableId]) -> None:
         self.forgotten += tables

@@ -27,6 +27,7 @@ from keystile.gate.children import Children
 from keystile.gate.clustering import Clustering
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
+from keystile.gate.inherited_labels import InheritedLabels
 from keystile.gate.jobs import JobStore
 from keystile.gate.metadata import Metadata
 from keystile.gate.outcomes import Outcomes
@@ -268,6 +269,7 @@ class Front:
             self.metrics,
             current,
             QuerySessions(self._database),
+            InheritedLabels(self._database),
         )
         duties = Duties(pipeline, jobs, vigil, approvals, self.metrics)
         results = ResultTables(own)

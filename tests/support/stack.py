@@ -225,6 +225,7 @@ class Stack:
         port, console = _free_ports(2)
         document = yaml.safe_load(self.config.read_text())
         document |= {"gateway": {"port": port}, "console": {"port": console}}
+        document.pop("storage", None)  # its port is taken
         file = self.folder / "replica.yaml"
         # Both are one gateway to agents: one address, and so one issuer.
         file.write_text(yaml.safe_dump(document | {"public_url": self.url}))

@@ -199,6 +199,8 @@ def _facts(
             *dict.fromkeys(known.routine.remote for known in called if known.routine.remote),
         ),
         redefined=outline.redefined,
+        lineage=tuple(_lineage(outline, found)),
+        anew=outline.anew,
         routines=tuple(known.routine.id for known in called),
         through_routines=with_members(beneath - by_itself, tables),
     )
@@ -221,6 +223,18 @@ def _filled(outline: Outline, resolved: Resolved) -> Iterator[WrittenColumn]:
         for table in outline.writes:
             for column in resolved.output:
                 yield WrittenColumn(ColumnRef(table, (column.name,)), column.sources)
+
+
+def _lineage(outline: Outline, found: Expansion) -> Iterator[WrittenColumn]:
+    """Give what each column that is written derives from, by every text that says so."""
+    yield from outline.renamed
+    makes_table = outline.statement == "CREATE_TABLE_AS_SELECT"
+    for text in found.texts:
+        yield from text.written
+        for table in outline.writes if makes_table else ():
+            for column in text.output:
+                ref = ColumnRef(table, (column.name,))
+                yield WrittenColumn(ref, column.sources, column.same)
 
 
 def _made(outline: Outline, facts: QueryFacts) -> Iterator[Table]:

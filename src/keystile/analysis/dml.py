@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from keystile.analysis.lineage import NOTHING, Value, by_name
+from keystile.analysis.lineage import NOTHING, Value, by_name, merged
 from keystile.analysis.scans import Walk
 from keystile.analysis.tree import children, kind
 from keystile.googlesql.protos import has, inherited, unwrapped
@@ -27,13 +27,18 @@ class StatementWalk(Walk):
         super().__init__(tables)
         self._target: Table | None = None
         self._columns_of_target: dict[str, Field] = {}
-        self._filled: dict[ColumnRef, set[ColumnRef]] = {}
+        self._filled: dict[ColumnRef, list[Value]] = {}
 
     @property
     def written(self) -> tuple[WrittenColumn, ...]:
         """The columns of the target that get values."""
-        filled = sorted(self._filled.items())
-        return tuple(WrittenColumn(ref, tuple(sorted(sources))) for ref, sources in filled)
+        filled = [(ref, merged(values)) for ref, values in sorted(self._filled.items())]
+        return tuple(
+            WrittenColumn(
+                ref, tuple(sorted(value.sources)), value.place.ref if value.place else None
+            )
+            for ref, value in filled
+        )
 
     def target(self, scan: Any) -> None:
         """Bind the columns of the table that the statement changes."""
@@ -45,7 +50,7 @@ class StatementWalk(Walk):
         """Note that a column or field of the target gets a value."""
         if self._target and path:
             ref = ColumnRef(self._target.id, _spelled(self._columns_of_target, path))
-            self._filled.setdefault(ref, set()).update(value.sources)
+            self._filled.setdefault(ref, []).append(value)
 
 
 def insert(walk: StatementWalk, node: Any) -> tuple[OutputColumn, ...]:

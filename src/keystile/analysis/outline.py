@@ -32,7 +32,7 @@ from keystile.analysis.made_routines import (
 from keystile.analysis.mentions import Mention
 from keystile.analysis.parsing import Parsed, identifiers, parse
 from keystile.analysis.places import line_and_column
-from keystile.analysis.redefining import redefined
+from keystile.analysis.redefining import begins_anew, redefined
 from keystile.analysis.temporary import (
     is_certain,
     is_temporary_table,
@@ -124,7 +124,7 @@ class Outline(msgspec.Struct, frozen=True):
     spelled; `calls` are the routines of datasets that it calls, `functions` the names of all other
     functions that it calls by name; `renamed` are new names of columns; `replaces` tells of OR
     REPLACE; `copied` whether rows are copied as they are; `redefined` are columns that lose what
-    BigQuery has said of them.
+    BigQuery has said of them; `anew` are targets that hold nothing of before afterwards.
     """
 
     sql: str
@@ -143,6 +143,7 @@ class Outline(msgspec.Struct, frozen=True):
     functions: tuple[str, ...] = ()
     splits: tuple[Edit, ...] = ()
     redefined: tuple[Redefined, ...] = ()
+    anew: tuple[TableId, ...] = ()
 
     @property
     def mentions(self) -> tuple[Mention, ...]:
@@ -237,9 +238,10 @@ class _Look:
             uris=tuple(dict.fromkeys(uris(self._nodes))),
             connections=tuple(dict.fromkeys(connections(self._nodes))),
             renamed=tuple(
-                WrittenColumn(ColumnRef(table, (new,)), (ColumnRef(table, (old,)),))
+                WrittenColumn(ColumnRef(table, (new,)), (was,), was)
                 for old, new in renamed(tree)
                 for table in sorted(writes)
+                for was in (ColumnRef(table, (old,)),)
             ),
             replaces=_replaces(tree),
             copied=copies_rows(tree),
@@ -251,6 +253,7 @@ class _Look:
                 for path, description in redefined(tree)
                 for table in sorted(writes)
             ),
+            anew=tuple(sorted(writes)) if begins_anew(tree) else (),
         )
 
     def _look_for_legacy(self) -> None:

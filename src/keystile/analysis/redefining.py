@@ -1,4 +1,4 @@
-"""Columns that a statement takes their policy tags or their description from."""
+"""What a statement takes away of what was there: words that BigQuery has of columns, and rows."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ _ALTER = frozenset(
     {"ASTAlterMaterializedViewStatement", "ASTAlterTableStatement", "ASTAlterViewStatement"}
 )
 _MAKE_TABLES = frozenset({"ASTCreateSnapshotTableStatement", "ASTCreateTableStatement"})
+
+
+def begins_anew(statement: Any) -> bool:
+    """Tell whether what a statement changes holds nothing of before, once it has succeeded."""
+    name = kind(statement)
+    if name in _MAKE_TABLES:
+        return not inherited(statement, "is_if_not_exists")
+    return name in {"ASTDropStatement", "ASTDropSnapshotTableStatement", "ASTTruncateStatement"}
 
 
 def redefined(statement: Any) -> Iterator[tuple[Path, str | None]]:

@@ -72,7 +72,8 @@ def _named(columns: Iterable[tuple[str, SqlType, Value]]) -> tuple[OutputColumn,
         name = given
         if not name or name.startswith("$"):
             name, unnamed = f"f{unnamed}_", unnamed + 1
-        found.append(OutputColumn(name, type_, tuple(sorted(value.sources))))
+        same = value.place.ref if value.place else None
+        found.append(OutputColumn(name, type_, tuple(sorted(value.sources)), same))
     return tuple(found)
 
 

@@ -42,12 +42,15 @@ async def analysed_into(analysed: Analysed, into: Into, objects: VisibleObjects)
     actions = {*facts.actions, Action.WRITE}
     if into.reshapes or (into.creates and table is None):
         actions.add(Action.SCHEMA_CHANGE)
+    written = tuple(_written(analysed, into.table, table))
     facts = msgspec.structs.replace(
         facts,
         actions=tuple(action for action in Action if action in actions),
         writes=(into.table,),
         unseen=() if table else (into.table,),
-        written=tuple(_written(analysed, into.table, table)),
+        written=written,
+        lineage=written,
+        anew=(into.table,) if into.replaces else (),
         redefined=targets.redefined(into.table, replaced=into.replaces and into.reshapes),
     )
     # Labels may fit by name what is not there yet. A table that must be new has no values that a
@@ -93,4 +96,4 @@ def _written(analysed: Analysed, id_: TableId, table: Table | None) -> Iterator[
     output = analysed.facts.output[len(analysed.facts.output) - len(analysed.schema) :]
     for field, column in zip(analysed.schema, output, strict=True):
         name = spelled.get(field.name.lower(), field.name)
-        yield WrittenColumn(ColumnRef(id_, (name,)), column.sources)
+        yield WrittenColumn(ColumnRef(id_, (name,)), column.sources, column.same)

@@ -129,7 +129,8 @@ class Metadata:
         if not is_plain(id_) or not policy.may_see_table(principal, id_, _context(project)):
             raise not_found(id_)
         try:
-            resource = await (await self._bigquery(principal)).get_table(id_)
+            bigquery = await self._bigquery(principal)
+            resource = await bigquery.get_table(id_)
         except NotFoundError as error:
             raise not_found(id_) from error
         if (spelled := _spelled(id_, resource)) != id_:
@@ -141,7 +142,7 @@ class Metadata:
         _check_name(resource, "tableReference", table_reference(id_))
         withheld = _OF_ALL_ROWS
         if not policy.row_filters.are_on(principal, id_):
-            withheld = self._telling(id_, resource)
+            withheld = self._telling(bigquery, id_, resource)
 
         def sees(other: TableId) -> bool:
             """Tell whether the agent may know of another table."""
@@ -234,7 +235,9 @@ class Metadata:
         """Give BigQuery under the account of the principal's queries."""
         return await self._accounts.of(self._policy().connection_of(principal))
 
-    def _telling(self, id_: TableId, resource: dict[str, Any]) -> frozenset[str]:
+    def _telling(
+        self, bigquery: BigQuery, id_: TableId, resource: dict[str, Any]
+    ) -> frozenset[str]:
         """Name what tells of masked values: how long those of a labelled column are, all together.
 
         What is no plain table may hold rows that were chosen by such values: a materialized view.
@@ -245,7 +248,8 @@ class Metadata:
             return _SIZES
         if resource.get("type") != TableKind.TABLE.value:
             return _SIZES
-        labelled = self._policy().labels(Table(id_, TableKind.TABLE, fields, ""))
+        table = bigquery.noted(Table(id_, TableKind.TABLE, fields, ""))
+        labelled = self._policy().labels(table)
         return frozenset({"numBytes"}) if labelled else frozenset()
 
     def _sees_dataset(self, principal: Principal, project: str, dataset: str) -> bool:

@@ -24,6 +24,7 @@ import msgspec
 from keystile.gate import records
 from keystile.gate.basis import Basis
 from keystile.gate.children import Children
+from keystile.gate.inherited_labels import InheritedLabels
 from keystile.gate.jobs import Job, JobState, JobStore
 from keystile.gate.outcomes import Outcomes
 from keystile.gate.plan import Plan, job_labels
@@ -76,9 +77,11 @@ class Pipeline:
         metrics: Metrics,
         current: Callable[[Principal], Awaitable[Principal]],
         sessions: QuerySessions,
+        inherited: InheritedLabels,
     ) -> None:
         """Wire the rooms together. `current` says what an agent of earlier is by now, or raises."""
         self._sessions = sessions
+        self._inherited = inherited
         self._planner = planner
         self._accounts = accounts
         self._recorder = recorder
@@ -225,6 +228,7 @@ class Pipeline:
             with self._metrics.query_seconds.labels(Phase.EXECUTE).time():
                 rows = self._outcomes.rows_of(job)
                 job = msgspec.structs.replace(job, started_at=job.started_at or time.time())
+                await self._inherited.note(job)
                 bigquery = self._accounts.at(job.account)
                 status = await run_to_end(bigquery, self._jobs, job, query, rows=rows)
             return await self._finish(job, status)
@@ -405,6 +409,7 @@ class Pipeline:
                 bigquery = self._accounts.at(job.account)
                 error = (await write_result(bigquery, job, into, status)).error
         self._accounts.forget(job.plan.facts.writes)
+        await self._inherited.settle(job, well=error is None)
         if error is not None:
             cancelled = error.reason == "stopped"
             why = await self._why_stopped(job, error) if cancelled else error

@@ -8,7 +8,7 @@ import msgspec
 
 from keystile.gate.basis import Basis, without_etag
 from keystile.gate.statements import ScriptStatement
-from keystile.model.decision import Decision
+from keystile.model.decision import Decision, NewLabel
 from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
 from keystile.model.schema import ColumnRef, Field, Parameter, Routine, Table
@@ -29,7 +29,8 @@ class Plan(msgspec.Struct, frozen=True):
     that would be allowed at once, where one was found.
     INVARIANT: `account` is who runs it at BigQuery: all that has to do with the job later is asked
     for under the same one.
-    `basis` is what the decision rested on, for the record.
+    `basis` is what the decision rested on, for the record. `inherits` are the labels that what it
+    writes gets.
     """
 
     facts: QueryFacts
@@ -45,6 +46,7 @@ class Plan(msgspec.Struct, frozen=True):
     instead: str = ""
     account: Account = NOBODY
     basis: Basis = Basis()
+    inherits: tuple[NewLabel, ...] = ()
 
     @property
     def hides_bytes(self) -> bool:

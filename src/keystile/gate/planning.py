@@ -19,6 +19,7 @@ from keystile.gate.basis import Digests, Noted, RestsOn, object_name
 from keystile.gate.held_labels import Lost, lost_by, refuse_lost
 from keystile.gate.into import analysed_into, refuse_hidden
 from keystile.gate.jobs import Job
+from keystile.gate.lineage_labels import inherited, refuse_former
 from keystile.gate.own_tables import OwnTables
 from keystile.gate.plan import Plan, digest_of, hides_bytes, job_labels
 from keystile.gate.read_results import (
@@ -36,7 +37,7 @@ from keystile.gate.visible import VisibleObjects
 from keystile.gate.witness import agree, as_named, without_temporary
 from keystile.masking.moved import Place
 from keystile.masking.rewrite import Rewriter, Rewritten
-from keystile.model.decision import Decision, Effect
+from keystile.model.decision import Decision, Effect, NewLabel
 from keystile.model.errors import KeystileError, RefusedError, UnmaskableError
 from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
@@ -61,7 +62,8 @@ class Decided(NamedTuple):
     that it reads. `instead` is a query that would be allowed, where one was found for a query that
     is not. `session` is the one that it is to run in, `account` who it is that runs it at BigQuery.
     `own` are tables of the agent's own data. `lost` is a column that the query would take a label
-    from. `rests_on` is what it was decided on beside agent and query.
+    from. `rests_on` is what it was decided on beside agent and query. `inherits` are labels that
+    the query gives to what it writes.
     """
 
     principal: Principal
@@ -76,6 +78,7 @@ class Decided(NamedTuple):
     own: tuple[Place, ...] = ()
     lost: Lost | None = None
     rests_on: RestsOn = RestsOn()
+    inherits: tuple[NewLabel, ...] = ()
 
     @property
     def facts(self) -> QueryFacts:
@@ -196,6 +199,7 @@ class Planner:
             own=own,
             lost=lost,
             rests_on=self._digests.rests_on(context, noted.objects | wildcards, beside=by_results),
+            inherits=() if denied else inherited(analysed, known, decision, policy),
         )
 
     def _is_own(self, transfer: Transfer | None, principal: Principal) -> TypeGuard[Transfer]:
@@ -246,6 +250,7 @@ class Planner:
         """
         with _unmaskable(), self._metrics.query_seconds.labels(Phase.REWRITE).time():
             refuse_lost(decided.lost)
+            refuse_former(decided.analysed)
             async with self._shares.turn(decided.principal.key), _bounded():
                 return await self._rewriter.rewrite(
                     decided.analysed, decided.decision.masks, decided.decision.row_filters
@@ -316,6 +321,7 @@ class Planner:
             instead=decided.instead,
             account=decided.account,
             basis=decided.rests_on.basis,
+            inherits=decided.inherits,
         )
         location = witness.location or query.location or "US"
         return Planned(plan, query, location, session, _left(analysed, request, rewritten))
@@ -357,6 +363,7 @@ class Planner:
             labels=decided.labels,
             account=decided.account,
             basis=decided.rests_on.basis,
+            inherits=decided.inherits,
         )
         query = UpstreamQuery(
             project=request.project,

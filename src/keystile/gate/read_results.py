@@ -268,6 +268,10 @@ def _without(facts: QueryFacts, own: Collection[TableId]) -> QueryFacts:
             msgspec.structs.replace(column, sources=sources(column.sources))
             for column in facts.written
         ),
+        lineage=tuple(
+            msgspec.structs.replace(column, sources=sources(column.sources))
+            for column in facts.lineage
+        ),
     )
 
 

@@ -50,6 +50,7 @@ async def analyse(transfer: Transfer, request: QueryRequest, objects: VisibleObj
         ),
         unseen=() if target else writes,
         redefined=_redefined(transfer),
+        anew=writes if transfer.replaces else (),
         uris=transfer.uris,
     )
     found = [*sources, *([target] if target else [])]

@@ -104,6 +104,18 @@ LIMIT_WORDS = (
 """What can be limited."""
 
 
+class NewLabel(msgspec.Struct, frozen=True, order=True):
+    """A label that a written column gets, and the column that its values and the label are from.
+
+    `derived` tells that these are not the same values: see `Inherited`.
+    """
+
+    column: ColumnRef
+    label: str
+    source: ColumnRef
+    derived: bool = False
+
+
 class Decision(msgspec.Struct, frozen=True):
     """The answer to (principal, facts, context, policy snapshot). Never a bare bool.
 

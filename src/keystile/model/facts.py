@@ -45,18 +45,26 @@ class ColumnUse(msgspec.Struct, frozen=True):
 
 
 class OutputColumn(msgspec.Struct, frozen=True):
-    """One column of the result and the set of base columns that its value derives from."""
+    """One column of the result and the set of base columns that its value derives from.
+
+    `same` is the column or field whose values it has as they are, or elements of it.
+    """
 
     name: str
     type: SqlType
     sources: tuple[ColumnRef, ...]
+    same: ColumnRef | None = None
 
 
 class WrittenColumn(msgspec.Struct, frozen=True):
-    """A column or nested field that the statement sets, and what its new value derives from."""
+    """A column or nested field that the statement sets, and what its new value derives from.
+
+    `same` is the column or field whose values it gets as they are, or elements of it.
+    """
 
     column: ColumnRef
     sources: tuple[ColumnRef, ...]
+    same: ColumnRef | None = None
 
 
 class Redefined(msgspec.Struct, frozen=True):
@@ -105,7 +113,9 @@ class QueryFacts(msgspec.Struct, frozen=True):
     `views` are all views that it reads, those beneath others too; what they read is in `reads`.
     `routines` are those that it calls, those that others of them call too; `through_routines` are
     those of `reads` that nothing but the texts of routines names. `redefined` are columns that may
-    lose the policy tags or the description that they have at BigQuery.
+    lose the policy tags or the description that they have at BigQuery. `lineage` says of every
+    column of a table that is written, by whatever statement, what its new values derive from, views
+    above them too. `anew` are tables, or datasets, that hold nothing of before once it is done.
     INVARIANT: where `opaque` is not empty the query is refused whatever policy says.
     """
 
@@ -127,6 +137,8 @@ class QueryFacts(msgspec.Struct, frozen=True):
     routines: tuple[RoutineId, ...] = ()
     through_routines: tuple[TableId, ...] = ()
     redefined: tuple[Redefined, ...] = ()
+    lineage: tuple[WrittenColumn, ...] = ()
+    anew: tuple[TableId, ...] = ()
 
 
 def used_columns(facts: QueryFacts) -> Iterator[ColumnRef]:

@@ -104,13 +104,26 @@ class TableKind(StrEnum):
     OTHER = "OTHER"
 
 
+class Inherited(msgspec.Struct, frozen=True, order=True):
+    """A label that a column has for the values that were written there. `path` is in lower case.
+
+    Where they were `derived`, and not copied as they are, no mask that shows a part of a value or
+    whether it is NULL shows the same of what it was made for.
+    """
+
+    path: tuple[str, ...]
+    label: str
+    derived: bool = False
+
+
 class Table(msgspec.Struct, frozen=True):
     """What the gateway needs to know of a table. `etag` changes when schema or view text does.
 
     `pseudo_columns` are those that a query may name and `SELECT *` does not give, such as
     `_PARTITIONTIME`. INVARIANT: they hold nothing protected, and no label can be put on them.
     `members` are the tables that a wildcard stands for, newest first. `rows_about` are the names of
-    what the rows of METADATA may be about: the reader sees no others.
+    what the rows of METADATA may be about: the reader sees no others. `inherited` are the labels of
+    what the table holds, `former` those of what it held before its rows were replaced.
     """
 
     id: TableId
@@ -121,6 +134,8 @@ class Table(msgspec.Struct, frozen=True):
     pseudo_columns: tuple[Field, ...] = ()
     members: tuple[Table, ...] = ()
     rows_about: tuple[str, ...] = ()
+    inherited: tuple[Inherited, ...] = ()
+    former: tuple[Inherited, ...] = ()
 
     @property
     def read(self) -> tuple[Table, ...]:

@@ -69,10 +69,21 @@ class Labeller:
         full_name = [name.casefold() for name in root]
         found: dict[Path, tuple[str, ...]] = {}
         self._visit(table.fields, (), full_name, frozenset(), found)
-        return found
+        return _with_inherited(table, found) if table.inherited else found
+
+    @staticmethod
+    def derived(table: Table) -> dict[Path, frozenset[str]]:
+        """Give the labels of those leaves whose values derive from what was labelled so."""
+        found: dict[Path, set[str]] = {}
+        for member in table.read:
+            paths = _lowered(table.fields)
+            for one in member.inherited:
+                for path in _at(one.path, paths) if one.derived else ():
+                    found.setdefault(path, set()).add(one.label)
+        return {path: frozenset(labels) for path, labels in found.items()}
 
     def _of_members(self, wildcard: Table) -> dict[Path, tuple[str, ...]]:
-        paths = {tuple(name.lower() for name in path): path for path in leaves(wildcard.fields)}
+        paths = _lowered(wildcard.fields)
         united: dict[Path, set[str]] = {}
         for member in wildcard.members:
             for labelled, labels in self.labels(member).items():
@@ -157,6 +168,23 @@ def _every(fields: Sequence[Field], above: Path = ()) -> Iterator[tuple[Path, Fi
         path = (*above, field.name)
         yield path, field
         yield from _every(field.fields, path)
+
+
+def _with_inherited(
+    table: Table, found: Mapping[Path, tuple[str, ...]]
+) -> dict[Path, tuple[str, ...]]:
+    """Add the labels of what was written into a table."""
+    paths = _lowered(table.fields)
+    united = {path: set(labels) for path, labels in found.items()}
+    for one in table.inherited:
+        for path in _at(one.path, paths):
+            united.setdefault(path, set()).add(one.label)
+    return {path: tuple(sorted(united[path])) for path in sorted(united)}
+
+
+def _lowered(fields: Sequence[Field]) -> dict[Path, Path]:
+    """Give the path of every leaf by its lower-case form."""
+    return {tuple(name.lower() for name in path): path for path in leaves(fields)}
 
 
 def _at(path: Path, paths: Mapping[Path, Path]) -> Iterator[Path]:

@@ -68,6 +68,10 @@ class Policy:
         """Give the labels of each labelled leaf of `table`; a STRUCT's labels go to its leaves."""
         return self._protection.of(table).labels
 
+    def derived(self, table: Table) -> Mapping[Path, frozenset[str]]:
+        """Give those labels of each leaf that it has for values made of what is labelled so."""
+        return self._protection.of(table).derived
+
     def lost(self, table: Table, redefined: Sequence[Redefined]) -> tuple[Path, str] | None:
         """Give a column of `table` that would lose its policy tags or a description that labels it.
 

@@ -8,8 +8,8 @@ import msgspec
 
 from keystile.model.decision import ColumnMask
 from keystile.model.facts import Redefined
-from keystile.model.masks import DefaultMask, Mask
-from keystile.model.schema import ColumnRef, Field, Table, TableId
+from keystile.model.masks import DefaultMask, Mask, NullMask
+from keystile.model.schema import ColumnRef, Field, Inherited, Table, TableId
 from keystile.model.strength import most_protective, rank
 from keystile.policy.labels import Labeller, Path, ancestors, covers, leaves
 
@@ -17,11 +17,12 @@ _CACHED_TABLES = 4096
 
 
 class ProtectedTable(msgspec.Struct, frozen=True):
-    """What holds for a table with exactly these `fields` and, for a wildcard, `members`.
+    """What holds for a table with exactly these `fields`, `members` and `inherited` labels.
 
     `labels` has the labelled leaves. `covered` has every column and field, with each label on it
     or on a leaf below it and all labels above those: what `query.touches` asks. `masks` are those
-    that hold where nothing is unmasked.
+    that hold where nothing is unmasked. `derived` are those of `labels` that stand for other
+    values, made of what is labelled so.
     """
 
     fields: tuple[Field, ...]
@@ -29,11 +30,13 @@ class ProtectedTable(msgspec.Struct, frozen=True):
     covered: Mapping[Path, frozenset[str]]
     masks: tuple[ColumnMask, ...]
     members: tuple[Table, ...] = ()
+    inherited: tuple[Inherited, ...] = ()
+    derived: Mapping[Path, frozenset[str]] = {}
 
     def is_of(self, table: Table) -> bool:
         """Tell whether this was found from the same columns; mostly they are the same objects."""
         same = self.fields is table.fields or self.fields == table.fields
-        return same and self.members == table.members
+        return same and self.members == table.members and self.inherited == table.inherited
 
 
 class Protection:
@@ -48,9 +51,9 @@ class Protection:
     def of(self, table: Table) -> ProtectedTable:
         """Give what is protected in `table`.
 
-        INVARIANT: the answer depends on the table's id and fields alone, and on those of a
-        wildcard's members; an etag that should have changed and did not cannot serve the labels of
-        an older schema.
+        INVARIANT: the answer depends on the table's id, fields and inherited labels alone, and on
+        those of a wildcard's members; an etag that should have changed and did not cannot serve the
+        labels of an older schema.
         """
         known = self._seen.get(table.id)
         if known is not None and known.is_of(table):
@@ -72,10 +75,10 @@ class Protection:
         protected = self.of(table)
         if not lifted:
             return protected.masks
-        return self._column_masks(table.id, protected.labels, lifted)
+        return self._column_masks(table.id, protected.labels, protected.derived, lifted)
 
     def _protect(self, table: Table) -> ProtectedTable:
-        labels = self._labeller.labels(table)
+        labels, derived = self._labeller.labels(table), self._labeller.derived(table)
         covered: dict[Path, set[str]] = {}
         for path in leaves(table.fields):
             above = {up for label in labels.get(path, ()) for up in ancestors(label)}
@@ -85,18 +88,28 @@ class Protection:
             table.fields,
             labels,
             {path: frozenset(found) for path, found in covered.items()},
-            self._column_masks(table.id, labels, frozenset()),
+            self._column_masks(table.id, labels, derived, frozenset()),
             table.members,
+            table.inherited,
+            derived,
         )
 
     def _column_masks(
-        self, table: TableId, labels: Mapping[Path, tuple[str, ...]], lifted: frozenset[str]
+        self,
+        table: TableId,
+        labels: Mapping[Path, tuple[str, ...]],
+        derived: Mapping[Path, frozenset[str]],
+        lifted: frozenset[str],
     ) -> tuple[ColumnMask, ...]:
         found = []
         for path, on_column in labels.items():
             left = [label for label in on_column if lifted.isdisjoint(ancestors(label))]
             if left:
                 label, mask = self._strongest(left)
+                if made := sorted(derived.get(path, frozenset()) & set(left)):
+                    # INVARIANT: a mask is made for the values of the labelled column. Of others it
+                    # may show what it hides of these: the end of what was reversed.
+                    label, mask = made[0], NullMask()
                 found.append(ColumnMask(ColumnRef(table, path), label, mask))
         return tuple(found)
 

@@ -170,6 +170,26 @@ query_sessions = Table(
     Column("created_at", Float, nullable=False, index=True),
 )
 
+inherited_labels = Table(
+    "inherited_labels",
+    metadata,
+    # The table that has the column, and the column's path in lower case, as a JSON array.
+    Column("project", String, primary_key=True),
+    Column("dataset", String, primary_key=True),
+    Column("table", String, primary_key=True),
+    Column("path", String, primary_key=True),
+    Column("label", String, primary_key=True),
+    # The job that writes values there, and the full name of the column that they derive from.
+    Column("job", String, primary_key=True, index=True),
+    Column("source", String, primary_key=True),
+    # Whether they are other values, made of those there.
+    Column("derived", Boolean, primary_key=True),
+    Column("agent", String, nullable=False),
+    Column("noted_at", Float, nullable=False),
+    # When other rows took the place of those values; older states of the table still have them.
+    Column("replaced_at", Float),
+)
+
 connections = Table(
     "connections",
     metadata,

@@ -12,7 +12,7 @@ from typing import Protocol
 from keystile.config.settings import DEFAULT_CONNECTION
 from keystile.model.schema import TableId
 from keystile.tls.outward import DIRECT, Outward
-from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.bigquery import BigQuery, Noted
 from keystile.upstream.values import Account
 
 
@@ -41,8 +41,13 @@ class Accounts:
         endpoint: str,
         timeout: float,
         outward: Outward = DIRECT,
+        noted: Noted | None = None,
     ) -> None:
-        """Take the root URL; `timeout` is in seconds for one exchange."""
+        """Take the root URL; `timeout` is in seconds for one exchange.
+
+        `noted` tells what the gateway knows of tables beside, whoever asks.
+        """
+        self._noted = noted
         self._outward = outward
         self._credentials = credentials
         self._endpoint = endpoint
@@ -62,7 +67,7 @@ class Accounts:
         if known is None:
             credential = _Bound(self._credentials, account)
             known = self._known[account] = BigQuery(
-                self._endpoint, credential, self._timeout, self._outward, account
+                self._endpoint, credential, self._timeout, self._outward, account, self._noted
             )
         return known
 

@@ -54,6 +54,9 @@ _OBJECTS_KEPT = 4096
 _A_PAGE = 1000
 _PAGES_LISTED = 50
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds
+Noted = Callable[[Table], Table]
+"""Adds to a table what the gateway itself has noted of it."""
+
 AnswerT = TypeVar("AnswerT")
 ListT = TypeVar("ListT", TablesAnswer, DatasetsAnswer, EntriesAnswer)
 IdT = TypeVar("IdT", TableId, RoutineId)
@@ -75,19 +78,22 @@ class BigQuery:
     and else the error that BigQuery's own maps to (`upstream.errors`).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what one account's BigQuery is made of
         self,
         endpoint: str,
         credential: Credential,
         timeout: float,
         outward: Outward = DIRECT,
         account: Account = NOBODY,
+        noted: Noted | None = None,
     ) -> None:
         """Take the root URL; `timeout` is in seconds for one exchange. `credential` is `account`'s.
 
-        Raises `UnsafeConfigurationError` when the endpoint would expose the credential.
+        `noted` tells what the gateway knows of tables beside. Raises `UnsafeConfigurationError`
+        when the endpoint would expose the credential.
         """
         self.account = account
+        self._noted = noted
         self._transport = Transport(endpoint, credential, timeout, outward)
         self._tables = _Known[TableId, Table]()
         self._routines = _Known[RoutineId, Routine]()
@@ -99,13 +105,21 @@ class BigQuery:
         await self._transport.close()
 
     async def table(self, id: TableId) -> Table:  # noqa: A002  the word of the shared port
-        """Give a table's schema, at most some seconds old. Raises `NotFoundError`."""
-        return await self._fresh(
+        """Give a table's schema, at most some seconds old, with the labels of what it holds.
+
+        INVARIANT: these are as they are now. Raises `NotFoundError`.
+        """
+        table = await self._fresh(
             self._tables,
             id,
             _table_path(id),
             lambda answer: table_of(id, self._decoded(answer, TableAnswer)),
         )
+        return self.noted(table)
+
+    def noted(self, table: Table) -> Table:
+        """Give a table with the labels of what it holds."""
+        return self._noted(table) if self._noted else table
 
     def forget(self, tables: Iterable[TableId]) -> None:
         """Ask anew for tables that a job may have changed, however young what is known of them."""

@@ -27,6 +27,7 @@ from keystile.gate.children import Children
 from keystile.gate.clustering import Clustering
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
+from keystile.gate.inherited_labels import InheritedLabels
 from keystile.gate.jobs import Job, JobState, JobStore
 from keystile.gate.metadata import Metadata
 from keystile.gate.outcomes import Outcomes
@@ -48,7 +49,7 @@ from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
 from keystile.gate.vigil import Vigil
 from keystile.masking.filters import Predicates, Problems
-from keystile.model.decision import ApprovalDemand, Decision, Effect, Reason
+from keystile.model.decision import ApprovalDemand, Decision, Effect, NewLabel, Reason
 from keystile.model.errors import KeystileError, NotFoundError, RefusedError
 from keystile.model.facts import Action, QueryFacts
 from keystile.model.principal import Principal
@@ -209,6 +210,7 @@ class FakePlanner:
         self.sql, self.facts = REWRITTEN, FACTS
         self.statements: tuple[ScriptStatement, ...] = ()
         self.left = Left()
+        self.inherits: tuple[NewLabel, ...] = ()
         self.sessions: list[Any] = []
 
     def ask_people(self, *demands: ApprovalDemand) -> None:
@@ -244,6 +246,7 @@ class FakePlanner:
             digest=digest_of(principal, request, REWRITTEN, decided.decision, (table,)),
             statements=self.statements,
             account=decided.account,
+            inherits=self.inherits,
         )
         query = UpstreamQuery(project=request.project, sql=REWRITTEN, transfer=self.transfer)
         if decided.session:
@@ -288,6 +291,7 @@ class Replica:
             self.metrics,
             bench.current,
             QuerySessions(bench.database),
+            InheritedLabels(bench.database),
         )
         self.duties = Duties(self.pipeline, self.jobs, self.vigil, bench.approvals, self.metrics)
         metadata = Metadata(bigquery, bench.current_policy)

@@ -14,7 +14,7 @@ from keystile.model.masks import (
     NullMask,
     PatternMask,
 )
-from keystile.model.schema import Field
+from keystile.model.schema import Field, Inherited
 from keystile.policy.labels import Labeller
 from keystile.policy.protection import Protection
 
@@ -95,3 +95,33 @@ def test_the_memory_of_tables_is_bounded(shop: Any, monkeypatch: pytest.MonkeyPa
     for table in (shop.customers, shop.orders, shop.events):
         guard.of(table)
     assert len(guard._seen) <= 2
+
+
+def test_a_mask_made_for_a_value_hid_nothing_of_what_was_made_of_it(shop: Any) -> None:
+    """The last characters of what was reversed are the first."""
+    labeller = Labeller()
+    labeller.add_columns("pii", "nowhere")
+    protection = Protection(labeller, {"pii": [KeepLastMask(4)]})
+    copied, made = Inherited(("ssn",), "pii"), Inherited(("name",), "pii", derived=True)
+    table = msgspec.structs.replace(shop.customers, inherited=(copied, made))
+    masks = {mask.column.path: mask.mask for mask in protection.masks(table, frozenset())}
+    assert masks == {("SSN",): KeepLastMask(4), ("name",): NullMask()}
+    assert protection.masks(table, frozenset({"pii"})) == ()
+    assert protection.masks(shop.customers, frozenset()) == ()
+
+
+def test_labels_of_what_a_struct_holds_are_on_its_leaves(shop: Any) -> None:
+    table = msgspec.structs.replace(
+        shop.customers,
+        inherited=(
+            Inherited(("address",), "a", derived=True),
+            Inherited(("contacts", "value"), "c"),
+        ),
+    )
+    protected = Protection(Labeller(), {}).of(table)
+    assert protected.labels == {
+        ("address", "street"): ("a",),
+        ("address", "zip"): ("a",),
+        ("contacts", "value"): ("c",),
+    }
+    assert set(protected.derived) == {("address", "street"), ("address", "zip")}

@@ -13,7 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from keystile.model.errors import RefusedError, UnsafeConfigurationError
+from keystile.model.errors import RefusedError, StoreUnavailableError, UnsafeConfigurationError
 from keystile.store import migrations
 from keystile.store.database import Database
 from keystile.store.tables import metadata, people, sign_in_links
@@ -181,3 +181,22 @@ async def test_a_file_of_another_revision_is_not_taken_for_current(tmp_path: Pat
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(UnsafeConfigurationError, match="newer version"):
         await database.open()
+
+
+async def test_a_look_up_sees_what_was_committed_a_moment_ago(tmp_path: Path) -> None:
+    database = Database(url(tmp_path))
+    await database.open()
+    query = "SELECT name FROM people WHERE name = ?"
+    assert database.look_up(query, ("ada",)) == []
+    async with database.begin() as connection:
+        person = {"name": "ada", "groups": "[]", "created_at": 0.0}
+        await connection.execute(insert(people).values(person))
+        assert database.look_up(query, ("ada",)) == []
+    assert database.look_up(query, ("ada",)) == [("ada",)]
+    with pytest.raises(StoreUnavailableError):
+        database.look_up("SELECT nothing FROM nowhere", ())
+    with pytest.raises(StoreUnavailableError):
+        database.look_up("DELETE FROM people", ())
+    await database.close()
+    with pytest.raises(StoreUnavailableError):
+        database.look_up(query, ("ada",))

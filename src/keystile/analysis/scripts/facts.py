@@ -50,7 +50,12 @@ def script_facts(script: Script, parts: Sequence[AnalysedPart], first: int = 0) 
         columns=flow.columns(first),
         output=tuple(column for part in parts for column in flow.output(part)),
         opaque=tuple(dict.fromkeys((*script.opaque, *_opaque(parts)))),
-        written=tuple(written for part in parts for written in flow.written(part)),
+        written=tuple(
+            written for part in parts for written in flow.written(part, part.analysed.facts.written)
+        ),
+        lineage=tuple(
+            written for part in parts for written in flow.written(part, part.analysed.facts.lineage)
+        ),
     )
     rest = set(QueryFacts.__struct_fields__) - {
         "statement",
@@ -59,6 +64,9 @@ def script_facts(script: Script, parts: Sequence[AnalysedPart], first: int = 0) 
         "output",
         "opaque",
         "written",
+        "lineage",
+        # Which of its statements run, nobody knows.
+        "anew",
     }
     return msgspec.structs.replace(facts, **{name: _united(name, parts) for name in sorted(rest)})
 
@@ -132,14 +140,17 @@ class _Flow:
         carried = self._carried(part) | self._deciding
         for column in part.analysed.facts.output:
             sources = tuple(sorted(self._sources(column.sources) | carried))
-            yield msgspec.structs.replace(column, sources=sources)
+            yield msgspec.structs.replace(column, sources=sources, same=None)
 
-    def written(self, part: AnalysedPart) -> Iterable[WrittenColumn]:
-        """Give the columns of BigQuery's that a part fills."""
-        for column in part.analysed.facts.written:
+    def written(
+        self, part: AnalysedPart, columns: Iterable[WrittenColumn]
+    ) -> Iterable[WrittenColumn]:
+        """Give those of the columns that are BigQuery's, with all that comes into the part."""
+        for column in columns:
             if not is_temporary(column.column.table):
                 sources = tuple(sorted(self._sources(column.sources) | self._carried(part)))
-                yield msgspec.structs.replace(column, sources=sources)
+                same = column.same if set(sources) == set(column.sources) else None
+                yield msgspec.structs.replace(column, sources=sources, same=same)
 
     def _sources(self, columns: Iterable[ColumnRef]) -> set[ColumnRef]:
         return {ref for column in columns for ref in self._behind(column)}
