@@ -126,6 +126,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
                     identity.own_issuer,
                     settings.identity.operators,
                 ),
+                versions=versions,
             )
             try:
                 async with _storage(settings, rooms.reads, identity.callers, metrics, ends):

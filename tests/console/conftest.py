@@ -20,6 +20,7 @@ from keystile.approvals.requests import Approvals
 from keystile.console.agents import Fleet
 from keystile.console.app import console_app
 from keystile.gate.jobs import JobStore
+from keystile.gate.policy_versions import PolicyVersions
 from keystile.identity.agents import Agents
 from keystile.identity.disabling import Disablings
 from keystile.identity.people import People
@@ -61,6 +62,7 @@ class Console:
         self.people = People(self.database)
         self.approvals = Approvals(self.database)
         self.fleet = fleet(self.database)
+        self.versions = PolicyVersions(self.database)
         self.recording = RecordingLog(self.recordings, 1 << 20)
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
@@ -82,6 +84,7 @@ class Console:
             recording=self.recording,
             recordings=self.recordings,
             fleet=self.fleet,
+            versions=self.versions,
         )
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
         self.server = uvicorn.Server(config)

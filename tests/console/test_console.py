@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from keystile.approvals.machine import Person
+from keystile.gate.policy_versions import Draft, Replica
 from keystile.identity.disabling import Target
 from keystile.model.decision import ApprovalDemand
 
@@ -311,3 +312,27 @@ def test_the_page_of_an_agent_follows_what_happens(page: Page, console: Any) -> 
     expect(page.locator("#agents")).to_contain_text("active")
     console.run(console.fleet.disablings.disable(Target(name), "ana", "cli"))
     expect(page.locator("#agents")).to_contain_text("disabled", timeout=5000)
+
+
+def test_a_published_version_appears_live_with_what_it_changed(page: Page, console: Any) -> None:
+    sign_in(page, console)
+    page.goto(f"{console.url}/policy")
+    expect(page.locator("#live")).to_have_text("Live")
+    for number, action in enumerate(("read", "write"), 1):
+        files = {"rules.yaml": f"rules:\n- {{name: agents-may, allow: [{action}]}}\n"}
+        draft = Draft(files, f"{number}" * 64, "ann", f"let them {action}", "cli")
+        console.run(console.versions.publish(draft, expect=None, first=None))
+    now = time.time()
+    gateway = Replica("r1", "gateway-1:8420", 2, "2" * 64, "", now, now)
+    console.run(console.versions.note(gateway))
+    expect(page.locator("#policy-head")).to_contain_text("version 2 holds", timeout=5000)
+    expect(page.locator("#gateways")).to_contain_text("gateway-1:8420", timeout=5000)
+    page.reload()
+    expect(page.locator("#changes")).to_contain_text('allow +"write" -"read"')
+    page.get_by_label("From version").select_option("2")
+    page.get_by_label("To version").select_option("1")
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator("#changes")).to_contain_text('allow +"read" -"write"')
+    page.locator("#history").get_by_role("link", name="version 1").click()
+    expect(page.get_by_role("heading", name="Version 1")).to_be_visible()
+    expect(page.locator("pre")).to_contain_text("name: agents-may, allow: [read]")

@@ -24,8 +24,10 @@ from keystile.console.inbox import Inbox
 from keystile.console.integrity import Integrity
 from keystile.console.live import Live
 from keystile.console.pages import render
+from keystile.console.policy import PolicyPages
 from keystile.console.sessions import Sessions
 from keystile.console.sign_in import SignIn
+from keystile.gate.policy_versions import PolicyVersions
 from keystile.identity.people import People
 from keystile.model.errors import KeystileError, UnauthenticatedError
 from keystile.recording.log import RecordingLog
@@ -40,11 +42,13 @@ def console_app(  # noqa: PLR0913 - one for each thing that it shows
     recording: RecordingLog,
     recordings: Path,
     fleet: Fleet,
+    versions: PolicyVersions,
     clock: Callable[[], float] = time.time,
 ) -> Starlette:
     """Make the console that people reach at `url`; `recordings` is the recording folder.
 
-    `fleet` is what is known of agents; `recording` takes what people do here (sign-ins, viewings).
+    `fleet` is what is known of agents, `versions` are those of the policy; `recording` takes what
+    people do here (sign-ins, viewings).
     Serve the app with its lifespan on and a short graceful timeout: event streams stay open until
     the server stops.
     """
@@ -52,7 +56,13 @@ def console_app(  # noqa: PLR0913 - one for each thing that it shows
     inbox = Inbox(desk)
     sessions = Sessions(desk, RecordingReader(recordings), Integrity(recordings, clock))
     agents = AgentPages(desk, fleet)
-    looks = {"approvals": inbox.look, "sessions": sessions.look, "agents": agents.look}
+    policy = PolicyPages(desk, versions)
+    looks = {
+        "approvals": inbox.look,
+        "sessions": sessions.look,
+        "agents": agents.look,
+        "policy": policy.look,
+    }
     live = Live(desk, looks)
 
     @asynccontextmanager
@@ -68,6 +78,7 @@ def console_app(  # noqa: PLR0913 - one for each thing that it shows
             *inbox.routes,
             *sessions.routes,
             *agents.routes,
+            *policy.routes,
             *live.routes,
             Mount("/static", StaticFiles(packages=[("keystile.console", "static")])),
         ],

@@ -17,6 +17,8 @@ from keystile.policy.parse import parse
 Sign = Literal["added", "removed", "changed"]
 _SIGNS: Mapping[Sign, str] = {"added": "+", "removed": "-", "changed": "~"}
 _SET = "columns", "policy_tags"
+# What `include` names are files of the policy, which are compared themselves.
+_SECTIONS = [word for word in Document.__struct_fields__ if word != "include"]
 
 
 class Place(NamedTuple):
@@ -44,12 +46,17 @@ class Word(NamedTuple):
 
     def __str__(self) -> str:
         """Say it in a phrase."""
+        return f"`{self.word}` {self.told}"
+
+    @property
+    def told(self) -> str:
+        """What is to be said of the word."""
         if self.added or self.removed:
             signed = [f"+{one}" for one in self.added] + [f"-{one}" for one in self.removed]
-            return f"`{self.word}` {' '.join(signed)}"
+            return " ".join(signed)
         if not self.was:
-            return f"`{self.word}` is now {self.now}"
-        return f"`{self.word}` was {self.was}, is {self.now or 'gone'}"
+            return f"is now {self.now}"
+        return f"was {self.was}, is {self.now or 'gone'}"
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -85,7 +92,7 @@ def differences(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Ch
     Policies of one digest have none. Raises `UnsafeConfigurationError` as `parse` does.
     """
     old, new = _entries(before), _entries(after)
-    kinds = [_kind(section) for section in Document.__struct_fields__]
+    kinds = [_kind(section) for section in _SECTIONS]
     keys = sorted({*old, *new}, key=lambda key: (kinds.index(key[0]), key[1]))
     return tuple(_changes(keys, old, new))
 
@@ -130,7 +137,7 @@ def _entries(documents: Mapping[str, str]) -> _Entries:
     found: _Entries = {}
     for file, text in sorted(documents.items()):
         parsed = parse(file, text)
-        for section in Document.__struct_fields__:
+        for section in _SECTIONS:
             for number, entry in enumerate(getattr(parsed.document, section)):
                 word = "name" if "name" in entry.__struct_fields__ else "label"
                 place = Place(file, parsed.lines.get(f"$.{section}[{number}]", 0))

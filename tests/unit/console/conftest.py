@@ -19,6 +19,7 @@ from keystile.approvals.requests import Approvals
 from keystile.console.agents import Fleet
 from keystile.console.app import console_app
 from keystile.gate.jobs import JobStore
+from keystile.gate.policy_versions import PolicyVersions
 from keystile.identity.agents import Agents
 from keystile.identity.disabling import Disablings
 from keystile.identity.people import People
@@ -145,5 +146,6 @@ async def desk(database: Database, recording: RecordingLog, tmp_path: Path) -> D
         recording=recording,
         recordings=tmp_path / "recordings",
         fleet=fleet(database),
+        versions=PolicyVersions(database),
     )
     return Desk(app, people, approvals, fleet(database))

@@ -102,6 +102,14 @@ def test_a_second_mask_of_a_label_is_a_change() -> None:
     assert len(told(one, two)) == 1
 
 
+def test_an_include_is_no_change_of_its_own() -> None:
+    one = {"a.yaml": OLD, "b.yaml": "rules: [{name: more, deny: [write]}]"}
+    with_ = one | {"a.yaml": f"include: [b.yaml]\n{OLD}"}
+    assert differences(one, with_) == ()
+    (added,) = differences({"a.yaml": OLD}, with_)
+    assert (added.name, added.place.file) == ("more", "b.yaml")
+
+
 def test_what_is_no_policy_is_refused_with_its_place() -> None:
     with pytest.raises(UnsafeConfigurationError, match=r"`b.yaml` line 1"):
         differences({"a.yaml": OLD}, {"b.yaml": "rules: nonsense"})
