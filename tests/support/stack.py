@@ -34,6 +34,7 @@ from joserfc import jwt as jose
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 from prove.sent import strays_of
+from tests.support.google import write_key_file
 from tests.support.stopping import hold
 
 from keystile.approvals.requests import ApprovalRequest, Approvals, ApprovalState, Person
@@ -122,6 +123,7 @@ class Stack:
         self.log = folder / "gateway.log"
         self.sandbox_log = folder / "requests.ndjson"
         self.seen: list[Seen] = []
+        self.accounts: dict[str, str] = {}
         self.key_file, self._processes = folder / "key.json", dict[str, subprocess.Popen[bytes]]()
         self._pem = _write_key(self.key_file, folder / "public.pem")
         self._write_policy()
@@ -157,6 +159,22 @@ class Stack:
         self.config.write_text(yaml.safe_dump(document))
         self.settings = load(self.config)
 
+    def account(self, name: str, email: str) -> None:
+        """Give the gateway another connection, of an account that BigQuery knows by its own key.
+
+        Both are there from the next start on.
+        """
+        key = write_key_file(self.folder / f"{name}.json", email, f"{name}-key")
+        public = self.folder / f"{name}.pem"
+        public.write_bytes(
+            key.raw_value.public_key().public_bytes(
+                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
+        )
+        self.accounts[email] = str(public)
+        added = self.run("connection", "add", name, "--key-file", str(self.folder / f"{name}.json"))
+        assert added.returncode == 0, added.stderr
+
     def start(self) -> None:
         """Start both processes side by side and wait until both answer."""
         self._spawn_gateway()
@@ -171,6 +189,7 @@ class Stack:
             *("-m", "keystile", "sandbox", "--log", str(self.sandbox_log)),
             *("--data", str(self.folder / "sandbox"), "--port", str(self.sandbox_port)),
             *("--public-key", str(self.folder / "public.pem"), *sample),
+            *(word for one in self.accounts.items() for word in ("--account", "=".join(one))),
         )
         self._wait_until(lambda: requests.get(self.sandbox_url, timeout=30).status_code > 0)
 
@@ -328,15 +347,17 @@ class Stack:
         page = asyncio.run(_ran(RecordingReader(self.recordings).sessions(SessionFilter())))
         return [session.id for session in page.sessions]
 
-    def upstream(self, path: str, token: str = "") -> requests.Response:
+    def upstream(
+        self, path: str, token: str = "", method: str = "GET", body: object = None
+    ) -> requests.Response:
         """Ask the sandbox directly, as the service account or with another token."""
-        bearer = token or self.bearer()
+        bearer = {"Authorization": f"Bearer {token or self.bearer()}"}
         url = f"{self.sandbox_url}/bigquery/v2/projects/{PROJECT}/{path}"
-        return requests.get(url, headers={"Authorization": f"Bearer {bearer}"}, timeout=30)
+        return requests.request(method, url, headers=bearer, json=body, timeout=30)
 
     def upstream_jobs(self) -> list[Any]:
         """List every job that BigQuery has, by its own account."""
-        jobs: list[Any] = self.upstream("jobs?projection=full").json()["jobs"]
+        jobs: list[Any] = self.upstream("jobs?projection=full&allUsers=true").json()["jobs"]
         return jobs
 
     def strays(self) -> list[str]:

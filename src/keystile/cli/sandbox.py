@@ -37,11 +37,17 @@ _LIMITS = EngineLimits(deadline=60, queue=256)
 
 @app.command(epilog="Example: keystile sandbox --data shop --sample --public-key k.pem")
 @reports_errors
-def sandbox(  # noqa: PLR0913 - one for each option
+def sandbox(  # noqa: PLR0913, PLR0917 - one for each option
     data: Annotated[Path, typer.Option(help="The data folder: PROJECT/DATASET/TABLE files.")],
     public_key: Annotated[
         Path, typer.Option(help="PEM public keys or certificates of the accounts that may come in.")
     ],
+    account: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="EMAIL=FILE: an account that the keys of this file alone sign for; repeatable."
+        ),
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8422,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     storage_port: Annotated[
@@ -59,19 +65,27 @@ def sandbox(  # noqa: PLR0913 - one for each option
     """Serve a data folder as BigQuery would, for a first try and for tests."""
     if sample:
         write_sample(data)
-    run(_serve(data, public_key, host, port, storage_port, log))
+    tokens = TokenCheck(public_key, dict(map(_account, account or ())))
+    run(_serve(data, tokens, host, port, storage_port, log))
+
+
+def _account(said: str) -> tuple[str, Path]:
+    email, _, file = said.partition("=")
+    if "@" not in email or not file:
+        message = f"`{said}` does not say whose keys are in which file"
+        raise UnsafeConfigurationError(message, hint="write --account EMAIL=FILE")
+    return email, Path(file)
 
 
 async def _serve(  # noqa: PLR0913, PLR0917 - as above
     data: Path,
-    public_key: Path,
+    tokens: TokenCheck,
     host: str,
     port: int,
     storage_port: int | None,
     log: Path | None,
 ) -> None:
     folder = read_folder(data)
-    tokens = TokenCheck(public_key)
     listening = _listen(host, port)
     pool = EnginePool(_LIMITS, TASKS)
     await pool.start()

@@ -160,6 +160,8 @@ def _show_principal(step: Step) -> None:
         ("account", known.service_account),
         ("groups", ", ".join(known.groups)),
         ("attributes", ", ".join(attributes)),
+        ("runs as", step.runs_as.account),
+        ("connection", step.runs_as.connection),
     ):
         if value:
             fact(word, value)

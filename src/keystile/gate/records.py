@@ -234,6 +234,7 @@ def _found(found: Plan | Decided | Basis) -> dict[str, Any]:
         "tables": [*tables],
         "decision": _decision(found.decision, facts),
         "rests_on": msgspec.to_builtins(basis),
+        "runs_as": {"connection": found.account.connection, "account": found.account.name},
     }
 
 

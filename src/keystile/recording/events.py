@@ -134,6 +134,16 @@ class PrincipalBody(_Body, frozen=True, kw_only=True):
     client: str = ""
 
 
+class RunsAsBody(_Body, frozen=True, kw_only=True):
+    """Whose queries they are at BigQuery: a connection's name, and its account's.
+
+    Never a key or its id: who reads recordings has no use for one.
+    """
+
+    connection: str = ""
+    account: str = ""
+
+
 class IntentBody(_Body, frozen=True, kw_only=True):
     """`intent`: a query that is about to run or to wait, written before BigQuery runs it.
 
@@ -161,6 +171,7 @@ class IntentBody(_Body, frozen=True, kw_only=True):
     tables: tuple[str, ...] = ()
     decision: DecisionBody = DecisionBody()
     rests_on: RestsOnBody = RestsOnBody()
+    runs_as: RunsAsBody = RunsAsBody()
     masked: tuple[str, ...] = ()
     rewritten_sql: str = ""
     digest: str = ""
@@ -187,6 +198,7 @@ class RefusedBody(_Body, frozen=True, kw_only=True):
     tables: tuple[str, ...] = ()
     decision: DecisionBody | None = None
     rests_on: RestsOnBody = RestsOnBody()
+    runs_as: RunsAsBody = RunsAsBody()
     request: dict[str, Any] = {}
     unmaskable: bool = False
     sent: tuple[SentRowBody, ...] = ()

@@ -22,6 +22,7 @@ from keystile.recording.events import (
     RefusedBody,
     RestsOnBody,
     RowFaultBody,
+    RunsAsBody,
     SentRowBody,
     VoteBody,
 )
@@ -67,6 +68,7 @@ class Step(msgspec.Struct, frozen=True):
     bytes_estimate: int | None = None
     request: dict[str, Any] = {}
     rests_on: RestsOnBody = RestsOnBody()
+    runs_as: RunsAsBody = RunsAsBody()
     approvals: tuple[Approval, ...] = ()
     error: ErrorBody | None = None
     schema: tuple[dict[str, Any], ...] = ()
@@ -149,6 +151,7 @@ def _refused(step: Step, body: RefusedBody) -> dict[str, Any]:
         "state": "refused",
         "decision": body.decision or step.decision,
         "rests_on": body.rests_on if body.rests_on.context else step.rests_on,
+        "runs_as": body.runs_as if body.runs_as.account else step.runs_as,
         "request": body.request or step.request,
         "error": ErrorBody(reason=body.reason, message=body.message),
         "sent": body.sent or step.sent,

@@ -35,6 +35,7 @@ class Question(msgspec.Struct, frozen=True):
 
     The numbers stand in the pseudo column `ROW` of `modifying`. `using` are the values that EXECUTE
     IMMEDIATE hands in, where there are no parameters. `location` is where the job runs.
+    `account` is whose rights hold; without one the sandbox itself asks.
     """
 
     sql: str
@@ -46,6 +47,7 @@ class Question(msgspec.Struct, frozen=True):
     numbered: TableId | None = None
     using: tuple[Given, ...] = ()
     location: str = ""
+    account: str = ""
 
     @property
     def given(self) -> tuple[Given, ...]:

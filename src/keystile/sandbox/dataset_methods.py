@@ -105,7 +105,7 @@ class DatasetMethods:
         found = [
             resources.dataset_resource(self._store.dataset(id_))
             for id_ in sorted(ids)
-            if id_[0] == ask.call.project
+            if id_[0] == ask.call.project and self._catalog.rights.of(ask.account, id_)
         ]
         for key, value in _wanted_labels(ask):
             found = [each for each in found if _has_label(each, key, value)]

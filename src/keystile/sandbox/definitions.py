@@ -49,7 +49,16 @@ async def define(catalog: Catalog, plan: Plan) -> Effects:
     run = _RUN.get(definition.kind)
     if run is None:
         raise unsupported(f"statements of type {plan.statement}")
+    _check_rights(catalog, plan, definition)
     return await run(catalog, plan, definition)
+
+
+def _check_rights(catalog: Catalog, plan: Plan, definition: Definition) -> None:
+    account = plan.question.account
+    if "SCHEMA" in plan.statement:
+        catalog.rights.check_dataset(account, dataset_id(definition.path, plan.question))
+    elif not definition.temporary:
+        catalog.rights.check_change(account, existing(catalog, plan, definition))
 
 
 async def definition_of(catalog: Catalog, plan: Plan) -> Definition:

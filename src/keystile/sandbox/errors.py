@@ -24,3 +24,11 @@ class CostLimitError(KeystileError):
     http_status = 400
     reason = "bytesBilledLimitExceeded"
     status = "INVALID_ARGUMENT"
+
+
+class AccessDeniedError(KeystileError):
+    """The account may not do this to what it names, which may not even be there."""
+
+    http_status = 403
+    reason = "accessDenied"
+    status = "PERMISSION_DENIED"

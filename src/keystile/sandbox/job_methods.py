@@ -6,6 +6,7 @@ from keystile.model.errors import InvalidRequestError
 from keystile.sandbox import resources
 from keystile.sandbox.asking import asked_by_insert, asked_by_query
 from keystile.sandbox.asks import Answers, Ask
+from keystile.sandbox.errors import AccessDeniedError
 from keystile.sandbox.jobs import Job, Jobs
 from keystile.sandbox.pages import page_of_list, page_of_rows
 from keystile.sandbox.transfer.requests import parse_transfer
@@ -91,7 +92,14 @@ class JobMethods:
 
     def _found(self, ask: Ask) -> Job:
         call = ask.call
-        return self._jobs.get(call.project, call.job, call.parameters.get("location", ""))
+        job = self._jobs.get(call.project, call.job, call.parameters.get("location", ""))
+        if job.view.owner != ask.account:
+            name = f"{call.project}:{job.view.location}.{call.job}"
+            raise AccessDeniedError(
+                f"Access Denied: Job {name}: Permission bigquery.jobs.get denied on job {name} "
+                "(or it may not exist)."
+            )
+        return job
 
 
 def _is_wanted(job: Job, wanted: JobsRequest) -> bool:

@@ -31,6 +31,7 @@ from keystile.sandbox.into import check_into, write_result
 from keystile.sandbox.locations import check_location, location_name, location_of
 from keystile.sandbox.plans import Answer, Plan
 from keystile.sandbox.queries import Catalog
+from keystile.sandbox.rights import results_dataset
 from keystile.sandbox.running import run
 from keystile.sandbox.script_context import Ran
 from keystile.sandbox.scripting import planned, run_script
@@ -78,7 +79,7 @@ class Jobs:
     async def dry_run(self, asked: Asked, owner: str) -> JobView:
         """Describe without running. Raises what planning raises."""
         request = asked.request
-        plan = await self._planned(asked)
+        plan = await self._planned(asked, owner)
         view = _planned_view(_view(request, request.job_id, owner), plan)
         check_location(self._catalog.store, plan.tables, view.location)
         return msgspec.structs.replace(view, state="DONE", dry_run=True)
@@ -93,7 +94,7 @@ class Jobs:
         if not request.location and store.elsewhere:
             default = TableId(request.default_project, request.default_dataset, "")
             try:
-                tables = (await self._planned(asked)).tables
+                tables = (await self._planned(asked, "")).tables
             except KeystileError:
                 tables = ()
             location = location_of(store, tables) or store.location(default) or location
@@ -179,7 +180,7 @@ class Jobs:
         for job in self._jobs.values():
             await self.cancel(job)
 
-    async def _planned(self, asked: Asked, session: str = "") -> Plan:
+    async def _planned(self, asked: Asked, owner: str, session: str = "") -> Plan:
         request = asked.request
         question = Question(
             request.sql,
@@ -189,6 +190,7 @@ class Jobs:
             request.parameters,
             self._sessions.scope(request.project, session or asked.session),
             location=request.location,
+            account=owner,
         )
         return await planned(self._catalog, question)
 
@@ -214,7 +216,7 @@ class Jobs:
         )
 
     async def _work(self, job: Job, asked: Asked) -> None:
-        plan = await self._planned(asked, job.session)
+        plan = await self._planned(asked, job.view.owner, job.session)
         job.view = _planned_view(job.view, plan)
         into = (asked.into.table,) if asked.into else ()
         check_location(self._catalog.store, (*plan.tables, *into), job.view.location)
@@ -226,6 +228,7 @@ class Jobs:
             )
         if asked.into:
             check_into(plan)
+            self._catalog.rights.check_change(job.view.owner, asked.into.table)
         if plan.names.script:
             await self._script(job, plan)
         else:
@@ -345,6 +348,5 @@ def _planned_view(view: JobView, plan: Plan) -> JobView:
 
 def _anonymous(view: JobView) -> TableId:
     """Name the result as BigQuery does: a hidden dataset of the account, a table of the job."""
-    dataset = hashlib.sha256(f"{view.project}|{view.owner}".encode()).hexdigest()[:40]
     table = hashlib.sha256(view.job_id.encode()).hexdigest()[:40]
-    return TableId(view.project, f"_{dataset}", f"anon{table}")
+    return TableId(view.project, results_dataset(view.project, view.owner), f"anon{table}")

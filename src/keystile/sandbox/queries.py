@@ -25,6 +25,7 @@ from keystile.sandbox.modifying import ROW
 from keystile.sandbox.names import FIND_NAMES, Names
 from keystile.sandbox.plans import Answer, Plan, statement_type
 from keystile.sandbox.results import flattened, result_fields
+from keystile.sandbox.rights import Rights
 from keystile.sandbox.rows import Rows
 from keystile.sandbox.store import Store
 
@@ -44,6 +45,7 @@ class Catalog:
     def __init__(self, folder: Folder, runner: TaskRunner) -> None:
         """Start with nothing evaluated; contents are made on first use and kept."""
         self.store = Store(folder)
+        self.rights = Rights(self.store)
         self.changing = asyncio.Lock()
         self._runner, self._known = runner, CachedRunner(runner)
         self._fields: dict[TableId, tuple[int, tuple[Field, ...]]] = {}
@@ -83,6 +85,8 @@ class Catalog:
         if names.script:
             return Plan(question, "SCRIPT", names, None, Bound())
         bound = await bind(self, names, question)
+        for _, id_ in bound.paths:
+            self.rights.check_query(question.account, id_)
         spelled = [
             _spelled(path, id_, await self.look_up(id_, depth), question)
             for path, id_ in bound.paths
@@ -113,7 +117,7 @@ class Catalog:
             described,
             bound,
             result_fields(described),
-            await self._referenced(bound, depth),
+            await self._referenced(bound, depth, question.account),
             await self._processed(described, bound, depth),
         )
 
@@ -203,13 +207,16 @@ class Catalog:
         asked = evaluating.Recast(before, after, content)
         return await self.run(evaluating.RECAST, asked)
 
-    async def _referenced(self, bound: Bound, depth: int) -> tuple[TableId, ...]:
-        """List the tables and views of a statement, and what its views read in turn."""
+    async def _referenced(self, bound: Bound, depth: int, account: str) -> tuple[TableId, ...]:
+        """List the tables and views of a statement, and what its views read in turn.
+
+        The account must be allowed to read those as well: no view is an authorized one.
+        """
         found: dict[TableId, None] = {}
         for id_ in dict.fromkeys(id_ for _, id_ in bound.paths):
             found[id_] = None
             if self.store.has_table(id_) and (view := self.store.table(id_)).view_query:
-                inner = await self.plan(_view_question(view), depth + 1)
+                inner = await self.plan(_view_question(view, account), depth + 1)
                 found.update(dict.fromkeys(inner.tables))
         return tuple(found)
 
@@ -282,8 +289,8 @@ def _failed(task: asyncio.Task[bytes]) -> bool:
     return task.done() and (task.cancelled() or task.exception() is not None)
 
 
-def _view_question(stored: Stored) -> Question:
-    return Question(stored.view_query, stored.id.project)
+def _view_question(stored: Stored, account: str = "") -> Question:
+    return Question(stored.view_query, stored.id.project, account=account)
 
 
 def _spelled(

@@ -54,6 +54,7 @@ class ReadSessions:
 
     async def create(self, caller: str, asked: ReadRequest) -> ReadSession:
         """Open a session. Raises as a query of the table does."""
+        self._catalog.rights.check_query(caller, asked.table)
         stored = self._catalog.store.table(asked.table)
         if stored.view_query:
             raise InvalidRequestError(f"Cannot read a table of type {stored.kind.value}.")

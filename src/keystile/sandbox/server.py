@@ -38,6 +38,7 @@ class Sandbox:
 
     def __init__(self, catalog: Catalog, tokens: TokenCheck, storage: Storage) -> None:
         """Serve `catalog`, and `storage` to its jobs, to whoever `tokens` accepts."""
+        self._rights = catalog.rights
         self._jobs = Jobs(catalog)
         transfers = Transfers(catalog, self._jobs, storage)
         self._uploads = Uploads(transfers)
@@ -102,6 +103,7 @@ class Sandbox:
         call = route(request.method, path, query, override=override)
         if call.method not in self._answers:
             raise unsupported(call.method)
+        self._rights.check_call(account, call)
         ask = Ask(call, body, account, request.headers.get("if-match", ""))
         answered = await self._answers[call.method](ask)
         return answered if answered is None else select(answered, call.fields)

@@ -16,6 +16,7 @@ from keystile.sandbox.errors import unsupported
 from keystile.sandbox.fitting import refitted
 from keystile.sandbox.pages import page_of_list, page_of_rows, selected
 from keystile.sandbox.queries import Catalog
+from keystile.sandbox.rights import Right
 from keystile.sandbox.store import LOCATION
 from keystile.sandbox.streaming import Streams
 from keystile.sandbox.table_bodies import FIELDS, changed_table, new_table
@@ -25,6 +26,7 @@ from keystile.wire.metadata import table_list, with_fields
 from keystile.wire.requests import parse_page
 from keystile.wire.responses import Resource
 
+_READING = frozenset(("bigquery.tables.get", "bigquery.tables.getData", "bigquery.tables.export"))
 _TABLE_NAME = re.compile(r"[\w -]{1,1024}")
 
 
@@ -117,9 +119,12 @@ class TableMethods:
             self._store.drop_table(self._store.table(_table_id(ask)).id)
 
     async def _permissions(self, ask: Ask) -> Resource:
-        """Answer that the one account may do all that it asks about."""
+        """Answer that the account may do all that it asks about, where it may write."""
         self._store.table(_table_id(ask))
-        return {"permissions": list(_flat(parse_object(ask.body).get("permissions")))}
+        right = self._catalog.rights.of(ask.account, (ask.call.project, ask.call.dataset))
+        asked = [*_flat(parse_object(ask.body).get("permissions"))]
+        may = [name for name in asked if right >= Right.WRITE or (right and name in _READING)]
+        return {"permissions": may}
 
     async def _row_policies(self, ask: Ask) -> Resource:
         self._store.table(_table_id(ask))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,29 +42,45 @@ _BLOCK = re.compile(rb"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----", re.DOTA
 
 
 class TokenCheck:
-    """Knows the public keys of a file, which is read again when it changes."""
+    """Knows which keys sign for which account."""
 
-    def __init__(self, public_key_file: Path) -> None:
-        """Read PEM public keys or certificates. Raises `BadDataError`."""
-        self._file = public_key_file
-        self._seen = _version(public_key_file)
-        self._keys = _public_keys(public_key_file)
+    def __init__(self, public_key_file: Path, accounts: Mapping[str, Path] | None = None) -> None:
+        """Read PEM public keys or certificates, which are read again when they change.
+
+        `accounts` have files of their own, by e-mail: nobody else's key signs for them, and theirs
+        for nobody else. Raises `BadDataError`.
+        """
+        self._own = {account: _Keys(file) for account, file in (accounts or {}).items()}
+        self._others = _Keys(public_key_file)
 
     def account(self, authorization: str) -> str:
         """Give the service account's e-mail. Raises `UnauthenticatedError` for any other token."""
         scheme, _, unverified_token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not 0 < len(unverified_token) <= _MAX_TOKEN:
             raise _refused()
-        for key in self._current():
-            try:
-                claims = jwt.decode(unverified_token, key, algorithms=["RS256"]).claims
-            except (JoseError, ValueError):
-                continue
-            if _acceptable(claims, time.time()):
-                return str(claims["iss"])
+        for account, keys in ((None, self._others), *self._own.items()):
+            for key in keys.current():
+                try:
+                    claims = jwt.decode(unverified_token, key, algorithms=["RS256"]).claims
+                except (JoseError, ValueError):
+                    continue
+                if _acceptable(claims, time.time()) and self._signs(account, str(claims["iss"])):
+                    return str(claims["iss"])
         raise _refused()
 
-    def _current(self) -> tuple[RSAKey, ...]:
+    def _signs(self, account: str | None, who: str) -> bool:
+        return who not in self._own if account is None else who == account
+
+
+class _Keys:
+    """The keys of a file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._seen = _version(file)
+        self._keys = _public_keys(file)
+
+    def current(self) -> tuple[RSAKey, ...]:
         # As at Google, a key counts as soon as it is there, and no longer when it is gone.
         if (version := _version(self._file)) != self._seen:
             self._keys, self._seen = _public_keys(self._file), version

@@ -99,3 +99,17 @@ def test_keys_count_while_they_are_in_the_file(tmp_path: Path) -> None:
 def test_any_text_is_refused_in_one_way(check: TokenCheck, authorization: str) -> None:
     with pytest.raises(UnauthenticatedError):
         check.account(authorization)
+
+
+def test_an_account_with_keys_of_its_own_is_nobody_elses_to_sign_for(tmp_path: Path) -> None:
+    other = rsa.generate_private_key(65537, 2048)
+    shared, own = tmp_path / "shared.pem", tmp_path / "own.pem"
+    shared.write_bytes(_public_pem(_KEY))
+    own.write_bytes(_public_pem(other))
+    bearer = f"Bearer {_token()}"
+    assert TokenCheck(shared, {"b@example.com": own}).account(bearer) == "a@example.com"
+    # Its key is known, but not as this account's; or only as another's.
+    for check in (TokenCheck(shared, {"a@example.com": own}), TokenCheck(own, {"b@x.y": shared})):
+        with pytest.raises(UnauthenticatedError):
+            check.account(bearer)
+    assert TokenCheck(own, {"a@example.com": shared}).account(bearer) == "a@example.com"

@@ -13,7 +13,7 @@ from keystile.sandbox.transfer.copying import copy
 from keystile.sandbox.transfer.extracting import extract
 from keystile.sandbox.transfer.loading import load
 from keystile.sandbox.transfer.outcome import BadDataInLoadError, Moved
-from keystile.sandbox.transfer.requests import Copy, Load, Transfer, tables_of
+from keystile.sandbox.transfer.requests import Copy, Extract, Load, Transfer, tables_of
 from keystile.sandbox.transfer.storage import Source, Storage
 from keystile.wire.responses import JobView, Resource
 
@@ -28,10 +28,11 @@ class Transfers:
     def start(self, asked: Transfer, owner: str, upload: Source | None = None) -> Job:
         """Start a job; a file that was uploaded for it goes with it.
 
-        Raises as `location` does, `DuplicateError` for a job id that is taken and
-        `InvalidRequestError` where there is no file.
+        Raises as `location` does, `AccessDeniedError`, `DuplicateError` for a job id that is taken
+        and `InvalidRequestError` where there is no file.
         """
         location = self.location(asked)
+        self._check_rights(asked, owner)
         if isinstance(asked.asked, Load) and not (asked.asked.source_uris or upload):
             raise InvalidRequestError("Required parameter is missing: sourceUris")
 
@@ -62,6 +63,13 @@ class Transfers:
         location = location_name(asked.location or location_of(store, tables))
         check_location(store, tables, location)
         return location
+
+    def _check_rights(self, asked: Transfer, owner: str) -> None:
+        rights, tables = self._catalog.rights, tables_of(asked)
+        if not isinstance(asked.asked, Extract):
+            rights.check_change(owner, tables.pop())
+        for table in tables:
+            rights.check_query(owner, table)
 
     async def _work(self, job: Job, asked: Transfer, upload: Source | None) -> None:
         try:
