@@ -29,6 +29,7 @@ from keystile.gate.inherited_labels import InheritedLabels
 from keystile.gate.jobs import JobStore
 from keystile.gate.kill_switch import KillSwitch
 from keystile.gate.metadata import Metadata
+from keystile.gate.noted import NoteRecords
 from keystile.gate.outcomes import Outcomes
 from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.pages import PageCache
@@ -62,6 +63,7 @@ from keystile.recording.log import RecordingLog
 from keystile.recording.retention import retain_as_configured
 from keystile.servers import Served, run
 from keystile.store.database import Database
+from keystile.store.notes import Notes
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics
 from keystile.tls.end import End
@@ -139,6 +141,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
                         rooms.kill_switch.run(),
                         plans.policy.follow(rooms.replica, _name(settings)),
                         PolicyRecords(versions, rooms.recorder).run(),
+                        NoteRecords(Notes(database), rooms.recorder).run(),
                         plans.connections.follow(rooms.jobs.oldest_running),
                         watch((*ends.values(), *plans.ends, *identity.ends), metrics),
                         _keep_retention(settings),

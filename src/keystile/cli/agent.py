@@ -153,13 +153,26 @@ def disable(
     By name, or one alone by `--issuer` and `--subject`, even before it comes for the first time.
     """
     found = settings(config)
-    if bool(name) == bool(issuer or subject) or bool(issuer) != bool(subject):
-        raise InvalidRequestError(
-            "it is not clear which agent is meant", hint="give a name, or --issuer and --subject"
-        )
-    target = Target(name, OWN if issuer == issuer_url(found) else issuer, subject)
-    run(_disable(found, target))
+    run(_disable(found, _target(found, name, issuer, subject)))
     say(f"agent {visible(name or subject)} is disabled; what it left running is being stopped")
+
+
+@app.command("enable", epilog='Example: keystile agent enable demo-agent --reason "bug is fixed"')
+@reports_errors
+def enable(
+    reason: Annotated[str, typer.Option(help="Why it may come back; it goes on record.")],
+    name: Annotated[str, typer.Argument(help="All agents that are called so.")] = "",
+    issuer: IssuerOption = "",
+    subject: SubjectOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Let an agent in again that was disabled, by the same words: its name, or issuer and subject.
+
+    Its gateway tokens of before are ended; it signs in anew.
+    """
+    found = settings(config)
+    run(_enable(found, _target(found, name, issuer, subject), reason))
+    say(f"agent {visible(name or subject)} is enabled")
 
 
 @app.command("revoke", epilog="Example: keystile agent revoke demo-agent")
@@ -253,6 +266,27 @@ async def _disable(settings: Settings, target: Target) -> None:
                 hint="see `keystile agent list`; one that never came needs --issuer and --subject",
             )
         await Disablings(store).disable(target, getpass.getuser(), "cli")
+
+
+async def _enable(settings: Settings, target: Target, reason: str) -> None:
+    async with database(settings) as store:
+        agents, own = Agents(store), issuer_url(settings)
+        tokens = GatewayTokens(store, agents, own, settings.identity.token_lifetime)
+        meant = {(target.issuer, target.subject)} if target.subject else set()
+        if target.name:
+            meant = {(each.issuer, each.subject) for each in await agents.named(target.name)}
+        # First, for whoever had one of them when it was disabled may not be the agent.
+        for issuer, subject in meant:
+            await tokens.revoke_all(issuer or own, subject)
+        await Disablings(store).enable(target, getpass.getuser(), reason, "cli")
+
+
+def _target(settings: Settings, name: str, issuer: str, subject: str) -> Target:
+    if bool(name) == bool(issuer or subject) or bool(issuer) != bool(subject):
+        raise InvalidRequestError(
+            "it is not clear which agent is meant", hint="give a name, or --issuer and --subject"
+        )
+    return Target(name, OWN if issuer == issuer_url(settings) else issuer, subject)
 
 
 async def _revoke(settings: Settings, name: str) -> int:

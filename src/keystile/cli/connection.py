@@ -20,9 +20,13 @@ from keystile.cli.common import (
     settings,
 )
 from keystile.cli.terminal import moment, say, say_json, show, table, visible
+from keystile.config.policy_folder import read_policy
 from keystile.config.settings import Connection, Settings
+from keystile.gate.connection_uses import uses_of
+from keystile.gate.policy_versions import PolicyVersions
 from keystile.model.errors import InvalidRequestError
 from keystile.secrets.sources import Secrets
+from keystile.store.database import Database
 from keystile.telemetry import logs
 from keystile.upstream.connections import Connections
 from keystile.upstream.desk import Desk, Listed, Tried
@@ -117,6 +121,14 @@ def rotate(
     say(f"key {key} signs for {name}; delete the one before it at Google once it is not listed")
 
 
+@app.command("remove", epilog="Example: keystile connection remove reports")
+@reports_errors
+def remove(name: NameArgument, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Take a connection away that a command added, with its keys, once nothing needs it."""
+    run(_remove(settings(config), name))
+    say(f"connection {name} is removed; delete its keys at Google if nothing else has them")
+
+
 async def _add(found: Settings, name: str, made: Connection, key_file: Path | None) -> str:
     async with _desk(found) as desk:
         return await desk.add(name, made, key_file)
@@ -137,16 +149,30 @@ async def _rotate(found: Settings, name: str, key_file: Path | None) -> str:
         return await desk.rotate(name, key_file)
 
 
+async def _remove(found: Settings, name: str) -> None:
+    async with database(found) as store, _desk_on(found, store) as desk:
+        versions = PolicyVersions(store)
+        newest = await versions.newest()
+        folder = found.path(found.policy)
+        policy = await versions.files(newest) if newest else read_policy(folder)
+        await desk.remove(name, await uses_of(name, policy, store))
+
+
 @asynccontextmanager
 async def _desk(found: Settings) -> AsyncIterator[Desk]:
+    async with database(found) as store, _desk_on(found, store) as desk:
+        yield desk
+
+
+@asynccontextmanager
+async def _desk_on(found: Settings, store: Database) -> AsyncIterator[Desk]:
     secrets = Secrets(found)
-    async with database(found) as store:
-        # What a gateway would log is no part of what the command prints.
-        logs.configure()
-        connections = Connections(found, store, secrets)
-        try:
-            await connections.load()
-            yield Desk(found, store, connections)
-        finally:
-            await connections.close()
-            await secrets.close()
+    # What a gateway would log is no part of what the command prints.
+    logs.configure()
+    connections = Connections(found, store, secrets)
+    try:
+        await connections.load()
+        yield Desk(found, store, connections)
+    finally:
+        await connections.close()
+        await secrets.close()

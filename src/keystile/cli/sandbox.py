@@ -18,7 +18,7 @@ from keystile.cli.common import out, reports_errors, run
 from keystile.config.settings import EngineLimits
 from keystile.googlesql.pool import EnginePool
 from keystile.model.errors import UnsafeConfigurationError
-from keystile.sandbox.data import STORAGE, read_folder
+from keystile.sandbox.data import STORAGE, Folder, read_folder
 from keystile.sandbox.queries import Catalog
 from keystile.sandbox.request_log import RequestLog
 from keystile.sandbox.sample import write_sample
@@ -65,8 +65,9 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one for each option
     """Serve a data folder as BigQuery would, for a first try and for tests."""
     if sample:
         write_sample(data)
+    folder = read_folder(data)
     tokens = TokenCheck(public_key, dict(map(_account, account or ())))
-    run(_serve(data, tokens, host, port, storage_port, log))
+    run(_serve(folder, Storage(data / STORAGE), tokens, host, port, storage_port, log))
 
 
 def _account(said: str) -> tuple[str, Path]:
@@ -78,19 +79,19 @@ def _account(said: str) -> tuple[str, Path]:
 
 
 async def _serve(  # noqa: PLR0913, PLR0917 - as above
-    data: Path,
+    folder: Folder,
+    storage: Storage,
     tokens: TokenCheck,
     host: str,
     port: int,
     storage_port: int | None,
     log: Path | None,
 ) -> None:
-    folder = read_folder(data)
     listening = _listen(host, port)
     pool = EnginePool(_LIMITS, TASKS)
     await pool.start()
     catalog = Catalog(folder, pool)
-    served = Sandbox(catalog, tokens, Storage(data / STORAGE))
+    served = Sandbox(catalog, tokens, storage)
     packed = GZipMiddleware(served, _WORTH_PACKING, compresslevel=1)
     logged = RequestLog(packed, log) if log else packed
     server = _Server(uvicorn.Config(logged, lifespan="off", log_level="warning", access_log=False))

@@ -298,6 +298,12 @@ class JobStore:
             query = select(jobs).where(alive, jobs.c.owner.in_(wanted))
             return [job_of(row) for row in (await connection.execute(query)).all()]
 
+    async def all_live(self) -> list[Job]:
+        """Give every job that has not ended, whoever it is of."""
+        query = select(jobs).where(jobs.c.state != JobState.DONE.value)
+        async with self._database.read() as connection:
+            return [job_of(row) for row in (await connection.execute(query)).all()]
+
     async def count_live(self) -> dict[str, int]:
         """Count the jobs that have not ended, by owner."""
         alive = jobs.c.state.in_([s.value for s in JobState if s is not JobState.DONE])

@@ -1,8 +1,8 @@
 """Agents that are kept out for good, and what each disabling still has to see to.
 
 One row keeps out one agent, by issuer and subject, or all that are called by a name: an issuer may
-know one agent by many subjects. INVARIANT: no row is ever removed, so that nothing that is disabled
-comes back by a new registration.
+know one agent by many subjects. INVARIANT: a row goes by `enable` alone, which is on record, so
+that nothing that is disabled comes back by a new registration.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from keystile.model.errors import InUseError, InvalidRequestError, NotFoundError
 from keystile.store.database import Database
+from keystile.store.notes import note
 from keystile.store.tables import disabled_agents
+
+_MOST_REASON = 500
 
 
 class Disabled(msgspec.Struct, frozen=True):
@@ -72,6 +76,31 @@ class Disablings:
         except IntegrityError:
             pass
         return await self.get(target)
+
+    async def enable(self, target: Target, by: str, reason: str, via: str) -> Disabled:
+        """End a disabling, for a reason that goes on record, and give it.
+
+        Raises `NotFoundError` where nobody has disabled exactly this, `InUseError` while what the
+        agent left is still being stopped, and `InvalidRequestError` without a reason.
+        """
+        if not 0 < len(reason.strip()) <= _MOST_REASON:
+            message = f"a reason has 1 to {_MOST_REASON} characters, not {len(reason.strip())}"
+            raise InvalidRequestError(message, hint="say in a sentence why it may come back")
+        now = time.time()
+        async with self._database.begin() as connection:
+            found = await disabled_of(connection, _is(target))
+            if not found:
+                raise NotFoundError(
+                    f"nobody has disabled `{target.name or target.subject}` by exactly these words",
+                    hint="see `keystile agent show`; what was disabled by name is enabled by name",
+                )
+            if found[0].due_at is not None:
+                message = f"what `{target.name or target.subject}` left is still being stopped"
+                raise InUseError(message, hint="try again in a few minutes")
+            await connection.execute(delete(disabled_agents).where(_is(target)))
+            told = {"person": by, "reason": reason.strip(), "via": via, "at": now}
+            await note(connection, "agent_enabled", {**target._asdict(), **told})
+        return found[0]
 
     async def get(self, target: Target) -> Disabled:
         """Give a disabling that there is."""

@@ -25,6 +25,8 @@ class EventKind(StrEnum):
     SIGNED_IN = "signed_in"
     VIEWED = "viewed"
     AGENT_DISABLED = "agent_disabled"
+    AGENT_ENABLED = "agent_enabled"
+    CONNECTION_CHANGED = "connection_changed"
     POLICY_PUBLISHED = "policy_published"
     POLICY_REFUSED = "policy_refused"
     RETENTION = "retention"
@@ -296,6 +298,37 @@ class AgentDisabledBody(_Body, frozen=True, kw_only=True):
     via: str = ""
     at: float = 0.0
     jobs: tuple[str, ...] = ()
+
+
+class AgentEnabledBody(_Body, frozen=True, kw_only=True):
+    """`agent_enabled`: who let which agent in again, when, why and through which door.
+
+    `name`, or `issuer` and `subject`, are those of the disabling that it ends.
+    """
+
+    name: str = ""
+    issuer: str = ""
+    subject: str = ""
+    person: str = ""
+    reason: str = ""
+    via: str = ""
+    at: float = 0.0
+
+
+class ConnectionChangedBody(_Body, frozen=True, kw_only=True):
+    """`connection_changed`: who changed a connection to BigQuery by a command, and when.
+
+    `action` is `add`, `rotate` or `remove`; `account` the connection's at BigQuery, where that is
+    known without asking. Never a key or its id.
+    """
+
+    action: str = ""
+    connection: str = ""
+    kind: str = ""
+    account: str = ""
+    person: str = ""
+    via: str = ""
+    at: float = 0.0
 
 
 class PolicyPublishedBody(_Body, frozen=True, kw_only=True):

@@ -199,6 +199,17 @@ connections = Table(
     Column("created_by", String, nullable=False),
 )
 
+notes = Table(
+    "notes",
+    metadata,
+    # What commands did, for a gateway to put on record: they write to the store alone.
+    Column("id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("due_at", Float, nullable=False, index=True),
+)
+
 connection_keys = Table(
     "connection_keys",
     metadata,

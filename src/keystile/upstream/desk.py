@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from keystile.config.settings import Connection as ConnectionSettings
 from keystile.config.settings import Settings
 from keystile.model.errors import (
     DuplicateError,
+    InUseError,
     InvalidRequestError,
     KeystileError,
     NotFoundError,
@@ -29,9 +31,17 @@ from keystile.upstream.connection import Way
 from keystile.upstream.connections import Connections
 from keystile.upstream.key_files import KeyFiles
 from keystile.upstream.keys import SigningKey
-from keystile.upstream.stored import KeyState, StoredConnection, StoredConnections, of_connection
+from keystile.upstream.stored import (
+    Change,
+    KeyState,
+    StoredConnection,
+    StoredConnections,
+    of_connection,
+)
 from keystile.upstream.transport import Call, Transport
 
+_EXTERNAL = "external-account"
+_USES_TOLD = 5
 _AGAIN = "run `keystile connection rotate {}` again in a minute: Google may not know the key yet"
 
 
@@ -77,14 +87,15 @@ class Desk:
         key = None if key_file is None else _read(key_file)
         if settings.external_account_file:
             source = Path(settings.external_account_file)
-            kept = self._files.write(name, "external-account", SecretFile(source).read())
+            kept = self._files.write(name, _EXTERNAL, SecretFile(source).read())
             settings = msgspec.structs.replace(settings, external_account_file=str(kept.absolute()))
         now = time.time()
-        await self._stored.add(StoredConnection(name, settings, now, getpass.getuser()))
+        account = settings.impersonate or (key.account if key else "")
+        await self._stored.add(StoredConnection(name, settings, now, getpass.getuser()), account)
         if key is not None:
             self._files.write(name, key.id, key.content)
             await self._stored.adopt(name, key.id, key.account, now)
-        return settings.impersonate or (key.account if key else "")
+        return account
 
     async def rotate(self, name: str, key_file: Path | None) -> str:
         """Let a new key sign, once Google takes it; gives its id. The one before it retires.
@@ -120,8 +131,37 @@ class Desk:
         [tried] = [one for one in await self.test(name) if one.key == id_]
         if tried.problem:
             raise RefusedError(tried.problem, hint=_AGAIN.format(name))
-        await self._stored.promote(name, id_, time.time())
+        now = time.time()
+        await self._stored.promote(name, id_, now, await self._change("rotate", name, now))
         return id_
+
+    async def remove(self, name: str, uses: Sequence[str]) -> None:
+        """Take a connection that a command added away, with its keys.
+
+        `uses` are what it is needed for still. Raises `InUseError` naming them, `NotFoundError`,
+        and `InvalidRequestError` for one of the settings.
+        """
+        if name in self._settings.upstream.every_connection:
+            message = f"the connection `{name}` stands in the settings"
+            raise InvalidRequestError(message, hint="take it out there")
+        if name not in await self._connections.every():
+            message = f"there is no connection `{name}`"
+            raise NotFoundError(message, hint="see `keystile connection list`")
+        if uses:
+            told = ", ".join(uses[:_USES_TOLD])
+            more = f" and {len(uses) - _USES_TOLD} more" if len(uses) > _USES_TOLD else ""
+            message = f"the connection `{name}` is in use by {told}{more}"
+            hint = "take it out of the policy, and wait for what runs or cancel it"
+            raise InUseError(message, hint=hint)
+        for key in await self._stored.remove(await self._change("remove", name, time.time())):
+            self._files.remove(name, key.id)
+        self._files.remove(name, _EXTERNAL)
+
+    async def _change(self, action: str, name: str, now: float) -> Change:
+        settings = (await self._connections.every())[name]
+        keys = of_connection(await self._stored.keys(), name)
+        account = settings.impersonate or (keys[0].account if keys else "")
+        return Change(action, name, settings.kind, account, getpass.getuser(), now)
 
     async def test(self, name: str, project: str = "") -> tuple[Tried, ...]:
         """Make a real call with each of a connection's keys, in `project` where one is given."""

@@ -9,10 +9,12 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keystile.config.settings import Connection as ConnectionSettings
 from keystile.model.errors import DuplicateError
 from keystile.store.database import Database
+from keystile.store.notes import note
 from keystile.store.tables import connection_keys, connections
 
 
@@ -42,6 +44,17 @@ class StoredConnection(NamedTuple):
     settings: ConnectionSettings
     created_at: float
     created_by: str
+
+
+class Change(NamedTuple):
+    """What a command does to a connection, for the record; `action` is one of its verbs."""
+
+    action: str
+    connection: str
+    kind: str
+    account: str
+    person: str
+    at: float
 
 
 class StoredConnections:
@@ -80,8 +93,11 @@ class StoredConnections:
             for row in rows
         )
 
-    async def add(self, added: StoredConnection) -> None:
-        """Add a connection. Raises `DuplicateError` where there is one of that name."""
+    async def add(self, added: StoredConnection, account: str = "") -> None:
+        """Add a connection, of an account that may be known, and note it for the record.
+
+        Raises `DuplicateError` where there is one of that name.
+        """
         row = {
             "name": added.name,
             "settings": msgspec.json.encode(added.settings).decode(),
@@ -91,6 +107,15 @@ class StoredConnections:
         try:
             async with self._database.begin() as connection:
                 await connection.execute(insert(connections).values(**row))
+                change = Change(
+                    "add",
+                    added.name,
+                    added.settings.kind,
+                    account,
+                    added.created_by,
+                    added.created_at,
+                )
+                await _note(connection, change)
         except IntegrityError as error:
             message = f"there is a connection `{added.name}` already"
             raise DuplicateError(message, hint="choose another name, or rotate its key") from error
@@ -108,8 +133,19 @@ class StoredConnections:
         if await self._add_key(name, id_, account, KeyState.NEXT, now):
             await self.promote(name, id_, now)
 
-    async def promote(self, name: str, id_: str, now: float) -> None:
-        """Let a key sign; the one before it retires."""
+    async def remove(self, change: Change) -> tuple[StoredKey, ...]:
+        """Forget a connection that a command added, and note it; gives the keys that it had."""
+        name = change.connection
+        gone = of_connection(await self.keys(), name)
+        async with self._database.begin() as connection:
+            await connection.execute(delete(connections).where(connections.c.name == name))
+            keys = delete(connection_keys).where(connection_keys.c.connection == name)
+            await connection.execute(keys)
+            await _note(connection, change)
+        return gone
+
+    async def promote(self, name: str, id_: str, now: float, change: Change | None = None) -> None:
+        """Let a key sign; the one before it retires. A command's `change` is noted."""
         mine = connection_keys.c.connection == name
         active = connection_keys.c.state == KeyState.ACTIVE.value
         async with self._database.begin() as connection:
@@ -123,6 +159,8 @@ class StoredConnections:
                 .where(mine, connection_keys.c.key == id_, ~active)
                 .values(state=KeyState.ACTIVE.value, since=now)
             )
+            if change is not None:
+                await _note(connection, change)
 
     async def drop_retired(self, before: float) -> tuple[StoredKey, ...]:
         """Forget the keys that have been retiring since before then, and give them."""
@@ -159,6 +197,10 @@ class StoredConnections:
         )
         async with self._database.begin() as connection:
             return bool((await connection.execute(delete(connection_keys).where(same))).rowcount)
+
+
+async def _note(connection: AsyncConnection, change: Change) -> None:
+    await note(connection, "connection_changed", {**change._asdict(), "via": "cli"})
 
 
 def of_connection(keys: Iterable[StoredKey], name: str) -> tuple[StoredKey, ...]:

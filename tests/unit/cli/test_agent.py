@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from keystile.cli.agent import app
 from keystile.cli.common import database, settings
 from keystile.identity.agents import Agents
+from keystile.identity.disabling import Disablings, Target
 from keystile.identity.gateway_tokens import GatewayTokens
 from keystile.identity.wiring import builtin_issuer
 from keystile.model.errors import UnauthenticatedError
@@ -53,6 +54,42 @@ def test_an_agent_is_created_listed_regrouped_and_disabled(invoke: Invoke) -> No
     assert listed["attributes"] == {"purpose": "support=x"}
     assert listed["disabled_at"] > listed["created_at"] > 0
     assert "purpose=support=x" in invoke("list").stdout
+
+
+def test_a_disabled_agent_is_not_enabled_while_what_it_left_is_stopped(invoke: Invoke) -> None:
+    invoke("create", "bot")
+    assert "nobody has disabled `bot`" in invoke("enable", "bot", "--reason", "fixed").output
+    invoke("disable", "bot")
+    assert "still being stopped" in invoke("enable", "bot", "--reason", "fixed").output
+    assert invoke("enable", "bot").exit_code == 2
+
+
+def test_an_agent_that_is_enabled_signs_in_anew(invoke: Invoke, config: Path) -> None:
+    invoke("create", "bot")
+    found = settings(config)
+    issuer = f"{found.gateway_url}/issuer"
+
+    async def given() -> str:
+        async with database(found) as store:
+            tokens = GatewayTokens(store, Agents(store), issuer, 600)
+            token, _ = await tokens.issue(Principal(issuer, "bot", "bot", "s1"))
+            disablings = Disablings(store)
+            await disablings.close(await disablings.disable(Target("bot"), "ana", "cli"))
+            return token
+
+    async def is_taken(token: str) -> bool:
+        async with database(found) as store:
+            try:
+                await GatewayTokens(store, Agents(store), issuer, 600).find(token)
+            except UnauthenticatedError:
+                return False
+            return True
+
+    token = asyncio.run(given())
+    enabled = invoke("enable", "bot", "--reason", "the bug is fixed")
+    assert "agent bot is enabled" in enabled.output
+    assert json.loads(invoke("list", "--json").stdout)[0]["disabled_at"] is None
+    assert not asyncio.run(is_taken(token))
 
 
 @pytest.mark.parametrize(

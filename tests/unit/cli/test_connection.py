@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from tests.support.google import write_key_file
 from typer.testing import CliRunner
 
 from keystile.cli import app
+from keystile.cli.common import database, settings
+from keystile.store.notes import Notes
 
 ACCOUNT = "reports@acme-shop.iam.gserviceaccount.com"
 
@@ -52,3 +55,48 @@ def test_what_is_wrong_is_said_in_one_sentence(config: str, tmp_path: Path) -> N
     code, said = run(config, "rotate", "reports", "--key-file", str(tmp_path / "else.json"))
     assert (code, "add another connection for another account" in said) == (1, True)
     assert "waits to sign" in run(config, "rotate", "reports")[1]
+
+
+def noted(config: str) -> list[dict[str, object]]:
+    """Give what is to go on record, oldest first."""
+
+    async def taken() -> list[dict[str, object]]:
+        async with database(settings(Path(config))) as store:
+            return [dict(one.body) for one in await Notes(store).take(0.0)]
+
+    return asyncio.run(taken())
+
+
+def test_a_connection_is_removed_with_its_keys_and_all_is_noted(
+    config: str, tmp_path: Path
+) -> None:
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "a.yaml").write_text("rules: [{name: a, allow: [read]}]")
+    run(config, "add", "reports", "--key-file", str(tmp_path / "key.json"))
+    kept = tmp_path / "keystile-data" / "connections" / "reports" / "k1.json"
+    assert kept.exists()
+    code, said = run(config, "remove", "reports")
+    assert (code, "connection reports is removed" in said) == (0, True), said
+    assert not kept.exists()
+    assert "there is no connection `reports`" in run(config, "remove", "reports")[1]
+    assert json.loads(run(config, "list", "--json")[1]) == []
+    told = noted(config)
+    assert [(one["action"], one["connection"], one["account"]) for one in told] == [
+        ("add", "reports", ACCOUNT),
+        ("remove", "reports", ACCOUNT),
+    ]
+    assert "k1" not in str(told)
+    # Its name is free again.
+    assert run(config, "add", "reports", "--key-file", str(tmp_path / "key.json"))[0] == 0
+
+
+def test_a_connection_that_the_policy_names_stays(config: str, tmp_path: Path) -> None:
+    (tmp_path / "policy").mkdir()
+    entry = "connections:\n- {name: as-reports, agents: {groups: [x]}, connection: reports}\n"
+    (tmp_path / "policy" / "a.yaml").write_text(entry)
+    run(config, "add", "reports", "--key-file", str(tmp_path / "key.json"))
+    code, said = run(config, "remove", "reports")
+    assert (code, "in use by the policy's entry `as-reports`" in said) == (1, True), said
+    assert [one["action"] for one in noted(config)] == ["add"]
+    Path(config).write_text("upstream: {service_account_file: key.json}\n")
+    assert "stands in the settings" in run(config, "remove", "default")[1]

@@ -7,9 +7,10 @@ import pytest
 
 from keystile.identity.agents import AgentId, Agents, Facts
 from keystile.identity.disabling import Disablings, Target
-from keystile.model.errors import RefusedError
+from keystile.model.errors import InUseError, InvalidRequestError, NotFoundError, RefusedError
 from keystile.model.principal import Principal
 from keystile.store.database import Database
+from keystile.store.notes import Notes
 
 ISSUER = "https://issuer.test"
 CI = Principal(ISSUER, "repo:acme/shop:main", "acme/shop", "s1")
@@ -65,3 +66,50 @@ async def test_of_several_processes_one_takes_a_disabling(database: Database) ->
     assert (await disablings.get(Target("bot"))).jobs == {"j1": False}
     await disablings.close(taken)
     assert await disablings.open() == ()
+
+
+async def done_with(disablings: Disablings, target: Target) -> None:
+    """Disable, and have all seen to that it left."""
+    await disablings.close(await disablings.disable(target, "ana", "cli"))
+
+
+async def test_an_agent_is_let_in_again_for_a_reason_that_goes_on_record(
+    database: Database,
+) -> None:
+    disablings, agents = Disablings(database), Agents(database)
+    await done_with(disablings, Target("acme/shop"))
+    await disablings.enable(Target("acme/shop"), "ben", " the bug is fixed ", "cli")
+    await agents.admit(CI)
+    (noted,) = await Notes(database).take(0.0)
+    assert noted.kind == "agent_enabled"
+    told = {name: noted.body[name] for name in ("name", "person", "reason", "via")}
+    assert told == {
+        "name": "acme/shop",
+        "person": "ben",
+        "reason": "the bug is fixed",
+        "via": "cli",
+    }
+
+
+async def test_one_disabling_is_ended_and_no_other(database: Database) -> None:
+    disablings, agents = Disablings(database), Agents(database)
+    await done_with(disablings, Target("acme/shop"))
+    await done_with(disablings, Target("", ISSUER, CI.subject))
+    await disablings.enable(Target("acme/shop"), "ben", "why", "cli")
+    with pytest.raises(RefusedError, match="is disabled"):
+        await agents.admit(CI)
+    with pytest.raises(NotFoundError, match="by exactly these words"):
+        await disablings.enable(Target("acme/shop"), "ben", "why", "cli")
+
+
+async def test_nothing_is_enabled_while_it_is_being_stopped_or_without_a_reason(
+    database: Database,
+) -> None:
+    disablings = Disablings(database)
+    await disablings.disable(Target("bot"), "ana", "cli")
+    with pytest.raises(InUseError, match="still being stopped"):
+        await disablings.enable(Target("bot"), "ben", "why", "cli")
+    with pytest.raises(InvalidRequestError, match="a reason has 1 to"):
+        await disablings.enable(Target("bot"), "ben", "  ", "cli")
+    assert await Notes(database).take(0.0) == ()
+    assert (await disablings.get(Target("bot"))).by == "ana"
