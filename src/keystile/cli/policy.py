@@ -20,6 +20,7 @@ from keystile.cli.common import (
 )
 from keystile.cli.common import settings as read
 from keystile.cli.policy_checks import show_failed, tried
+from keystile.cli.policy_simulate import simulate_policy
 from keystile.cli.policy_versions import app as versions
 from keystile.cli.terminal import say, say_json
 from keystile.config.policy_folder import read_policy, read_policy_tests
@@ -107,6 +108,11 @@ def run_tests(folder: FolderArgument = DEFAULT_FOLDER, *, json: JsonOption = Fal
         say(f"{len(found) - failed} passed, {failed} failed")
     if failed:
         raise typer.Exit(1)
+
+
+app.command("simulate", epilog="Example: keystile policy simulate draft --since 7d")(
+    simulate_policy
+)
 
 
 async def _validated(folder: Path) -> Policy:

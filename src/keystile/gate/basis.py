@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from keystile.model.decision import Decision, Effect
 from keystile.model.errors import NotFoundError
 from keystile.model.schema import Routine, RoutineId, Table, TableId
 from keystile.policy.context import Context
@@ -148,6 +149,17 @@ class Digests:
 def digest_of_object(each: Object) -> str:
     """Name an object by all that is known of it but its etag, as SHA-256 in hex."""
     covered = (type(each).__name__, without_etag(each))
+    return hashlib.sha256(msgspec.json.encode(covered, order="deterministic")).hexdigest()
+
+
+def protection_of(decision: Decision) -> str:
+    """Name all masks and row filters of a decision, as SHA-256 in hex; empty for a denial.
+
+    The same ones make the same text of the same query.
+    """
+    if decision.effect is Effect.DENY:
+        return ""
+    covered = (decision.masks, decision.row_filters)
     return hashlib.sha256(msgspec.json.encode(covered, order="deterministic")).hexdigest()
 
 

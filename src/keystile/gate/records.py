@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from keystile.approvals.machine import ApprovalRequest
-from keystile.gate.basis import Basis
+from keystile.gate.basis import Basis, protection_of
 from keystile.gate.jobs import Job
 from keystile.gate.plan import Plan
 from keystile.gate.planning import Decided
@@ -112,20 +112,13 @@ def page(job: Job, start: int, rows: tuple[msgspec.Raw, ...], at: float) -> Even
 
 def direct_intent(direct: Direct, decided: Decided, at: float) -> Event:
     """Tell of what is about to be done without a job."""
-    body = {**_directly_asked(direct), **_found(decided), "request": direct.request}
+    body = {**_directly_asked(direct, decided), **_found(decided)}
     return _event(EventKind.INTENT, direct.principal, direct.id, at, body)
 
 
-def direct_refused(
-    direct: Direct, error: KeystileError, found: Plan | Decided | None, at: float
-) -> Event:
+def direct_refused(direct: Direct, error: KeystileError, found: Decided | None, at: float) -> Event:
     """Tell of what was never sent."""
-    body = {
-        **_directly_asked(direct),
-        **_why(error),
-        **_found(found or Basis()),
-        "request": direct.request,
-    }
+    body = {**_directly_asked(direct, found), **_why(error), **_found(found or Basis())}
     return _event(EventKind.REFUSED, direct.principal, "", at, body)
 
 
@@ -214,6 +207,7 @@ def _request(request: QueryRequest) -> dict[str, Any]:
         "dry_run": request.dry_run,
         **({"maximum_bytes_billed": limit} if limit is not None else {}),
         **({"session": request.session} if request.session else {}),
+        **({"transfer": True} if request.transfer else {}),
         **({"creates_session": True} if request.creates_session else {}),
     }
 
@@ -238,9 +232,11 @@ def _found(found: Plan | Decided | Basis) -> dict[str, Any]:
     }
 
 
-def _directly_asked(direct: Direct) -> dict[str, Any]:
+def _directly_asked(direct: Direct, found: Decided | None) -> dict[str, Any]:
     sent = {"sent": msgspec.to_builtins(direct.sent)} if direct.sent else {}
-    return {"sql": direct.sql, **sent}
+    # What was decided on is a whole statement; `sql` says what was asked for.
+    statement = {"statement": found.analysed.statement.sql} if found else {}
+    return {"sql": direct.sql, "request": {**direct.request, **statement}, **sent}
 
 
 def _schema(plan: Plan, status: JobStatus) -> list[dict[str, Any]]:
@@ -275,4 +271,5 @@ def _decision(decision: Decision, facts: QueryFacts) -> dict[str, Any]:
             {"table": str(one.table), "rule": one.rule, "where": one.where}
             for one in decision.row_filters
         ],
+        "protection": protection_of(decision),
     }

@@ -6,6 +6,7 @@ every required approval; masks unite; all limits hold.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from keystile.model.decision import (
@@ -32,6 +33,9 @@ NOT_UNDERSTOOD = "not-understood"
 
 _QUERIES_KEPT = 1024
 
+# Lexical, so it may find the word where it means something else: that costs time and no more.
+_TIME = re.compile(r"\btime\b")
+
 
 class Policy:
     """An immutable compiled policy. Make one with `compile_policy`."""
@@ -56,6 +60,9 @@ class Policy:
             rule.name: _allow_reason(rule) for rule in rules if rule.effect is Effect.ALLOW
         }
         self._queries: dict[int, Query] = {}
+        conditions_of_rules = (rule.condition for rule in rules if rule.condition)
+        self.asks_time = any(_TIME.search(condition.text) for condition in conditions_of_rules)
+        """Whether a decision may depend on the time of the request."""
 
     def connection_of(self, principal: Principal) -> str:
         """Name the connection that a principal's queries run under; empty for the default one.

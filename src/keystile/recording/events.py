@@ -89,7 +89,8 @@ class DemandBody(_Body, frozen=True, kw_only=True):
 class DecisionBody(_Body, frozen=True, kw_only=True):
     """What policy decided: `effect` is `allow`, `deny` or `require_approval`.
 
-    `masks` are those of the columns that the query uses.
+    `masks` are those of the columns that the query uses; `protection` is a digest of all masks and
+    row filters, whatever they are on.
     """
 
     effect: str = ""
@@ -98,6 +99,7 @@ class DecisionBody(_Body, frozen=True, kw_only=True):
     masks: tuple[MaskBody, ...] = ()
     approvals: tuple[DemandBody, ...] = ()
     row_filters: tuple[RowFilterBody, ...] = ()
+    protection: str = ""
 
 
 class RestsOnBody(_Body, frozen=True, kw_only=True):
@@ -159,7 +161,8 @@ class IntentBody(_Body, frozen=True, kw_only=True):
     before its rows or its error are told.
 
     Of rows that are put into a table without SQL, `sent` has them all and `sql` says what that is;
-    `request` has `project`, `method`, `skip_invalid_rows` and `ignore_unknown_values`.
+    `request` has `project`, `method`, `skip_invalid_rows`, `ignore_unknown_values`, and the whole
+    `statement` that was decided on.
     Of a table that is made without columns it has `project`, `method` and the `table` that is sent.
     """
 

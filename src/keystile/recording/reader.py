@@ -113,20 +113,26 @@ class RecordingReader:
             ).fetchall()
         if not rows or not id_:
             raise NotFoundError(f"there is no recorded session `{id_}`", hint="list the sessions")
-        return tuple(self._read(*row) for row in rows)
+        return tuple(read_record(self._folder, row[0], row[1], row[2:]) for row in rows)
 
-    def _read(self, chain: str, seq: int, segment: str, start: int, end: int) -> Recorded:
-        try:
-            with (self._folder / chain / segment).open("rb") as file:
-                file.seek(start)
-                line = chains.parse(file.read(end - start).removesuffix(b"\n"))
-            chains.follows(line, seq - 1, line.prev)
-        except (OSError, BrokenLineError) as error:
-            raise RefusedError(
-                f"record {seq} of `{chain}/{segment}` is gone or was altered",
-                hint="run `keystile audit verify`",
-            ) from error
-        return Recorded(chain, seq, msgspec.json.decode(line.event, type=Event))
+
+def read_record(folder: Path, chain: str, seq: int, place: tuple[str, int, int]) -> Recorded:
+    """Read one record from its place: its segment, and where it starts and ends there in bytes.
+
+    Raises `RefusedError` when it was altered or is gone.
+    """
+    segment, start, end = place
+    try:
+        with (folder / chain / segment).open("rb") as file:
+            file.seek(start)
+            line = chains.parse(file.read(end - start).removesuffix(b"\n"))
+        chains.follows(line, seq - 1, line.prev)
+    except (OSError, BrokenLineError) as error:
+        raise RefusedError(
+            f"record {seq} of `{chain}/{segment}` is gone or was altered",
+            hint="run `keystile audit verify`",
+        ) from error
+    return Recorded(chain, seq, msgspec.json.decode(line.event, type=Event))
 
 
 def _conditions(wanted: SessionFilter) -> tuple[list[str], list[object]]:

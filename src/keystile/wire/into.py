@@ -90,6 +90,16 @@ def into_of(project: str, given: Mapping[str, object]) -> Into | None:
     )
 
 
+def into_of_text(text: str) -> Into:
+    """Read `Into.text` again. Raises `InvalidRequestError` or `ValueError` for another text."""
+    name, _, rest = text.partition(" {")
+    project, dataset, table = name.rsplit(".", 2)
+    said = msgspec.json.decode("{" + rest, type=dict[str, object]) if rest else {}
+    found = into_of(project, {**said, _TABLE: reference(TableId(project, dataset, table))})
+    assert found is not None  # noqa: S101 - it names a table
+    return found
+
+
 def _check_nothing_needs_a_table(body: _Body) -> None:
     # The dispositions alone say nothing, and some clients send them with every query.
     needing = {

@@ -160,6 +160,9 @@ _BODIES: Mapping[Kind, type[_Load | _Copy | _Extract]] = MappingProxyType(
 )
 
 
+_FIRST = re.compile(r"-- (load|copy|extract) job( with uploaded data)?")
+
+
 class Transfer(msgspec.Struct, frozen=True):
     """A load, copy or extract job.
 
@@ -210,6 +213,17 @@ def transfer_of(project: str, kind: Kind, given: object, *, upload: bool = False
     if isinstance(body, _Load):
         return _load(project, body, upload=upload)
     return _copy(project, body) if isinstance(body, _Copy) else _extract(project, body)
+
+
+def transfer_of_text(project: str, text: str) -> Transfer:
+    """Read `Transfer.text` again. Raises as `transfer_of`, and `ValueError` for another text."""
+    first, _, configuration = text.partition("\n")
+    found = _FIRST.fullmatch(first)
+    if found is None:
+        raise ValueError("it is no load, copy or extract job")
+    kind = msgspec.convert(found[1], Kind)
+    given = msgspec.json.decode(configuration, type=dict[str, object])
+    return transfer_of(project, kind, given, upload=bool(found[2]))
 
 
 def _load(project: str, body: _Load, *, upload: bool) -> Transfer:

@@ -8,7 +8,7 @@ import pytest
 
 from keystile.model.errors import InvalidRequestError, RefusedError
 from keystile.model.schema import TableId
-from keystile.wire.into import Into, into_of, split
+from keystile.wire.into import Into, into_of, into_of_text, split
 from keystile.wire.requests import QueryRequest, parse_insert, parse_query
 
 NAMED = {"datasetId": "d", "tableId": "t"}
@@ -106,3 +106,18 @@ def test_only_jobs_insert_has_such_a_field() -> None:
     assert kept == request
     with pytest.raises(RefusedError, match="writes no table of your choice"):
         parse_query("p", json.dumps(query).encode())
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"writeDisposition": "WRITE_APPEND"},
+        {"writeDisposition": "WRITE_TRUNCATE", "createDisposition": "CREATE_NEVER"},
+        {"clustering": {"fields": ["a"]}, "timePartitioning": {"type": "DAY", "field": "b"}},
+    ],
+)
+def test_what_a_recording_says_is_read_as_the_same_target(more: dict[str, object]) -> None:
+    found = into_of("p", {"destinationTable": NAMED, **more})
+    assert found
+    assert into_of_text(found.text) == found

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from keystile.model.errors import InvalidRequestError, KeystileError, RefusedError
 from keystile.model.schema import TableId
 from keystile.wire.requests import parse_insert
-from keystile.wire.transfers import Transfer, kind_of, transfer_of
+from keystile.wire.transfers import Transfer, kind_of, transfer_of, transfer_of_text
 
 TABLE = {"projectId": "p", "datasetId": "d", "tableId": "t"}
 OTHER = {"datasetId": "d", "tableId": "other"}
@@ -33,6 +33,22 @@ def test_each_kind_names_all_that_it_reads_and_writes() -> None:
     assert (copy.sources, copy.destination, copy.uris) == ((other,), here, ())
     assert (extract.sources, extract.destination) == ((here,), None)
     assert extract.uris == ("gs://out/a-*.csv",)
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_what_a_recording_says_is_read_as_the_same_job(kind: str) -> None:
+    assert transfer_of_text("p", read(kind).text) == read(kind)
+
+
+def test_an_upload_is_read_as_one_again() -> None:
+    uploaded = read("load", upload=True, sourceUris="absent")
+    assert transfer_of_text("p", uploaded.text) == uploaded
+
+
+@pytest.mark.parametrize("text", ["", "SELECT 1", "-- move job\n{}", "-- load job\n["])
+def test_another_text_is_no_job(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        transfer_of_text("p", text)
 
 
 def test_tables_are_sent_with_their_full_names() -> None:

@@ -1,0 +1,94 @@
+"""Times `keystile policy simulate` over recordings of agents' queries.
+
+Prints a line for each set, and as the last line JSON. What each figure means: `bench/README.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import uvloop
+from prove.agent_queries import AgentQueries
+from prove.simulation import draft_of
+
+from bench.recorded_days import Recordings, shop
+from keystile.config.settings import EngineLimits
+from keystile.deciding import TASKS
+from keystile.gate.policy_source import checked_policy
+from keystile.gate.simulation_report import Report, simulate
+from keystile.googlesql.pool import EnginePool
+from keystile.recording.asked import AskedQueries, Wanted
+
+_WORKERS = os.cpu_count() or 1
+_LIMITS = EngineLimits(workers=_WORKERS, queue=4096, deadline=60)
+_LISTED = 50
+_SHARE = 20
+"""Of the usual set each text comes so often, on average."""
+
+
+async def measure(queries: int, *, only: str = "") -> dict[str, object]:
+    """Write recordings of so many queries and simulate a draft on them."""
+    found: dict[str, object] = {"workers": _WORKERS}
+    for name, distinct in (("repeated", max(queries // _SHARE, 1)), ("all_distinct", 0)):
+        if only in {"", name}:
+            with tempfile.TemporaryDirectory() as folder:
+                found[name] = await _measured(Path(folder), queries, distinct)
+            print(f"{name}: {found[name]}", flush=True)
+    return found
+
+
+async def _measured(folder: Path, queries: int, distinct: int) -> dict[str, object]:
+    now = time.time()
+    wanted = Wanted(now - 2 * queries - 1, now + 1)
+    recordings = folder / "recordings"
+    started = time.perf_counter()
+    asked = AgentQueries("bench", distinct)
+    texts = await Recordings(recordings, wanted.since).write(queries, asked)
+    written = time.perf_counter()
+    reader = AskedQueries(recordings)
+    await reader.count(wanted)
+    indexed = time.perf_counter()
+    pool = EnginePool(_LIMITS, TASKS)
+    await pool.start()
+    try:
+        policy = await checked_policy(draft_of("stricter"), pool)
+        report = Report(_LISTED, str)
+        outcome = await simulate(
+            reader, wanted, policy, pool, _LIMITS, shop(), report, lambda _: None
+        )
+    finally:
+        await pool.close()
+    seconds = time.perf_counter() - indexed
+    return {
+        "queries": report.read,
+        "distinct_texts": texts,
+        "decisions": outcome.distinct,
+        "changed": report.changed,
+        "not_simulated": report.not_simulated.total(),
+        "write_s": round(written - started, 1),
+        "index_s": round(indexed - written, 1),
+        "simulate_s": round(seconds, 1),
+        "queries_per_s": round(report.read / seconds),
+        "decisions_per_s": round(outcome.distinct / seconds),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+        "recordings_mb": sum(one.stat().st_size for one in recordings.rglob("*.jsonl")) >> 20,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="bench simulate", description=__doc__)
+    parser.add_argument("--queries", type=int, default=100_000)
+    parser.add_argument("--only", choices=("repeated", "all_distinct"), default="")
+    arguments = parser.parse_args()
+    print(json.dumps(uvloop.run(measure(arguments.queries, only=arguments.only))))
+
+
+if __name__ == "__main__":
+    main()

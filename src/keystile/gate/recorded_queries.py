@@ -1,0 +1,178 @@
+"""Recorded queries as requests again, with what was decided on them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import msgspec
+
+from keystile.model.decision import ApprovalDemand, Effect
+from keystile.model.errors import InvalidQueryError, KeystileError, NotFoundError
+from keystile.model.principal import Principal
+from keystile.policy.context import Context
+from keystile.policy.ruling import (
+    MASK_AT_READ,
+    Filtered,
+    Masked,
+    Ruling,
+    demanded,
+    mask_words,
+)
+from keystile.recording.asked import AskedQuery
+from keystile.recording.events import DecisionBody, Event, IntentBody, PrincipalBody, RefusedBody
+from keystile.wire.into import into_of_text
+from keystile.wire.requests import QueryRequest
+from keystile.wire.schema import parameters_from_json
+from keystile.wire.transfers import transfer_of_text
+
+_ALTERED = "the record is gone or was altered (see `keystile audit verify`)"
+_TOO_OLD = "the recording does not have all that a decision rests on"
+UNDECIDED = "it was refused before it was decided on, and would not be now"
+_SESSION = "it ran in a session, so that its meaning depends on the queries before it"
+_BESIDE = "it reads the result of an earlier query"
+_NOT_READ = "the recorded request is not understood"
+
+_MIDNIGHT = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+class Recalled(NamedTuple):
+    """A recorded query as it can be decided on again.
+
+    `before` is what was decided then; `protection` is the digest of the masks and row filters that
+    were put in, empty where none were. `objects` has the digests of the schemas that the decision
+    rested on, by name. A `settled` one is wrong whatever policy says; an `undecided` one was
+    refused for a reason that may have passed, such as a time limit.
+    """
+
+    principal: Principal
+    request: QueryRequest
+    context: Context
+    objects: Mapping[str, str]
+    before: Ruling
+    protection: str = ""
+    settled: bool = False
+    undecided: bool = False
+
+    def key(self, *, timed: bool) -> bytes:
+        """Name all that a decision on it depends on; `timed` says whether the time counts."""
+        context = self.context if timed else msgspec.structs.replace(self.context, time=_MIDNIGHT)
+        who = msgspec.structs.replace(self.principal, session="")
+        types = tuple(msgspec.structs.replace(one, value={}) for one in self.request.parameters)
+        request = msgspec.structs.replace(self.request, parameters=types)
+        covered = (who, request, context, self.objects)
+        encoded = msgspec.msgpack.encode(covered, order="deterministic")
+        return hashlib.sha256(encoded).digest()
+
+
+class Unusable(NamedTuple):
+    """Why a recorded query cannot be decided on again, in the same words for all of its kind."""
+
+    why: str
+
+
+def recalled(asked: AskedQuery) -> Recalled | Unusable | None:
+    """Read a recorded query again; None for a statement of a script, which is part of that."""
+    if asked.recorded is None or asked.body is None:
+        return Unusable(_ALTERED)
+    event, body = asked.recorded.event, asked.body
+    if "script" in body.request:
+        return None
+    if why := _unusable(event, body):
+        return Unusable(why)
+    before = _before(body)
+    try:
+        return Recalled(
+            _principal(event, body),
+            _request(body),
+            msgspec.convert(body.rests_on.context, Context),
+            body.rests_on.objects,
+            before,
+            _protection(body),
+            settled=before.effect == _INVALID,
+            undecided=before == _UNDECIDED,
+        )
+    except (KeystileError, msgspec.ValidationError, ValueError):
+        return Unusable(_NOT_READ)
+
+
+def _unusable(event: Event, body: IntentBody | RefusedBody) -> str:
+    """Say what is missing for another decision, or nothing."""
+    if body.request.get("session") or body.request.get("creates_session"):
+        return _SESSION
+    if body.rests_on.beside:
+        return _BESIDE
+    whole = _has(body.rests_on.context, Context)
+    return "" if whole and _has(event.body.get("principal"), PrincipalBody) else _TOO_OLD
+
+
+_INVALID, _NOT_FOUND = "invalid", "not_found"
+_UNDECIDED = Ruling(str(Effect.DENY))
+
+
+def _before(body: IntentBody | RefusedBody) -> Ruling:
+    """Give what was decided, or what the query met before it came to that."""
+    decision = body.decision
+    if decision is None:
+        assert isinstance(body, RefusedBody)  # noqa: S101 - an intent has one
+        effects = {NotFoundError.reason: _NOT_FOUND, InvalidQueryError.reason: _INVALID}
+        return Ruling(effects[body.reason]) if body.reason in effects else _UNDECIDED
+    if isinstance(body, RefusedBody) and body.unmaskable:
+        return Ruling(str(Effect.DENY), (MASK_AT_READ,))
+    rules = tuple(dict.fromkeys(one.rule for one in decision.rules))
+    if decision.effect == Effect.DENY:
+        return Ruling(decision.effect, rules)
+    return _ruling(decision, rules)
+
+
+def _ruling(decision: DecisionBody, rules: tuple[str, ...]) -> Ruling:
+    masked = (Masked(one.column, one.label, mask_words(one.mask)) for one in decision.masks)
+    filters = (Filtered(one.table, one.rule, one.where) for one in decision.row_filters)
+    demands = (
+        demanded(msgspec.convert(msgspec.structs.asdict(one), ApprovalDemand))
+        for one in decision.approvals
+    )
+    return Ruling(
+        decision.effect,
+        rules,
+        tuple(sorted(masked)),
+        tuple(sorted(filters)),
+        tuple(sorted(demands)),
+    )
+
+
+def _protection(body: IntentBody | RefusedBody) -> str:
+    """Name the masks and filters that are known to have been put in: an intent has that behind."""
+    return body.decision.protection if isinstance(body, IntentBody) else ""
+
+
+def _has(found: object, kind: type[msgspec.Struct]) -> bool:
+    """Tell whether a record has every field: one that is left out was not known then."""
+    return isinstance(found, dict) and found.keys() >= {*kind.__struct_fields__}
+
+
+def _principal(event: Event, body: IntentBody | RefusedBody) -> Principal:
+    return Principal(
+        agent=event.agent,
+        session=event.session,
+        on_behalf_of=body.on_behalf_of,
+        **msgspec.structs.asdict(body.principal),
+    )
+
+
+def _request(body: IntentBody | RefusedBody) -> QueryRequest:
+    asked = body.request
+    project = asked["project"]
+    return QueryRequest(
+        sql=asked.get("statement") or body.sql,
+        project=project,
+        default_project=asked.get("default_project", ""),
+        default_dataset=asked.get("default_dataset", ""),
+        parameters=parameters_from_json(list(body.parameters), None),
+        dry_run=asked.get("dry_run", False),
+        maximum_bytes_billed=asked.get("maximum_bytes_billed"),
+        transfer=transfer_of_text(project, body.sql) if asked.get("transfer") else None,
+        into=into_of_text(body.into) if body.into else None,
+    )
