@@ -22,6 +22,7 @@ from keystile.gate.planning import Decided, Planner, context_of, refuse_denied, 
 from keystile.gate.policy_tests import Declared
 from keystile.gate.shares import Shares
 from keystile.googlesql.inline import InlineRunner
+from keystile.masking.keyed import always
 from keystile.masking.rewrite import Rewriter
 from keystile.model.errors import KeystileError, RefusedError
 from keystile.model.principal import Principal
@@ -76,7 +77,7 @@ class Recordings:
         self._planner = Planner(
             Analyst(runner := InlineRunner(), 1 << 18),
             lambda: policy,
-            Rewriter(runner, bytes(32)),
+            Rewriter(runner, always(bytes(32))),
             cast("Accounts", shop()),
             Shares(1, 1),
             Metrics(),

@@ -19,6 +19,7 @@ from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
+from keystile.masking.keyed import always
 from keystile.masking.rewrite import Rewriter
 from keystile.model.decision import ColumnMask
 from keystile.model.errors import KeystileError
@@ -56,7 +57,7 @@ class Benchmark(NamedTuple):
 def measured(folder: Path) -> Benchmark:
     """Analyse every query of a folder, mask what it uses, and prove it."""
     runner = InlineRunner()
-    analyst, rewriter = Analyst(runner, 262_144), Rewriter(runner, _KEY)
+    analyst, rewriter = Analyst(runner, 262_144), Rewriter(runner, always(_KEY))
     tables = _tables(folder)
     source = Named(tables)
     asyncio.run(analyst.analyse(Statement("SELECT 1", PROJECT, DATASET), source))

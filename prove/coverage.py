@@ -12,6 +12,7 @@ from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
+from keystile.masking.keyed import always
 from keystile.masking.rewrite import Rewriter
 from keystile.model.decision import ColumnMask
 from keystile.model.errors import KeystileError
@@ -83,7 +84,7 @@ class Trier:
         """`compare` runs each analysed query on the reference evaluator in two worlds."""
         runner = InlineRunner()
         self._analyst = Analyst(runner, 262_144)
-        self._rewriter = Rewriter(runner, _KEY)
+        self._rewriter = Rewriter(runner, always(_KEY))
         self._compare = compare
         self.engine = Engine()
         self._contents = Contents(self.engine)

@@ -13,6 +13,7 @@ from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.task import TaskRunner
+from keystile.masking.keyed import always
 from keystile.masking.rewrite import Rewriter
 from keystile.model.decision import ColumnMask
 from keystile.model.errors import KeystileError, RefusedError
@@ -61,7 +62,7 @@ class Court:
         The two worlds have these `secrets`; all that is open in them follows from `shape`.
         """
         self.analyst = Analyst(runner, 262_144)
-        self.rewriter = Rewriter(runner, bytes(range(32)))
+        self.rewriter = Rewriter(runner, always(bytes(range(32))))
         self.engine = engine
         self.schema = schema
         self.source = SchemaSource(schema.tables, schema.routines)

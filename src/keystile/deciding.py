@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from secrets import token_hex
 from typing import NamedTuple
-from uuid import uuid4
 
 from keystile.analysis import tasks as analysis
 from keystile.analysis.remembered import RememberingAnalyst
-from keystile.config.settings import Secret, Settings
+from keystile.config.settings import Settings
 from keystile.config.urls import require_safe_url
 from keystile.gate.inherited_labels import InheritedLabels
 from keystile.gate.own_jobs import OwnJobs
@@ -24,7 +21,7 @@ from keystile.gate.shares import Shares
 from keystile.googlesql.task import TaskRunner
 from keystile.masking import tasks as masking
 from keystile.masking.rewrite import Rewriter
-from keystile.model.errors import UnsafeConfigurationError
+from keystile.secrets.masking_keys import MaskingKeys
 from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
 from keystile.telemetry.metrics import Metrics
@@ -58,13 +55,15 @@ async def planning(
     require_safe_url(settings.upstream.endpoint, "`upstream.endpoint`")
     outward = to_upstream(settings)
     secrets = Secrets(settings)
+    keys = MaskingKeys(settings, secrets)
     connections = Connections(settings, database, secrets)
     upstream = settings.upstream
     noted = InheritedLabels(database).noted
     accounts = Accounts(connections, upstream.endpoint, upstream.timeout, outward, noted)
     analyst = RememberingAnalyst(runner, settings.engine.max_sql_bytes)
     try:
-        rewriter = Rewriter(runner, await masking_key(settings, secrets))
+        await keys.open()
+        rewriter = Rewriter(runner, keys.key)
         await connections.open()
         metrics.watch_credentials(connections.ages)
         shares = Shares(2 * settings.engine.workers, settings.engine.queue)
@@ -78,38 +77,3 @@ async def planning(
         await accounts.close()
         await connections.close()
         await secrets.close()
-
-
-async def masking_key(settings: Settings, secrets: Secrets) -> bytes:
-    """Read the key of keyed hashes; made once in the data folder where none is configured.
-
-    Raises `UnsafeConfigurationError` for a key that is too short to be safe, or too long.
-    """
-    secret = settings.masking_key
-    if secret is None:
-        secret = Secret(file=settings.masking_key_file or _made_masking_key(settings))
-    source = secrets.source(secret)
-    key = (await source.read()).strip()
-    if not 32 <= len(key) <= 64:  # noqa: PLR2004 - HMAC-SHA-256 asks for 32, its block holds 64
-        raise UnsafeConfigurationError(
-            f"the masking key in `{source.name}` is {len(key)} bytes long, not 32 to 64",
-            hint="make one with `openssl rand -hex 32`",
-        )
-    return key
-
-
-def _made_masking_key(settings: Settings) -> str:
-    file = settings.data_folder / "masking-key"
-    settings.data_folder.mkdir(parents=True, exist_ok=True)
-    if not file.exists():
-        half = file.with_name(f".masking-key-{uuid4().hex}")
-        half.touch(mode=0o600)
-        half.write_text(token_hex(32), encoding="ascii")
-        try:
-            # A link never replaces: of two gateways that start together, both use the first key.
-            os.link(half, file)
-        except FileExistsError:
-            pass
-        finally:
-            half.unlink()
-    return str(file)

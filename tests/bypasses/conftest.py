@@ -24,6 +24,7 @@ from keystile.gate.planning import Decided, Planner, refuse_denied
 from keystile.gate.shares import Shares
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
+from keystile.masking.keyed import always
 from keystile.masking.rewrite import Rewriter
 from keystile.masking.splice import ProtectedTable
 from keystile.model.errors import KeystileError, NotFoundError
@@ -171,7 +172,7 @@ class Bench:
     def __init__(self, runner: InlineRunner, engine: Engine) -> None:
         self.bigquery = FakeBigQuery()
         self.policy: Policy = compile_policy({"policy.yaml": POLICY})
-        self.rewriter = Rewriter(runner, bytes(range(32)))
+        self.rewriter = Rewriter(runner, always(bytes(range(32))))
         fake: Any = self.bigquery
         self.planner = Planner(
             Analyst(runner, 262_144),

@@ -15,13 +15,14 @@ from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
+from keystile.masking.keyed import always
 from keystile.masking.rewrite import Rewriter
 from keystile.model.decision import ColumnMask
 from keystile.model.masks import ConstantMask, DefaultMask, Mask, NullMask, PatternMask
 from keystile.model.schema import ColumnRef, Field, Mode, SqlType, Table, TableId, TableKind
 
 RUNNER, ENGINE = InlineRunner(), Engine()
-ANALYST, REWRITER = Analyst(RUNNER, 262_144), Rewriter(RUNNER, bytes(range(32)))
+ANALYST, REWRITER = Analyst(RUNNER, 262_144), Rewriter(RUNNER, always(bytes(range(32))))
 ID = TableId("p", "d", "t")
 MASKS: list[Mask] = [NullMask(), DefaultMask(), ConstantMask("c"), PatternMask("x")]
 

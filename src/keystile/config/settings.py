@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from keystile.model.masks import KeyName
+
 DEFAULT_CONNECTION = "default"
 """The name of the connection that is used where the policy names none."""
 
@@ -341,6 +343,7 @@ class Settings(Section, frozen=True, kw_only=True):
     publishing: Publishing = Publishing()
     masking_key_file: str = ""
     masking_key: Secret | None = None
+    masking_keys: dict[KeyName, Secret] = {}
     vault: Vault | None = None
     secret_manager: SecretManager = SecretManager()
     upstream: Upstream = Upstream()

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from keystile.config.policy_folder import read_policy
 from keystile.gate.policy_versions import PolicyVersions, Replica
 from keystile.googlesql.task import TaskRunner
+from keystile.masking.custom import UNSOUND, Expressions
 from keystile.masking.filters import PROBLEMS, Predicates
 from keystile.model.errors import KeystileError, RefusedError, UnsafeConfigurationError
 from keystile.policy.compile import compile_policy
@@ -231,9 +232,15 @@ class Folder:
 async def checked_policy(files: Mapping[str, str], runner: TaskRunner) -> Policy:
     """Compile a policy, as the gateway would take it. Raises `UnsafeConfigurationError`."""
     policy = await asyncio.to_thread(compile_policy, files)
+    await _check_filters(policy, runner)
+    await _check_masks(policy, runner)
+    return policy
+
+
+async def _check_filters(policy: Policy, runner: TaskRunner) -> None:
     filters = policy.row_filters.all
     if not filters:
-        return policy
+        return
     answer = await runner.run(PROBLEMS, Predicates(tuple(one.where for one in filters)))
     for one, problem in zip(filters, answer.found, strict=True):
         if problem:
@@ -241,4 +248,15 @@ async def checked_policy(files: Mapping[str, str], runner: TaskRunner) -> Policy
                 f"{one.place}: row filter `{one.name}`: {problem}",
                 hint="see docs/reference/policy.md",
             )
-    return policy
+
+
+async def _check_masks(policy: Policy, runner: TaskRunner) -> None:
+    masks = policy.sql_masks
+    if not masks:
+        return
+    answer = await runner.run(UNSOUND, Expressions(tuple(one.mask for one in masks)))
+    for one, problem in zip(masks, answer.found, strict=True):
+        if problem:
+            raise UnsafeConfigurationError(
+                f"{one.place}: `expression`: {problem}", hint="see docs/reference/policy.md"
+            )

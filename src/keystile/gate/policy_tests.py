@@ -18,6 +18,7 @@ from keystile.gate.plan import hides_bytes
 from keystile.gate.planning import Decided, Planner, context_of
 from keystile.gate.shares import Shares
 from keystile.googlesql.task import TaskRunner
+from keystile.masking.keyed import always
 from keystile.masking.rewrite import Rewriter
 from keystile.model.decision import Effect
 from keystile.model.errors import (
@@ -124,7 +125,7 @@ class PolicyTester:
         return Planner(
             self._analyst,
             lambda: self._policy,
-            Rewriter(self._runner, self._key),
+            Rewriter(self._runner, always(self._key)),
             # Deciding asks no more of BigQuery than what is declared.
             cast("Accounts", declared),
             Shares(1, 1),

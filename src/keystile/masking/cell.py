@@ -1,35 +1,36 @@
 """Each mask on a value that was read already, in the cells of BigQuery's JSON.
 
 A cell is a text, None, a list of `{"v": cell}` for an ARRAY, or `{"f": [{"v": cell} …]}` for a
-STRUCT (`tabledata.list`). A property test proves that these masks and those of `sql` agree.
+STRUCT (`tabledata.list`); a TIMESTAMP is whole microseconds. The gateway has BigQuery mask what is
+read, rows without SQL too, so these masks are what those of `sql` are held to: a property test
+proves that both agree.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
-import re
 from typing import Any
 
+from keystile.masking import json_paths, keyed, shown, steps
 from keystile.masking.literals import constant, default
-from keystile.masking.sql import ADDRESS
 from keystile.model.masks import (
     ConstantMask,
-    EmailMask,
-    KeepLastMask,
+    JsonPathsMask,
     KeyedHashMask,
     Mask,
     NullMask,
     PatternMask,
+    SqlMask,
+    TokenMask,
 )
 from keystile.model.schema import SqlType
 
-_ADDRESS = re.compile(ADDRESS)
-
 
 def masked_cell(mask: Mask, type_: SqlType, cell: Any, key: bytes) -> Any:
-    """Mask a cell of this type. `key` is the one of keyed hashes."""
+    """Mask a cell of this type. `key` is the one that the mask names.
+
+    Raises `ValueError` for a mask of SQL of its own.
+    """
     if cell is None:
         return None
     if type_.kind == "ARRAY" and type_.element:
@@ -45,36 +46,33 @@ def masked_cell(mask: Mask, type_: SqlType, cell: Any, key: bytes) -> Any:
 def _scalar(mask: Mask, type_: SqlType, cell: str, key: bytes) -> str | None:
     if isinstance(mask, NullMask):
         return None
-    masked = None
-    if type_.kind == "STRING":
-        masked = _text(mask, cell, key)
-    elif type_.kind == "BYTES" and isinstance(mask, KeyedHashMask):
-        masked = base64.b64encode(_hmac(key, base64.b64decode(cell)).digest()).decode()
-    elif isinstance(mask, ConstantMask):
-        literal = constant(mask.value, type_)
-        masked = literal.cell if literal else None
+    masked = _of_type(mask, type_, cell, key)
     if masked is None:
         fallback = default(type_)
         masked = fallback.cell if fallback else None
     return masked
 
 
-def _text(mask: Mask, value: str, key: bytes) -> str | None:
-    match mask:
-        case PatternMask(pattern=pattern):
-            return pattern
-        case ConstantMask(value=str(constant_)):
-            return constant_
-        case KeepLastMask(count=count):
-            kept = count if 0 < count < len(value) else 0
-            return "*" * (len(value) - kept) + value[len(value) - kept :]
-        case EmailMask():
-            found = _ADDRESS.fullmatch(value)
-            return f"{value[0]}***{value[value.index('@') :]}" if found else "***"
-        case KeyedHashMask():
-            return _hmac(key, value.encode()).hexdigest()
-    return None
-
-
-def _hmac(key: bytes, data: bytes) -> hmac.HMAC:
-    return hmac.new(key, data, hashlib.sha256)
+def _of_type(mask: Mask, type_: SqlType, cell: str, key: bytes) -> str | None:
+    match mask, type_.kind:
+        case ConstantMask(value=given), _:
+            literal = constant(given, type_)
+            masked = literal.cell if literal else None
+        case PatternMask(pattern=pattern), "STRING":
+            masked = pattern
+        case KeyedHashMask(), "STRING":
+            masked = keyed.pads(mask, key).hmac(cell.encode()).hex()
+        case KeyedHashMask(), "BYTES":
+            hashed = keyed.pads(mask, key).hmac(base64.b64decode(cell))
+            masked = base64.b64encode(hashed).decode()
+        case TokenMask(), "STRING":
+            masked = keyed.token(cell, keyed.pads(mask, key))
+        case JsonPathsMask(), "JSON":
+            masked = json_paths.cell(mask, cell)
+        case SqlMask(type=kind), _ if kind == type_.kind:
+            raise ValueError("a mask of its own SQL is known to an SQL engine only")
+        case _, "STRING":
+            masked = shown.text(mask, cell)
+        case _:
+            masked = steps.cell(mask, type_, cell)
+    return masked

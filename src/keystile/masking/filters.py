@@ -56,7 +56,7 @@ def problems(engine: Engine, request: Predicates) -> Problems:
     found = []
     for where in request.texts:
         try:
-            _parsed(engine, where)
+            parsed(engine, where)
         except (InvalidQueryError, RefusedError) as error:
             found.append(error.message)
         else:
@@ -76,7 +76,7 @@ def predicate(engine: Engine, table: Table, filters: Iterable[RowFilter], row: s
     found = []
     for one in filters:
         try:
-            found.append(_for_agent(one, _parsed(engine, one.where)))
+            found.append(_for_agent(one, parsed(engine, one.where)))
             _check(engine, table, found[-1], row)
         except (InvalidQueryError, RefusedError) as error:
             raise RefusedError(
@@ -142,8 +142,11 @@ def _refuse(
     raise refused(analysed.mentions, one.table, sentence, hint=hint)
 
 
-def _parsed(engine: Engine, where: str) -> Any:
-    """Parse a predicate. Raises `RefusedError` for what is more, or less, than one condition."""
+def parsed(engine: Engine, where: str) -> Any:
+    """Parse one expression over a table's columns, as a statement that has it for its condition.
+
+    Raises `RefusedError` for what is more, or less, and `InvalidQueryError` for what is no SQL.
+    """
     statement = statement_tree(engine, f"{_BEFORE}{where}{_AFTER}")
     select = unwrapped(unwrapped(statement.query).query_expr) if has(statement, "query") else None
     if select is None or kind(select) != "ASTSelect" or not _is_all(statement, select):

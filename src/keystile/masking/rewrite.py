@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -14,20 +13,17 @@ from keystile.analysis.scope import declared
 from keystile.analysis.scripts.parts import Role
 from keystile.googlesql.task import TaskRunner
 from keystile.masking import filters as row_filters
-from keystile.masking import routines, script, writes
+from keystile.masking import keyed, routines, script, writes
 from keystile.masking.derived import carried_down
 from keystile.masking.moved import MOVE, MoveRequest, Place
-from keystile.masking.sql import HASH_INNER, HASH_OUTER
 from keystile.masking.task import MASK, MaskedColumn, MaskRequest
 from keystile.model.decision import ColumnMask, RowFilter
 from keystile.model.errors import OpaqueQueryError, RefusedError
-from keystile.model.masks import KeyedHashMask, Mask
-from keystile.model.schema import ColumnRef, Parameter, SqlType
+from keystile.model.masks import KEYED, Mask
+from keystile.model.schema import ColumnRef, Parameter
 from keystile.model.strength import most_protective
 
-_BLOCK = 64  # bytes of SHA-256's block, to which HMAC pads its key (RFC 2104 section 2)
 _RESERVED = "keystile_"
-_BYTES = SqlType("BYTES")
 
 
 class Rewritten(msgspec.Struct, frozen=True):
@@ -56,10 +52,10 @@ class _Masking(NamedTuple):
 class Rewriter:
     """Puts masks into queries, with an engine to prove the result."""
 
-    def __init__(self, runner: TaskRunner, key: bytes) -> None:
-        """`key` is the secret of keyed hashes, 32 bytes or more; it never stands in a text."""
+    def __init__(self, runner: TaskRunner, keys: keyed.KeySource) -> None:
+        """`keys` has the secrets of keyed masks, which never stand in a text."""
         self._runner = runner
-        self._pads = _pads(key)
+        self._keys = keys
 
     async def rewrite(
         self,
@@ -82,9 +78,10 @@ class Rewriter:
                 hint=found.hint or "leave it out",
                 place=(found.line, found.column),
             )
+        hidden = await keyed.filled((mask.mask for mask in masks), self._keys)
         if analysed.parts:
-            return await self._script(analysed, masks, filters)
-        masking = self._masking(analysed, masks, filters, statement.parameters)
+            return await self._script(analysed, masks, filters, hidden)
+        masking = _masking(analysed, masks, filters, statement.parameters, hidden)
         if masking is None:
             return Rewritten(statement.sql, statement.parameters)
         answer = await self._runner.run(MASK, masking.request)
@@ -117,6 +114,7 @@ class Rewriter:
         analysed: Analysed,
         masks: tuple[ColumnMask, ...],
         filters: tuple[RowFilter, ...],
+        hidden: Mapping[str, Parameter],
     ) -> Rewritten:
         """Mask each part of a script that needs it, and put them in their places."""
         given = analysed.statement.parameters
@@ -125,7 +123,7 @@ class Rewriter:
         writes.check(analysed, _strongest(carried_down(masks, analysed), analysed))
         maskings: dict[int, _Masking] = {}
         for number, part in enumerate(analysed.parts):
-            masking = self._masking(part.analysed, masks, filters, given)
+            masking = _masking(part.analysed, masks, filters, given, hidden)
             if masking is not None:
                 _check_dynamic(part, masking)
                 maskings[number] = masking
@@ -143,80 +141,78 @@ class Rewriter:
         sql, check = script.with_texts(analysed, masked)
         checked = await self._runner.run(script.CHECK, check)
         sent = [m for n, m in maskings.items() if analysed.parts[n].part.start >= begins]
-        hidden = {p.name: p for masking in sent for p in masking.added}
+        added = {p.name: p for masking in sent for p in masking.added}
         return Rewritten(
             sql=script.newest(analysed, sql, masked),
-            parameters=(*own, *hidden.values()),
-            hidden_parameters=tuple(hidden),
+            parameters=(*own, *added.values()),
+            hidden_parameters=tuple(added),
             # Of a session, those too that an earlier text has put into what this one reads.
             masked=tuple(sorted({ref for masking in maskings.values() for ref in masking.masked})),
             parts=script.newest_parts(analysed, checked.parts),
         )
 
-    def _masking(
-        self,
-        analysed: Analysed,
-        masks: tuple[ColumnMask, ...],
-        filters: tuple[RowFilter, ...],
-        given: tuple[Parameter, ...],
-    ) -> _Masking | None:
-        """Say how a statement is masked; None where nothing of it is.
 
-        `given` are all parameters of the query, of which a part of a script may have fewer.
-        """
-        columns = writes.without_key(analysed, _strongest(carried_down(masks, analysed), analysed))
-        known = {table.id for table in analysed.tables}
-        filters = tuple(one for one in filters if one.table in known)
-        past = any(scan.past for scan in analysed.scans)
-        if not columns and not analysed.facts.metadata and not past and not filters:
-            return None
-        routines.check(analysed, columns)
-        writes.check(analysed, columns)
-        row_filters.check(analysed, filters)
-        if not analysed.resolved:
-            _check_no_metadata(analysed)
-            return None
-        read = writes.read(analysed, columns)
-        added = self._hash_parameters(analysed, read, given)
-        there = {spelled.table.id for spelled in analysed.scope.tables}  # not what it makes
-        request = MaskRequest(
-            sql=analysed.sql,
-            scope=msgspec.structs.replace(
-                analysed.scope, parameters=declared((*analysed.statement.parameters, *added))
-            ),
-            scans=analysed.scans,
-            output=analysed.facts.output,
-            written=writes.assigned(analysed),
-            masks=tuple(column for column in columns if column.table in there),
-            mentions=analysed.mentions,
-            filters=tuple(one for one in filters if one.table in there),
+def _masking(
+    analysed: Analysed,
+    masks: tuple[ColumnMask, ...],
+    filters: tuple[RowFilter, ...],
+    given: tuple[Parameter, ...],
+    hidden: Mapping[str, Parameter],
+) -> _Masking | None:
+    """Say how a statement is masked; None where nothing of it is.
+
+    `given` are all parameters of the query, of which a part of a script may have fewer;
+    `hidden` those that masks may need.
+    """
+    columns = writes.without_key(analysed, _strongest(carried_down(masks, analysed), analysed))
+    known = {table.id for table in analysed.tables}
+    filters = tuple(one for one in filters if one.table in known)
+    past = any(scan.past for scan in analysed.scans)
+    if not columns and not analysed.facts.metadata and not past and not filters:
+        return None
+    routines.check(analysed, columns)
+    writes.check(analysed, columns)
+    row_filters.check(analysed, filters)
+    if not analysed.resolved:
+        _check_no_metadata(analysed)
+        return None
+    read = writes.read(analysed, columns)
+    added = _hidden_parameters(analysed, read, given, hidden)
+    there = {spelled.table.id for spelled in analysed.scope.tables}  # not what it makes
+    request = MaskRequest(
+        sql=analysed.sql,
+        scope=msgspec.structs.replace(
+            analysed.scope, parameters=declared((*analysed.statement.parameters, *added))
+        ),
+        scans=analysed.scans,
+        output=analysed.facts.output,
+        written=writes.assigned(analysed),
+        masks=tuple(column for column in columns if column.table in there),
+        mentions=analysed.mentions,
+        filters=tuple(one for one in filters if one.table in there),
+    )
+    return _Masking(request, added, tuple(ColumnRef(c.table, c.path) for c in read))
+
+
+def _hidden_parameters(
+    analysed: Analysed,
+    read: tuple[MaskedColumn, ...],
+    given: tuple[Parameter, ...],
+    hidden: Mapping[str, Parameter],
+) -> tuple[Parameter, ...]:
+    """Give those of the hidden parameters that the masks of what is read need."""
+    with_key = [column for column in read if isinstance(column.mask, KEYED)]
+    if not with_key:
+        return ()
+    if any(not parameter.name for parameter in given):
+        raise refused(
+            analysed.mentions,
+            ColumnRef(with_key[0].table, with_key[0].path),
+            "{} is masked with a key, which needs named parameters",
+            hint="use `@name` instead of `?`",
         )
-        return _Masking(request, added, tuple(ColumnRef(c.table, c.path) for c in read))
-
-    def _hash_parameters(
-        self, analysed: Analysed, read: tuple[MaskedColumn, ...], given: tuple[Parameter, ...]
-    ) -> tuple[Parameter, ...]:
-        hashed = [column for column in read if isinstance(column.mask, KeyedHashMask)]
-        if not hashed:
-            return ()
-        if any(not parameter.name for parameter in given):
-            raise refused(
-                analysed.mentions,
-                ColumnRef(hashed[0].table, hashed[0].path),
-                "{} is masked by a keyed hash, which needs named parameters",
-                hint="use `@name` instead of `?`",
-            )
-        return tuple(
-            Parameter(name, _BYTES, {"value": base64.b64encode(pad).decode()})
-            for name, pad in zip((HASH_INNER, HASH_OUTER), self._pads, strict=True)
-        )
-
-
-def _pads(key: bytes) -> tuple[bytes, bytes]:
-    if not _BLOCK >= len(key) >= _BLOCK // 2:
-        raise ValueError("the key of keyed hashes has 32 to 64 bytes")
-    padded = key.ljust(_BLOCK, b"\0")
-    return bytes(byte ^ 0x36 for byte in padded), bytes(byte ^ 0x5C for byte in padded)
+    names = dict.fromkeys(name for one in with_key for name in keyed.parameters(one.mask))
+    return tuple(hidden[name] for name in names)
 
 
 def _check_parameters(parameters: Iterable[Parameter]) -> None:
@@ -231,11 +227,11 @@ def _check_parameters(parameters: Iterable[Parameter]) -> None:
 def _check_dynamic(part: AnalysedPart, masking: _Masking) -> None:
     if part.part.role is Role.DYNAMIC and masking.added:
         masks = masking.request.masks
-        hashed = (ColumnRef(m.table, m.path) for m in masks if isinstance(m.mask, KeyedHashMask))
+        with_key = (ColumnRef(m.table, m.path) for m in masks if isinstance(m.mask, KEYED))
         raise refused(
             part.analysed.mentions,
-            next(hashed, masking.masked[0]),
-            "{} is masked by a keyed hash, whose key EXECUTE IMMEDIATE has not",
+            next(with_key, masking.masked[0]),
+            "{} is masked with a key, which EXECUTE IMMEDIATE has not",
             hint="write the statement out",
         )
 

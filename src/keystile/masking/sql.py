@@ -5,26 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from keystile.analysis.text import quoted
+from keystile.masking import json_paths, keyed, shown, steps
 from keystile.masking.literals import constant, default, text
 from keystile.model.masks import (
     ConstantMask,
-    EmailMask,
-    KeepLastMask,
+    JsonPathsMask,
     KeyedHashMask,
     Mask,
     NullMask,
     PatternMask,
+    SqlMask,
+    TokenMask,
 )
 from keystile.model.schema import SqlType
-
-HASH_INNER = "keystile_hash_inner"
-"""Query parameter: the key padded to a block and combined with HMAC's inner pad (RFC 2104)."""
-
-HASH_OUTER = "keystile_hash_outer"
-"""Query parameter: the same with the outer pad."""
-
-ADDRESS = r"[^@\x00-\x20]+@[^@\x00-\x20]+"
-"""What counts as an e-mail address. Means the same to RE2 and to Python's `re`."""
 
 Path = tuple[str, ...]
 
@@ -91,10 +84,7 @@ def scalar(mask: Mask, type_: SqlType, value: str) -> str:
     """Give an expression that masks a value which is neither STRUCT nor ARRAY."""
     if isinstance(mask, NullMask):
         return null(type_)
-    masked = _of_text(mask, value) if type_.kind == "STRING" else _of_bytes(mask, type_, value)
-    if masked is None and isinstance(mask, ConstantMask):
-        literal = constant(mask.value, type_)
-        masked = literal.sql if literal else None
+    masked = _of_type(mask, type_, value)
     if masked is None:
         fallback = default(type_)
         masked = fallback.sql if fallback else null(type_)
@@ -106,32 +96,30 @@ def null(type_: SqlType) -> str:
     return f"CAST(NULL AS {_written(type_)})"
 
 
-def _of_text(mask: Mask, value: str) -> str | None:
-    match mask:
-        case PatternMask(pattern=pattern):
-            return text(pattern)
-        case KeepLastMask(count=count) if count > 0:
-            length = f"CHAR_LENGTH({value})"
-            kept = f"CONCAT(REPEAT('*', {length} - {count}), RIGHT({value}, {count}))"
-            return f"IF({length} <= {count}, REPEAT('*', {length}), {kept})"
-        case KeepLastMask():
-            return f"REPEAT('*', CHAR_LENGTH({value}))"
-        case EmailMask():
-            shown = f"CONCAT(SUBSTR({value}, 1, 1), '***', SUBSTR({value}, STRPOS({value}, '@')))"
-            return f"IF(REGEXP_CONTAINS({value}, r'\\A{ADDRESS}\\z'), {shown}, '***')"
-        case KeyedHashMask():
-            return f"TO_HEX({_hmac(f'CAST({value} AS BYTES)')})"
-    return None
-
-
-def _of_bytes(mask: Mask, type_: SqlType, value: str) -> str | None:
-    if isinstance(mask, KeyedHashMask) and type_.kind == "BYTES":
-        return _hmac(value)
-    return None
-
-
-def _hmac(data: str) -> str:
-    return f"SHA256(CONCAT(@{HASH_OUTER}, SHA256(CONCAT(@{HASH_INNER}, {data}))))"
+def _of_type(mask: Mask, type_: SqlType, value: str) -> str | None:
+    """Give the masked form where the mask is for this type; None for the type's default."""
+    match mask, type_.kind:
+        case ConstantMask(value=given), _:
+            literal = constant(given, type_)
+            masked = literal.sql if literal else None
+        case PatternMask(pattern=pattern), "STRING":
+            masked = text(pattern)
+        case KeyedHashMask(), "STRING":
+            masked = f"TO_HEX({keyed.hash_sql(mask, f'CAST({value} AS BYTES)')})"
+        case KeyedHashMask(), "BYTES":
+            masked = keyed.hash_sql(mask, value)
+        case TokenMask(), "STRING":
+            masked = keyed.token_sql(mask, value)
+        case JsonPathsMask(), "JSON":
+            masked = json_paths.sql(mask, value)
+        case SqlMask(type=kind, expression=expression_), _ if kind == type_.kind:
+            # INVARIANT: it was checked to be one expression that knows `value` alone.
+            masked = f"WITH(value AS {value}, ({expression_}\n))"
+        case _, "STRING":
+            masked = shown.sql(mask, value)
+        case _:
+            masked = steps.sql(mask, type_, value)
+    return masked
 
 
 def _written(type_: SqlType) -> str:

@@ -16,17 +16,16 @@ from keystile.analysis.statements import walk_statement
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import unwrapped
 from keystile.googlesql.task import Task
-from keystile.masking import pseudo
+from keystile.masking import custom, keyed, pseudo
 from keystile.masking.filters import predicate
 from keystile.masking.proof import Template, lowered, normal, prove
 from keystile.masking.same import same_query
 from keystile.masking.splice import ProtectedTable, spliced
-from keystile.masking.sql import HASH_INNER, HASH_OUTER
 from keystile.masking.within import Within
 from keystile.model.decision import RowFilter
 from keystile.model.errors import InvalidQueryError, RefusedError
 from keystile.model.facts import OutputColumn, WrittenColumn
-from keystile.model.masks import Mask
+from keystile.model.masks import Mask, SqlMask
 from keystile.model.schema import ColumnRef, Table, TableId, TableKind
 
 
@@ -41,7 +40,7 @@ class MaskedColumn(msgspec.Struct, frozen=True):
 class MaskRequest(msgspec.Struct, frozen=True):
     """A statement in canonical spelling with what its analysis found, and the masks.
 
-    The parameters of `scope` include those of keyed hashes.
+    The parameters of `scope` include those of keyed masks.
     """
 
     sql: str
@@ -175,7 +174,11 @@ def _projection(
     kept = _templates.setdefault(engine, OrderedDict())
     key = (protected.subquery(), protected.table)
     if key not in kept:
-        hidden = tuple(p for p in parameters if p.name in {HASH_INNER, HASH_OUTER})
+        for mask in protected.masks.values():
+            if isinstance(mask, SqlMask):
+                custom.check(engine, mask)
+        names = {name for mask in protected.masks.values() for name in keyed.parameters(mask)}
+        hidden = tuple(p for p in parameters if p.name in names)
         scope = Scope((fully_spelled(protected.table),), parameters=hidden)
         request = ResolveRequest(key[0], scope)
         kept[key] = normal(unwrapped(resolved_tree(engine, request, prune=False).query))

@@ -11,7 +11,7 @@ from keystile.analysis.mentions import refused
 from keystile.masking.task import MaskedColumn
 from keystile.masking.within import Within, names_of
 from keystile.model.facts import WrittenColumn
-from keystile.model.masks import KeyedHashMask, NullMask
+from keystile.model.masks import KEYED, NullMask
 from keystile.model.schema import ColumnRef
 
 _KEPT_TEXTS = {
@@ -33,7 +33,7 @@ def check(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None:
 
 
 def without_key(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> tuple[MaskedColumn, ...]:
-    """Give the masks with NULL for keyed hashes of columns that a text to be kept does not use.
+    """Give the masks with NULL for those with a key of columns that a text to be kept does not use.
 
     What it reads a table by gives every column of it, but the key may stand in no such text.
     """
@@ -42,7 +42,7 @@ def without_key(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> tuple[
     used = Within(names_of(use.column) for use in analysed.facts.columns)
     return tuple(
         msgspec.structs.replace(column, mask=NullMask())
-        if isinstance(column.mask, KeyedHashMask) and not used.touches((column.table, *column.path))
+        if isinstance(column.mask, KEYED) and not used.touches((column.table, *column.path))
         else column
         for column in columns
     )
@@ -91,14 +91,14 @@ def _check_written(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> Non
 def _check_kept_text(analysed: Analysed, columns: tuple[MaskedColumn, ...]) -> None:
     """Refuse a text that BigQuery would keep with the key in it.
 
-    INVARIANT: the key of keyed hashes is in no text that others can read or run.
+    INVARIANT: no key of a mask is in a text that others can read or run.
     """
     for column in read(analysed, columns):
-        if isinstance(column.mask, KeyedHashMask):
+        if isinstance(column.mask, KEYED):
             raise refused(
                 analysed.mentions,
                 ColumnRef(column.table, column.path),
-                "{} is masked by a keyed hash, whose key no "
+                "{} is masked with a key, which no "
                 f"{_KEPT_TEXTS[analysed.facts.statement]} may hold",
                 hint="leave this column out, or make a table with CREATE TABLE AS SELECT",
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
@@ -11,7 +10,7 @@ import msgspec
 from keystile.model.decision import ApprovalDemand, Effect, Limits
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.model.facts import Action
-from keystile.model.masks import ConstantMask, KeepLastMask, Mask, PatternMask
+from keystile.model.masks import Mask, SqlMask
 from keystile.policy.conditions import Condition, Conditions, UnknownLabelError
 from keystile.policy.connections import CompiledConnection, ConnectionRules
 from keystile.policy.document import Document, Resources, RowFiltering, Rule, seconds
@@ -19,9 +18,10 @@ from keystile.policy.filters import CompiledFilter, RowFilters, words
 from keystile.policy.includes import refuse_includes
 from keystile.policy.labels import Labeller, ancestors
 from keystile.policy.limits import compile_limits
+from keystile.policy.masks import problem
 from keystile.policy.parse import Parsed, parse, suggestion
 from keystile.policy.policy import NOT_UNDERSTOOD, Policy
-from keystile.policy.protection import Protection
+from keystile.policy.protection import PlacedMask, Protection
 from keystile.policy.question import DEFAULT_DENY
 from keystile.policy.rules import CompiledRule, compile_agents, compile_scope
 
@@ -38,8 +38,9 @@ def compile_policy(documents: Mapping[str, str]) -> Policy:
     labeller = Labeller()
     known = {label for file in files for label in _add_labels(file, labeller)}
     masks: dict[str, list[Mask]] = {}
+    placed: list[PlacedMask] = []
     for file in files:
-        _add_masks(file, known, masks)
+        _add_masks(file, known, masks, placed)
     conditions = Conditions(known)
     rules: dict[str, CompiledRule] = {}
     for file in files:
@@ -63,7 +64,7 @@ def compile_policy(documents: Mapping[str, str]) -> Policy:
         _digest(file.document for file in files),
         [rules[name] for name in sorted(rules)],
         conditions,
-        Protection(labeller, masks),
+        Protection(labeller, masks, placed),
         RowFilters([filters[name] for name in sorted(filters)]),
         ConnectionRules(_connections(files, {*rules, *filters})),
     )
@@ -133,22 +134,19 @@ def _add_labels(file: Parsed, labeller: Labeller) -> Iterable[str]:
     return known
 
 
-def _add_masks(file: Parsed, known: set[str], masks: dict[str, list[Mask]]) -> None:
+def _add_masks(
+    file: Parsed, known: set[str], masks: dict[str, list[Mask]], placed: list[PlacedMask]
+) -> None:
     for number, entry in enumerate(file.document.masks):
         at = f"$.masks[{number}]"
         _check_label(file, f"{at}.label", entry.label, known)
         mask = entry.mask
-        if isinstance(mask, KeepLastMask) and mask.count < 0:
-            raise file.error(f"{at}.mask.count", "`count` is below 0")
-        if isinstance(mask, PatternMask) and not mask.pattern:
-            raise file.error(f"{at}.mask.pattern", "`pattern` is empty", "use the mask `default`")
-        if isinstance(mask, ConstantMask) and not _is_sayable(mask.value):
-            raise file.error(f"{at}.mask.value", "`value` is no finite number")
+        if found := problem(mask):
+            word, message, hint = found
+            raise file.error(f"{at}.mask.{word}", message, hint)
+        if isinstance(mask, SqlMask):
+            placed.append(PlacedMask(file.place(f"{at}.mask.expression"), mask))
         masks.setdefault(entry.label, []).append(mask)
-
-
-def _is_sayable(value: str | float) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _check_label(file: Parsed, at: str, label: str, known: set[str]) -> None:

@@ -52,6 +52,7 @@ class Policy:
         """Take rules sorted by name; `digest` is the SHA-256 of what the documents say, in hex."""
         self.row_filters = row_filters
         self.digest = digest
+        self.sql_masks = protection.placed
         self._index = RuleIndex(rules)
         self._connections = connections
         self._conditions = conditions

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from keystile.model.decision import ColumnMask
 from keystile.model.facts import Redefined
-from keystile.model.masks import DefaultMask, Mask, NullMask
+from keystile.model.masks import DefaultMask, Mask, NullMask, SqlMask
 from keystile.model.schema import ColumnRef, Field, Inherited, Table, TableId
 from keystile.model.strength import most_protective, rank
 from keystile.policy.labels import Labeller, Path, ancestors, covers, leaves
@@ -39,11 +40,24 @@ class ProtectedTable(msgspec.Struct, frozen=True):
         return same and self.members == table.members and self.inherited == table.inherited
 
 
+class PlacedMask(NamedTuple):
+    """A mask that an engine must look at, and its file and line."""
+
+    place: str
+    mask: SqlMask
+
+
 class Protection:
     """Labels and masks of a policy, applied to tables; remembers the tables that it has seen."""
 
-    def __init__(self, labeller: Labeller, masks: Mapping[str, Sequence[Mask]]) -> None:
+    def __init__(
+        self,
+        labeller: Labeller,
+        masks: Mapping[str, Sequence[Mask]],
+        placed: Sequence[PlacedMask] = (),
+    ) -> None:
         """Take each label's masks; where it has several the most protective one counts."""
+        self.placed = tuple(placed)
         self._labeller = labeller
         self._masks = {label: most_protective(several) for label, several in masks.items()}
         self._seen: dict[TableId, ProtectedTable] = {}

@@ -12,6 +12,7 @@ from keystile.gate.held_labels import lost_by
 from keystile.gate.planning import Planner
 from keystile.gate.shares import Shares
 from keystile.googlesql.inline import InlineRunner
+from keystile.masking.keyed import always
 from keystile.masking.rewrite import Rewriter
 from keystile.model.errors import NotFoundError, RefusedError
 from keystile.model.facts import QueryFacts, Redefined
@@ -86,7 +87,7 @@ def planner(runner: InlineRunner) -> Planner:
     return Planner(
         Analyst(runner, 262_144),
         lambda: POLICY,
-        Rewriter(runner, bytes(range(32))),
+        Rewriter(runner, always(bytes(range(32)))),
         bigquery,
         Shares(2, 2),
         Metrics(),

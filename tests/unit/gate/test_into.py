@@ -12,6 +12,7 @@ from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
 from keystile.gate.into import analysed_into, refuse_hidden, writing
 from keystile.googlesql.inline import InlineRunner
+from keystile.masking.keyed import always
 from keystile.masking.rewrite import Rewriter
 from keystile.model.decision import ColumnMask, Decision, Effect, RowFilter
 from keystile.model.errors import InvalidRequestError, NotFoundError, RefusedError
@@ -173,7 +174,7 @@ async def test_a_mask_was_written_over_values(
     runner: InlineRunner, target: Into, *, refused: bool
 ) -> None:
     found = await analysed(runner, "SELECT ssn AS text FROM customers", target)
-    rewriter = Rewriter(runner, bytes(range(32)))
+    rewriter = Rewriter(runner, always(bytes(range(32))))
     if refused:
         with pytest.raises(RefusedError, match="its mask would be written over the values"):
             await rewriter.rewrite(found, MASKS)
@@ -184,7 +185,7 @@ async def test_a_mask_was_written_over_values(
 async def test_what_is_masked_goes_masked_into_an_open_column(runner: InlineRunner) -> None:
     target = into("log", writeDisposition="WRITE_APPEND")
     found = await analysed(runner, "SELECT ssn AS note FROM customers", target)
-    rewritten = await Rewriter(runner, bytes(range(32))).rewrite(found, MASKS)
+    rewritten = await Rewriter(runner, always(bytes(range(32)))).rewrite(found, MASKS)
     assert [str(column) for column in rewritten.masked] == ["acme-shop.shop.customers.SSN"]
 
 
@@ -194,7 +195,7 @@ async def test_a_filter_on_the_table_that_is_written_was_put_into_the_query(
     target = into("log", writeDisposition="WRITE_APPEND")
     found = await analysed(runner, "SELECT 1 AS n", target)
     filters = (RowFilter(LOG.id, "own-rows", "n = 1"),)
-    rewritten = await Rewriter(runner, bytes(range(32))).rewrite(found, (), filters)
+    rewritten = await Rewriter(runner, always(bytes(range(32)))).rewrite(found, (), filters)
     assert rewritten.sql == "SELECT 1 AS n"
 
 

@@ -11,6 +11,7 @@ from keystile.analysis.analyst import Analyst
 from keystile.gate.planning import Planner
 from keystile.gate.shares import Shares
 from keystile.googlesql.inline import InlineRunner
+from keystile.masking.keyed import always
 from keystile.masking.rewrite import Rewriter
 from keystile.model.errors import NotFoundError, RefusedError
 from keystile.model.principal import Principal
@@ -120,7 +121,7 @@ class FakeBigQuery(OneAccount):
 @pytest.fixture(scope="session")
 def planner() -> Planner:
     runner, bigquery = InlineRunner(), FakeBigQuery()
-    rewriter: Any = Rewriter(runner, bytes(range(32)))
+    rewriter: Any = Rewriter(runner, always(bytes(range(32))))
     stands_for: Any = bigquery
     return Planner(
         Analyst(runner, 262_144), lambda: POLICY, rewriter, stands_for, Shares(2, 2), Metrics()

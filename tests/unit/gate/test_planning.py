@@ -15,6 +15,7 @@ from keystile.gate import planning
 from keystile.gate.planning import Planner, refuse_denied
 from keystile.gate.shares import Shares
 from keystile.googlesql.inline import InlineRunner
+from keystile.masking.keyed import always
 from keystile.masking.rewrite import Rewriter
 from keystile.model.decision import Decision, Effect, Reason
 from keystile.model.errors import InvalidQueryError, NotFoundError, RefusedError
@@ -68,7 +69,7 @@ def bigquery() -> FakeBigQuery:
 @pytest.fixture
 def planner(runner: InlineRunner, bigquery: Any) -> Planner:
     policy = compile_policy(read_policy(Path(__file__).parents[3] / "examples" / "policy"))
-    rewriter = Rewriter(runner, bytes(range(32)))
+    rewriter = Rewriter(runner, always(bytes(range(32))))
     return Planner(
         Analyst(runner, 262_144), lambda: policy, rewriter, bigquery, Shares(2, 2), Metrics()
     )
@@ -223,7 +224,7 @@ async def test_a_query_that_would_be_allowed_is_named(
     runner: InlineRunner, bigquery: Any, effect: str, sql: str, instead: str
 ) -> None:
     policy = compile_policy({name: text.replace("EFFECT", effect) for name, text in NO_SSN.items()})
-    rewriter = Rewriter(runner, bytes(range(32)))
+    rewriter = Rewriter(runner, always(bytes(range(32))))
     planner = Planner(
         Analyst(runner, 262_144), lambda: policy, rewriter, bigquery, Shares(2, 2), Metrics()
     )
@@ -250,7 +251,7 @@ connections: [{name: c, agents: {groups: [coding-agents]}, connection: coding}]
 """
     }
     policy = compile_policy(texts)
-    rewriter = Rewriter(runner, bytes(range(32)))
+    rewriter = Rewriter(runner, always(bytes(range(32))))
     planner = Planner(
         Analyst(runner, 262_144), lambda: policy, rewriter, bigquery, Shares(2, 2), Metrics()
     )

@@ -9,6 +9,7 @@ from keystile.analysis.analyst import Analyst
 from keystile.analysis.information_schema import view_of, view_table
 from keystile.analysis.statement import Statement
 from keystile.googlesql.inline import InlineRunner
+from keystile.masking.keyed import always
 from keystile.masking.metadata import metadata_query
 from keystile.masking.rewrite import Rewriter, Rewritten
 from keystile.model.errors import OpaqueQueryError, RefusedError
@@ -40,7 +41,7 @@ def runner() -> InlineRunner:
 
 async def rewritten(runner: InlineRunner, sql: str) -> Rewritten:
     analysed = await Analyst(runner, 100_000).analyse(Statement(sql, "p", "d"), Source())
-    return await Rewriter(runner, bytes(range(32))).rewrite(analysed, ())
+    return await Rewriter(runner, always(bytes(range(32)))).rewrite(analysed, ())
 
 
 def world(runner: InlineRunner) -> World:

@@ -85,13 +85,13 @@ REFUSED = [
     (
         "CREATE VIEW x AS SELECT ssn FROM ¶customers",
         HASHED,
-        "`acme-shop.shop.customers.ssn` is masked by a keyed hash, whose key no view may hold",
+        "`acme-shop.shop.customers.ssn` is masked with a key, which no view may hold",
         "CREATE TABLE AS SELECT",
     ),
     (
         "CREATE VIEW x AS SELECT ssn FROM ¶deep",
         HASHED,
-        "a column beneath the view `acme-shop.shop.deep` is masked by a keyed hash",
+        "a column beneath the view `acme-shop.shop.deep` is masked with a key",
         "CREATE TABLE AS SELECT",
     ),
     (
@@ -121,7 +121,7 @@ REFUSED = [
     (
         "SELECT 1; EXECUTE IMMEDIATE ¶'SELECT ssn FROM customers'",
         HASHED,
-        "masked by a keyed hash, whose key EXECUTE IMMEDIATE has not",
+        "masked with a key, which EXECUTE IMMEDIATE has not",
         "write the statement out",
     ),
     (

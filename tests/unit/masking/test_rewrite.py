@@ -11,13 +11,26 @@ from prove.shop import CUSTOMERS, DATASET, HASH, MASKS, ORDERS, PROJECT, Shop
 from prove.trial import Court
 
 from keystile.analysis.statement import Statement
-from keystile.googlesql.inline import InlineRunner
 from keystile.masking import task
-from keystile.masking.rewrite import Rewriter, Rewritten
+from keystile.masking.keyed import pads
+from keystile.masking.rewrite import Rewritten
 from keystile.masking.splice import ProtectedTable
 from keystile.model.decision import ColumnMask
-from keystile.model.errors import KeystileError, OpaqueQueryError, RefusedError
-from keystile.model.masks import DefaultMask, KeepLastMask, Mask, PatternMask
+from keystile.model.errors import (
+    KeystileError,
+    OpaqueQueryError,
+    RefusedError,
+    UnsafeConfigurationError,
+)
+from keystile.model.masks import (
+    DefaultMask,
+    KeepLastMask,
+    KeyedHashMask,
+    Mask,
+    PatternMask,
+    SqlMask,
+    TokenMask,
+)
 from keystile.model.schema import ColumnRef, Field, Parameter, SqlType, Table, TableId, TableKind
 
 STRING = SqlType("STRING")
@@ -73,7 +86,7 @@ async def test_the_key_of_a_hash_stands_in_hidden_parameters_alone(court: Court,
 
     assert "@keystile_hash_inner" in rewritten.sql
     assert rewritten.hidden_parameters == ("keystile_hash_inner", "keystile_hash_outer")
-    for pad in (bytes(range(32)), *court.rewriter._pads):
+    for pad in (bytes(range(32)), *pads(KeyedHashMask(), bytes(range(32)))):
         for spelled in (pad.hex(), base64.b64encode(pad).decode(), pad.decode("latin-1")):
             assert spelled.lower() not in rewritten.sql.lower()
 
@@ -97,9 +110,9 @@ async def test_nothing_reads_or_keeps_the_key_of_a_hash(court: Court, sql: str) 
         await rewrite(court, sql, (HASH,), *given)
 
 
-async def test_keyed_hash_is_hmac(court: Court) -> None:
+def test_keyed_hash_is_hmac() -> None:
     expected = hmac.new(bytes(range(32)), b"x", hashlib.sha256).digest()
-    inner, outer = court.rewriter._pads
+    inner, outer = pads(KeyedHashMask(), bytes(range(32)))
 
     assert hashlib.sha256(outer + hashlib.sha256(inner + b"x").digest()).digest() == expected
 
@@ -125,7 +138,7 @@ async def test_opaque_is_refused(court: Court) -> None:
 @pytest.mark.parametrize("size", [0, 16, 65])
 def test_the_key_has_a_sound_length(size: int) -> None:
     with pytest.raises(ValueError, match="32 to 64"):
-        Rewriter(InlineRunner.__new__(InlineRunner), b"k" * size)
+        pads(KeyedHashMask(), b"k" * size)
 
 
 async def test_the_strongest_mask_wins(court: Court) -> None:
@@ -230,3 +243,42 @@ async def test_proof_refuses_forgeries(
     monkeypatch.setattr(task, "spliced", give(forged))
     with pytest.raises(RefusedError):
         await rewrite(court, "SELECT ssn FROM customers", mask)
+
+
+async def test_each_key_has_parameters_of_its_own(court: Court) -> None:
+    masks = tuple(
+        ColumnMask(ColumnRef(CUSTOMERS.id, (name,)), "l", mask)
+        for name, mask in (("ssn", KeyedHashMask("sales")), ("name", TokenMask("sales")))
+    )
+    rewritten = await rewrite(court, "SELECT ssn, name FROM customers", masks)
+
+    assert set(rewritten.hidden_parameters) == {
+        "keystile_hash_sales_inner",
+        "keystile_hash_sales_outer",
+        "keystile_token_sales_inner",
+        "keystile_token_sales_outer",
+    }
+    assert all(f"@{name}" in rewritten.sql for name in rewritten.hidden_parameters)
+
+
+async def test_a_key_that_cannot_be_read_refuses_the_query_and_no_other(
+    court: Court, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none(name: str) -> bytes:
+        raise UnsafeConfigurationError(f"no key {name}")
+
+    monkeypatch.setattr(court.rewriter, "_keys", none)
+    with pytest.raises(RefusedError, match="with a key that the gateway cannot read now"):
+        await rewrite(court, "SELECT ssn FROM customers", (HASH,))
+    assert (await rewrite(court, "SELECT ssn FROM customers", MASKS)).masked
+
+
+async def test_a_mask_of_sql_is_checked_where_it_is_put_in_too(court: Court) -> None:
+    def mask(expression: str) -> tuple[ColumnMask, ...]:
+        return (ColumnMask(ColumnRef(CUSTOMERS.id, ("ssn",)), "l", SqlMask(expression)),)
+
+    rewritten = await rewrite(court, "SELECT ssn FROM customers", mask("SAFE.LEFT(value, 2)"))
+    assert "SAFE.LEFT(value, 2)" in rewritten.sql
+    for wrong in ("name", "value) OR (TRUE", "(SELECT MAX(ssn) FROM customers)", "ERROR(value)"):
+        with pytest.raises(KeystileError):
+            await rewrite(court, "SELECT ssn FROM customers", mask(wrong))

@@ -226,14 +226,14 @@ async def test_columns_keep_the_names_that_their_labels_go_by(court: Court) -> N
     ],
 )
 async def test_no_view_holds_the_key_of_a_hash(court: Court, kind: str, query: str) -> None:
-    with pytest.raises(RefusedError, match="keyed hash, whose key no view may hold"):
+    with pytest.raises(RefusedError, match="masked with a key, which no view may hold"):
         await rewrite(court, f"CREATE {kind} v AS {query}", (HASH,))
 
 
 async def test_no_function_holds_the_key_of_a_hash(court: Court) -> None:
     making = "CREATE FUNCTION f() AS ((SELECT MAX({}) FROM customers))"
 
-    with pytest.raises(RefusedError, match="keyed hash, whose key no function may hold"):
+    with pytest.raises(RefusedError, match="masked with a key, which no function may hold"):
         await rewrite(court, making.format("ssn"), (HASH,))
     assert "@" not in (await rewrite(court, making.format("id"), (HASH,))).sql
 

@@ -5,14 +5,23 @@ import itertools
 import pytest
 
 from keystile.model.masks import (
+    BucketMask,
     ConstantMask,
     DefaultMask,
     EmailMask,
+    IpMask,
+    JsonPathsMask,
+    KeepFirstMask,
     KeepLastMask,
     KeyedHashMask,
     Mask,
     NullMask,
     PatternMask,
+    RoundMask,
+    SqlMask,
+    TokenMask,
+    TruncateMask,
+    UrlHostMask,
 )
 from keystile.model.strength import most_protective
 
@@ -22,9 +31,21 @@ STRONGEST_FIRST: list[Mask] = [
     ConstantMask("x"),
     PatternMask("X"),
     KeyedHashMask(),
+    TokenMask(),
     EmailMask(),
+    KeepFirstMask(2),
     KeepLastMask(2),
-    KeepLastMask(10),
+    KeepFirstMask(10),
+    UrlHostMask(),
+    IpMask(),
+    TruncateMask("year"),
+    TruncateMask("quarter"),
+    TruncateMask("month"),
+    RoundMask(100),
+    BucketMask(10),
+    JsonPathsMask(("$.a", "$.b")),
+    JsonPathsMask(("$.c",)),
+    SqlMask("value"),
 ]
 
 
