@@ -15,6 +15,7 @@ from keystile.gate.basis import Catalogue
 from keystile.gate.recorded_catalogue import RecordedSchemas
 from keystile.gate.simulation import Simulated, Simulator
 from keystile.googlesql.task import TaskRunner
+from keystile.masking.keyed import always
 from keystile.masking.rewrite import Rewriter
 from keystile.policy.policy import Policy
 from keystile.policy.ruling import Change, Kind
@@ -147,7 +148,7 @@ async def simulate(  # noqa: PLR0913, PLR0917 - what is read, what decides, and 
         schemas.add(body)
     analyst = RememberingAnalyst(runner, limits.max_sql_bytes)
     # No value is ever masked with the key.
-    rewriter = Rewriter(runner, token_bytes(32))
+    rewriter = Rewriter(runner, always(token_bytes(32)))
     simulator = Simulator(policy, analyst, rewriter, schemas, 2 * limits.workers)
     done = 0
     async for batch in queries.batches(wanted):
