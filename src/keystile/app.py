@@ -28,6 +28,7 @@ from keystile.gate.gate import Gate
 from keystile.gate.inherited_labels import InheritedLabels
 from keystile.gate.jobs import JobStore
 from keystile.gate.kill_switch import KillSwitch
+from keystile.gate.ledger import Ledger
 from keystile.gate.metadata import Metadata
 from keystile.gate.noted import NoteRecords
 from keystile.gate.outcomes import Outcomes
@@ -219,6 +220,7 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
         identity.tokens.current,
         sessions,
         InheritedLabels(database),
+        Ledger(database),
     )
     duties = Duties(pipeline, jobs, vigil, approvals, metrics)
     reader = ResultReader(jobs, accounts, recorder, outcomes, metrics)

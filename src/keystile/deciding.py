@@ -59,7 +59,10 @@ async def planning(
     connections = Connections(settings, database, secrets)
     upstream = settings.upstream
     noted = InheritedLabels(database).noted
-    accounts = Accounts(connections, upstream.endpoint, upstream.timeout, outward, noted)
+    most_billed = upstream.maximum_bytes_billed
+    accounts = Accounts(
+        connections, upstream.endpoint, upstream.timeout, outward, noted, most_billed
+    )
     analyst = RememberingAnalyst(runner, settings.engine.max_sql_bytes)
     try:
         await keys.open()

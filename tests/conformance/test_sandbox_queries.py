@@ -315,6 +315,31 @@ def test_a_query_over_its_byte_limit_does_not_run(client: bigquery.Client) -> No
         client.query("SELECT * FROM shop.customers", job_config=config).result()
 
 
+def test_ten_mebibytes_of_each_table_are_billed_at_least(client: bigquery.Client) -> None:
+    least = 10 << 20
+    one = client.query("SELECT id FROM shop.customers")
+    one.result()
+    assert (one.total_bytes_processed, one.total_bytes_billed) == (200 * 8, least)
+    none = client.query("SELECT 1")
+    none.result()
+    assert none.total_bytes_billed == 0
+    both = "SELECT o.id FROM shop.orders AS o JOIN shop.customers AS c ON c.id = o.customer_id"
+    client.query(both, job_config=QueryJobConfig(maximum_bytes_billed=2 * least)).result()
+    with pytest.raises(GoogleAPICallError, match=rf"billed: {least}. {2 * least} or higher"):
+        client.query(both, job_config=QueryJobConfig(maximum_bytes_billed=least)).result()
+
+
+def test_the_byte_limit_of_a_script_is_that_of_each_statement(client: bigquery.Client) -> None:
+    config = QueryJobConfig(maximum_bytes_billed=10 << 20)
+    sql = "SELECT id FROM shop.customers; SELECT id FROM shop.orders"
+    job = client.query(sql, job_config=config)
+    job.result()
+    assert job.total_bytes_billed == 20 << 20
+    both = "SELECT o.id, c.id AS other FROM shop.orders AS o, shop.customers AS c LIMIT 1"
+    with pytest.raises(GoogleAPICallError, match="exceeded limit for bytes billed"):
+        client.query(f"{sql}; {both}", job_config=config).result()
+
+
 def test_a_repeated_job_id_is_a_conflict(client: bigquery.Client) -> None:
     client.query("SELECT 1", job_id="one-id", job_retry=None).result()
     with pytest.raises(Conflict, match=r"Already Exists: Job acme-shop:US\.one-id"):

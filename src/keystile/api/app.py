@@ -33,6 +33,7 @@ from keystile.model.errors import (
     InvalidRequestError,
     KeystileError,
     OverloadedError,
+    RateLimitError,
     RefusedError,
     UnauthenticatedError,
 )
@@ -232,6 +233,8 @@ class Api:
         if isinstance(error, UnauthenticatedError):
             token.count(error, self._metrics)
             challenge = token.challenge(error)
+        elif isinstance(error, RateLimitError):
+            challenge = ((b"retry-after", str(error.retry_after).encode()),)
         return Answer(error.http_status, error_body(error), headers=challenge)
 
     def _note(self, trace: Trace, status: int, started: float) -> None:

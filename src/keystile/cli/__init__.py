@@ -21,6 +21,7 @@ _COMMANDS = (
     "connection",
     "person",
     "policy",
+    "limits",
     "approvals",
     "sessions",
     "audit",

@@ -15,6 +15,9 @@ from keystile.model.masks import KeyName
 DEFAULT_CONNECTION = "default"
 """The name of the connection that is used where the policy names none."""
 
+MOST_BILLED = 1 << 40
+"""What one query may be billed where nothing else is said: a tebibyte."""
+
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -185,6 +188,7 @@ class Upstream(Section, frozen=True, kw_only=True):
     gives to no other; `connections` are further ones by name. `iam_endpoint` is where the accounts
     to impersonate are asked for. `ca_file` replaces the system's authorities; the client's pair is
     shown to an endpoint that asks for it. `proxy` is asked to CONNECT to the endpoint.
+    `maximum_bytes_billed` goes with every query, whatever policy and clients say.
     """
 
     endpoint: Text = "https://bigquery.googleapis.com"
@@ -192,6 +196,7 @@ class Upstream(Section, frozen=True, kw_only=True):
     connections: dict[Text, Connection] = {}
     iam_endpoint: Text = "https://iamcredentials.googleapis.com"
     timeout: Positive = 30
+    maximum_bytes_billed: Positive = MOST_BILLED
     ca_file: str = ""
     client_certificate_file: str = ""
     client_key_file: str = ""

@@ -94,6 +94,7 @@ def _child(script: Job, ran: ScriptJob, known: Recognised, number: int) -> Job:
         recorded_rows=0,
         changed=ran.changed,
         unread=ran.is_select,
+        bytes_billed=ran.bytes_billed,
     )
     # Not BigQuery's own name, which is of the gateway's account; the same at every replica.
     name = hashlib.sha256(script.id.encode()).hexdigest()[:32]

@@ -66,8 +66,10 @@ def refuse_hidden(into: Into, decision: Decision) -> None:
         targets.refuse_to_replace(into.table, decision)
 
 
-def writing(job: Job, into: Into, status: JobStatus) -> UpstreamQuery:
-    """Give the job that writes the result of a finished query.
+def writing(
+    job: Job, into: Into, status: JobStatus, most_billed: int | None = None
+) -> UpstreamQuery:
+    """Give the job that writes the result of a finished query, for so many bytes at most.
 
     Raises `RefusedError` where BigQuery keeps none.
     """
@@ -83,7 +85,7 @@ def writing(job: Job, into: Into, status: JobStatus) -> UpstreamQuery:
         sql=f"SELECT * FROM {path}",  # noqa: S608 - every name stands in backticks
         location=job.location,
         labels=job_labels(job.principal),
-        maximum_bytes_billed=job.request.maximum_bytes_billed,
+        maximum_bytes_billed=most_billed,
         timeout_ms=job.request.job_timeout_ms,
         into=configuration,
     )

@@ -18,6 +18,7 @@ from sqlalchemy import Row, Select, and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from keystile.gate import ledger
 from keystile.gate.plan import Plan
 from keystile.model.errors import DuplicateError, NotFoundError
 from keystile.model.principal import Principal, agent_of
@@ -58,6 +59,7 @@ class JobOutcome(msgspec.Struct, frozen=True):
     on_one_page: bool = False
     moved: dict[str, object] = {}
     unread: bool = False
+    bytes_billed: int = 0
 
 
 class Child(msgspec.Struct, frozen=True):
@@ -197,8 +199,12 @@ class JobStore:
         state: JobState,
         plan: Plan | None = None,
         started_at: float | None = None,
+        beside: Callable[[AsyncConnection], Awaitable[None]] | None = None,
     ) -> None:
-        """Write a job's next state, unless it is done already."""
+        """Write a job's next state, unless it is done already, with what is written `beside` it.
+
+        INVARIANT: a job that waits for people holds nothing of a budget.
+        """
         values: dict[str, Any] = {"state": state.value}
         if plan is not None:
             values["plan"] = _text(plan)
@@ -210,11 +216,24 @@ class JobStore:
                 .where(jobs.c.id == job.id, jobs.c.state != JobState.DONE.value)
                 .values(**values)
             )
+            if state is JobState.PENDING:
+                await ledger.release(connection, job.id)
+            if beside:
+                await beside(connection)
 
     async def finish(
-        self, job: Job, now: float, *, error: JobError | None, outcome: JobOutcome | None
+        self,
+        job: Job,
+        now: float,
+        *,
+        error: JobError | None,
+        outcome: JobOutcome | None,
+        billed: int | None = None,
     ) -> bool:
-        """End a job once, and tell whether this did: a second ending changes nothing."""
+        """End a job once, and tell whether this did: a second ending changes nothing.
+
+        `billed` is what counts of it against budgets; None is all that it has reserved.
+        """
         started = {} if job.started_at is None else {"started_at": job.started_at}
         async with self._database.begin() as connection:
             ended = await connection.execute(
@@ -228,6 +247,8 @@ class JobStore:
                     **started,
                 )
             )
+            if ended.rowcount:
+                await ledger.settle(connection, job.id, billed)
         return bool(ended.rowcount)
 
     async def widen_record(self, job: Job, outcome: JobOutcome) -> None:

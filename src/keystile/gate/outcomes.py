@@ -60,6 +60,7 @@ class Outcomes:
             changed=status.changed,
             on_one_page=len(first.rows) >= status.total_rows,
             moved=status.moved,
+            bytes_billed=status.bytes_billed,
         )
 
     async def _one_page(self, job: Job, first: Page, total: int) -> Page:

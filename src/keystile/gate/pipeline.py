@@ -16,16 +16,25 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from uuid import uuid4
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keystile.gate import records
 from keystile.gate.basis import Basis
+from keystile.gate.budgets import (
+    Reservation,
+    billed,
+    bounded,
+    check,
+    in_own_words,
+    left_to_write,
+)
 from keystile.gate.children import Children
 from keystile.gate.inherited_labels import InheritedLabels
 from keystile.gate.jobs import Job, JobState, JobStore
+from keystile.gate.ledger import PASSING, Ledger
 from keystile.gate.outcomes import Outcomes
 from keystile.gate.plan import Plan, job_labels
 from keystile.gate.planning import Decided, Planned, Planner, context_of, refuse_denied
@@ -34,10 +43,11 @@ from keystile.gate.running import is_started, open_session, run_to_end, write_re
 from keystile.gate.sessions import QuerySession, QuerySessions, SessionBusyError
 from keystile.gate.vigil import Vigil
 from keystile.gate.witness import agree_at_the_end
-from keystile.model.decision import Decision, Effect
+from keystile.model.decision import LIMIT_WORDS, Decision, Effect
 from keystile.model.errors import (
     DuplicateError,
     KeystileError,
+    LimitError,
     OverloadedError,
     RecordingUnavailableError,
     RefusedError,
@@ -46,10 +56,12 @@ from keystile.model.errors import (
 )
 from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
+from keystile.policy.budget import Charge
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics, Phase
 from keystile.upstream.accounts import Accounts
 from keystile.upstream.values import JobStatus, UpstreamQuery
+from keystile.wire.into import Into
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError
 
@@ -78,8 +90,10 @@ class Pipeline:
         current: Callable[[Principal], Awaitable[Principal]],
         sessions: QuerySessions,
         inherited: InheritedLabels,
+        ledger: Ledger,
     ) -> None:
         """Wire the rooms together. `current` says what an agent of earlier is by now, or raises."""
+        self._ledger = ledger
         self._sessions = sessions
         self._inherited = inherited
         self._planner = planner
@@ -112,32 +126,41 @@ class Pipeline:
         if request.dry_run:
             await self._recorder.record(records.intent(job, now))
             return job, None
-        kept = await self._kept(job, planned)
+        reservation = None if waits else Reservation(job, planned.charge)
+        kept = await self._kept(job, planned, reservation)
         if kept.id != job.id:
             repeated = JobError.of(DuplicateError(f"the request is job `{kept.job_id}` already"))
             await self._recorder.record(records.ended(job, "failed", repeated, time.time()))
             return kept, None
-        if waits:
+        if reservation is None:
             await self._ask(job)
             return job, None
-        return job, planned.query
+        return job, reservation.bounded(planned.query)
 
-    async def _kept(self, job: Job, planned: Planned) -> Job:
-        """Put the intent on record, then make the job durable; its session is its own from here."""
-        session, beside = planned.session, None
+    async def _kept(self, job: Job, planned: Planned, reservation: Reservation | None) -> Job:
+        """Put the intent on record, then make the job durable.
+
+        From here its session is its own, and so is its part of the budgets.
+        """
+        session, waits = planned.session, reservation is None
+        await self._refuse_over(planned, job.principal, job.request, waits=waits)
         if session:
             try:
                 await self._sessions.refuse_busy(session, job)
             except SessionBusyError as error:
-                plan, now = job.plan, time.time()
-                refused = records.refused(job.principal, job.request, error, plan, now)
-                await self._recorder.record(refused)
+                await self._refuse(job.principal, job.request, error, job.plan)
                 raise
-            beside = partial(self._sessions.take, session=session, job=job, left=planned.left)
+
+        async def beside(connection: AsyncConnection) -> None:
+            if session:
+                await self._sessions.take(connection, session, job, planned.left)
+            if reservation:
+                await reservation.take(connection)
+
         await self._recorder.record(records.intent(job, job.created_at))
         try:
             return await self._jobs.add(job, beside)
-        except SessionBusyError as error:
+        except (SessionBusyError, LimitError) as error:
             ended = records.ended(job, "failed", JobError.of(error), time.time())
             await self._recorder.record(ended)
             raise
@@ -179,9 +202,20 @@ class Pipeline:
             )
             await self._refuse(principal, request, error, plan)
             raise error
+        await self._refuse_over(planned, principal, request)
         job = _job(principal, request, planned, JobState.RUNNING, now)
         await self._recorder.record(records.intent(job, now))
         return job, planned.query
+
+    async def _refuse_over(
+        self, planned: Planned, principal: Principal, request: QueryRequest, *, waits: bool = False
+    ) -> None:
+        """Refuse what would break a limit by now."""
+        try:
+            await check(self._ledger, planned.plan, planned.charge, waits=waits)
+        except LimitError as error:
+            await self._refuse(principal, request, error, planned.plan)
+            raise
 
     async def check_upload(self, job: Job) -> None:
         """Decide once more before the last bytes go: much may have changed since the first.
@@ -203,8 +237,10 @@ class Pipeline:
 
         Raises `DuplicateError` where its owner has another job of that id.
         """
+        # BigQuery has it by now, so that it counts whatever else does.
+        counted = Reservation(job, Charge(), but=LIMIT_WORDS).take
         try:
-            return await self._jobs.add(job)
+            return await self._jobs.add(job, counted)
         except DuplicateError as error:
             known = await self._jobs.owned(job.principal.key, job.request.project, job.job_id)
             if known.id == job.id:
@@ -248,8 +284,10 @@ class Pipeline:
             job = await self._of_now(job)
             planned = await self._planned(job.principal, job.request)
             if self._vigil.fits(job, planned):
-                await self._jobs.move(job, state=JobState.READY)
-                return await self.carry(job, planned.query)
+                await check(self._ledger, job.plan, planned.charge, waits=True)
+                reservation = Reservation(job, planned.charge, but=PASSING)
+                await self._jobs.move(job, state=JobState.READY, beside=reservation.take)
+                return await self.carry(job, reservation.bounded(planned.query))
             await self._ask_again(job, planned)
         except _PASSING:
             raise
@@ -265,13 +303,14 @@ class Pipeline:
         now = time.time()
         await self._recorder.record(records.ended(job, state, error, now))
         await self._sessions.ended(job, well=False)
-        await self._jobs.finish(job, now, error=error, outcome=None)
+        spent = await billed(self._accounts, job)
+        await self._jobs.finish(job, now, error=error, outcome=None, billed=spent)
 
     async def _fail(self, job: Job, error: Exception) -> None:
         if not isinstance(error, KeystileError):
             _log.exception("job_failed_inside", job=job.id)
             error = RefusedError(f"refused: internal fault in job `{job.id}`")
-        await self.end(job, "failed", JobError.of(error))
+        await self.end(job, "failed", JobError.of(in_own_words(job.plan, error)))
 
     async def _refuse_flood(self, principal: Principal, request: QueryRequest, plan: Plan) -> None:
         """Refuse to ask people once more for an agent that has asked them very often already."""
@@ -314,6 +353,8 @@ class Pipeline:
     ) -> None:
         """Put on record that a query never runs, and why."""
         now = time.time()
+        if isinstance(error, LimitError):
+            self._metrics.limit_refusals.labels(error.reason).inc()
         await self._recorder.record(records.refused(principal, request, error, found, now))
 
     async def _opened(
@@ -353,8 +394,9 @@ class Pipeline:
             raise RefusedError("BigQuery does not know the uploaded job", hint="upload it again")
         job = await self._of_now(job)
         planned = await self._planned(job.principal, job.request)
+        query = bounded(planned.query, await self._ledger.grant(job.id), planned.charge)
         if planned.plan.digest == job.plan.digest:
-            return job, planned.query
+            return job, query
         if job.request.session:
             raise RefusedError("what the query reads has changed", hint="begin another session")
         if planned.plan.decision.effect is Effect.REQUIRE_APPROVAL:
@@ -363,7 +405,7 @@ class Pipeline:
         replanned = msgspec.structs.replace(job, plan=planned.plan)
         await self._recorder.record(records.intent(replanned, time.time()))
         await self._jobs.move(job, state=JobState.READY, plan=planned.plan)
-        return replanned, planned.query
+        return replanned, query
 
     async def _why_stopped(self, job: Job, error: KeystileError) -> KeystileError:
         """Say of a cancelled job that its agent is disabled, which BigQuery does not know."""
@@ -400,28 +442,33 @@ class Pipeline:
 
     async def _finish(self, job: Job, status: JobStatus) -> Job | None:
         await self._children.try_to_find(job)
-        error = status.error
+        error, spent = status.error, status.bytes_billed
         if error is None:
             plan = job.plan
             agree_at_the_end(plan.facts, plan.schema, status.schema, plan.results)
             if job.request.into:
-                into = job.request.into
-                bigquery = self._accounts.at(job.account)
-                error = (await write_result(bigquery, job, into, status)).error
+                written = await self._written(job, job.request.into, status)
+                error, spent = written.error, spent + written.bytes_billed
         self._accounts.forget(job.plan.facts.writes)
         await self._inherited.settle(job, well=error is None)
         if error is not None:
             cancelled = error.reason == "stopped"
             why = await self._why_stopped(job, error) if cancelled else error
+            why = in_own_words(job.plan, why)
             await self.end(job, "cancelled" if cancelled else "failed", JobError.of(why))
             return None
         outcome = await self._outcomes.recorded(job, status)
         await self._sessions.ended(job, well=True)
         now = time.time()
-        ended = await self._jobs.finish(job, now, error=None, outcome=outcome)
+        self._metrics.bytes_billed.inc(spent)
+        ended = await self._jobs.finish(job, now, error=None, outcome=outcome, billed=spent)
         if not ended or job.plan.statements:
             return None  # another has ended it, or its row tells of its statements too
         return msgspec.structs.replace(job, state=JobState.DONE, ended_at=now, outcome=outcome)
+
+    async def _written(self, job: Job, into: Into, status: JobStatus) -> JobStatus:
+        most = await left_to_write(self._ledger, job, status.bytes_billed)
+        return await write_result(self._accounts.at(job.account), job, into, status, most)
 
 
 def _job(

@@ -16,6 +16,7 @@ from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Earlier, Statement
 from keystile.gate import transfers
 from keystile.gate.basis import Digests, Noted, RestsOn, object_name
+from keystile.gate.budgets import charge_of
 from keystile.gate.held_labels import Lost, lost_by, refuse_lost
 from keystile.gate.into import analysed_into, refuse_hidden
 from keystile.gate.jobs import Job
@@ -42,6 +43,7 @@ from keystile.model.errors import KeystileError, RefusedError, UnmaskableError
 from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
 from keystile.model.schema import ColumnRef, Table, TableId
+from keystile.policy.budget import Charge
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
 from keystile.telemetry.metrics import Metrics, Phase
@@ -90,7 +92,7 @@ class Planned(NamedTuple):
     """A plan, and the query that carries it out.
 
     `query` holds hidden parameters, so it is never stored. In a `session`, `left` is what others
-    will find there after it.
+    will find there after it. `charge` is what it is going to be billed.
     """
 
     plan: Plan
@@ -98,6 +100,7 @@ class Planned(NamedTuple):
     location: str
     session: QuerySession | None = None
     left: Left = Left()
+    charge: Charge = Charge()
 
 
 class Planner:
@@ -324,7 +327,9 @@ class Planner:
             inherits=decided.inherits,
         )
         location = witness.location or query.location or "US"
-        return Planned(plan, query, location, session, _left(analysed, request, rewritten))
+        left = _left(analysed, request, rewritten)
+        charge = charge_of(analysed, request, witness, hidden=hides_bytes(decision))
+        return Planned(plan, query, location, session, left, charge)
 
     async def _where(self, request: QueryRequest, table: TableId, account: Account) -> QueryRequest:
         """Say where a request runs that does not say so itself: where a table of it lies."""

@@ -10,13 +10,14 @@ from contextlib import aclosing, suppress
 import msgspec
 
 from keystile.gate import records
+from keystile.gate.budgets import most_rows
 from keystile.gate.jobs import Job, JobOutcome, JobStore
 from keystile.gate.outcomes import FIRST_PAGE_ROWS, Outcomes
 from keystile.gate.pages import Rows, start_of, token_for
 from keystile.gate.recorder import Recorder
 from keystile.gate.views import view_of
 from keystile.gate.witness import agree_at_the_end
-from keystile.model.errors import KeystileError, NotFoundError
+from keystile.model.errors import KeystileError, LimitError, NotFoundError
 from keystile.model.schema import Field
 from keystile.telemetry.metrics import Metrics, Phase
 from keystile.upstream.accounts import Accounts
@@ -49,7 +50,7 @@ class ResultReader:
         """Give a page of a job, without rows where it has none.
 
         INVARIANT: a row is on record before it is given. Raises `InvalidRequestError` for a page
-        token of another job.
+        token of another job, and `LimitError` for rows behind those that a limit leaves.
         """
         if job.outcome is None:
             return ResultsView(view_of(job))
@@ -58,6 +59,14 @@ class ResultReader:
             outcome = await self._first_read(job)
             job = msgspec.structs.replace(job, outcome=outcome)
         start = start_of(job, page.page_token) if page.page_token else page.start_index or 0
+        try:
+            most_rows(job, start)
+        except LimitError as error:
+            self._metrics.limit_refusals.labels(error.reason).inc()
+            now = time.time()
+            refused = records.refused(job.principal, job.request, error, job.plan, now)
+            await self._recorder.record(refused)
+            raise
         pieces = self._recorded(job, start, page)
         with self._metrics.query_seconds.labels(Phase.READ).time():
             first, last = await anext(pieces)
@@ -109,7 +118,9 @@ class ResultReader:
         outcome, wanted = _outcome(job), FIRST_PAGE_ROWS
         if page.max_results is not None:
             wanted = min(page.max_results, FIRST_PAGE_ROWS)
-        left = min(wanted, outcome.total_rows - start)
+        most = most_rows(job, start)
+        left = min(wanted, (outcome.total_rows if most is None else most) - start)
+        left = min(left, outcome.total_rows - start)
         alike = page.use_int64_timestamp or not _has_times(outcome.schema)
         kept = self._pages.get(job, start) if alike else ()
         if left <= len(kept):

@@ -96,6 +96,7 @@ def done(job: Job, status: JobStatus, first: Page, at: float) -> Event:
         "rows": first.rows,
         "total_rows": status.total_rows,
         "bytes_processed": status.bytes_processed,
+        "bytes_billed": status.bytes_billed,
         "upstream_job": job.upstream_id,
         "started_at": job.started_at,
         "ended_at": job.ended_at or at,
@@ -257,6 +258,7 @@ def _decision(decision: Decision, facts: QueryFacts) -> dict[str, Any]:
         "effect": str(decision.effect),
         "rules": msgspec.to_builtins(decision.reasons),
         "policy_digest": decision.policy_digest,
+        "limits": msgspec.to_builtins(decision.limits),
         "masks": [
             {
                 "column": str(one.column),

@@ -44,12 +44,15 @@ async def run_to_end(
         end.cancel()
 
 
-async def write_result(bigquery: BigQuery, job: Job, into: Into, status: JobStatus) -> JobStatus:
+async def write_result(
+    bigquery: BigQuery, job: Job, into: Into, status: JobStatus, most_billed: int | None = None
+) -> JobStatus:
     """Write a finished query's result where its client wants it, and wait for the end of that.
 
-    May be done again: nothing is written twice. Raises as `run_to_end` does.
+    It is billed for `most_billed` bytes at most. May be done again: nothing is written twice.
+    Raises as `run_to_end` does.
     """
-    await _start(bigquery, writing(job, into, status), job.writing)
+    await _start(bigquery, writing(job, into, status, most_billed), job.writing)
     return await _end(bigquery, job.writing)
 
 

@@ -36,6 +36,7 @@ def view_of(job: Job) -> JobView:
         statement=job.plan.facts.statement,
         dry_run=dry_run,
         bytes_processed=_bytes(job),
+        bytes_billed=None if outcome is None or job.plan.hides_bytes else outcome.bytes_billed,
         total_rows=outcome.total_rows if outcome and not outcome.unread else None,
         schema=_schema(job),
         changed=_changed(job),

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from keystile.model.decision import Limits
 from keystile.model.errors import LimitError, RateLimitError
 
@@ -56,6 +58,36 @@ class Broken(NamedTuple):
     word: str
     used: int = 0
     resets_at: float | None = None
+
+
+class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How one limit stands: what is used and left, where that is counted, and when it resets."""
+
+    limit: int
+    used: int | None = None
+    left: int | None = None
+    resets_at: float | None = None
+
+
+def standings(limits: Limits, used: Used) -> dict[str, Standing]:
+    """Say how each limit stands, by its word; one of a single query has nothing to be used up."""
+    spent = {
+        "bytes_per_day": (used.day, day_of(used.at, limits.time_zone)[1]),
+        "bytes_per_month": (used.month, month_of(used.at, limits.time_zone)[1]),
+        "queries_per_minute": (
+            len(used.minute),
+            used.minute[-1] + _MINUTE if used.minute else None,
+        ),
+        "concurrent_queries": (used.running, None),
+    }
+    found = {}
+    for word, amount in limits.amounts.items():
+        if word in spent:
+            taken, resets = spent[word]
+            found[word] = Standing(amount, taken, max(amount - taken, 0), resets)
+        else:
+            found[word] = Standing(amount)
+    return found
 
 
 def day_of(at: float, time_zone: str) -> tuple[float, float]:

@@ -90,12 +90,13 @@ class DecisionBody(_Body, frozen=True, kw_only=True):
     """What policy decided: `effect` is `allow`, `deny` or `require_approval`.
 
     `masks` are those of the columns that the query uses; `protection` is a digest of all masks and
-    row filters, whatever they are on.
+    row filters, whatever they are on. `limits` are what may be spent, by rule.
     """
 
     effect: str = ""
     rules: tuple[RuleBody, ...] = ()
     policy_digest: str = ""
+    limits: tuple[dict[str, Any], ...] = ()
     masks: tuple[MaskBody, ...] = ()
     approvals: tuple[DemandBody, ...] = ()
     row_filters: tuple[RowFilterBody, ...] = ()
@@ -247,6 +248,7 @@ class OutcomeBody(_Body, frozen=True, kw_only=True):
     rows: tuple[Any, ...] = ()
     total_rows: int | None = None
     bytes_processed: int | None = None
+    bytes_billed: int | None = None
     upstream_job: str = ""
     started_at: float | None = None
     ended_at: float | None = None

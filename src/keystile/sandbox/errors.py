@@ -18,14 +18,6 @@ class BadDataError(KeystileError):
     """The data folder is missing or a file in it is wrong, so the sandbox does not start."""
 
 
-class CostLimitError(KeystileError):
-    """The query would read more than `maximumBytesBilled` allows."""
-
-    http_status = 400
-    reason = "bytesBilledLimitExceeded"
-    status = "INVALID_ARGUMENT"
-
-
 class AccessDeniedError(KeystileError):
     """The account may not do this to what it names, which may not even be there."""
 

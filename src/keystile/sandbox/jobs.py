@@ -26,7 +26,6 @@ from keystile.sandbox.binding import Question
 from keystile.sandbox.data import Stored
 from keystile.sandbox.dialect import Given
 from keystile.sandbox.effects import Effects
-from keystile.sandbox.errors import CostLimitError
 from keystile.sandbox.into import check_into, write_result
 from keystile.sandbox.locations import check_location, location_name, location_of
 from keystile.sandbox.plans import Answer, Plan
@@ -220,24 +219,19 @@ class Jobs:
         job.view = _planned_view(job.view, plan)
         into = (asked.into.table,) if asked.into else ()
         check_location(self._catalog.store, (*plan.tables, *into), job.view.location)
-        limit = asked.request.maximum_bytes_billed
-        if limit is not None and plan.bytes_processed > limit:
-            raise CostLimitError(
-                f"Query exceeded limit for bytes billed: {limit}. "
-                f"{plan.bytes_processed} or higher required."
-            )
+        plan.refuse_beyond(asked.request.maximum_bytes_billed)
         if asked.into:
             check_into(plan)
             self._catalog.rights.check_change(job.view.owner, asked.into.table)
         if plan.names.script:
-            await self._script(job, plan)
+            await self._script(job, plan, asked.request.maximum_bytes_billed)
         else:
             self._keep(job, plan, await run(self._catalog, plan))
         if asked.into:
             await write_result(self._catalog, asked.into, plan, job.content)
 
-    async def _script(self, job: Job, plan: Plan) -> None:
-        """Run a script: its result is that of its last query."""
+    async def _script(self, job: Job, plan: Plan, most_billed: int | None) -> None:
+        """Run a script: its result is that of its last query. The bound is each statement's."""
 
         def told(ran: Ran) -> None:
             if plan.statement == "SCRIPT":
@@ -246,7 +240,7 @@ class Jobs:
         def left(variables: tuple[Given, ...]) -> None:
             self._sessions.keep(plan.question.project, job.session, variables)
 
-        last = await run_script(self._catalog, plan.question, told, left)
+        last = await run_script(self._catalog, plan.question, told, left, most_billed)
         job.view = msgspec.structs.replace(job.view, schema=None)
         if last and last.done:
             self._keep(job, last.plan, last.done)
@@ -255,7 +249,10 @@ class Jobs:
         """Add the job of one statement of a script."""
         number, view = job.view.children, job.view
         read = (view.bytes_processed or 0) + ran.plan.bytes_processed
-        job.view = msgspec.structs.replace(view, children=number + 1, bytes_processed=read)
+        billed = (view.bytes_billed or 0) + ran.plan.bytes_billed
+        job.view = msgspec.structs.replace(
+            view, children=number + 1, bytes_processed=read, bytes_billed=billed
+        )
         view = msgspec.structs.replace(
             _planned_view(view, ran.plan),
             job_id=f"script_job_{hashlib.sha256(view.job_id.encode()).hexdigest()[:32]}_{number}",
@@ -343,6 +340,7 @@ def _planned_view(view: JobView, plan: Plan) -> JobView:
         schema=None if plan.statement == "SCRIPT" else plan.fields,
         referenced=plan.tables,
         bytes_processed=plan.bytes_processed,
+        bytes_billed=plan.bytes_billed,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -118,7 +119,7 @@ class Catalog:
             bound,
             result_fields(described),
             await self._referenced(bound, depth, question.account),
-            await self._processed(described, bound, depth),
+            await self._scanned(described, bound, depth),
         )
 
     def _has_target(self, bound: Bound, names: Names) -> bool:
@@ -220,19 +221,20 @@ class Catalog:
                 found.update(dict.fromkeys(inner.tables))
         return tuple(found)
 
-    async def _processed(self, described: Described, bound: Bound, depth: int) -> int:
+    async def _scanned(self, described: Described, bound: Bound, depth: int) -> dict[TableId, int]:
         ids = {str(id_): id_ for _, id_ in bound.paths}
-        total = 0
+        found = Counter[TableId]()
         for name, columns in described.used.items():
             stored = await self.look_up(ids[name], depth)
             if stored.view_query:
-                total += (await self.plan(_view_question(stored), depth + 1)).bytes_processed
-            total += sum(stored.sizes.get(column, 0) for column in columns)
+                found.update((await self.plan(_view_question(stored), depth + 1)).scanned)
+            else:
+                found[stored.id] += sum(stored.sizes.get(column, 0) for column in columns)
         for path, id_ in bound.paths:
             if path == (str(id_),) and str(id_) not in described.used:
                 # Read by a routine; which columns its body reads is not looked into.
-                total += sum((await self.look_up(id_, depth)).sizes.values())
-        return total
+                found[id_] += sum((await self.look_up(id_, depth)).sizes.values())
+        return dict(found)
 
     async def _parameters(self, parameters: tuple[Parameter, ...]) -> tuple[Given, ...]:
         if not parameters:

@@ -62,9 +62,14 @@ class ScriptContext:
     """
 
     def __init__(
-        self, catalog: Catalog, question: Question, told: Callable[[Ran], None] = lambda _: None
+        self,
+        catalog: Catalog,
+        question: Question,
+        told: Callable[[Ran], None] = lambda _: None,
+        most_billed: int | None = None,
     ) -> None:
-        """`told` hears of each statement that has run."""
+        """`told` hears of each statement that has run; `most_billed` bounds each one's bytes."""
+        self._most_billed = most_billed
         self._catalog = catalog
         self._question = question
         self._told = told
@@ -163,6 +168,7 @@ class ScriptContext:
         told = self._told if plan.tables else lambda _: None
         ran = Ran(plan, started, frames=(text.frame,), expression=True)
         try:
+            plan.refuse_beyond(self._most_billed)
             answer = await self._catalog.evaluated(plan)
         except KeystileError as error:
             told(ran._replace(error=placed(error, text)))
@@ -212,6 +218,7 @@ class ScriptContext:
         plan = Plan(question, "", Names(question.sql, question.sql), None, Bound())
         try:
             plan = await self._catalog.plan(question)
+            plan.refuse_beyond(self._most_billed)
             done = await run(self._catalog, plan)
         except KeystileError as error:
             told = placed(error, text)

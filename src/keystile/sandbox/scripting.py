@@ -47,6 +47,7 @@ async def run_script(
     question: Question,
     told: Callable[[Ran], None],
     left: Callable[[tuple[Given, ...]], None] = lambda _: None,
+    most_billed: int | None = None,
 ) -> Ran | None:
     """Run a script to its end; give the last query that ran.
 
@@ -54,7 +55,7 @@ async def run_script(
     Raises the first error that nothing handles.
     """
     script = await _read(catalog, question)
-    context = ScriptContext(catalog, question, told)
+    context = ScriptContext(catalog, question, told, most_billed)
     context.begin()
     try:
         await _Run(context).run(script.steps)

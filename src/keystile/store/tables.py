@@ -7,6 +7,7 @@ value as text, so that they read back to the same frozen value.
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -220,6 +221,44 @@ connection_keys = Table(
     Column("state", String, nullable=False),
     Column("added_at", Float, nullable=False),
     Column("since", Float, nullable=False),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    # A rule, whose budget it is and which one of them: `Limits.account`.
+    Column("account", String, primary_key=True),
+    # As they were for the last query.
+    Column("limits", Text, nullable=False),
+)
+
+budget_totals = Table(
+    "budget_totals",
+    metadata,
+    Column("account", String, primary_key=True),
+    # `day` or `month`, and when it begins.
+    Column("period", String, primary_key=True),
+    Column("begins", Float, primary_key=True),
+    # Reserved and billed.
+    Column("bytes", BigInteger, nullable=False),
+    # Whether some of them are of queries whose bytes no agent is told.
+    Column("hidden", Boolean, nullable=False),
+)
+
+budget_entries = Table(
+    "budget_entries",
+    metadata,
+    Column("job", String, primary_key=True),
+    Column("account", String, primary_key=True),
+    Column("at", Float, nullable=False),
+    # When the day and month begin in which it counts, where these are limited.
+    Column("day", Float),
+    Column("month", Float),
+    # What it has reserved, and what it may be billed.
+    Column("bytes", BigInteger, nullable=False),
+    Column("most_billed", BigInteger),
+    Column("open", Boolean, nullable=False),
+    Index("budget_entries_by_account", "account", "at"),
 )
 
 approval_requests = Table(

@@ -142,6 +142,19 @@ class Metrics:
             ["effect"],
             registry=self.registry,
         )
+        self.limit_refusals = Counter(
+            "keystile_limit_refusals_total",
+            "Requests refused by a limit of the policy, by the reason that clients get.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.bytes_billed = Counter(
+            "keystile_bytes_billed_total",
+            "Bytes that BigQuery bills for the queries that ended well.",
+            registry=self.registry,
+        )
+        for reason in ("quotaExceeded", "rateLimitExceeded"):
+            self.limit_refusals.labels(reason)
         self.query_seconds = Histogram(
             "keystile_query_seconds",
             "Seconds that a query spends in each phase.",

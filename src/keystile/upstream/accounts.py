@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from keystile.config.settings import DEFAULT_CONNECTION
+from keystile.config.settings import DEFAULT_CONNECTION, MOST_BILLED
 from keystile.model.schema import TableId
 from keystile.tls.outward import DIRECT, Outward
 from keystile.upstream.bigquery import BigQuery, Noted
@@ -42,12 +42,14 @@ class Accounts:
         timeout: float,
         outward: Outward = DIRECT,
         noted: Noted | None = None,
+        most_billed: int = MOST_BILLED,
     ) -> None:
         """Take the root URL; `timeout` is in seconds for one exchange.
 
         `noted` tells what the gateway knows of tables beside, whoever asks.
         """
         self._noted = noted
+        self._most_billed = most_billed
         self._outward = outward
         self._credentials = credentials
         self._endpoint = endpoint
@@ -67,7 +69,13 @@ class Accounts:
         if known is None:
             credential = _Bound(self._credentials, account)
             known = self._known[account] = BigQuery(
-                self._endpoint, credential, self._timeout, self._outward, account, self._noted
+                self._endpoint,
+                credential,
+                self._timeout,
+                self._outward,
+                account,
+                self._noted,
+                self._most_billed,
             )
         return known
 

@@ -141,6 +141,8 @@ class QueryStatistics(msgspec.Struct, frozen=True, rename="camel"):
     referenced_tables: list[Reference] = []
     schema: dict[str, Any] = {}
     total_bytes_processed: int = 0
+    total_bytes_processed_accuracy: str = ""
+    total_bytes_billed: int | None = None
     cache_hit: bool = False
     dml_stats: DmlStatistics | None = None
 
@@ -189,12 +191,21 @@ class Statistics(msgspec.Struct, frozen=True, rename="camel"):
     """`Job.statistics`; times are milliseconds since the epoch."""
 
     query: QueryStatistics = QueryStatistics()
+    total_bytes_processed: int = 0
     load: LoadStatistics | None = None
     copy: CopyStatistics | None = None
     extract: ExtractStatistics | None = None
     start_time: float = 0
     end_time: float = 0
     session_info: SessionInfo = SessionInfo()
+
+    @property
+    def bytes_billed(self) -> int:
+        """What the job is billed for; all that it read where BigQuery does not say."""
+        query = self.query
+        if query.cache_hit or query.total_bytes_billed is not None:
+            return query.total_bytes_billed or 0
+        return max(query.total_bytes_processed, self.total_bytes_processed)
 
 
 class JobState(msgspec.Struct, frozen=True, rename="camel"):

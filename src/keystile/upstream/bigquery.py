@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import msgspec
 
+from keystile.config.settings import MOST_BILLED
 from keystile.model.errors import KeystileError, RefusedError
 from keystile.model.schema import Routine, RoutineId, Table, TableId
 from keystile.tls.outward import DIRECT, Outward
@@ -62,6 +63,7 @@ ListT = TypeVar("ListT", TablesAnswer, DatasetsAnswer, EntriesAnswer)
 IdT = TypeVar("IdT", TableId, RoutineId)
 ObjectT = TypeVar("ObjectT", Table, Routine)
 
+_BOUNDS = frozenset({"", "PRECISE", "UPPER_BOUND"})
 _OK = 200
 _NOT_MODIFIED = 304
 _CONFLICT = 409
@@ -86,14 +88,17 @@ class BigQuery:
         outward: Outward = DIRECT,
         account: Account = NOBODY,
         noted: Noted | None = None,
+        most_billed: int = MOST_BILLED,
     ) -> None:
         """Take the root URL; `timeout` is in seconds for one exchange. `credential` is `account`'s.
 
-        `noted` tells what the gateway knows of tables beside. Raises `UnsafeConfigurationError`
-        when the endpoint would expose the credential.
+        `noted` tells what the gateway knows of tables beside. INVARIANT: no query, nor a statement
+        of a script, is billed for more than `most_billed`. Raises `UnsafeConfigurationError` when
+        the endpoint would expose the credential.
         """
         self.account = account
         self._noted = noted
+        self._most_billed = most_billed
         self._transport = Transport(endpoint, credential, timeout, outward)
         self._tables = _Known[TableId, Table]()
         self._routines = _Known[RoutineId, Routine]()
@@ -158,6 +163,8 @@ class BigQuery:
             schema=fields_of(statistics.schema),
             bytes_processed=statistics.total_bytes_processed,
             location=job.job_reference.location,
+            is_bound=statistics.statement_type != "SCRIPT"
+            and statistics.total_bytes_processed_accuracy in _BOUNDS,
         )
 
     async def start(self, query: UpstreamQuery, job: str) -> None:
@@ -384,7 +391,7 @@ class BigQuery:
                 default_dataset=query.default_dataset,
                 parameters=query.parameters,
                 labels=query.labels,
-                maximum_bytes_billed=query.maximum_bytes_billed,
+                maximum_bytes_billed=None if dry_run else self._bound(query),
                 use_query_cache=query.use_query_cache,
                 job_timeout_ms=query.timeout_ms,
                 dry_run=dry_run,
@@ -397,6 +404,10 @@ class BigQuery:
         return await self._transport.send(
             Call("POST", ("projects", query.project, "jobs"), body=body)
         )
+
+    def _bound(self, query: UpstreamQuery) -> int:
+        asked = query.maximum_bytes_billed
+        return self._most_billed if asked is None else min(asked, self._most_billed)
 
     async def _every_page(self, path: tuple[str, ...], type_: type[ListT]) -> list[ListT]:
         pages: list[ListT] = []
@@ -448,6 +459,7 @@ def _status(
         schema=fields_of(results.schema) if results else (),
         total_rows=results.total_rows if results else 0,
         bytes_processed=statistics.total_bytes_processed,
+        bytes_billed=job.statistics.bytes_billed,
         statement_type=statistics.statement_type,
         cache_hit=statistics.cache_hit,
         changed=statistics.changed,

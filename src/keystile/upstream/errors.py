@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from keystile.model.errors import (
+    BytesBilledError,
     DuplicateError,
     InUseError,
     InvalidQueryError,
@@ -20,6 +21,7 @@ from keystile.model.errors import (
 )
 
 _BY_REASON: dict[str, type[KeystileError]] = {
+    "bytesBilledLimitExceeded": BytesBilledError,
     "invalidQuery": InvalidQueryError,
     "invalid": InvalidRequestError,
     "notFound": NotFoundError,

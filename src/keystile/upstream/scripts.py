@@ -102,6 +102,7 @@ def _script_job(script: JobRef, listed: _Listed, secrets: Collection[str]) -> Sc
         ),
         statement_type=statistics.query.statement_type,
         bytes_processed=statistics.query.total_bytes_processed,
+        bytes_billed=statistics.query.total_bytes_billed or 0,
         cache_hit=statistics.query.cache_hit,
         changed=statistics.query.changed,
         created=statistics.creation_time / 1000,

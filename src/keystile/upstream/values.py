@@ -85,7 +85,8 @@ class DryRun(msgspec.Struct, frozen=True):
     """What BigQuery says of a statement without running it.
 
     `referenced_tables` are base tables and views as BigQuery's `referencedTables` lists them.
-    `bytes_processed` is its estimate; `location` is where the query would run.
+    `bytes_processed` is its estimate, which is no bound where `is_bound` is false, such as of a
+    script or an external table; `location` is where the query would run.
     """
 
     statement_type: str
@@ -93,6 +94,7 @@ class DryRun(msgspec.Struct, frozen=True):
     schema: tuple[Field, ...]
     bytes_processed: int
     location: str = ""
+    is_bound: bool = True
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -120,6 +122,7 @@ class JobStatus(msgspec.Struct, frozen=True):
     schema: tuple[Field, ...] = ()
     total_rows: int = 0
     bytes_processed: int = 0
+    bytes_billed: int = 0
     statement_type: str = ""
     cache_hit: bool = False
     changed: RowsChanged | None = None
@@ -146,6 +149,7 @@ class ScriptJob(msgspec.Struct, frozen=True):
     error: KeystileError | None = None
     statement_type: str = ""
     bytes_processed: int = 0
+    bytes_billed: int = 0
     cache_hit: bool = False
     changed: RowsChanged | None = None
     created: float = 0.0

@@ -66,10 +66,10 @@ class JobView(msgspec.Struct, frozen=True):
     clients expect to find named; it is more than one page where `several_pages` is set. A script's
     statements are jobs of their own: it has so many `children`, and each of these names its
     `parent`, whether it is an `expression`, and in `frames` where it stands, the innermost first.
-    `bytes_processed` is None where it is not known or not shown. `transfer` is what a job is that
-    is no query, `moved` its counts under its kind. `into` is what its client said of where the
-    result goes, in the words of the API. `optional` tells that its client can do without a job,
-    `session` is the id of the session that it runs in.
+    `bytes_processed` and `bytes_billed` are None where they are not known or not shown. `transfer`
+    is what a job is that is no query, `moved` its counts under its kind. `into` is what its client
+    said of where the result goes, in the words of the API. `optional` tells that its client can do
+    without a job, `session` is the id of the session that it runs in.
     """
 
     project: str
@@ -85,6 +85,7 @@ class JobView(msgspec.Struct, frozen=True):
     statement: str = ""
     dry_run: bool = False
     bytes_processed: int | None = None
+    bytes_billed: int | None = None
     total_rows: int | None = None
     schema: tuple[Field, ...] | None = None
     cache_hit: bool = False
@@ -312,7 +313,7 @@ def _statistics(job: JobView) -> Resource:
         statistics["numChildJobs"] = str(job.children)
     if job.bytes_processed is not None:
         query["totalBytesProcessed"] = statistics["totalBytesProcessed"] = str(job.bytes_processed)
-        query["totalBytesBilled"] = "0" if job.dry_run else str(job.bytes_processed)
+        query["totalBytesBilled"] = "0" if job.dry_run else str(job.bytes_billed or 0)
     elif job.dry_run:
         # Clients print the estimate of every dry run, so there is one: no more is promised.
         query["totalBytesProcessed"] = statistics["totalBytesProcessed"] = "0"

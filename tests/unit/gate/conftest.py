@@ -29,6 +29,7 @@ from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.inherited_labels import InheritedLabels
 from keystile.gate.jobs import Job, JobState, JobStore
+from keystile.gate.ledger import Ledger
 from keystile.gate.metadata import Metadata
 from keystile.gate.outcomes import Outcomes
 from keystile.gate.own_jobs import OwnJobs
@@ -49,11 +50,12 @@ from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
 from keystile.gate.vigil import Vigil
 from keystile.masking.filters import Predicates, Problems
-from keystile.model.decision import ApprovalDemand, Decision, Effect, NewLabel, Reason
+from keystile.model.decision import ApprovalDemand, Decision, Effect, Limits, NewLabel, Reason
 from keystile.model.errors import KeystileError, NotFoundError, RefusedError
 from keystile.model.facts import Action, QueryFacts
 from keystile.model.principal import Principal
 from keystile.model.schema import Field, Table, TableId, TableKind
+from keystile.policy.budget import Charge
 from keystile.policy.compile import compile_policy
 from keystile.policy.policy import Policy
 from keystile.recording.log import RecordingLog
@@ -103,6 +105,7 @@ class FakeBigQuery(OneAccount):
         self.listed: list[str] = []
         self.list_fails: list[KeystileError] = []
         self.session = ""
+        self.billed = 0
 
     async def start(self, query: UpstreamQuery, job: str) -> None:
         if self.before_start:
@@ -152,12 +155,13 @@ class FakeBigQuery(OneAccount):
         if not done.is_set():
             return JobStatus(done=False)
         if job.job.endswith("_into"):
-            return JobStatus(done=True, error=self.write_fails)
+            return JobStatus(done=True, error=self.write_fails, bytes_billed=self.billed)
         return JobStatus(
             done=True,
             error=self.error,
             schema=self.schema,
             total_rows=len(self.rows_of),
+            bytes_billed=self.billed,
             first=await self.rows(job, max_results=rows) if rows and not self.error else None,
             result=RESULT,
             session=self.session,
@@ -211,6 +215,8 @@ class FakePlanner:
         self.statements: tuple[ScriptStatement, ...] = ()
         self.left = Left()
         self.inherits: tuple[NewLabel, ...] = ()
+        self.limits: tuple[Limits, ...] = ()
+        self.charge = Charge()
         self.sessions: list[Any] = []
 
     def ask_people(self, *demands: ApprovalDemand) -> None:
@@ -226,7 +232,9 @@ class FakePlanner:
         if self.decide_fails:
             raise self.decide_fails
         reason = Reason("raw-ssn", self.effect, "raw numbers need a steward.")
-        decision = Decision(self.effect, (reason,), self.policy, approvals=self.approvals)
+        decision = Decision(
+            self.effect, (reason,), self.policy, approvals=self.approvals, limits=self.limits
+        )
         statement = Statement(request.sql, request.project, "", ())
         analysed = Analysed(statement, request.sql, Scope(), FACTS)
         known = Understood(FACTS, ())
@@ -251,7 +259,7 @@ class FakePlanner:
         query = UpstreamQuery(project=request.project, sql=REWRITTEN, transfer=self.transfer)
         if decided.session:
             self.sessions.append(decided.session)
-        return Planned(plan, query, "US", decided.session, self.left)
+        return Planned(plan, query, "US", decided.session, self.left, self.charge)
 
 
 class FakeConditions:
@@ -292,6 +300,7 @@ class Replica:
             bench.current,
             QuerySessions(bench.database),
             InheritedLabels(bench.database),
+            Ledger(bench.database),
         )
         self.duties = Duties(self.pipeline, self.jobs, self.vigil, bench.approvals, self.metrics)
         metadata = Metadata(bigquery, bench.current_policy)

@@ -215,7 +215,7 @@ RESULT = TableId("acme-shop", "_hidden", "anon`1")
 def test_what_is_written_is_the_result_and_nothing_else(bench: Any) -> None:
     job = bench.a_job(request=bench.request(maximum_bytes_billed=7))
     asked = into("log", writeDisposition="WRITE_APPEND", clustering={"fields": ["n"]})
-    query = writing(job, asked, JobStatus(done=True, result=RESULT))
+    query = writing(job, asked, JobStatus(done=True, result=RESULT), 7)
     assert query.sql == r"SELECT * FROM `acme-shop`.`_hidden`.`anon\`1`"
     # Policy was not asked about making a table, and the one that was there may be gone.
     assert query.into == {**asked.configuration, "createDisposition": "CREATE_NEVER"}
