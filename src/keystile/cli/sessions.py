@@ -198,6 +198,7 @@ def _show_step(step: Step) -> None:
     if step.total_rows is not None:
         fact("rows", f"{len(step.rows)} recorded of {step.total_rows}")
         fact("processed", size(step.bytes_processed))
+        fact("billed", size(step.bytes_billed))
 
 
 def _columns(step: Step) -> list[str]:

@@ -75,6 +75,7 @@ class Step(msgspec.Struct, frozen=True):
     rows: dict[int, Any] = {}
     total_rows: int | None = None
     bytes_processed: int | None = None
+    bytes_billed: int | None = None
     upstream_job: str = ""
     started_at: float | None = None
     ended_at: float | None = None

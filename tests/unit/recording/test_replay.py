@@ -45,6 +45,7 @@ def test_a_query_with_approval_and_pages_is_one_step() -> None:
         "rows": [row("1", "XXX"), row("2", None)],
         "total_rows": 4,
         "bytes_processed": 10,
+        "bytes_billed": 20,
         "upstream_job": "u",
         "started_at": 4.0,
         "ended_at": 5.0,
