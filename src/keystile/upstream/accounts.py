@@ -35,7 +35,7 @@ class Credentials(Protocol):
 class Accounts:
     """One `BigQuery` for each account."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what each of them is made of
         self,
         credentials: Credentials,
         endpoint: str,
