@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,7 +13,7 @@ from keystile.model.decision import ApprovalDemand, Effect, Limits
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.model.facts import Action
 from keystile.model.masks import Mask, SqlMask
-from keystile.policy.conditions import Condition, Conditions, UnknownLabelError
+from keystile.policy.conditions import WORDS, Condition, Conditions, UnknownLabelError
 from keystile.policy.connections import CompiledConnection, ConnectionRules
 from keystile.policy.document import Document, Resources, RowFiltering, Rule, seconds
 from keystile.policy.filters import CompiledFilter, RowFilters, words
@@ -24,7 +26,9 @@ from keystile.policy.policy import NOT_UNDERSTOOD, Policy
 from keystile.policy.protection import PlacedMask, Protection
 from keystile.policy.question import DEFAULT_DENY
 from keystile.policy.rules import CompiledRule, compile_agents, compile_scope
+from keystile.policy.useless import useless
 
+_UNDECLARED = re.compile("undeclared reference to '(.+?)'")
 _EFFECTS = ("allow", "deny", "require_approval", "limits")
 
 
@@ -32,6 +36,28 @@ def compile_policy(documents: Mapping[str, str]) -> Policy:
     """Compile a policy from YAML texts by file name; the union counts, their order means nothing.
 
     Raises `UnsafeConfigurationError` with file, line and, where one is near, the word meant.
+    """
+    policy, placed = assembled(documents)
+    every = [*placed.values()]
+    for found in useless([(one.rule, one.compiled) for one in every]):
+        one = every[found.number]
+        raise one.file.error(f"{one.at}.{found.word}", found.message, found.hint)
+    return policy
+
+
+class Placed(NamedTuple):
+    """A rule, and where it stands."""
+
+    file: Parsed
+    at: str
+    rule: Rule
+    compiled: CompiledRule
+
+
+def assembled(documents: Mapping[str, str]) -> tuple[Policy, dict[str, Placed]]:
+    """Compile a policy, and give its rules by name. That each of them applies is not looked at.
+
+    Raises `UnsafeConfigurationError` as `compile_policy` does.
     """
     files = [parse(file, text) for file, text in sorted(documents.items())]
     refuse_includes(files)
@@ -42,15 +68,7 @@ def compile_policy(documents: Mapping[str, str]) -> Policy:
     for file in files:
         _add_masks(file, known, masks, placed)
     conditions = Conditions(known)
-    rules: dict[str, CompiledRule] = {}
-    for file in files:
-        for number, rule in enumerate(file.document.rules):
-            at = f"$.rules[{number}]"
-            if rule.name in rules or rule.name in {DEFAULT_DENY, NOT_UNDERSTOOD}:
-                raise file.error(
-                    f"{at}.name", f"rule name `{rule.name}` is taken", "choose another"
-                )
-            rules[rule.name] = _RuleCompiler(file, at, known, conditions).compile(rule)
+    rules = _rules(files, known, conditions)
     filters: dict[str, CompiledFilter] = {}
     for file in files:
         for number, entry in enumerate(file.document.row_filters):
@@ -60,14 +78,28 @@ def compile_policy(documents: Mapping[str, str]) -> Policy:
                     f"{at}.name", f"rule name `{entry.name}` is taken", "choose another"
                 )
             filters[entry.name] = _row_filter(file, at, entry)
-    return Policy(
+    policy = Policy(
         _digest(file.document for file in files),
-        [rules[name] for name in sorted(rules)],
+        [rules[name].compiled for name in sorted(rules)],
         conditions,
         Protection(labeller, masks, placed),
         RowFilters([filters[name] for name in sorted(filters)]),
         ConnectionRules(_connections(files, {*rules, *filters})),
     )
+    return policy, rules
+
+
+def _rules(files: Iterable[Parsed], known: set[str], conditions: Conditions) -> dict[str, Placed]:
+    rules: dict[str, Placed] = {}
+    for file in files:
+        for number, rule in enumerate(file.document.rules):
+            at = f"$.rules[{number}]"
+            if rule.name in rules or rule.name in {DEFAULT_DENY, NOT_UNDERSTOOD}:
+                message = f"rule name `{rule.name}` is taken"
+                raise file.error(f"{at}.name", message, "choose another")
+            compiled = _RuleCompiler(file, at, known, conditions).compile(rule)
+            rules[rule.name] = Placed(file, at, rule, compiled)
+    return rules
 
 
 def _connections(files: Iterable[Parsed], taken: set[str]) -> list[CompiledConnection]:
@@ -220,7 +252,9 @@ class _RuleCompiler:
             hint = suggestion(error.label, list(self._known))
             raise self._error("when", str(error), hint) from error
         except ValueError as error:
-            raise self._error("when", f"`when` {error}") from error
+            unknown = _UNDECLARED.search(str(error))
+            hint = suggestion(unknown[1], [*WORDS]) if unknown else ""
+            raise self._error("when", f"`when` {error}", hint) from error
 
     def _error(self, word: str, message: str, hint: str = "") -> UnsafeConfigurationError:
         hint = hint or "see docs/reference/policy.md"

@@ -14,11 +14,12 @@ from typing import Any
 import msgspec
 from cel_expr_python import cel
 
-from keystile.model.facts import QueryFacts, used_columns
+from keystile.model.facts import Action, QueryFacts, used_columns
 from keystile.model.principal import Principal
 from keystile.policy.context import Context
 from keystile.policy.expressions import BOOL, compiled, evaluated, whole
 
+_ACTIONS = frozenset(map(str, Action))
 _TEXT = cel.Type.STRING
 _TEXTS = cel.Type.List(_TEXT)
 # What `query.touches(…)` is called on: three lists of labels, in the order of `_FUNCTIONS`.
@@ -27,6 +28,8 @@ _FUNCTIONS = ("touches", "outputs", "filters")
 # What `request.network(…)` is called on: the client's address in bytes.
 _ADDRESS = cel.Type.BYTES
 _NETWORK_ARGUMENT = re.compile(r"""\.\s*network\s*\(\s*(["'])([^"']*)\1\s*\)""")
+_NO_WORDS = cel.NewEnv(variables={})
+_ACTION_NAMED = re.compile(r"""(["'])([^"']*)\1\s*in\s+query\s*\.\s*actions\b""")
 _LABEL_ARGUMENT = re.compile(r"""\.\s*(?:touches|outputs|filters)\s*\(\s*(["'])([^"']*)\1\s*\)""")
 
 _AGENT_WORDS: dict[str, Any] = {
@@ -55,6 +58,9 @@ _QUERY_WORDS: dict[str, Any] = {
     "query.destination": _TEXTS,
 }
 
+WORDS = (*_AGENT_WORDS, *_QUERY_WORDS, *_FUNCTIONS, "network")
+"""All that a condition may name beside the language's own functions."""
+
 Activation = Any
 """Values of the words for one request, as the CEL runtime holds them."""
 
@@ -71,11 +77,15 @@ class TouchedLabels(msgspec.Struct, frozen=True):
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """A compiled condition. `about_query` is False where it asks only for agent and request."""
+    """A compiled condition. `about_query` is False where it asks only for agent and request.
+
+    One that `is_constant` asks for nothing, so that it holds always or never.
+    """
 
     text: str
     about_query: bool
     expression: Any
+    is_constant: bool = False
 
     def holds(self, activation: Activation) -> bool | None:
         """Evaluate; None where that fails, for example for an attribute that the agent lacks."""
@@ -111,13 +121,18 @@ class Conditions:
         for argument in _LABEL_ARGUMENT.finditer(text):
             if argument[2] not in self._known:
                 raise UnknownLabelError(argument[2])
+        for argument in _ACTION_NAMED.finditer(text):
+            if argument[2] not in _ACTIONS:
+                raise ValueError(f"asks for `{argument[2]}`, which is no action")
         for argument in _NETWORK_ARGUMENT.finditer(text):
             _network(argument[2])
         try:
             compiled(self._about_agent, text, BOOL)
         except ValueError:
             return Condition(text, about_query=True, expression=expression)
-        return Condition(text, about_query=False, expression=expression)
+        return Condition(
+            text, about_query=False, expression=expression, is_constant=_is_constant(text)
+        )
 
     def activation(
         self, principal: Principal, facts: QueryFacts, labels: TouchedLabels, context: Context
@@ -172,6 +187,14 @@ def _member(name: str, receiver: Any, implementation: Callable[..., bool]) -> An
         impl=implementation,
     )
     return cel.FunctionDecl(name, [overload])
+
+
+def _is_constant(text: str) -> bool:
+    try:
+        compiled(_NO_WORDS, text, BOOL)
+    except ValueError:
+        return False
+    return True
 
 
 def _packed(address: str) -> bytes:

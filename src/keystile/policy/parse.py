@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 import yaml
+from msgspec import inspect
 
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.model.facts import Action
@@ -67,7 +68,7 @@ def read_as(type_: type[SectionT], file: str, text: str) -> tuple[SectionT, dict
     try:
         return msgspec.convert({} if data is None else data, type_), lines
     except msgspec.ValidationError as error:
-        raise _refusal(file, str(error), lines, [*_words(type_)]) from error
+        raise _refusal(file, str(error), lines, type_) from error
 
 
 def suggestion(word: str, words: Iterator[str] | list[str]) -> str:
@@ -103,16 +104,16 @@ def _walk(file: str, node: yaml.Node, path: str) -> Iterator[tuple[str, int]]:
 
 
 def _refusal(
-    file: str, problem: str, lines: dict[str, int], words: list[str]
+    file: str, problem: str, lines: dict[str, int], type_: type[Section]
 ) -> UnsafeConfigurationError:
-    """Turn msgspec's complaint into ours; `words` are all that there are."""
+    """Turn msgspec's complaint into ours; `type_` is the language."""
     message, _, place = problem.partition(" - at ")
     path = place.strip("`")
     hint = _HINT
     if field := _UNKNOWN_FIELD.search(message):
         path = f"{path or '$'}.{field[1]}"
         message = f"unknown word `{field[1]}`"
-        hint = suggestion(field[1], words)
+        hint = suggestion(field[1], [*_words_at(place.strip("`"), type_)])
     elif value := _INVALID_VALUE.search(message):
         message = f"unknown value `{value[1]}`"
         hint = suggestion(value[1], _values())
@@ -136,11 +137,34 @@ def _line(lines: dict[str, int], path: str) -> int:
     return lines.get(path, 0)
 
 
-def _words(type_: type[Section] = Document) -> Iterator[str]:
-    """Yield every word of a language, whose parts have one base."""
-    masks = Mask.__args__ if type_ is Document else ()
-    for struct in (*type_.__bases__[0].__subclasses__(), *masks):
-        yield from struct.__struct_encode_fields__
+def _words_at(path: str, type_: type[Section]) -> Iterator[str]:
+    """Yield the words that may stand at a path such as `$.rules[0].agents`."""
+    here: list[inspect.Type] = [inspect.type_info(type_)]
+    for word in re.findall(r"\.(\w+)|\[", path):
+        here = [inner for one in here for inner in _inner(one, word)]
+    for one in (alternative for each in here for alternative in _alternatives(each)):
+        if isinstance(one, inspect.StructType):
+            yield from (field.encode_name for field in one.fields)
+
+
+def _inner(type_: inspect.Type, word: str) -> Iterator[inspect.Type]:
+    """Yield what a type has under a word, or as its items where there is none."""
+    for one in _alternatives(type_):
+        if isinstance(one, inspect.StructType):
+            yield from (field.type for field in one.fields if field.encode_name == word)
+        elif isinstance(one, inspect.VarTupleType):
+            yield one.item_type
+        elif isinstance(one, inspect.DictType):
+            yield one.value_type
+
+
+def _alternatives(type_: inspect.Type) -> Iterator[inspect.Type]:
+    if isinstance(type_, inspect.Metadata):
+        yield from _alternatives(type_.type)
+    elif isinstance(type_, inspect.UnionType):
+        yield from (one for each in type_.types for one in _alternatives(each))
+    else:
+        yield type_
 
 
 def _values() -> Iterator[str]:

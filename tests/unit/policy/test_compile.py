@@ -22,6 +22,16 @@ READ = "rules:\n  - name: r\n    allow: [read]\n"
         (READ + "    resources: {}\n", "line 4: `resources` names nothing"),
         (READ + "    resources: {datasets: [shop]}\n", "line 4: `shop` under `datasets` is not"),
         (READ + "    when: agent.nam\n", "line 4: `when` at character 6: undeclared reference"),
+        (READ + "    when: agent.nam == 'a'\n", "to 'agent.nam'; did you mean `agent.name`?"),
+        (READ + "    when: query.touch('a')\n", "to 'touch'; did you mean `touches`?"),
+        (
+            READ + "    when: request.network('10/8')\n",
+            "line 4: `when` asks for `10/8`, which is no",
+        ),
+        (
+            READ + "    when: \"'delete' in query.actions\"\n",
+            "asks for `delete`, which is no action",
+        ),
         (LABELS + READ + "    when: query.touches('pii.sn')\n", "line 6: unknown label `pii.sn`"),
         (
             LABELS + READ + "    unmask: [pii.snn]\n",

@@ -1,25 +1,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from keystile.model.facts import Action
+from keystile.model.masks import Mask
 from keystile.policy.compile import compile_policy
-from keystile.policy.conditions import _AGENT_WORDS, _FUNCTIONS, _QUERY_WORDS
-from keystile.policy.parse import _values, _words
+from keystile.policy.conditions import WORDS
+from keystile.policy.document import Section
+from keystile.policy.parse import _values
 
 DOCS = Path(__file__).parents[3] / "docs"
 REFERENCE = (DOCS / "reference" / "policy.md").read_text(encoding="utf-8")
 
 
+def _fields() -> Iterator[str]:
+    for struct in (*Section.__subclasses__(), *Mask.__args__):
+        yield from struct.__struct_encode_fields__
+
+
 @pytest.mark.parametrize(
     "word",
-    sorted(
-        {*_words(), *_values(), *Action, *_AGENT_WORDS, *_QUERY_WORDS, *_FUNCTIONS}
-        - {"query", "request", "mask"}
-    ),
+    sorted({*_fields(), *_values(), *Action, *WORDS} - {"query", "request", "mask"}),
 )
 def test_every_word_is_in_the_reference(word: str) -> None:
     assert re.search(rf"[`.]{re.escape(word)}[`(:]", REFERENCE), word

@@ -7,14 +7,14 @@ import pytest
 
 from keystile.model.decision import Effect, Limits
 from keystile.model.errors import UnsafeConfigurationError
-from keystile.policy.compile import compile_policy
+from keystile.policy.compile import assembled
 from keystile.policy.policy import Policy
 
 READ = {"name": "read", "allow": ["read"]}
 
 
 def compiled(*rules: dict[str, Any]) -> Policy:
-    return compile_policy({"p.yaml": msgspec.json.encode({"rules": rules}).decode()})
+    return assembled({"p.yaml": msgspec.json.encode({"rules": rules}).decode()})[0]
 
 
 def found(shop: Any, rule: dict[str, Any], who: Any = None, table: Any = None) -> Any:

@@ -25,6 +25,22 @@ RULE = "rules:\n  - name: r\n    agents: {groups: [g]}\n    allow: [read]\n"
             RULE + "    shadow: true\n",
             "`f` line 5: unknown word `shadow` at `rules[0].shadow`; see",
         ),
+        (
+            "labels:\n - label: x\n   label_: y\n",
+            "`f` line 3: unknown word `label_` at `labels[0].label_`; did you mean `label`?",
+        ),
+        ("labels:\n - lable: x\n", "`lable` at `labels[0].lable`; did you mean `label`?"),
+        ("masks:\n - labels: x\n", "`labels` at `masks[0].labels`; did you mean `label`?"),
+        ("labels:\n - {label: x, deny: [read]}\n", "`deny` at `labels[0].deny`; see docs"),
+        ("rule: []\n", "`f` line 1: unknown word `rule` at `rule`; did you mean `rules`?"),
+        (
+            "masks:\n - {label: x, mask: {kind: constant, valu: 1}}\n",
+            "`valu` at `masks[0].mask.valu`; did you mean `value`?",
+        ),
+        (
+            "rules:\n - {name: r, require_approval: {form: [a]}}\n",
+            "`form` at `rules[0].require_approval.form`; did you mean `from`?",
+        ),
         (RULE + "    allow: [write]\n", "`f` line 5: `allow` is given twice"),
         (RULE.replace("[g]", "[]"), "`f` line 3: expected `array` of length >= 1"),
         (RULE.replace("[g]", "[yes]"), "`f` line 3: expected `str`, got `bool`"),

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from keystile.model.decision import Decision, Effect
 from keystile.model.facts import Action, QueryFacts, Use
 from keystile.model.strength import rank
-from keystile.policy.compile import compile_policy
+from keystile.policy.compile import assembled
+from keystile.policy.useless import useless
 
 LABELS = [
     {"label": "pii", "columns": ["email", "address"]},
@@ -110,7 +111,7 @@ def decide(
     named = [{"name": f"r{number}", **rule} for number, rule in enumerate(rule_list)]
     text = json.dumps({"labels": LABELS, "masks": list(mask_list), "rules": named})
     principal, facts = question
-    return compile_policy({"f": text}).decide(
+    return assembled({"f": text})[0].decide(
         principal, facts, (shop.customers, shop.orders), shop.context
     )
 
@@ -164,10 +165,29 @@ def test_files_and_their_order_mean_nothing(
         files: dict[str, dict[str, list[Any]]] = {}
         for number, (word, entry) in enumerate(order):
             files.setdefault(f"f{number % pieces}", {}).setdefault(word, []).append(entry)
-        made.append(compile_policy({name: json.dumps(file) for name, file in files.items()}))
+        made.append(assembled({name: json.dumps(file) for name, file in files.items()})[0])
     tables = (shop.customers, shop.orders)
     one, other = (policy.decide(principal, facts, tables, shop.context) for policy in made)
     assert one == other  # digest included
+
+
+@given(st.data(), rules)
+def test_a_rule_that_is_refused_for_never_applying_changes_no_decision(
+    shop: Any, data: st.DataObject, list_: list[Rule]
+) -> None:
+    named = [{"name": f"r{number}", **rule} for number, rule in enumerate(list_)]
+    _, placed = assembled({"f": json.dumps({"labels": LABELS, "rules": named})})
+    found = [*useless([(one.rule, one.compiled) for one in placed.values()])]
+    assume(found)
+    without = data.draw(st.sampled_from(found)).number
+    principal, facts = data.draw(questions(shop))
+    decisions = []
+    for kept in (named, [*named[:without], *named[without + 1 :]]):
+        made, _ = assembled({"f": json.dumps({"labels": LABELS, "rules": kept})})
+        tables = (shop.customers, shop.orders)
+        decision = made.decide(principal, facts, tables, shop.context)
+        decisions.append(msgspec.structs.replace(decision, policy_digest=""))
+    assert decisions[0] == decisions[1]
 
 
 @given(st.data(), st.lists(permissions, max_size=8))
@@ -186,7 +206,7 @@ def test_the_same_question_gets_the_same_answer(
     text = json.dumps(
         {"labels": LABELS, "rules": [{"name": f"r{n}", **rule} for n, rule in enumerate(list_)]}
     )
-    made = compile_policy({"f": text})
+    made, _ = assembled({"f": text})
     tables = (shop.customers, shop.orders)
     first = made.decide(principal, facts, tables, shop.context)
     made.decide(shop.agent("h"), facts, tables, shop.context)

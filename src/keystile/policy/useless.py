@@ -1,0 +1,136 @@
+"""Rules that can change no decision on any table, each of which is a mistake of its author.
+
+INVARIANT: what is told here is certain. A policy that is refused for a rule that does apply would
+keep the gateway from starting, so where it is not certain nothing is told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from keystile.model.decision import Effect
+from keystile.policy.document import Rule
+from keystile.policy.patterns import Part, fit
+from keystile.policy.rules import CompiledRule, Key, compile_scope
+
+Pattern = tuple[Part, ...]
+
+_ANY = re.compile(".*", re.DOTALL)
+_DEPTH = 3
+# A principal has one of each, and of each attribute; of groups it may have any number.
+_SINGLE = frozenset({"name", "subject", "issuer", "service_account"})
+
+
+class Useless(NamedTuple):
+    """A rule by its number, the word in it that shows why, and the sentence for its author."""
+
+    number: int
+    word: str
+    message: str
+    hint: str
+
+
+class _Reach(NamedTuple):
+    """What a rule is about: its compiled form, and patterns without regard to case; None for all.
+
+    `one_of` has what must be true of a principal of which one value is all that it has.
+    """
+
+    rule: CompiledRule
+    patterns: tuple[Pattern, ...] | None
+    one_of: dict[Key, frozenset[Key]]
+
+
+def useless(rules: Sequence[tuple[Rule, CompiledRule]]) -> Iterator[Useless]:
+    """Yield every rule that never applies. They are told by their numbers in `rules`."""
+    every = [_reach(rule, compiled) for rule, compiled in rules]
+    allows = [one for one in every if one.rule.effect is Effect.ALLOW]
+    denies = [one for one in every if one.rule.effect is Effect.DENY]
+    for number, one in enumerate(every):
+        name = f"rule `{one.rule.name}` never applies"
+        if _is_never_met(one.rule):
+            yield Useless(
+                number, "when", f"{name}: `when` is never true", "mend it, or leave it out"
+            )
+        elif one.rule.effect is Effect.DENY:
+            continue
+        elif denial := next((each for each in denies if _hides(each, one)), None):
+            message = f"{name}: rule `{denial.rule.name}` denies all that it is about"
+            yield Useless(number, "name", message, "narrow one of the two, or leave this one out")
+        elif one.rule.effect is not Effect.ALLOW and not any(_meet(one, each) for each in allows):
+            message = f"{name}: nothing that it is about is allowed by any rule"
+            yield Useless(
+                number, "name", message, "allow it in another rule, or leave this one out"
+            )
+
+
+def _is_never_met(rule: CompiledRule) -> bool:
+    """Tell whether a condition without words is not met. One that fails is met, but to allow."""
+    if rule.condition is None or not rule.condition.is_constant:
+        return False
+    met = rule.condition.holds(None)
+    return met is False or (met is None and rule.effect is Effect.ALLOW)
+
+
+def _reach(rule: Rule, compiled: CompiledRule) -> _Reach:
+    scope = compile_scope(rule.resources, ignore_case=True)
+    one_of = {}
+    for keys in compiled.agents:
+        kind = keys[0][:2] if keys[0][0] == "attribute" else keys[0][:1]
+        if kind[0] in _SINGLE or kind[0] == "attribute":
+            one_of[kind] = frozenset(keys)
+    return _Reach(compiled, scope.patterns if scope else None, one_of)
+
+
+def _hides(denial: _Reach, other: _Reach) -> bool:
+    """Tell whether a rule denies whatever the other one is about, whenever that applies."""
+    deny, rule = denial.rule, other.rule
+    if not rule.actions <= deny.actions:
+        return False
+    if deny.condition and (rule.condition is None or rule.condition.text != deny.condition.text):
+        return False
+    if not all(any(set(own) <= set(keys) for own in rule.agents) for keys in deny.agents):
+        return False
+    if denial.patterns is None:
+        return True
+    wide = denial.patterns
+    return other.patterns is not None and all(
+        any(_covers(pattern, one) for pattern in wide) for one in other.patterns
+    )
+
+
+def _meet(one: _Reach, other: _Reach) -> bool:
+    """Tell whether two rules may be about the same action of one principal on one table."""
+    if one.rule.actions.isdisjoint(other.rule.actions):
+        return False
+    if any(
+        values.isdisjoint(other.one_of[kind])
+        for kind, values in one.one_of.items()
+        if kind in other.one_of
+    ):
+        return False
+    if one.patterns is None or other.patterns is None:
+        return True
+    return any(_overlap(a, b) for a in one.patterns for b in other.patterns)
+
+
+def _covers(wide: Pattern, narrow: Pattern) -> bool:
+    """Tell whether every table that the narrow pattern names is one of the wide one."""
+    rest: Iterable[Part] = (*narrow, *(_ANY,) * (_DEPTH - len(narrow)))
+    return all(_covers_part(part, other) for part, other in zip(wide, rest, strict=False))
+
+
+def _covers_part(wide: Part, narrow: Part) -> bool:
+    if isinstance(narrow, str):
+        return fit((wide,), (narrow,))
+    return not isinstance(wide, str) and wide.pattern in {".*", narrow.pattern}
+
+
+def _overlap(one: Pattern, other: Pattern) -> bool:
+    """Tell whether a table may be named by both; two parts with `*` are taken to be."""
+    return all(
+        _covers_part(a, b) or _covers_part(b, a) or not (isinstance(a, str) or isinstance(b, str))
+        for a, b in zip(one, other, strict=False)
+    )
