@@ -126,6 +126,7 @@ async def _explain(settings: Settings, agent: str, request: QueryRequest) -> dic
         await pool.start()
         try:
             async with planning(settings, pool, Metrics(), store) as plans:
+                plans.policy.check()
                 return await _explained(plans.planner, principal, request)
         finally:
             await pool.close()

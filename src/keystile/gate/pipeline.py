@@ -49,6 +49,7 @@ from keystile.model.errors import (
     KeystileError,
     LimitError,
     OverloadedError,
+    PolicyUnreadableError,
     RecordingUnavailableError,
     RefusedError,
     StoppedError,
@@ -69,7 +70,8 @@ _log = logger("gate")
 
 # What passes by itself and says nothing of the job. INVARIANT: an accepted job does not end for
 # such a reason: it stays in the store as it is, and is carried on once its lease has run out.
-_PASSING = (OverloadedError, RecordingUnavailableError, StoreUnavailableError)
+_OUTAGES = (OverloadedError, RecordingUnavailableError, StoreUnavailableError)
+_PASSING = (*_OUTAGES, PolicyUnreadableError)
 
 _MOST_WAITING = 50
 
@@ -281,6 +283,7 @@ class Pipeline:
         to pending with the new plan, and people are asked again. Raises as `carry` does.
         """
         try:
+            self._planner.require_policy()
             job = await self._of_now(job)
             planned = await self._planned(job.principal, job.request)
             if self._vigil.fits(job, planned):
@@ -338,7 +341,7 @@ class Pipeline:
                     session = await self._opened(session, principal, request, decided)
                 decided = decided._replace(session=session)
             return await self._planner.plan(principal, request, decided)
-        except _PASSING:
+        except _OUTAGES:
             raise
         except KeystileError as error:
             await self._refuse(principal, request, error, decided or Basis(context))
@@ -392,6 +395,7 @@ class Pipeline:
             return None
         if job.request.transfer and job.request.transfer.upload:
             raise RefusedError("BigQuery does not know the uploaded job", hint="upload it again")
+        self._planner.require_policy()
         job = await self._of_now(job)
         planned = await self._planned(job.principal, job.request)
         query = bounded(planned.query, await self._ledger.grant(job.id), planned.charge)

@@ -132,6 +132,10 @@ class Planner:
         self._metrics = metrics
         self._digests = Digests()
 
+    def require_policy(self) -> None:
+        """Raise `PolicyUnreadableError` where there is no policy to plan by."""
+        self._policy()
+
     async def decide(
         self,
         principal: Principal,

@@ -14,7 +14,11 @@ from keystile.gate.policy_versions import PolicyVersions, Replica
 from keystile.googlesql.task import TaskRunner
 from keystile.masking.custom import UNSOUND, Expressions
 from keystile.masking.filters import PROBLEMS, Predicates
-from keystile.model.errors import KeystileError, RefusedError, UnsafeConfigurationError
+from keystile.model.errors import (
+    KeystileError,
+    PolicyUnreadableError,
+    UnsafeConfigurationError,
+)
 from keystile.policy.compile import compile_policy
 from keystile.policy.policy import Policy
 from keystile.telemetry.logs import logger
@@ -63,16 +67,16 @@ class PolicySource:
 
     @property
     def holding(self) -> Holding:
-        """What holds now. Raises `RefusedError` before it is open."""
+        """What holds now. Raises `PolicyUnreadableError` before it is open."""
         if self._holding is None:
-            raise RefusedError("no policy was read yet", hint="try again in a moment")
+            raise PolicyUnreadableError("no policy was read yet", hint="try again in a moment")
         return self._holding
 
     def current(self) -> Policy:
-        """Give the policy that holds now. Raises `RefusedError` where it cannot be read here."""
+        """Give the policy that holds now. Raises `PolicyUnreadableError`."""
         holding = self.holding
         if holding.policy is None:
-            raise RefusedError(
+            raise PolicyUnreadableError(
                 f"this gateway cannot read version {holding.version} of its policy, so it refuses "
                 "everything",
                 hint="an operator sees why at `/readyz` and in the log",
@@ -80,9 +84,9 @@ class PolicySource:
         return holding.policy
 
     def check(self) -> None:
-        """Raise `RefusedError` with the reason where there is no policy to decide by."""
+        """Raise `PolicyUnreadableError` with the reason where there is nothing to decide by."""
         if problem := self.holding.problem:
-            raise RefusedError(problem)
+            raise PolicyUnreadableError(problem)
 
     async def open(self) -> None:
         """Read what holds.

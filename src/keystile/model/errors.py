@@ -140,6 +140,10 @@ class StoreUnavailableError(RefusedError):
     """The control store cannot be reached or is locked; what it holds is still there."""
 
 
+class PolicyUnreadableError(RefusedError):
+    """The published policy cannot be read by this gateway, so it decides on nothing."""
+
+
 class NotFoundError(KeystileError):
     """No such thing, or not this principal's: the two are never told apart (404 `notFound`)."""
 

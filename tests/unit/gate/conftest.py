@@ -51,7 +51,7 @@ from keystile.gate.table_data import TableData
 from keystile.gate.vigil import Vigil
 from keystile.masking.filters import Predicates, Problems
 from keystile.model.decision import ApprovalDemand, Decision, Effect, Limits, NewLabel, Reason
-from keystile.model.errors import KeystileError, NotFoundError, RefusedError
+from keystile.model.errors import KeystileError, NotFoundError, PolicyUnreadableError, RefusedError
 from keystile.model.facts import Action, QueryFacts
 from keystile.model.principal import Principal
 from keystile.model.schema import Field, Table, TableId, TableKind
@@ -239,6 +239,10 @@ class FakePlanner:
         analysed = Analysed(statement, request.sql, Scope(), FACTS)
         known = Understood(FACTS, ())
         return Decided(principal, analysed, decision, {}, known, session=session, account=ACCOUNT)
+
+    def require_policy(self) -> None:
+        if isinstance(self.decide_fails, PolicyUnreadableError):
+            raise self.decide_fails
 
     async def plan(self, principal: Principal, request: QueryRequest, decided: Decided) -> Planned:
         if self.plan_fails:

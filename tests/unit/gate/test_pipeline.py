@@ -15,6 +15,7 @@ from keystile.model.errors import (
     InvalidQueryError,
     KeystileError,
     OverloadedError,
+    PolicyUnreadableError,
     RecordingUnavailableError,
     RefusedError,
     StoppedError,
@@ -148,6 +149,26 @@ async def test_what_passes_by_itself_costs_no_approval(bench: Any, passing: Keys
         await one.watch()
     assert (await bench.job(view)).state is not JobState.DONE
     bench.planner.plan_fails = None
+    await one.take_over()
+    await one.watch()
+    assert (await bench.job(view)).outcome is not None
+    assert len(bench.bigquery.started) == 1
+
+
+async def test_a_policy_that_cannot_be_read_here_costs_no_approval(bench: Any) -> None:
+    bench.lease_seconds = 0.0
+    one = await bench.replica()
+    view = await bench.waiting(one)
+    await bench.vote()
+    bench.planner.decide_fails = PolicyUnreadableError("version 3 cannot be read")
+    with pytest.raises(PolicyUnreadableError):
+        await one.watch()
+    before = bench.kinds
+    assert "refused" not in before
+    with pytest.raises(PolicyUnreadableError):
+        await one.query(bench.principal(), bench.request())
+    assert bench.kinds == [*before, "refused"]
+    bench.planner.decide_fails = None
     await one.take_over()
     await one.watch()
     assert (await bench.job(view)).outcome is not None
