@@ -296,6 +296,40 @@ def test_a_table_that_is_replaced_shows_what_is_in_it_now(
         assert rows(one, "SELECT DISTINCT x FROM lab.mixed") == [("hidden",)]
 
 
+def test_each_label_says_where_it_is_from(
+    stack: Stack, trusted: Client, reader: Client, source: str
+) -> None:
+    rows(
+        trusted, f"CREATE TABLE lab.listed AS SELECT tagged AS x, REVERSE(said) AS y FROM {source}"
+    )
+    of_source = stack.json("labels", "list", "--table", f"{PROJECT}.{source}")
+    assert {(one["column"], one["from"], one["fits"]) for one in of_source} == {
+        (f"{PROJECT}.{source}.tagged", "policy_tags", f"{TAG.rpartition('/')[0]}/*"),
+        (f"{PROJECT}.{source}.said", "descriptions", "[pii]"),
+    }
+    listed = f"{PROJECT}.lab.listed"
+    of_copy = [one for one in stack.json("labels", "list") if one["column"].startswith(listed)]
+    assert {(one["column"], one["source"], one["derived"]) for one in of_copy} == {
+        (f"{listed}.x", f"{PROJECT}.{source}.tagged", False),
+        (f"{listed}.y", f"{PROJECT}.{source}.said", True),
+    }
+    assert {one["agent"] for one in of_copy} == {"support"}
+    shown = stack.run("labels", "list", "--dataset", f"{PROJECT}.lab").stdout
+    assert f"copied from {PROJECT}.{source}.tagged by support" in " ".join(shown.split())
+
+    assert rows(reader, "SELECT x, y FROM lab.listed") == [("hidden", None)]
+    gone = stack.run("labels", "forget", listed)
+    assert f"{listed} has no longer x: pii.tagged" in gone.stdout
+    assert rows(reader, "SELECT x, y FROM lab.listed") == [("RAW", "WAR")]
+    assert stack.run("labels", "forget", listed).returncode == 1
+    for words, said in (
+        (["list", "--table", "customers"], "`customers` is no table's name"),
+        (["list", "--dataset", "shop"], "`shop` is no dataset's name"),
+    ):
+        ran = stack.run("labels", *words)
+        assert (ran.returncode, said in ran.stderr) == (1, True)
+
+
 def test_labels_of_what_a_table_holds_outlive_the_gateway(
     stack: Stack, trusted: Client, source: str
 ) -> None:

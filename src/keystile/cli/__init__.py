@@ -22,6 +22,7 @@ _COMMANDS = (
     "person",
     "policy",
     "limits",
+    "labels",
     "approvals",
     "sessions",
     "audit",

@@ -10,12 +10,15 @@ import time
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, delete, exists, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from keystile.gate.jobs import Job
+from keystile.model.errors import NotFoundError
 from keystile.model.schema import Inherited, Table, TableId
+from keystile.recording.events import EventKind, LabelsForgottenBody
 from keystile.store.database import Database
+from keystile.store.notes import note
 from keystile.store.tables import inherited_labels as kept
 from keystile.store.tables import jobs
 
@@ -129,11 +132,24 @@ class InheritedLabels:
                 for row in await connection.execute(query)
             )
 
-    async def forget(self, table: TableId) -> int:
-        """Forget the labels of what a table held, and give their number: whoever says so knows."""
+    async def forget(self, table: TableId, person: str, via: str) -> tuple[str, ...]:
+        """Forget the labels of what a table held, which is noted, and give them.
+
+        Of its older states they stay. Raises `NotFoundError` where it has none.
+        """
+        now = and_(*_of(table), kept.c.replaced_at.is_(None))
         async with self._database.begin() as connection:
-            gone = await connection.execute(delete(kept).where(*_of(table)))
-            return gone.rowcount
+            rows = (await connection.execute(select(kept.c.path, kept.c.label).where(now))).all()
+            labels = tuple(sorted({f"{'.'.join(_path(one.path))}: {one.label}" for one in rows}))
+            if not labels:
+                raise NotFoundError(
+                    f"`{table}` has no labels for what was written there",
+                    hint="`keystile labels list` shows those that there are",
+                )
+            await connection.execute(update(kept).where(now).values(replaced_at=time.time()))
+            body = LabelsForgottenBody(person=person, via=via, table=str(table), labels=labels)
+            await note(connection, EventKind.LABELS_FORGOTTEN, msgspec.to_builtins(body))
+        return labels
 
 
 def _of(table: TableId) -> tuple[ColumnElement[bool], ...]:

@@ -7,6 +7,7 @@ one column too many hides, where one too few would show.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from keystile.model.facts import Redefined
 from keystile.model.schema import Field, Table, TableKind
@@ -27,34 +28,47 @@ def covers(above: str, label: str) -> bool:
     return label == above or label.startswith(f"{above}.")
 
 
+class Mark(NamedTuple):
+    """A label of a column, and why it has it.
+
+    `why` is the word of the policy (`columns`, `policy_tags` or `descriptions`) and `what` fits
+    there; or it is `inherited`.
+    """
+
+    label: str
+    why: str
+    what: str = ""
+
+
 class Labeller:
     """Finds labels by column pattern, by policy tag and by description."""
 
     def __init__(self) -> None:
         """Start with no pattern."""
-        self._by_last_name: dict[str, list[tuple[tuple[Part, ...], str]]] = {}
-        self._by_wild_name: list[tuple[tuple[Part, ...], str]] = []
-        self._by_tag: list[tuple[tuple[Part, ...], str]] = []
-        self._by_description: list[tuple[str, str]] = []
+        self._by_last_name: dict[str, list[tuple[tuple[Part, ...], Mark]]] = {}
+        self._by_wild_name: list[tuple[tuple[Part, ...], Mark]] = []
+        self._by_tag: list[tuple[tuple[Part, ...], Mark]] = []
+        self._by_description: list[tuple[str, Mark]] = []
 
     def add_columns(self, label: str, pattern: str) -> None:
         """Label what `pattern` fits. Raises `ValueError` where it is malformed."""
         compiled = parts(names(pattern), ignore_case=True)
-        last = compiled[-1]
+        last, mark = compiled[-1], Mark(label, "columns", pattern)
         if isinstance(last, str):
-            self._by_last_name.setdefault(last, []).append((compiled, label))
+            self._by_last_name.setdefault(last, []).append((compiled, mark))
         else:
-            self._by_wild_name.append((compiled, label))
+            self._by_wild_name.append((compiled, mark))
 
     def add_policy_tags(self, label: str, pattern: str) -> None:
         """Label columns with a tag that `pattern` fits. Raises `ValueError` if malformed."""
-        self._by_tag.append((parts(pattern.split("/"), ignore_case=True), label))
+        mark = Mark(label, "policy_tags", pattern)
+        self._by_tag.append((parts(pattern.split("/"), ignore_case=True), mark))
 
     def add_description(self, label: str, text: str) -> None:
         """Label columns whose description contains `text`. Raises `ValueError` if it is blank."""
         if not text.strip():
             raise ValueError(text)
-        self._by_description.append((text.casefold(), label))
+        self._by_description.append((text.casefold(), Mark(label, "descriptions", text)))
 
     def labels(self, table: Table) -> dict[Path, tuple[str, ...]]:
         """Give the labels of every labelled leaf, sorted; a STRUCT's labels go to its leaves.
@@ -65,9 +79,16 @@ class Labeller:
             return {}
         if table.members:
             return self._of_members(table)
+        return {
+            path: tuple(sorted({mark.label for mark in marks}))
+            for path, marks in self.marks(table).items()
+        }
+
+    def marks(self, table: Table) -> dict[Path, frozenset[Mark]]:
+        """Give every label of every labelled leaf of one table, with why it has it."""
         root = [table.id.project, table.id.dataset, table.id.table]
         full_name = [name.casefold() for name in root]
-        found: dict[Path, tuple[str, ...]] = {}
+        found: dict[Path, frozenset[Mark]] = {}
         self._visit(table.fields, (), full_name, frozenset(), found)
         return _with_inherited(table, found) if table.inherited else found
 
@@ -96,36 +117,36 @@ class Labeller:
         fields: Sequence[Field],
         path: Path,
         full_name: list[str],
-        inherited: frozenset[str],
-        found: dict[Path, tuple[str, ...]],
+        above: frozenset[Mark],
+        found: dict[Path, frozenset[Mark]],
     ) -> None:
         for field in fields:
             here = [*full_name, field.name.casefold()]
-            labels = inherited.union(
+            marks = above.union(
                 self._of_name(here),
                 self._of_tags(field.policy_tags),
                 self._of_description(field.description),
             )
             if field.fields:
-                self._visit(field.fields, (*path, field.name), here, labels, found)
-            elif labels:
-                found[*path, field.name] = tuple(sorted(labels))
+                self._visit(field.fields, (*path, field.name), here, marks, found)
+            elif marks:
+                found[*path, field.name] = marks
 
-    def _of_name(self, full_name: list[str]) -> Iterator[str]:
+    def _of_name(self, full_name: list[str]) -> Iterator[Mark]:
         for patterns in (self._by_last_name.get(full_name[-1], ()), self._by_wild_name):
-            for pattern, label in patterns:
+            for pattern, mark in patterns:
                 if fit(pattern, full_name[-len(pattern) :]):
-                    yield label
+                    yield mark
 
-    def _of_tags(self, tags: Sequence[str]) -> Iterator[str]:
+    def _of_tags(self, tags: Sequence[str]) -> Iterator[Mark]:
         for tag in tags:
             segments = tag.casefold().split("/")
-            yield from (label for pattern, label in self._by_tag if fit(pattern, segments))
+            yield from (mark for pattern, mark in self._by_tag if fit(pattern, segments))
 
-    def _of_description(self, description: str) -> Iterator[str]:
+    def _of_description(self, description: str) -> Iterator[Mark]:
         if description and self._by_description:
             said = description.casefold()
-            yield from (label for text, label in self._by_description if text in said)
+            yield from (mark for text, mark in self._by_description if text in said)
 
     def lost(self, table: Table, redefined: Sequence[Redefined]) -> tuple[Path, str] | None:
         """Give a column that would lose its policy tags or a description that labels it.
@@ -141,9 +162,9 @@ class Labeller:
     def _lost(self, path: Path, field: Field, one: Redefined) -> str:
         named = tuple(name.casefold() for name in one.column.path)
         here = tuple(name.casefold() for name in path)
-        labels = sorted(set(self._of_description(field.description)))
+        labels = sorted({mark.label for mark in self._of_description(field.description)})
         if one.description is not None:
-            kept = set(self._of_description(one.description))
+            kept = {mark.label for mark in self._of_description(one.description)}
             labels = [label for label in labels if label not in kept and here == named]
         elif here[: len(named)] != named:
             return ""
@@ -171,15 +192,14 @@ def _every(fields: Sequence[Field], above: Path = ()) -> Iterator[tuple[Path, Fi
 
 
 def _with_inherited(
-    table: Table, found: Mapping[Path, tuple[str, ...]]
-) -> dict[Path, tuple[str, ...]]:
+    table: Table, found: Mapping[Path, frozenset[Mark]]
+) -> dict[Path, frozenset[Mark]]:
     """Add the labels of what was written into a table."""
-    paths = _lowered(table.fields)
-    united = {path: set(labels) for path, labels in found.items()}
+    paths, united = _lowered(table.fields), dict(found)
     for one in table.inherited:
         for path in _at(one.path, paths):
-            united.setdefault(path, set()).add(one.label)
-    return {path: tuple(sorted(united[path])) for path in sorted(united)}
+            united[path] = united.get(path, frozenset()) | {Mark(one.label, "inherited")}
+    return {path: united[path] for path in sorted(united)}
 
 
 def _lowered(fields: Sequence[Field]) -> dict[Path, Path]:

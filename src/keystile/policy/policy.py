@@ -22,7 +22,7 @@ from keystile.policy.conditions import Conditions, TouchedLabels
 from keystile.policy.connections import ConnectionRules
 from keystile.policy.context import Context
 from keystile.policy.filters import FilterError, RowFilters
-from keystile.policy.labels import Path
+from keystile.policy.labels import Mark, Path
 from keystile.policy.limits import limits_of
 from keystile.policy.protection import Protection
 from keystile.policy.question import Query, Question, pairs_of
@@ -75,6 +75,10 @@ class Policy:
     def labels(self, table: Table) -> Mapping[Path, tuple[str, ...]]:
         """Give the labels of each labelled leaf of `table`; a STRUCT's labels go to its leaves."""
         return self._protection.of(table).labels
+
+    def marks(self, table: Table) -> Mapping[Path, frozenset[Mark]]:
+        """Give every label of each labelled leaf of a table, with why it has it."""
+        return self._protection.marks(table)
 
     def derived(self, table: Table) -> Mapping[Path, frozenset[str]]:
         """Give those labels of each leaf that it has for values made of what is labelled so."""

@@ -12,7 +12,7 @@ from keystile.model.facts import Redefined
 from keystile.model.masks import DefaultMask, Mask, NullMask, SqlMask
 from keystile.model.schema import ColumnRef, Field, Inherited, Table, TableId
 from keystile.model.strength import most_protective, rank
-from keystile.policy.labels import Labeller, Path, ancestors, covers, leaves
+from keystile.policy.labels import Labeller, Mark, Path, ancestors, covers, leaves
 
 _CACHED_TABLES = 4096
 
@@ -76,6 +76,10 @@ class Protection:
             self._seen.clear()
         made = self._seen[table.id] = self._protect(table)
         return made
+
+    def marks(self, table: Table) -> Mapping[Path, frozenset[Mark]]:
+        """Give every label of a table's leaves, with why they have it."""
+        return self._labeller.marks(table)
 
     def lost(self, table: Table, redefined: Sequence[Redefined]) -> tuple[Path, str] | None:
         """Give a column that would lose what labels it: see `Labeller.lost`."""

@@ -27,6 +27,7 @@ class EventKind(StrEnum):
     AGENT_DISABLED = "agent_disabled"
     AGENT_ENABLED = "agent_enabled"
     CONNECTION_CHANGED = "connection_changed"
+    LABELS_FORGOTTEN = "labels_forgotten"
     POLICY_PUBLISHED = "policy_published"
     POLICY_REFUSED = "policy_refused"
     RETENTION = "retention"
@@ -334,6 +335,18 @@ class ConnectionChangedBody(_Body, frozen=True, kw_only=True):
     person: str = ""
     via: str = ""
     at: float = 0.0
+
+
+class LabelsForgottenBody(_Body, frozen=True, kw_only=True):
+    """`labels_forgotten`: somebody takes the `labels` from a table that it has for what it holds.
+
+    Each is `column: label`.
+    """
+
+    person: str = ""
+    via: str = ""
+    table: str = ""
+    labels: tuple[str, ...] = ()
 
 
 class PolicyPublishedBody(_Body, frozen=True, kw_only=True):

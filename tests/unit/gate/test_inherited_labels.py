@@ -11,9 +11,10 @@ from keystile.gate.inherited_labels import InheritedLabels
 from keystile.gate.jobs import Job, JobOutcome
 from keystile.gate.plan import Plan
 from keystile.model.decision import Decision, Effect, NewLabel
-from keystile.model.errors import InvalidQueryError, StoreUnavailableError
+from keystile.model.errors import InvalidQueryError, NotFoundError, StoreUnavailableError
 from keystile.model.facts import Action, QueryFacts
 from keystile.model.schema import ColumnRef, Inherited, Table, TableId, TableKind
+from keystile.store.notes import Notes
 from keystile.wire.responses import JobError
 
 T, OTHER = TableId("p", "d", "t"), TableId("p", "d", "other")
@@ -162,8 +163,13 @@ async def test_what_is_made_of_values_is_told_apart_from_them(kept: Kept) -> Non
 
 async def test_an_operator_forgets_them(kept: Kept) -> None:
     await kept.end(await kept.job(new("a"), new("b")))
-    assert await kept.labels.forget(T) == 2
+    assert await kept.labels.forget(T, "ada", "cli") == ("a: pii", "b: pii")
     assert kept.of() == []
+    assert len(kept.former()) == 2
+    (noted,) = await Notes(kept.bench.database).take(time.time())
+    assert (noted.kind, noted.body["table"]) == ("labels_forgotten", "p.d.t")
+    with pytest.raises(NotFoundError):
+        await kept.labels.forget(T, "ada", "cli")
 
 
 async def test_without_the_store_no_table_is_known(bench: Any) -> None:
