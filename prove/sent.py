@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from keystile.masking.sql import HASH_INNER, HASH_OUTER
+from keystile.masking.keyed import HASHES, TOKENS
 from keystile.model.errors import KeystileError
 from keystile.recording.events import Event, EventKind
 from keystile.recording.reader import RecordingReader, SessionFilter
@@ -30,7 +30,7 @@ _INTO = re.compile(r"(keystile_[0-9a-f]{32})_into")
 _RESULT = re.compile(r"SELECT \* FROM `[^`]+`\.`_[^`]+`\.`[^`]+`")
 _LISTING = frozenset(("prettyPrint", "parentJobId", "projection", "maxResults", "pageToken"))
 _DRY_RUN = re.compile(r"keystile_dry_[0-9a-f]{32}")
-_ADDED = frozenset((HASH_INNER, HASH_OUTER))
+_ADDED = (HASHES, TOKENS)
 _OK = 200
 _TESTERS = ("python-requests/", "Python-urllib/")
 """What those call themselves who ask a sandbox directly: tests, and waiting until it stands."""
@@ -353,7 +353,11 @@ def _query_fault(query: dict[str, Any], intent: dict[str, Any]) -> str:
         return "a query of an agent begins a session"
     if ("connectionProperties" in query) != ("session" in intent["request"]):
         return "it runs in another session than the recorded one"
-    given = [one for one in query.get("queryParameters", []) if one.get("name") not in _ADDED]
+    given = [
+        one
+        for one in query.get("queryParameters", [])
+        if not str(one.get("name")).startswith(_ADDED)
+    ]
     recorded = list(intent["parameters"])
     return "" if given == recorded else "its parameters are others than the recorded ones"
 
