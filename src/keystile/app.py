@@ -128,6 +128,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
                     rooms.jobs,
                     identity.own_issuer,
                     settings.identity.operators,
+                    Ledger(database),
                 ),
                 versions=versions,
             )

@@ -16,10 +16,13 @@ from keystile.approvals.machine import Person
 from keystile.console.desk import Desk, Visit, version_of
 from keystile.console.sign_in import SEE_OTHER
 from keystile.gate.jobs import JobStore
+from keystile.gate.ledger import Ledger, holders_of
 from keystile.identity.agents import Agent, AgentId, Agents
 from keystile.identity.disabling import Disablings, Target
+from keystile.model.decision import Limits
 from keystile.model.errors import InvalidRequestError, KeystileError, RefusedError
 from keystile.model.principal import agent_of
+from keystile.policy.budget import Standing, size, standings
 
 _MOST_SHOWN = 200
 _STATES = ("active", "disabled", "expired")
@@ -37,6 +40,16 @@ class Fleet(NamedTuple):
     jobs: JobStore
     own_issuer: str
     operators: Sequence[str]
+    ledger: Ledger
+
+
+class Spending(NamedTuple):
+    """How one limit of an agent stands; it is `bytes` or a count."""
+
+    limits: Limits
+    word: str
+    bytes: bool
+    standing: Standing
 
 
 class Filters(msgspec.Struct, frozen=True):
@@ -151,6 +164,7 @@ class AgentPages:
         others = [one for one in await self._fleet.agents.named(agent.name) if one != agent]
         jobs.sort(key=lambda job: job.created_at)
         state = agent.state(visit.now)
+        spending = await self._spending(agent)
         return await self._desk.page(
             visit,
             "agent.html",
@@ -162,10 +176,22 @@ class AgentPages:
             more=len(jobs) - len(jobs[:_MOST_SHOWN]),
             others=others,
             agent_url=agent_url,
+            spending=spending,
+            amount=size,
+            spending_version=version_of(spending),
             blocked=self._why_not(visit.person, agent),
             error=error,
             agent_version=version_of((agent, state, str(error), len(others))),
             jobs_version=version_of((job.id, job.state) for job in jobs),
+        )
+
+    async def _spending(self, agent: Agent) -> tuple[Spending, ...]:
+        """Say how the limits stand that an agent has for itself or shares in its groups."""
+        budgets = await self._fleet.ledger.budgets(holders_of(self._key(agent), agent.groups))
+        return tuple(
+            Spending(budget.limits, word, word.startswith("bytes"), standing)
+            for budget in budgets
+            for word, standing in standings(*budget).items()
         )
 
     async def _named(self, fields: Mapping[str, str]) -> Agent:

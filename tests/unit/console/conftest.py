@@ -19,6 +19,7 @@ from keystile.approvals.requests import Approvals
 from keystile.console.agents import Fleet
 from keystile.console.app import console_app
 from keystile.gate.jobs import JobStore
+from keystile.gate.ledger import Ledger
 from keystile.gate.policy_versions import PolicyVersions
 from keystile.identity.agents import Agents
 from keystile.identity.disabling import Disablings
@@ -114,6 +115,7 @@ def fleet(database: Database) -> Fleet:
         JobStore(database, "console"),
         "http://gw/issuer",
         ["data-stewards"],
+        Ledger(database),
     )
 
 

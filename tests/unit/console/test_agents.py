@@ -7,11 +7,13 @@ from urllib.parse import urlencode
 import pytest
 
 from keystile.gate.jobs import Job, JobState
+from keystile.gate.ledger import reserve
 from keystile.gate.plan import Plan
 from keystile.identity.agents import AgentId, Facts
-from keystile.model.decision import Decision, Effect
+from keystile.model.decision import Decision, Effect, Limits
 from keystile.model.facts import Action, QueryFacts
 from keystile.model.principal import Principal
+from keystile.policy.budget import Charge
 from keystile.wire.requests import QueryRequest
 
 ISSUER = "https://issuer.example"
@@ -89,6 +91,22 @@ async def test_a_page_shows_what_an_agent_has_running_and_waiting(desk: Any) -> 
     assert page.text.count("waits for a person") == 1
     assert page.text.count(">running<") == 1
     assert (await desk.get("/agent?issuer=&subject=ghost")).status == 404
+
+
+async def test_a_page_shows_what_is_used_and_left_of_its_limits(desk: Any) -> None:
+    await desk.sign_in("visitor")
+    await known(desk)
+    page = "/agent?issuer=&subject=bot"
+    assert "No query of it was let in under a limit yet." in (await desk.get(page)).text
+    own = Limits("cost", "agent", "http://gw/issuer|bot", bytes_per_day=2 * 10**12)
+    shared = Limits("shared", "group", "analytics", rows_per_query=7)
+    others = Limits("others", "group", "elsewhere", rows_per_query=7)
+    async with desk.fleet.ledger._database.begin() as connection:
+        await reserve(connection, "j", (own, shared, others), Charge(5 * 10**11, 5 * 10**11))
+    text = (await desk.get(page)).text
+    for words in ("bytes_per_day", "2 TB", "500 GB", "1.5 TB", "group analytics together", ">7<"):
+        assert words in text
+    assert "others" not in text
 
 
 async def test_an_operator_disables_one_agent(desk: Any) -> None:
