@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 
 KeyName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+# Not `KeyName | Literal[""]`: msgspec would hold the empty text to the pattern as well.
+MaybeKeyName = Annotated[str, msgspec.Meta(pattern=r"^([a-z][a-z0-9_]{0,31})?$")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 JsonPath = Annotated[str, msgspec.Meta(pattern=r"^\$(\.[A-Za-z_][A-Za-z0-9_]*)+$")]
 JsonPaths = Annotated[tuple[JsonPath, ...], msgspec.Meta(min_length=1)]
@@ -80,7 +82,7 @@ class KeyedHashMask(
     `key` names one of the gateway's masking keys; empty is the one without a name.
     """
 
-    key: KeyName | Literal[""] = ""
+    key: MaybeKeyName = ""
 
 
 class TokenMask(
@@ -91,7 +93,7 @@ class TokenMask(
     `key` is as in `KeyedHashMask`.
     """
 
-    key: KeyName | Literal[""] = ""
+    key: MaybeKeyName = ""
 
 
 class TruncateMask(
