@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from keystile.model.errors import KeystileError, RefusedError
 from keystile.telemetry.logs import logger
+from keystile.upstream.errors import KeyRejectedError
 from keystile.upstream.keys import SigningKey
 from keystile.upstream.tokens import FreshToken, Token
 
@@ -81,21 +82,23 @@ class Connection:
         if way is None:
             return True  # another request has brought the same news
         first = not self._is_rejected(way)
-        self._rejected[way.id] = time.monotonic() + _REJECTED_SECONDS
-        self.rejections += 1
         way.fresh.forget()
-        _log.warning("credential_rejected", connection=self.name, key=way.id)
-        # What is known goes on; the follower says what is wrong.
-        with suppress(KeystileError):
-            await self._reload()
+        await self._reject(way)
         others = any(not self._is_rejected(one) for one in self.ways)
         return others or (way.key is None and first)
 
     async def _token(self, account: str = "") -> Token:
         problem: KeystileError | None = None
-        for way in sorted(self.ways, key=self._is_rejected):
+        tried: list[FreshToken] = []
+        while way := self._best(tried):
+            tried.append(way.fresh)
             try:
                 token = await way.fresh.get()
+            except KeyRejectedError as error:
+                problem = problem or error
+                if not self._is_rejected(way):  # else another request has brought the same news
+                    await self._reject(way)
+                continue
             except RefusedError as error:
                 problem = problem or error
                 continue
@@ -106,6 +109,20 @@ class Connection:
             f"the gateway's credential for the connection `{self.name}` cannot be read",
             hint="ask the operator of the gateway",
         )
+
+    def _best(self, tried: list[FreshToken]) -> Way | None:
+        """Give the best way of now that was not tried: a refusal may have brought new ones."""
+        left = [one for one in self.ways if one.fresh not in tried]
+        return min(left, key=self._is_rejected, default=None)
+
+    async def _reject(self, way: Way) -> None:
+        """Have a way as the last choice for a while, and look whether there is a new one."""
+        self._rejected[way.id] = time.monotonic() + _REJECTED_SECONDS
+        self.rejections += 1
+        _log.warning("credential_rejected", connection=self.name, key=way.id)
+        # What is known goes on; the follower says what is wrong.
+        with suppress(KeystileError):
+            await self._reload()
 
     def _is_rejected(self, way: Way) -> bool:
         return time.monotonic() < self._rejected.get(way.id, 0.0)

@@ -40,6 +40,10 @@ _MAX_MESSAGE = 4096
 _WITHHELD = "BigQuery's message is withheld because it quotes a secret of the gateway"
 
 
+class KeyRejectedError(RefusedError):
+    """Google gives no token for a key, because it does not take the key itself."""
+
+
 class _Cause(msgspec.Struct):
     reason: str = ""
     message: str = ""

@@ -36,6 +36,7 @@ from keystile.config.urls import require_safe_url
 from keystile.http.bodies import short_body
 from keystile.model.errors import RefusedError, UnsafeConfigurationError
 from keystile.secrets.file import SecretFile
+from keystile.upstream.errors import KeyRejectedError
 from keystile.upstream.keys import SigningKey
 from keystile.upstream.tokens import Token
 
@@ -44,6 +45,7 @@ _LIFETIME_SECONDS = 3600
 _SECONDS = 10.0
 _ERROR_CODE = re.compile(rb'"(?:error|status)"\s*:\s*"([A-Za-z_]{1,64})"')
 _AWS = "urn:ietf:params:aws:token-type:aws4_request"
+_UNAUTHORIZED = 401
 _ASK = "ask the operator of the gateway"
 _HINTS = {
     401: "check that the key or the token before it is still valid",
@@ -78,7 +80,7 @@ class GoogleTokens:
     ) -> Token:
         """Fetch a token for a connection; relative paths in `settings` count from `folder`.
 
-        Raises `RefusedError` where nobody gives one.
+        Raises `RefusedError` where nobody gives one: `KeyRejectedError` where that is for the key.
         """
         loop = asyncio.get_running_loop()
         asking = _Asking(loop, self._open(), self._proxy)
@@ -248,4 +250,5 @@ class _Asking(transport.Request):
             return RefusedError(f"{what}: `{self._host}` cannot be reached", hint=_ASK)
         said = f"{self._status} {self._code}".strip()
         hint = _HINTS.get(self._status, _ASK)
-        return RefusedError(f"{what}: `{self._host}` answered {said}", hint=hint)
+        kind = KeyRejectedError if self._status == _UNAUTHORIZED else RefusedError
+        return kind(f"{what}: `{self._host}` answered {said}", hint=hint)

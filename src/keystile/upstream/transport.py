@@ -13,7 +13,7 @@ from yarl import URL
 
 from keystile.config.urls import require_safe_url
 from keystile.http.bodies import short_body
-from keystile.model.errors import RefusedError
+from keystile.model.errors import OverloadedError, RefusedError
 from keystile.tls.outward import DIRECT, Outward
 
 # BigQuery's own limit for one page of results is some 10 MB (20 MB as JSON at worst).
@@ -178,15 +178,21 @@ class Transport:
         """Send a part of an upload; `target` is a path with its query.
 
         It may take as long as bytes go on coming: the time-out is for each step. Nothing is tried
-        twice, but with another token what is at hand as a whole. Raises `RefusedError` on an outage
-        or a time-out, and what `body` raises.
+        twice, but with another token what is at hand as a whole. Raises `OverloadedError` where
+        another token is there for a stream: BigQuery has nothing of it, and whoever sent it can
+        send it again. Raises `RefusedError` on an outage or a time-out, and what `body` raises.
         """
         for _ in range(1 + _OTHER_TOKENS_TRIED):
             token = await self._credential.bearer()
             answer = await self._uploaded(method, target, {**headers, **_bearing(token)}, body)
             again = answer.status == _UNAUTHORIZED and await self._credential.rejected(token)
-            if not again or not isinstance(body, bytes):
+            if not again:
                 break
+            if not isinstance(body, bytes):
+                message = (
+                    "BigQuery took another key of the gateway meanwhile, and none of this part"
+                )
+                raise OverloadedError(message, hint="send it again")
         return answer
 
     async def _uploaded(

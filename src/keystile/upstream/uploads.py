@@ -28,6 +28,8 @@ class UpstreamUploads:
     """Begins and continues uploads under the gateway's own credential.
 
     Every method raises `RefusedError` on an outage, and else the error that BigQuery's own maps to.
+    `send` raises `OverloadedError`, upon which clients send a piece again, where BigQuery has taken
+    nothing of it because a key was replaced.
     """
 
     def __init__(self, transport: Transport, secrets: Collection[str]) -> None:

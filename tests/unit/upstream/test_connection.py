@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from keystile.model.errors import RefusedError
 from keystile.upstream.connection import Connection, Fetch
+from keystile.upstream.errors import KeyRejectedError
 from keystile.upstream.keys import SigningKey
 from keystile.upstream.tokens import Token
 
@@ -16,11 +17,15 @@ ACCOUNT = "gateway@acme-shop.iam.gserviceaccount.com"
 
 
 class Bench:
-    """A connection whose keys' tokens are `ID 1`, `ID 2`, …; `down` has the keys with none."""
+    """A connection whose keys' tokens are `ID 1`, `ID 2`, …; `down` has the keys with none,
+    `rejected` those that Google does not take when it is asked for one.
+    """
 
     def __init__(self) -> None:
         self.connection = Connection("default", self._fetch, self._reload)
         self.down: set[str] = set()
+        self.rejected: set[str] = set()
+        self.asked: list[str] = []
         self.reloads = 0
         self.account = ACCOUNT
         self.on_reload: list[Any] = []
@@ -30,6 +35,9 @@ class Bench:
 
         async def fetch() -> Token:
             id_ = key.id if key else "server"
+            self.asked.append(id_)
+            if id_ in self.rejected:
+                raise KeyRejectedError(f"no token by {id_}")
             if id_ in self.down:
                 raise RefusedError(f"no token by {id_}")
             account = key.account if key else self.account
@@ -160,3 +168,40 @@ async def test_a_key_that_stays_keeps_its_token(bench: Bench, keys: list[Signing
     bench.down = {"b"}
     assert await bench.connection.bearer(ACCOUNT) == "a 1"
     assert repr(bench.connection) == "Connection('default', keys=['b', 'a'])"
+
+
+async def test_a_key_for_which_google_gives_no_token_is_the_last_choice_for_a_while(
+    bench: Bench, keys: list[SigningKey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where an account is impersonated: else each request would ask by it again, in vain."""
+    bench.rejected = {"a"}
+    bench.connection.use(keys)
+    with capture_logs() as logs:
+        assert await bench.connection.bearer(ACCOUNT) == "b 1"
+        assert await bench.connection.bearer(ACCOUNT) == "b 1"
+    assert [line["event"] for line in logs if line["event"] == "credential_rejected"] != []
+    assert (bench.asked, bench.connection.rejections, bench.reloads) == (["a", "b"], 1, 1)
+    bench.rejected = set()
+    later = time.monotonic() + 61
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert await bench.connection.bearer(ACCOUNT) == "a 1"
+
+
+async def test_a_key_that_came_this_very_moment_is_tried_at_once(
+    bench: Bench, keys: list[SigningKey]
+) -> None:
+    bench.rejected = {"a"}
+    bench.connection.use(keys[:1])
+    bench.on_reload = keys[::-1]
+    assert await bench.connection.bearer(ACCOUNT) == "b 1"
+
+
+async def test_where_google_takes_no_key_all_are_tried_and_the_first_reason_is_given(
+    bench: Bench, keys: list[SigningKey]
+) -> None:
+    bench.rejected = {"a", "b"}
+    bench.connection.use(keys)
+    for _ in range(2):
+        with pytest.raises(RefusedError, match="no token by"):
+            await bench.connection.bearer(ACCOUNT)
+    assert bench.asked == ["a", "b", "a", "b"]

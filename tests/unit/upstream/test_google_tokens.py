@@ -14,6 +14,7 @@ from tests.support.google import Google, Provider
 
 from keystile.config.settings import Connection
 from keystile.model.errors import RefusedError
+from keystile.upstream.errors import KeyRejectedError
 from keystile.upstream.google_tokens import GoogleTokens
 from keystile.upstream.keys import SigningKey
 
@@ -55,6 +56,21 @@ async def test_a_key_impersonates_another_account(
     key = SigningKey((tmp_path / "key.json").read_bytes(), "key.json")
     token = await tokens.fetch("c", Connection(impersonate=REPORTS), key, tmp_path)
     assert google.tokens[token.text].principal == token.account == REPORTS
+
+
+async def test_a_key_that_iam_does_not_take_is_told_from_all_else(
+    google: Google, tokens: GoogleTokens, tmp_path: Path, new_key: Any
+) -> None:
+    google.account(tmp_path / "key.json", GATEWAY)
+    google.impersonators[REPORTS] = {GATEWAY}
+    unknown = SigningKey(new_key(tmp_path / "else.json", "else").path.read_bytes(), "else.json")
+    with pytest.raises(KeyRejectedError, match=r"answered 401"):
+        await tokens.fetch("c", Connection(impersonate=REPORTS), unknown, tmp_path)
+    key = SigningKey((tmp_path / "key.json").read_bytes(), "key.json")
+    google.impersonators[REPORTS] = set()
+    with pytest.raises(RefusedError, match=r"answered 403") as refused:
+        await tokens.fetch("c", Connection(impersonate=REPORTS), key, tmp_path)
+    assert not isinstance(refused.value, KeyRejectedError)
 
 
 async def test_what_it_may_not_impersonate_is_said_in_a_sentence_without_a_token(

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from keystile.model.errors import InvalidRequestError, RefusedError
+from keystile.model.errors import InvalidRequestError, OverloadedError, RefusedError
 from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.values import UpstreamQuery
 from keystile.wire.uploads import Piece
@@ -130,3 +131,20 @@ async def test_an_upload_is_given_up(stub: Any, bigquery: BigQuery) -> None:
     stub.routes["DELETE /upload/here"] = (499, None)
     await bigquery.uploads.drop(TARGET)
     assert [request.method for request in stub.requests] == ["DELETE"]
+
+
+async def test_a_piece_whose_key_was_replaced_is_for_the_client_to_send_again(
+    stub: Any, session_key: Any, new_key: Any, one_key: Any, tmp_path: Path
+) -> None:
+    old = new_key(tmp_path / "old.json", "old")
+    taker = stub.routes[PUT] = Taker(6)
+    stub.reads_bodies = False
+    bigquery = BigQuery(stub.url, one_key(old.path, session_key.path), timeout=2)
+    with pytest.raises(OverloadedError) as caught:
+        await bigquery.uploads.send(TARGET, Piece(0, 6, 6), data(b"abc", b"def"))
+    # The one status upon which every client sends the same piece again.
+    assert caught.value.http_status == 503
+    assert taker.got == b""
+    assert (await bigquery.uploads.send(TARGET, Piece(0, 6, 6), data(b"abc", b"def"))).done
+    assert taker.got == b"abcdef"
+    await bigquery.close()
