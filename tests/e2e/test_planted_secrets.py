@@ -20,7 +20,10 @@ import requests
 import yaml
 from aiohttp import web
 from google.api_core import exceptions
+from joserfc import jwt
+from joserfc.jwk import RSAKey
 from tests.support.authority import Authority
+from tests.support.google import Google, Provider
 from tests.support.played import Played
 from tests.support.stack import PROJECT, Stack
 from tests.support.vault import Vault
@@ -28,6 +31,14 @@ from tests.support.vault import Vault
 from keystile.identity.wiring import builtin_issuer
 
 MASKING_KEY = "planted-masking-key-0123456789abcdef-fedcba"
+OTHERS = {
+    "hurried": "impersonating",
+    "modest": "federated",
+    "stranger": "attached",
+    "added": "added",
+}
+"""Which agent's queries run under which of the other connections."""
+
 RAW = "SELECT ssn FROM shop.customers WHERE id < 4 ORDER BY id"
 
 # Stands for `keystile`, and breaks with all secrets in its messages and its variables wherever
@@ -139,8 +150,65 @@ def front(tmp_path: Path) -> Iterator[tuple[Played, Authority, Stack]]:
 
 
 @pytest.fixture
+def google() -> Iterator[Google]:
+    with Google() as google:
+        yield google
+
+
+def more_accounts(
+    planted: Planted, google: Google, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """Give settings of connections whose tokens are of IAM, STS and the metadata server.
+
+    BigQuery does not know them, so that their queries end in errors. One more is added by command.
+    """
+    stack, reports = planted.stack, "reports@acme-shop.iam.gserviceaccount.com"
+    stack.account("added", "added@acme-shop.iam.gserviceaccount.com")
+    file = stack.folder / "impersonator.json"
+    google.account(file, "impersonator@acme-shop.iam.gserviceaccount.com")
+    google.impersonators[reports] = {"impersonator@acme-shop.iam.gserviceaccount.com"}
+    for one in (file, stack.folder / "added.json"):
+        planted.plant(f"the key of {one.stem}", json.loads(one.read_text())["private_key"])
+    google.attached = "attached@acme-shop.iam.gserviceaccount.com"
+    monkeypatch.setenv("GCE_METADATA_HOST", google.metadata_host)
+    issuer = RSAKey.generate_key(2048, {"kid": "k"})
+    pool = "projects/1/locations/global/workloadIdentityPools/pool"
+    audience = f"//iam.googleapis.com/{pool}/providers/cluster"
+    google.providers[audience] = Provider("https://issuer.example", {"k": issuer})
+    now = int(time.time())
+    claims = {"iss": "https://issuer.example", "sub": "pod", "iat": now, "exp": now + 3600}
+    claims["aud"] = f"https:{audience}"
+    subject = jwt.encode({"alg": "RS256", "kid": "k"}, claims, issuer)
+    (stack.folder / "subject.jwt").write_text(planted.plant("the subject token", subject))
+    federated = {
+        "type": "external_account",
+        "audience": audience,
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": f"{google.url}/v1/token",
+        "credential_source": {"file": str(stack.folder / "subject.jwt")},
+    }
+    (stack.folder / "federated.json").write_text(json.dumps(federated))
+    (stack.folder / "federated.json").chmod(0o600)
+    entries = [
+        {"name": f"as-{name}", "agents": {"names": [agent]}, "connection": name}
+        for agent, name in OTHERS.items()
+    ]
+    (stack.folder / "policy" / "connections.yaml").write_text(
+        yaml.safe_dump({"connections": entries})
+    )
+    return {
+        "impersonating": {"service_account": {"file": str(file)}, "impersonate": reports},
+        "federated": {"external_account_file": str(stack.folder / "federated.json")},
+        "attached": {"metadata_server": True},
+    }
+
+
+@pytest.fixture
 def planted(
-    front: tuple[Played, Authority, Stack], vault: Vault, monkeypatch: pytest.MonkeyPatch
+    front: tuple[Played, Authority, Stack],
+    vault: Vault,
+    google: Google,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Planted]:
     played, authority, stack = front
     planted = Planted(stack)
@@ -161,6 +229,7 @@ def planted(
         "PLANTED_BESIDE", planted.plant("the environment", "planted-in-the-environment-5309")
     )
     monkeypatch.setenv("PLANTED_FILE", str(stack.folder / "planted"))
+    connections = more_accounts(planted, google, monkeypatch)
     stack.configure(
         masking_key=in_vault("masking"),
         vault={
@@ -170,7 +239,8 @@ def planted(
         },
         upstream={
             "service_account_file": "",
-            "connections": {"default": {"service_account": in_vault("google")}},
+            "connections": {"default": {"service_account": in_vault("google")}, **connections},
+            "iam_endpoint": google.url,
             "endpoint": played.url,
             "ca_file": str(authority.root),
             "client_certificate_file": str(shown),
@@ -189,9 +259,17 @@ def planted(
         stack.stop()
 
 
-def test_no_planted_secret_is_shown_or_kept_anywhere(planted: Planted, vault: Vault) -> None:
+def test_no_planted_secret_is_shown_or_kept_anywhere(
+    planted: Planted, vault: Vault, google: Google
+) -> None:
     stack = planted.stack
-    shown = [*ask(planted), *console(planted), *break_down(planted), *commands(planted, vault)]
+    shown = [
+        *ask(planted),
+        *ask_as_others(planted, google),
+        *console(planted),
+        *break_down(planted),
+        *commands(planted, vault),
+    ]
     for name, content in shown:
         assert planted.found(content) == [], name
     for source in (stack.answers(), stack.left_behind()):
@@ -226,6 +304,32 @@ def ask(planted: Planted) -> Iterator[tuple[str, bytes]]:
     forged = {"Authorization": "Bearer ya29.nothing"}
     projects = requests.get(f"{stack.url}/bigquery/v2/projects", headers=forged, timeout=30)
     yield "a refusal", projects.content + str(projects.headers).encode()
+
+
+def ask_as_others(planted: Planted, google: Google) -> Iterator[tuple[str, bytes]]:
+    """Ask under connections whose tokens BigQuery refuses, and try and change connections."""
+    stack = planted.stack
+    stack.run("agent", "create", "added", "--group", "coding-agents")
+    asked = "SELECT id FROM shop.customers"
+    stack.client("added").query_and_wait(asked)
+    for agent in OTHERS.keys() - {"added"}:
+        client = stack.client(agent)
+        with pytest.raises(exceptions.GoogleAPICallError) as caught:
+            client.query_and_wait(asked, retry=None, job_retry=None)
+        yield f"the error of {agent}", str(caught.value).encode()
+    # One of IAM, of STS and of the metadata server each, so that none is looked for in vain.
+    assert len({grant.principal for grant in google.tokens.values()}) == 3
+    for number, token in enumerate(google.tokens):
+        planted.plant(f"token {number} of Google", token)
+    for words in (
+        ("connection", "list"),
+        ("connection", "list", "--json"),
+        *(("connection", "test", name) for name in OTHERS.values()),
+        ("connection", "rotate", "added", "--key-file", str(stack.folder / "impersonator.json")),
+        ("connection", "remove", "added"),
+    ):
+        done = stack.run(*words)
+        yield " ".join(words), (done.stdout + done.stderr).encode()
 
 
 def console(planted: Planted) -> Iterator[tuple[str, bytes]]:

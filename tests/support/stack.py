@@ -368,8 +368,10 @@ class Stack:
         """Yield all that the gateway wrote to disk: store, recordings and log, by name."""
         for root in (self.data, self.recordings):
             for file in sorted(root.rglob("*")):
-                # The issuer's key and the masking key have their place here, and only here.
-                if file.is_file() and file.name not in {"masking-key", "issuer-key.pem"}:
+                # The issuer's key and the masking key have their place here, and only here; so have
+                # keys that commands add.
+                is_key = file.name in {"masking-key", "issuer-key.pem"}
+                if file.is_file() and not is_key and file.parent.parent.name != "connections":
                     yield str(file.relative_to(self.folder)), file.read_bytes()
         yield self.log.name, self.log.read_bytes()
 

@@ -61,8 +61,10 @@ def main() -> None:
     """Run the command line.
 
     Logs go to standard error, for standard output is a command's answer. No command dumps its
-    memory, for it may hold a key or a token.
+    memory or shows the message of a crash, for either may hold a key or a token.
     """
     logs.configure(level="warning")
+    logs.report_crashes()
     keep_out_of_dumps()
-    app()
+    # Typer's own call would put its hook for crashes in place of ours.
+    typer.main.get_command(app)()

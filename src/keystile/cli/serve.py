@@ -26,7 +26,6 @@ _LARGE = 512 << 10  # bytes
 def serve(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Run the gateway and the console until stopped."""
     logs.configure()
-    logs.report_crashes()
     keep_out_of_dumps(children=True)
     _give_large_blocks_back()
     uvloop.run(_serve(read(config)))
