@@ -6,13 +6,23 @@ from msgspec.structs import replace
 
 from keystile.model.decision import ColumnMask
 from keystile.model.masks import (
+    BucketMask,
     ConstantMask,
     DefaultMask,
     EmailMask,
+    IpMask,
+    JsonPathsMask,
+    KeepFirstMask,
     KeepLastMask,
+    KeyedHashMask,
     Mask,
     NullMask,
     PatternMask,
+    RoundMask,
+    SqlMask,
+    TokenMask,
+    TruncateMask,
+    UrlHostMask,
 )
 from keystile.model.schema import ColumnRef, Field, Mode, Table, TableId, TableKind
 from prove.shop import DATASET, MASKS, PROJECT, TABLES
@@ -132,6 +142,67 @@ DATED = Schema(
 """Pseudo columns beside protected ones."""
 
 
+_STEPS = _table(
+    "steps",
+    Field("id", "INT64"),
+    Field("day", "DATE"),
+    Field("moment", "TIMESTAMP"),
+    Field("n", "INT64"),
+    Field("price", "NUMERIC"),
+    Field("weight", "FLOAT64"),
+    Field("note", "JSON"),
+)
+STEPS = Schema(
+    "steps",
+    (_STEPS, _VISITS),
+    (
+        _masked(_STEPS, "day", TruncateMask("month")),
+        _masked(_STEPS, "moment", TruncateMask("quarter")),
+        _masked(_STEPS, "n", BucketMask(10)),
+        _masked(_STEPS, "price", BucketMask(4)),
+        _masked(_STEPS, "weight", RoundMask(20)),
+        _masked(_STEPS, "note", JsonPathsMask(("$.a",))),
+    ),
+)
+"""Masks that show roughly how great a value is, and some places of JSON."""
+
+_TRACES = _table(
+    "traces",
+    Field("id", "INT64"),
+    Field("iban", "STRING"),
+    Field("page", "STRING"),
+    Field("ip", "STRING", Mode.REPEATED),
+    Field("code", "STRING"),
+)
+TRACES = Schema(
+    "traces",
+    (_TRACES, _VISITS),
+    (
+        _masked(_TRACES, "iban", KeepFirstMask(2)),
+        _masked(_TRACES, "page", UrlHostMask()),
+        _masked(_TRACES, "ip", IpMask()),
+        _masked(_TRACES, "code", SqlMask("SAFE.LEFT(value, 3)")),
+    ),
+)
+"""Masks that show a part of a text, one of them written in SQL."""
+
+_SIGNED = _table(
+    "signed",
+    Field("id", "INT64"),
+    Field("who", "STRING"),
+    Field("at", "STRUCT", fields=(Field("home", "STRING"), Field("n", "INT64"))),
+)
+KEYED = Schema(
+    "keyed",
+    (_SIGNED, _VISITS),
+    (
+        _masked(_SIGNED, "who", KeyedHashMask("named")),
+        _masked(_SIGNED, "at.home", TokenMask()),
+    ),
+)
+"""Masks with keys, which the evaluator is handed so that they look at open parts alone."""
+
+
 def _view(name: str, query: str, *fields: Field) -> Table:
     id_ = TableId(PROJECT, DATASET, name)
     return Table(id_, TableKind.VIEW, fields, "1", " ".join(query.split()))
@@ -178,12 +249,26 @@ SHOP = Schema("shop", TABLES, MASKS)
 
 SCHEMAS = {
     schema.name: schema
-    for schema in (SMALL, NUMBERS, PARTLY, SHADOWS, CASES, TYPES, DEEP, DATED, VIEWS, SHOP)
+    for schema in (
+        SMALL,
+        NUMBERS,
+        PARTLY,
+        SHADOWS,
+        CASES,
+        TYPES,
+        DEEP,
+        DATED,
+        VIEWS,
+        STEPS,
+        TRACES,
+        KEYED,
+        SHOP,
+    )
 }
 
 WEIGHTS = {
-    "small": 27,
-    "numbers": 20,
+    "small": 24,
+    "numbers": 16,
     "partly": 10,
     "shadows": 12,
     "cases": 8,
@@ -191,6 +276,9 @@ WEIGHTS = {
     "deep": 6,
     "dated": 4,
     "views": 4,
+    "steps": 3,
+    "traces": 3,
+    "keyed": 1,
     "shop": 4,
 }
 """How many of a hundred cases ask about each; a rich table costs some five times a small one."""
@@ -198,6 +286,7 @@ WEIGHTS = {
 SERVED = {
     name: schema
     for name, schema in SCHEMAS.items()
-    if not any(table.view_query or table.pseudo_columns for table in schema.tables)
+    if schema is not KEYED
+    and not any(table.view_query or table.pseudo_columns for table in schema.tables)
 }
 """The schemas of plain tables, which are also asked about through the whole gateway."""

@@ -18,6 +18,7 @@ from keystile.masking.rewrite import Rewriter
 from keystile.model.decision import ColumnMask
 from keystile.model.errors import KeystileError, RefusedError
 from keystile.model.schema import ColumnRef, Parameter
+from prove.alike import blinded, hidden_values
 from prove.evaluator import Answer, Content, Given, World, literal_rows, runnable
 from prove.schemas import SHOP
 from prove.shop import DATASET, PROJECT, world
@@ -91,7 +92,8 @@ class Court:
             runs = not self._run(sql, given)[0].error
             return Trial(Outcome.REFUSED if runs else Outcome.INVALID, str(error))
         text = rewritten.sql
-        answers = self._run(text, given)
+        added = hidden_values(rewritten.parameters, rewritten.hidden_parameters)
+        answers = self._run(blinded(text), (*given, *added))
         same = answers[0].same(answers[1])
         return Trial(Outcome.SAME if same else Outcome.LEAK, "", text, answers)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from keystile.masking.sql import null
 from keystile.model.decision import ColumnMask
 from keystile.model.errors import NotFoundError
-from keystile.model.masks import EmailMask, KeepLastMask, Mask
+from keystile.model.masks import Mask
 from keystile.model.schema import (
     ColumnRef,
     Field,
@@ -20,6 +20,7 @@ from keystile.model.schema import (
     TableId,
     TableKind,
 )
+from prove.alike import value
 from prove.evaluator import written
 
 Path = tuple[str, ...]
@@ -137,12 +138,9 @@ class _Maker:
         open_, hidden = (_LITERALS[field.type](random) for random in (self._open, self._hidden))
         if field.type == "RANGE":
             open_, hidden = (f"RANGE<{field.range_element}> {one}" for one in (open_, hidden))
-        if isinstance(mask, KeepLastMask):
-            kept = "".join(self._open.choice("0123456789x") for _ in range(mask.count))
-            return f"'{self._hidden.randrange(1000, 9999)}{kept}'"
-        if isinstance(mask, EmailMask):
-            first, home = self._open.choice("abé"), self._open.choice(["x.com", "y.org"])
-            return f"'{first}{self._hidden.randrange(1000)}@{home}'"
+        alike = value(mask, field.type, self._open, self._hidden)
+        if alike is not None:
+            return alike
         return hidden if mask else open_
 
 

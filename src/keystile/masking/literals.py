@@ -58,7 +58,9 @@ def constant(value: str | float | bool, type_: SqlType) -> Literal | None:  # no
         case "INT64", int() if abs(value) <= _LARGEST_INT64:
             literal = Literal(str(value), str(value))
         case "FLOAT64", int() | float() if _is_finite(value):
-            literal = Literal(f"CAST({float(value)!r} AS FLOAT64)", repr(float(value)))
+            # Out of a text: the engine numbers its FLOAT64 literals, and a rewritten query must
+            # be equal to one that was resolved by itself.
+            literal = Literal(f"CAST('{float(value)!r}' AS FLOAT64)", repr(float(value)))
         case "NUMERIC" | "BIGNUMERIC", int() if abs(value) < _LARGEST_NUMERIC:
             literal = Literal(f"{type_.kind} '{value}'", str(value))
         case "DATE", str() if _is_date(value):

@@ -40,9 +40,11 @@ def sql(mask: Mask, value: str) -> str | None:
         case UrlHostMask():
             return f"IFNULL(REGEXP_EXTRACT({value}, r'\\A{_URL}'), '{_NOTHING}')"
         case IpMask():
-            bits = f"IF(BYTE_LENGTH(ip) = 4, {_V4_PREFIX}, {_V6_PREFIX})"
-            network = f"WITH(ip AS NET.SAFE_IP_FROM_STRING({value}), {_network(bits)})"
-            return f"IF(REGEXP_CONTAINS({value}, r'\\A(?:{_IP})\\z'), {network}, '{_NOTHING}')"
+            ip = f"NET.SAFE_IP_FROM_STRING({value})"
+            bits = f"IF(BYTE_LENGTH({ip}) = 4, {_V4_PREFIX}, {_V6_PREFIX})"
+            network = f"NET.IP_TO_STRING(NET.IP_TRUNC({ip}, {bits}))"
+            found = f"IF({ip} IS NULL, '{_NOTHING}', {network})"
+            return f"IF(REGEXP_CONTAINS({value}, r'\\A(?:{_IP})\\z'), {found}, '{_NOTHING}')"
     return None
 
 
@@ -73,11 +75,6 @@ def _kept(count: int, value: str, kept: str, *, first: bool) -> str:
     stars = f"REPEAT('*', {length} - {count})"
     parts = f"{kept}, {stars}" if first else f"{stars}, {kept}"
     return f"IF({length} <= {count}, REPEAT('*', {length}), CONCAT({parts}))"
-
-
-def _network(bits: str) -> str:
-    """Give the text of the network that `ip` lies in, as far as there is one."""
-    return f"IF(ip IS NULL, '{_NOTHING}', NET.IP_TO_STRING(NET.IP_TRUNC(ip, {bits})))"
 
 
 def _network_of(value: str) -> str:

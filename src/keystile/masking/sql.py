@@ -114,7 +114,7 @@ def _of_type(mask: Mask, type_: SqlType, value: str) -> str | None:
             masked = json_paths.sql(mask, value)
         case SqlMask(type=kind, expression=expression_), _ if kind == type_.kind:
             # INVARIANT: it was checked to be one expression that knows `value` alone.
-            masked = f"WITH(value AS {value}, ({expression_}\n))"
+            masked = f"(SELECT ({expression_}\n) FROM UNNEST([{value}]) AS value)"  # noqa: S608
         case _, "STRING":
             masked = shown.sql(mask, value)
         case _:

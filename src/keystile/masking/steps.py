@@ -91,12 +91,13 @@ def _step(width: float, exact: _Exact) -> Decimal | None:
 def _exact_sql(kind: str, exact: _Exact, step: Decimal, value: str, *, nearest: bool) -> str:
     by, zero = exact.literal(kind, step), exact.literal(kind, Decimal(0))
     # Above a multiple of the width by `rest`, which lies between 0 and the width.
-    steps = f"signed AS MOD({value}, {by}), rest AS IF(signed < {zero}, signed + {by}, signed)"
-    low = f"IFNULL(SAFE_SUBTRACT({value}, rest), {exact.literal(kind, exact.least)})"
+    over = f"MOD({value}, {by})"
+    rest = f"IF({over} < {zero}, {over} + {by}, {over})"
+    low = f"IFNULL(SAFE_SUBTRACT({value}, {rest}), {exact.literal(kind, exact.least)})"
     if not nearest:
-        return f"WITH({steps}, {low})"
-    high = f"IFNULL(SAFE_ADD({value}, {by} - rest), {exact.literal(kind, exact.greatest)})"
-    return f"WITH({steps}, IF(rest < {by} - rest, {low}, {high}))"
+        return low
+    high = f"IFNULL(SAFE_ADD({value}, {by} - {rest}), {exact.literal(kind, exact.greatest)})"
+    return f"IF({rest} < {by} - {rest}, {low}, {high})"
 
 
 def _exact(exact: _Exact, step: Decimal, value: Decimal, *, nearest: bool) -> str:
@@ -112,8 +113,8 @@ def _exact(exact: _Exact, step: Decimal, value: Decimal, *, nearest: bool) -> st
 
 def _float_sql(width: float, value: str, *, nearest: bool) -> str:
     # The same steps of IEEE 754 as in Python, none of which raises an error.
-    by = f"CAST({width!r} AS FLOAT64)"
-    steps = f"IEEE_DIVIDE({value}, {by})" + (" + 0.5" if nearest else "")
+    by = f"CAST('{width!r}' AS FLOAT64)"
+    steps = f"IEEE_DIVIDE({value}, {by})" + (" + CAST('0.5' AS FLOAT64)" if nearest else "")
     product = f"SAFE_MULTIPLY(FLOOR({steps}), {by})"
     beyond = f"IF({value} < 0, CAST('-inf' AS FLOAT64), CAST('inf' AS FLOAT64))"
     return f"IFNULL({product}, {beyond})"

@@ -23,11 +23,13 @@ from keystile.model.errors import (
     UnsafeConfigurationError,
 )
 from keystile.model.masks import (
+    ConstantMask,
     DefaultMask,
     KeepLastMask,
     KeyedHashMask,
     Mask,
     PatternMask,
+    RoundMask,
     SqlMask,
     TokenMask,
 )
@@ -282,3 +284,16 @@ async def test_a_mask_of_sql_is_checked_where_it_is_put_in_too(court: Court) -> 
     for wrong in ("name", "value) OR (TRUE", "(SELECT MAX(ssn) FROM customers)", "ERROR(value)"):
         with pytest.raises(KeystileError):
             await rewrite(court, "SELECT ssn FROM customers", mask(wrong))
+
+
+async def test_a_mask_with_a_float_in_it_is_proved_wherever_the_engine_rewrites(
+    court: Court,
+) -> None:
+    mask = ColumnMask(ColumnRef(ORDERS.id, ("amount",)), "l", RoundMask(20))
+    constant = ColumnMask(ColumnRef(ORDERS.id, ("amount",)), "l", ConstantMask(2.5))
+    sql = (
+        "SELECT ARRAY(SELECT o FROM orders AS o WHERE ARRAY_INCLUDES(['1'], FORMAT('%T', o.day)))"
+        " FROM orders"
+    )
+    for one in (mask, constant):
+        assert (await rewrite(court, sql, (one,))).masked
