@@ -10,7 +10,7 @@ import re
 
 from keystile.model.masks import EmailMask, IpMask, KeepFirstMask, KeepLastMask, Mask, UrlHostMask
 
-_NOTHING = "***"
+NOTHING = "***"
 """What a text becomes that is not of the form that its mask is for."""
 
 _ADDRESS = r"[^@\x00-\x20]+@[^@\x00-\x20]+"
@@ -36,15 +36,15 @@ def sql(mask: Mask, value: str) -> str | None:
             return _kept(count, value, f"RIGHT({value}, {count})", first=False)
         case EmailMask():
             shown = f"CONCAT(SUBSTR({value}, 1, 1), '***', SUBSTR({value}, STRPOS({value}, '@')))"
-            return f"IF(REGEXP_CONTAINS({value}, r'\\A{_ADDRESS}\\z'), {shown}, '{_NOTHING}')"
+            return f"IF(REGEXP_CONTAINS({value}, r'\\A{_ADDRESS}\\z'), {shown}, '{NOTHING}')"
         case UrlHostMask():
-            return f"IFNULL(REGEXP_EXTRACT({value}, r'\\A{_URL}'), '{_NOTHING}')"
+            return f"IFNULL(REGEXP_EXTRACT({value}, r'\\A{_URL}'), '{NOTHING}')"
         case IpMask():
             ip = f"NET.SAFE_IP_FROM_STRING({value})"
             bits = f"IF(BYTE_LENGTH({ip}) = 4, {_V4_PREFIX}, {_V6_PREFIX})"
             network = f"NET.IP_TO_STRING(NET.IP_TRUNC({ip}, {bits}))"
-            found = f"IF({ip} IS NULL, '{_NOTHING}', {network})"
-            return f"IF(REGEXP_CONTAINS({value}, r'\\A(?:{_IP})\\z'), {found}, '{_NOTHING}')"
+            found = f"IF({ip} IS NULL, '{NOTHING}', {network})"
+            return f"IF(REGEXP_CONTAINS({value}, r'\\A(?:{_IP})\\z'), {found}, '{NOTHING}')"
     return None
 
 
@@ -59,10 +59,10 @@ def text(mask: Mask, value: str) -> str | None:
             return "*" * (len(value) - kept) + value[len(value) - kept :]
         case EmailMask():
             found = _ADDRESS_RE.fullmatch(value)
-            return f"{value[0]}***{value[value.index('@') :]}" if found else _NOTHING
+            return f"{value[0]}***{value[value.index('@') :]}" if found else NOTHING
         case UrlHostMask():
             host = _URL_RE.match(value)
-            return host[1] if host else _NOTHING
+            return host[1] if host else NOTHING
         case IpMask():
             return _network_of(value)
     return None
@@ -81,7 +81,7 @@ def _network_of(value: str) -> str:
     try:
         address = ipaddress.ip_address(value if _IP_RE.fullmatch(value) else "")
     except ValueError:
-        return _NOTHING
+        return NOTHING
     bits = _V4_PREFIX if address.version == 4 else _V6_PREFIX  # noqa: PLR2004 - IP's own numbers
     # Not `ip_network`, which writes an address of IPv4 within IPv6 in its own way.
     whole = address.max_prefixlen

@@ -16,7 +16,7 @@ from keystile.analysis.statements import walk_statement
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.protos import unwrapped
 from keystile.googlesql.task import Task
-from keystile.masking import custom, keyed, pseudo
+from keystile.masking import custom, keyed, placeholders, pseudo
 from keystile.masking.filters import predicate
 from keystile.masking.proof import Template, lowered, normal, prove
 from keystile.masking.same import same_query
@@ -40,7 +40,8 @@ class MaskedColumn(msgspec.Struct, frozen=True):
 class MaskRequest(msgspec.Struct, frozen=True):
     """A statement in canonical spelling with what its analysis found, and the masks.
 
-    The parameters of `scope` include those of keyed masks.
+    The parameters of `scope` include those of keyed masks; `texts` are the agent's own of type
+    STRING, where the statement writes.
     """
 
     sql: str
@@ -51,6 +52,7 @@ class MaskRequest(msgspec.Struct, frozen=True):
     written: tuple[WrittenColumn, ...] = ()
     mentions: tuple[Mention, ...] = ()
     filters: tuple[RowFilter, ...] = ()
+    texts: tuple[tuple[str, str], ...] = ()
 
 
 class MaskedQuery(msgspec.Struct, frozen=True):
@@ -126,6 +128,12 @@ def _prove(engine: Engine, request: MaskRequest, sql: str, protected: list[Prote
         for table in protected
     }
     statement = resolved_tree(engine, ResolveRequest(sql, scope), prune=False)
+    if request.written:
+        columns = {(str(one.table), lowered(one.path)): one.mask for one in request.masks}
+        try:
+            placeholders.check(statement, columns, dict(request.texts))
+        except RefusedError as error:
+            raise error.at(_first_place(request)) from None
     ids = {table.table.id for table in protected}
     expected = sum(scan.table in ids for scan in request.scans)
     try:
