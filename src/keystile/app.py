@@ -37,7 +37,7 @@ from keystile.gate.pages import PageCache
 from keystile.gate.permissions import Permissions
 from keystile.gate.pipeline import Pipeline
 from keystile.gate.policy_versions import PolicyVersions
-from keystile.gate.publishing import PolicyRecords, Publishing
+from keystile.gate.publishing import Publishing
 from keystile.gate.read_sessions import ReadSessions
 from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
@@ -142,7 +142,6 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
                         duties.run(),
                         rooms.kill_switch.run(),
                         plans.policy.follow(rooms.replica, _name(settings)),
-                        PolicyRecords(versions, rooms.recorder).run(),
                         NoteRecords(Notes(database), rooms.recorder).run(),
                         plans.connections.follow(rooms.jobs.oldest_running),
                         watch((*ends.values(), *plans.ends, *identity.ends), metrics),

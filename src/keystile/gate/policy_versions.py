@@ -1,26 +1,29 @@
 """Published versions of the policy, and which gateway has which.
 
 INVARIANT: the newest version holds; there is no other mark of it that could say something else. A
-version comes in one transaction and is never changed, so a process that dies leaves the one before.
+version comes in one transaction, with the note that puts it on record, and is never changed: a
+process that dies leaves the one before.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Select, delete, func, insert, select, update
+from sqlalchemy import Select, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keystile.model.errors import NotFoundError, PreconditionError
+from keystile.recording.events import EventKind, PolicyPublishedBody
 from keystile.store.database import Database
+from keystile.store.notes import note
 from keystile.store.tables import policy_replicas, policy_versions
 
 _GONE_SECONDS = 30.0
 
-_SUMMARY = [column for column in policy_versions.c if column.name not in {"files", "due_at"}]
+_SUMMARY = [column for column in policy_versions.c if column.name != "files"]
 
 
 class Draft(NamedTuple):
@@ -122,24 +125,6 @@ class PolicyVersions:
             await _add(connection, newest + 1, draft, now)
         return newest + 1
 
-    async def unrecorded(self, until: float) -> tuple[Version, ...]:
-        """Take the versions that are not on record yet, for others not to before `until`."""
-        due = policy_versions.c.due_at <= time.time()
-        query = select(*_SUMMARY).where(due).order_by(policy_versions.c.version)
-        async with self._database.read() as connection:
-            if not await _versions(connection, query):
-                return ()
-        async with self._database.begin() as connection:
-            # Another process may have taken them in between.
-            found = await _versions(connection, query)
-            await _change_due(connection, found, until)
-        return found
-
-    async def recorded(self, version: Version) -> None:
-        """Say that a version is on record."""
-        async with self._database.begin() as connection:
-            await _change_due(connection, (version,), None)
-
     async def note(self, replica: Replica) -> None:
         """Say what a gateway decides by; those that have said nothing for long are forgotten."""
         columns = policy_replicas.c
@@ -172,15 +157,18 @@ async def _newest(connection: AsyncConnection) -> int:
 
 async def _add(connection: AsyncConnection, version: int, draft: Draft, now: float) -> None:
     files = msgspec.json.encode(draft.files, order="deterministic").decode()
-    row = draft._asdict() | {"version": version, "files": files, "at": now, "due_at": now}
+    row = draft._asdict() | {"version": version, "files": files, "at": now}
     await connection.execute(insert(policy_versions).values(row))
-
-
-async def _change_due(
-    connection: AsyncConnection, versions: Sequence[Version], due_at: float | None
-) -> None:
-    meant = policy_versions.c.version.in_([one.version for one in versions])
-    await connection.execute(update(policy_versions).where(meant).values(due_at=due_at))
+    body = PolicyPublishedBody(
+        version=version,
+        digest=draft.digest,
+        author=draft.author,
+        message=draft.message,
+        via=draft.via,
+        at=now,
+        restores=draft.restores,
+    )
+    await note(connection, EventKind.POLICY_PUBLISHED, msgspec.to_builtins(body))
 
 
 async def _versions(connection: AsyncConnection, query: Select[Any]) -> tuple[Version, ...]:

@@ -1,9 +1,7 @@
-"""Publishing a policy: checked, compared with what holds, stored, and put on record."""
+"""Publishing a policy: checked, compared with what holds, and stored."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -11,26 +9,18 @@ import msgspec
 
 from keystile.gate.policy_source import checked_policy
 from keystile.gate.policy_versions import Draft, PolicyVersions
-from keystile.gate.recorder import Recorder
 from keystile.googlesql.task import TaskRunner
 from keystile.model.errors import (
     InvalidRequestError,
-    KeystileError,
     PreconditionError,
     UnsafeConfigurationError,
 )
 from keystile.policy.difference import Change, differences
-from keystile.recording.events import Event, EventKind, PolicyPublishedBody
-from keystile.telemetry.logs import logger
 
 _FIRST_AUTHOR = "keystile"
 _FIRST_MESSAGE = "what held before anything was published"
 _MOST_AUTHOR = 2000
 _MOST_MESSAGE = 2000
-_TICK_SECONDS = 0.5
-_ROUND_SECONDS = 5.0
-
-_log = logger("gate")
 
 
 class Wanted(NamedTuple):
@@ -136,32 +126,3 @@ def _text(word: str, given: str, most: int) -> str:
             hint="say in a sentence what it changes and why" * (word == "message"),
         )
     return text
-
-
-class PolicyRecords:
-    """Puts every published version on record, whatever door it came by.
-
-    Commands write to the store alone, so a gateway does it; any, and another where one dies.
-    """
-
-    def __init__(self, versions: PolicyVersions, recorder: Recorder) -> None:
-        """Look for what is not on record yet."""
-        self._versions = versions
-        self._recorder = recorder
-
-    async def run(self) -> None:
-        """Look for ever; what fails is logged, and tried again."""
-        while True:
-            try:
-                await self.look()
-            except KeystileError as error:
-                _log.warning("policy_not_recorded", reason=str(error))
-            await asyncio.sleep(_TICK_SECONDS)
-
-    async def look(self) -> None:
-        """Record what is due. Raises `KeystileError` where that cannot be done now."""
-        for one in await self._versions.unrecorded(time.time() + _ROUND_SECONDS):
-            body = PolicyPublishedBody(**msgspec.structs.asdict(one))
-            event = Event(EventKind.POLICY_PUBLISHED, time.time(), body=msgspec.to_builtins(body))
-            await self._recorder.record(event)
-            await self._versions.recorded(one)

@@ -291,7 +291,7 @@ approval_votes = Table(
 policy_versions = Table(
     "policy_versions",
     metadata,
-    # The newest one holds. No row is ever changed but for `due_at`, nor removed.
+    # The newest one holds. No row is ever changed or removed.
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("digest", String, nullable=False),
     # The policy's files as they are: texts by name.
@@ -302,8 +302,6 @@ policy_versions = Table(
     Column("at", Float, nullable=False),
     # Of a rollback: the version whose files these are.
     Column("restores", Integer),
-    # When to put it on record, for whoever takes it; null once it is there.
-    Column("due_at", Float, index=True),
 )
 
 policy_replicas = Table(

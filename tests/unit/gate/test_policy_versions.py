@@ -10,7 +10,9 @@ import pytest
 
 from keystile.gate.policy_versions import Draft, PolicyVersions, Replica
 from keystile.model.errors import NotFoundError, PreconditionError
+from keystile.recording.events import PolicyPublishedBody
 from keystile.store.database import Database
+from keystile.store.notes import Notes
 
 FIRST = Draft({"a.yaml": "rules: []"}, "d1", "ann", "start", "cli")
 SECOND = Draft({"a.yaml": "# more\n"}, "d2", "bob", "more", "gateway")
@@ -68,23 +70,19 @@ async def test_of_two_who_publish_at_once_one_is_refused(versions: PolicyVersion
     assert len(await versions.history()) == 1
 
 
-async def test_a_version_is_put_on_record_by_one_process_and_again_where_that_dies(
+async def test_every_version_is_noted_for_the_record_with_its_author(
     versions: PolicyVersions, database: Database
 ) -> None:
-    await versions.publish(FIRST, expect=None, first=None)
-    await versions.publish(SECOND, expect=None, first=None)
-    other = PolicyVersions(database)
-    soon = time.time() + 0.2
-    taken = [one.version for one in await versions.unrecorded(soon)]
-    assert taken == [1, 2]
-    assert await other.unrecorded(soon) == ()
-    await versions.recorded(await versions.get(1))
-    await asyncio.sleep(0.25)
-    (left,) = await other.unrecorded(soon + 9)
-    assert left.version == 2
-    await other.recorded(left)
-    await asyncio.sleep(0.01)
-    assert await versions.unrecorded(soon) == ()
+    await versions.publish(SECOND, expect=0, first=FIRST)
+    with pytest.raises(PreconditionError):
+        await versions.publish(SECOND, expect=7, first=None)
+    noted = sorted(await Notes(database).take(0.0), key=lambda one: one.body["version"])
+    assert [one.kind for one in noted] == ["policy_published"] * 2
+    bodies = [msgspec.convert(one.body, PolicyPublishedBody) for one in noted]
+    assert [(one.version, one.digest, one.author, one.message, one.via) for one in bodies] == [
+        (1, "d1", "ann", "start", "cli"),
+        (2, "d2", "bob", "more", "gateway"),
+    ]
 
 
 async def test_gateways_are_listed_while_they_say_so(versions: PolicyVersions) -> None:

@@ -1,24 +1,18 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import cast
 
 import pytest
 
-from keystile.gate import publishing as room
 from keystile.gate.policy_versions import Draft, PolicyVersions
-from keystile.gate.publishing import PolicyRecords, Publishing, Wanted
-from keystile.gate.recorder import Recorder
+from keystile.gate.publishing import Publishing, Wanted
 from keystile.googlesql.inline import InlineRunner
 from keystile.model.errors import (
     InvalidRequestError,
     PreconditionError,
-    RecordingUnavailableError,
     UnsafeConfigurationError,
 )
-from keystile.recording.events import Event
 from keystile.store.database import Database
 
 RULES = {"rules.yaml": "rules:\n- {name: a, allow: [read]}\n"}
@@ -125,43 +119,3 @@ async def test_a_version_that_cannot_be_read_can_be_replaced(
     done = await publishing.publish(wanted(OTHER), None)
     assert done.version == 2
     assert "`of_later`" in done.unreadable
-
-
-class Pen:
-    """A recorder that fails while it is told so."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.failing = False
-
-    async def record(self, event: Event) -> None:
-        if self.failing:
-            raise RecordingUnavailableError("no room")
-        self.events.append(event)
-
-
-async def test_every_version_is_put_on_record_once_even_after_an_outage(
-    publishing: Publishing, versions: PolicyVersions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(room, "_ROUND_SECONDS", 0.05)
-    monkeypatch.setattr(room, "_TICK_SECONDS", 0.01)
-    await publishing.publish(wanted(OTHER), RULES)
-    pen = Pen()
-    pen.failing = True
-    rounds = asyncio.ensure_future(PolicyRecords(versions, cast("Recorder", pen)).run())
-    try:
-        await asyncio.sleep(0.1)
-        assert pen.events == []
-        pen.failing = False
-        async with asyncio.timeout(5):
-            while len(pen.events) < 2:  # noqa: ASYNC110 - another task's list
-                await asyncio.sleep(0.01)
-        await asyncio.sleep(0.2)
-    finally:
-        rounds.cancel()
-        await asyncio.gather(rounds, return_exceptions=True)
-    assert [event.kind for event in pen.events] == ["policy_published"] * 2
-    first, second = (event.body for event in pen.events)
-    assert (first["version"], first["via"], first["author"]) == (1, "folder", "keystile")
-    assert (second["version"], second["author"], second["message"]) == (2, "ann", "why")
-    assert second["digest"] != first["digest"]
