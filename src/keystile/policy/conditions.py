@@ -6,10 +6,10 @@ The language is the Common Expression Language (https://cel.dev) with its standa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from cel_expr_python import cel
@@ -28,6 +28,7 @@ _FUNCTIONS = ("touches", "outputs", "filters")
 # What `request.network(…)` is called on: the client's address in bytes.
 _ADDRESS = cel.Type.BYTES
 _NETWORK_ARGUMENT = re.compile(r"""\.\s*network\s*\(\s*(["'])([^"']*)\1\s*\)""")
+_IDENTIFIER = re.compile(r"\w+")
 _NO_WORDS = cel.NewEnv(variables={})
 _ACTION_NAMED = re.compile(r"""(["'])([^"']*)\1\s*in\s+query\s*\.\s*actions\b""")
 _LABEL_ARGUMENT = re.compile(r"""\.\s*(?:touches|outputs|filters)\s*\(\s*(["'])([^"']*)\1\s*\)""")
@@ -61,9 +62,6 @@ _QUERY_WORDS: dict[str, Any] = {
 WORDS = (*_AGENT_WORDS, *_QUERY_WORDS, *_FUNCTIONS, "network")
 """All that a condition may name beside the language's own functions."""
 
-Activation = Any
-"""Values of the words for one request, as the CEL runtime holds them."""
-
 
 class TouchedLabels(msgspec.Struct, frozen=True):
     """Labels, and all labels above them, on the columns that a query uses.
@@ -76,21 +74,55 @@ class TouchedLabels(msgspec.Struct, frozen=True):
     filters: frozenset[str] = frozenset()
 
 
+class Request(NamedTuple):
+    """What conditions ask about; `labels` finds those of the query's columns."""
+
+    principal: Principal
+    facts: QueryFacts
+    labels: Callable[[], TouchedLabels]
+    context: Context
+
+
+class Activation:
+    """Values of the words for one request, each found when a condition first asks for it."""
+
+    def __init__(self, env: Any, request: Request) -> None:
+        """Take the runtime's environment."""
+        self._env = env
+        self._request = request
+        self._values: dict[str, Any] = {}
+
+    def of(self, words: Iterable[str]) -> Any:
+        """Give the values of these words, as the runtime holds them."""
+        values = self._values
+        for word in words:
+            if word not in values:
+                values[word] = _VALUES[word](self._request)
+        return self._env.Activation({word: values[word] for word in words})
+
+
 class Condition(msgspec.Struct, frozen=True):
     """A compiled condition. `about_query` is False where it asks only for agent and request.
 
-    One that `is_constant` asks for nothing, so that it holds always or never.
+    One that `is_constant` asks for nothing, so that it holds always or never. `words` are those
+    that it may ask for; where they are `about_query_alone`, it does not matter who asks and when.
     """
 
     text: str
     about_query: bool
     expression: Any
+    words: tuple[str, ...]
     is_constant: bool = False
 
-    def holds(self, activation: Activation) -> bool | None:
+    @property
+    def about_query_alone(self) -> bool:
+        """Whether it asks for nothing but the query."""
+        return _AGENT_WORDS.keys().isdisjoint(self.words)
+
+    def holds(self, activation: Activation | None) -> bool | None:
         """Evaluate; None where that fails, for example for an attribute that the agent lacks."""
         try:
-            value = evaluated(self.expression, activation)
+            value = evaluated(self.expression, activation and activation.of(self.words))
         except ValueError:
             return None
         return value if isinstance(value, bool) else None
@@ -129,44 +161,24 @@ class Conditions:
         try:
             compiled(self._about_agent, text, BOOL)
         except ValueError:
-            return Condition(text, about_query=True, expression=expression)
+            return Condition(text, about_query=True, expression=expression, words=_words(text))
         return Condition(
-            text, about_query=False, expression=expression, is_constant=_is_constant(text)
+            text,
+            about_query=False,
+            expression=expression,
+            words=_words(text),
+            is_constant=_is_constant(text),
         )
 
     def activation(
-        self, principal: Principal, facts: QueryFacts, labels: TouchedLabels, context: Context
+        self,
+        principal: Principal,
+        facts: QueryFacts,
+        labels: Callable[[], TouchedLabels],
+        context: Context,
     ) -> Activation:
         """Bind the words to one request."""
-        return self._about_query.Activation(
-            {
-                "agent.name": principal.agent,
-                "agent.groups": list(principal.groups),
-                "agent.attributes": principal.attributes,
-                "agent.service_account": principal.service_account,
-                "agent.issuer": principal.issuer,
-                "agent.subject": principal.subject,
-                "agent.on_behalf_of": principal.on_behalf_of,
-                "request.project": whole(context.project),
-                "request.time": context.time,
-                "request.dry_run": context.dry_run,
-                "request.client": whole(principal.client),
-                "request": _packed(principal.address),
-                "query": [sorted(getattr(labels, name)) for name in _FUNCTIONS],
-                "query.statement": facts.statement,
-                "query.actions": [str(action) for action in facts.actions],
-                "query.tables": [
-                    whole(str(table)) for table in sorted({*facts.reads, *facts.writes})
-                ],
-                "query.functions": [whole(name) for name in facts.functions],
-                "query.uris": [whole(uri) for uri in facts.uris],
-                "query.connections": [whole(name) for name in facts.connections],
-                "query.columns": [
-                    whole(str(column)) for column in sorted(set(used_columns(facts)), key=str)
-                ],
-                "query.destination": [whole(str(table)) for table in sorted(facts.writes)],
-            }
-        )
+        return Activation(self._about_query, Request(principal, facts, labels, context))
 
     def _asks_for(self, number: int) -> Callable[[list[list[str]], str], bool]:
         def asks(labels: list[list[str]], label: str) -> bool:
@@ -187,6 +199,21 @@ def _member(name: str, receiver: Any, implementation: Callable[..., bool]) -> An
         impl=implementation,
     )
     return cel.FunctionDecl(name, [overload])
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Give every word that an expression may ask for.
+
+    INVARIANT: the last part of a word that is asked for stands in the text by itself; where it
+    means something else, one word too many is bound.
+    """
+    there = set(_IDENTIFIER.findall(text))
+    found = {word for word in _VALUES if word.rpartition(".")[2] in there}
+    if not there.isdisjoint(_FUNCTIONS):
+        found.add("query")
+    if "network" in there:
+        found.add("request")
+    return tuple(sorted(found))
 
 
 def _is_constant(text: str) -> bool:
@@ -218,6 +245,35 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         return ip_network(text)
     except ValueError as error:
         raise ValueError(f"asks for `{text}`, which is no network such as `10.0.0.0/8`") from error
+
+
+def _texts(texts: Iterable[object]) -> list[str]:
+    return [whole(str(text)) for text in texts]
+
+
+_VALUES: dict[str, Callable[[Request], Any]] = {
+    "agent.name": lambda asked: asked.principal.agent,
+    "agent.groups": lambda asked: list(asked.principal.groups),
+    "agent.attributes": lambda asked: asked.principal.attributes,
+    "agent.service_account": lambda asked: asked.principal.service_account,
+    "agent.issuer": lambda asked: asked.principal.issuer,
+    "agent.subject": lambda asked: asked.principal.subject,
+    "agent.on_behalf_of": lambda asked: asked.principal.on_behalf_of,
+    "request.project": lambda asked: whole(asked.context.project),
+    "request.time": lambda asked: asked.context.time,
+    "request.dry_run": lambda asked: asked.context.dry_run,
+    "request.client": lambda asked: whole(asked.principal.client),
+    "request": lambda asked: _packed(asked.principal.address),
+    "query": lambda asked: [sorted(getattr(asked.labels(), name)) for name in _FUNCTIONS],
+    "query.statement": lambda asked: asked.facts.statement,
+    "query.actions": lambda asked: [str(action) for action in asked.facts.actions],
+    "query.tables": lambda asked: _texts(sorted({*asked.facts.reads, *asked.facts.writes})),
+    "query.functions": lambda asked: _texts(asked.facts.functions),
+    "query.uris": lambda asked: _texts(asked.facts.uris),
+    "query.connections": lambda asked: _texts(asked.facts.connections),
+    "query.columns": lambda asked: sorted(set(_texts(used_columns(asked.facts)))),
+    "query.destination": lambda asked: _texts(sorted(asked.facts.writes)),
+}
 
 
 class UnknownLabelError(ValueError):

@@ -101,7 +101,7 @@ class Policy:
         """
         query = self._query(facts, tables)
         question = Question(self._conditions, self._protection, principal, query, context)
-        asked = self._index.about(principal)
+        asked = self._index.near(principal, query.named)
         if query.problem:
             # What is denied whatever it says in detail is denied in the rule's own words: a reader
             # can do more with those. Conditions are left alone: they ask about the details.
@@ -165,7 +165,7 @@ class Policy:
 
     def _permitting(self, principal: Principal, context: Context) -> Iterator[CompiledRule]:
         nothing = QueryFacts("", ())
-        activation = self._conditions.activation(principal, nothing, TouchedLabels(), context)
+        activation = self._conditions.activation(principal, nothing, TouchedLabels, context)
         for rule in self._index.about(principal):
             condition = rule.condition
             if rule.effect is Effect.ALLOW and (
@@ -184,7 +184,9 @@ class Policy:
         if len(self._queries) >= _QUERIES_KEPT:
             self._queries.clear()
         problem = self._not_understood(facts, tables)
-        made = self._queries[id(facts)] = Query(facts, tables, tuple(pairs_of(facts)), problem)
+        pairs = tuple(pairs_of(facts))
+        named = tuple(dict.fromkeys(table for _, table in pairs))
+        made = self._queries[id(facts)] = Query(facts, tables, pairs, problem, named, {})
         return made
 
     def _not_understood(self, facts: QueryFacts, tables: tuple[Table, ...]) -> str:

@@ -28,12 +28,17 @@ _NOTHING: frozenset[str] = frozenset()
 
 
 class Query(NamedTuple):
-    """What a query is to this policy, whoever asks: `problem` says what is not understood."""
+    """What a query is to this policy, whoever asks: `problem` says what is not understood.
+
+    `named` are the tables of its pairs. `answers` has what conditions about nothing else gave.
+    """
 
     facts: QueryFacts
     tables: tuple[Table, ...]
     pairs: tuple[Pair, ...]
     problem: str
+    named: tuple[TableId | None, ...]
+    answers: dict[str, bool | None]
 
 
 class Question:
@@ -55,6 +60,7 @@ class Question:
         self._tables = query.tables
         self._context = context
         self._pairs = query.pairs
+        self._answers = query.answers
 
     def denials(self, rules: Iterable[CompiledRule]) -> Iterator[Reason]:
         """Yield a reason for every rule that denies. A condition that fails counts as met."""
@@ -122,11 +128,22 @@ class Question:
         return tuple(masks)
 
     def _holds(self, rule: CompiledRule) -> bool | None:
-        return True if rule.condition is None else rule.condition.holds(self._activation)
+        condition = rule.condition
+        if condition is None:
+            return True
+        if not condition.about_query_alone:
+            return condition.holds(self._activation)
+        if condition.text not in self._answers:
+            self._answers[condition.text] = condition.holds(self._activation)
+        return self._answers[condition.text]
 
     @cached_property
     def _activation(self) -> Activation:
-        """The words of conditions; built only where a rule that fits has one."""
+        return self._conditions.activation(
+            self._principal, self._facts, self._touched, self._context
+        )
+
+    def _touched(self) -> TouchedLabels:
         facts = self._facts
         covered = {table.id: self._protection.of(table).covered for table in self._tables}
 
@@ -135,14 +152,13 @@ class Question:
 
         outputs = labels(source for column in facts.output for source in column.sources)
         used_in_output = labels(use.column for use in facts.columns if Use.OUTPUT in use.uses)
-        touched = TouchedLabels(
+        return TouchedLabels(
             touches=labels(used_columns(facts)),
             outputs=outputs | used_in_output,
             filters=labels(
                 use.column for use in facts.columns if not _ROW_CHOOSING_USES.isdisjoint(use.uses)
             ),
         )
-        return self._conditions.activation(self._principal, facts, touched, self._context)
 
 
 def _lifted(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -91,6 +91,11 @@ class CompiledRule(msgspec.Struct, frozen=True):
             return (action is Action.READ) == (self.effect is Effect.ALLOW)
         return self.scope.holds(table)
 
+    def is_near(self, tables: Iterable[TableId | None]) -> bool:
+        """Tell whether the rule may be about some action on one of these tables."""
+        scope = self.scope
+        return scope is None or any(table is None or scope.holds(table) for table in tables)
+
 
 class RuleIndex:
     """Finds the rules that are about a principal without asking each one."""
@@ -100,6 +105,9 @@ class RuleIndex:
         self._rules = rules
         self._for_all: list[int] = []
         self._by_key: dict[Key, list[int]] = {}
+        self._near: dict[
+            tuple[frozenset[Key], tuple[TableId | None, ...]], tuple[CompiledRule, ...]
+        ] = {}
         self._known: dict[frozenset[Key], tuple[CompiledRule, ...]] = {}
         for number, rule in enumerate(rules):
             if not rule.agents:
@@ -120,6 +128,22 @@ class RuleIndex:
             if len(self._known) >= _PRINCIPALS_KEPT:
                 self._known.clear()
             known = self._known[facts] = self._about(facts)
+        return known
+
+    def near(
+        self, principal: Principal, tables: tuple[TableId | None, ...]
+    ) -> tuple[CompiledRule, ...]:
+        """Give those rules about a principal that may be about one of these tables, too.
+
+        INVARIANT: a rule that is left out fits no action on any of them.
+        """
+        key = (frozenset(keys_of(principal)), tables)
+        known = self._near.get(key)
+        if known is None:
+            if len(self._near) >= _PRINCIPALS_KEPT:
+                self._near.clear()
+            rules = self.about(principal)
+            known = self._near[key] = tuple(rule for rule in rules if rule.is_near(tables))
         return known
 
     def _about(self, facts: frozenset[Key]) -> tuple[CompiledRule, ...]:

@@ -7,7 +7,7 @@ keep the gateway from starting, so where it is not certain nothing is told.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from keystile.model.decision import Effect
@@ -47,7 +47,10 @@ def useless(rules: Sequence[tuple[Rule, CompiledRule]]) -> Iterator[Useless]:
     """Yield every rule that never applies. They are told by their numbers in `rules`."""
     every = [_reach(rule, compiled) for rule, compiled in rules]
     allows = [one for one in every if one.rule.effect is Effect.ALLOW]
-    denies = [one for one in every if one.rule.effect is Effect.DENY]
+    denies: dict[str | None, list[_Reach]] = {}
+    for one in every:
+        if one.rule.effect is Effect.DENY:
+            denies.setdefault(_when(one), []).append(one)
     for number, one in enumerate(every):
         name = f"rule `{one.rule.name}` never applies"
         if _is_never_met(one.rule):
@@ -56,7 +59,7 @@ def useless(rules: Sequence[tuple[Rule, CompiledRule]]) -> Iterator[Useless]:
             )
         elif one.rule.effect is Effect.DENY:
             continue
-        elif denial := next((each for each in denies if _hides(each, one)), None):
+        elif denial := next((d for d in _alike(denies, one) if _hides(d, one)), None):
             message = f"{name}: rule `{denial.rule.name}` denies all that it is about"
             yield Useless(number, "name", message, "narrow one of the two, or leave this one out")
         elif one.rule.effect is not Effect.ALLOW and not any(_meet(one, each) for each in allows):
@@ -75,7 +78,9 @@ def _is_never_met(rule: CompiledRule) -> bool:
 
 
 def _reach(rule: Rule, compiled: CompiledRule) -> _Reach:
-    scope = compile_scope(rule.resources, ignore_case=True)
+    scope = compiled.scope
+    if scope and not scope.ignore_case:
+        scope = compile_scope(rule.resources, ignore_case=True)
     one_of = {}
     for keys in compiled.agents:
         kind = keys[0][:2] if keys[0][0] == "attribute" else keys[0][:1]
@@ -84,12 +89,21 @@ def _reach(rule: Rule, compiled: CompiledRule) -> _Reach:
     return _Reach(compiled, scope.patterns if scope else None, one_of)
 
 
+def _when(one: _Reach) -> str | None:
+    return one.rule.condition.text if one.rule.condition else None
+
+
+def _alike(denies: Mapping[str | None, list[_Reach]], one: _Reach) -> Iterator[_Reach]:
+    """Yield the denials that apply whenever a rule does: always, or under the same condition."""
+    yield from denies.get(None, ())
+    if _when(one) is not None:
+        yield from denies.get(_when(one), ())
+
+
 def _hides(denial: _Reach, other: _Reach) -> bool:
-    """Tell whether a rule denies whatever the other one is about, whenever that applies."""
+    """Tell whether one of `_alike` denies whatever the other rule is about."""
     deny, rule = denial.rule, other.rule
     if not rule.actions <= deny.actions:
-        return False
-    if deny.condition and (rule.condition is None or rule.condition.text != deny.condition.text):
         return False
     if not all(any(set(own) <= set(keys) for own in rule.agents) for keys in deny.agents):
         return False
