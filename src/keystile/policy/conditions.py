@@ -25,7 +25,7 @@ _TEXTS = cel.Type.List(_TEXT)
 # What `query.touches(…)` is called on: three lists of labels, in the order of `_FUNCTIONS`.
 _LABELS = cel.Type.List(_TEXTS)
 _FUNCTIONS = ("touches", "outputs", "filters")
-# What `request.network(…)` is called on: the client's address in bytes.
+# What `request.network(…)` is called on: the client's address, of a type that no other word has.
 _ADDRESS = cel.Type.BYTES
 _NETWORK_ARGUMENT = re.compile(r"""\.\s*network\s*\(\s*(["'])([^"']*)\1\s*\)""")
 _IDENTIFIER = re.compile(r"\w+")
@@ -224,18 +224,22 @@ def _is_constant(text: str) -> bool:
     return True
 
 
-def _packed(address: str) -> bytes:
-    """Give an address in bytes, as IPv4 where it is that of IPv4 in IPv6; none for no address."""
+def _plain(address: str) -> bytes:
+    """Give an address as text, as IPv4 where it is that of IPv4 in IPv6; none for no address.
+
+    INVARIANT: never its bytes, which the runtime reads up to the first NUL: `a01:203::` would be
+    10.1.2.3.
+    """
     try:
         found = ip_address(address)
     except ValueError:
         return b""
-    return (getattr(found, "ipv4_mapped", None) or found).packed
+    return str(getattr(found, "ipv4_mapped", None) or found).encode()
 
 
 def _is_in(address: bytearray, network: str) -> bool:
     # INVARIANT: an address that nobody knows is in no network and not outside of one: an error.
-    return ip_address(bytes(address)) in _network(network)
+    return ip_address(address.decode()) in _network(network)
 
 
 @lru_cache(maxsize=1024)
@@ -263,7 +267,7 @@ _VALUES: dict[str, Callable[[Request], Any]] = {
     "request.time": lambda asked: asked.context.time,
     "request.dry_run": lambda asked: asked.context.dry_run,
     "request.client": lambda asked: whole(asked.principal.client),
-    "request": lambda asked: _packed(asked.principal.address),
+    "request": lambda asked: _plain(asked.principal.address),
     "query": lambda asked: [sorted(getattr(asked.labels(), name)) for name in _FUNCTIONS],
     "query.statement": lambda asked: asked.facts.statement,
     "query.actions": lambda asked: [str(action) for action in asked.facts.actions],

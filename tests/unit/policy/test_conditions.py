@@ -64,6 +64,9 @@ def test_words(shop: Any, text: str, result: bool | None) -> None:  # noqa: FBT0
         ("::ffff:10.2.3.4", True),
         ("11.2.3.4", False),
         ("2001:db8::1", False),
+        ("10.0.0.1", True),
+        ("11.0.0.0", False),
+        ("a01:203::", False),
         ("", None),
         ("unix:", None),
         ("10.2.3", None),
@@ -84,6 +87,16 @@ def test_an_address_that_nobody_knows_is_neither_in_a_network_nor_outside(
         inside, None if inside is None else not inside
     )  # fmt: skip
     assert not within.about_query
+
+
+def test_an_address_of_ipv6_is_read_to_its_end(shop: Any) -> None:
+    """CEL's runtime ended bytes at NUL: `a01:203::7` was 10.1.2.3, and in no network of IPv6."""
+    conditions = Conditions(LABELS)
+    agent = msgspec.structs.replace(shop.agent(), address="a01:203::7")
+    facts = shop.selects(shop.customers, "SSN")
+    activation = conditions.activation(agent, facts, lambda: TOUCHED, shop.context)
+    assert conditions.compile('request.network("a01:203::/32")').holds(activation) is True
+    assert conditions.compile('request.network("10.0.0.0/8")').holds(activation) is False
 
 
 @pytest.mark.parametrize("network", ["10.0.0.1/8", "10.0.0.0/33", "here", "", "10.0.0.0-10.0.0.9"])
