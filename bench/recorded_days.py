@@ -33,7 +33,7 @@ from keystile.recording.writer import canonical, claim
 from keystile.sandbox.sample_data import files
 from keystile.telemetry.metrics import Metrics
 from keystile.upstream.accounts import Accounts
-from keystile.upstream.values import JobStatus, Page
+from keystile.upstream.values import JobStatus
 from keystile.wire.requests import QueryRequest, parse_insert
 from keystile.wire.schema import fields_from_json
 
@@ -163,8 +163,8 @@ class Recordings:
         )
         yield records.intent(job, self._at)
         row = msgspec.Raw(msgspec.json.encode(_ROW))
-        page = Page((row,) * _ROWS, "", _ROWS, ())
-        yield records.done(job, JobStatus(done=True, total_rows=_ROWS), page, self._at + 1)
+        status = JobStatus(done=True, total_rows=_ROWS)
+        yield records.done(job, status, (row,) * _ROWS, (), self._at + 1)
 
 
 def _principal(agent: Agent) -> Principal:

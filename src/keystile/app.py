@@ -206,8 +206,8 @@ def _gate(  # noqa: PLR0913, PLR0917 - what the gate stands on
     own = OwnJobs(database)
     results = ResultTables(own)
     vigil = Vigil(approvals, recorder)
-    outcomes = Outcomes(accounts, recorder, PageCache())
-    children, sessions = Children(jobs, accounts, recorder), QuerySessions(database)
+    outcomes = Outcomes(accounts, recorder, PageCache(), plans.net)
+    children, sessions = Children(jobs, accounts, recorder, plans.net), QuerySessions(database)
     pipeline = Pipeline(
         plans.planner,
         accounts,

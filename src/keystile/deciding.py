@@ -17,6 +17,7 @@ from keystile.gate.planning import Planner
 from keystile.gate.policy_source import PolicySource
 from keystile.gate.policy_versions import PolicyVersions
 from keystile.gate.result_tables import ResultTables
+from keystile.gate.second_net import SecondNet
 from keystile.gate.shares import Shares
 from keystile.googlesql.task import TaskRunner
 from keystile.masking import tasks as masking
@@ -41,6 +42,7 @@ class Planning(NamedTuple):
     policy: PolicySource
     accounts: Accounts
     connections: Connections
+    net: SecondNet
     ends: tuple[End, ...]
 
 
@@ -66,7 +68,7 @@ async def planning(
     analyst = RememberingAnalyst(runner, settings.engine.max_sql_bytes)
     try:
         await keys.open()
-        rewriter = Rewriter(runner, keys.key)
+        rewriter, net = Rewriter(runner, keys.key), SecondNet(keys.key, metrics)
         await connections.open()
         metrics.watch_credentials(connections.ages)
         shares = Shares(2 * settings.engine.workers, settings.engine.queue)
@@ -75,7 +77,7 @@ async def planning(
         planner = Planner(
             analyst, policy.current, rewriter, accounts, shares, metrics, results, own_tables
         )
-        yield Planning(planner, policy, accounts, connections, outward.ends)
+        yield Planning(planner, policy, accounts, connections, net, outward.ends)
     finally:
         await accounts.close()
         await connections.close()

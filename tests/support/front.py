@@ -41,11 +41,13 @@ from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
 from keystile.gate.result_tables import ResultTables
 from keystile.gate.routine_changes import RoutineChanges
+from keystile.gate.second_net import SecondNet
 from keystile.gate.sessions import QuerySessions
 from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
 from keystile.gate.uploads import Uploads
 from keystile.gate.vigil import Vigil
+from keystile.masking.keyed import always
 from keystile.model.principal import Principal
 from keystile.model.schema import Field, RoutineId, TableId
 from keystile.recording.log import RecordingLog
@@ -256,8 +258,10 @@ class Front:
         async def current(principal: Principal) -> Principal:
             return principal
 
-        outcomes = Outcomes(account, recorder, PageCache())
-        children = Children(jobs, account, recorder)
+        outcomes = Outcomes(
+            account, recorder, PageCache(), SecondNet(always(bytes(32)), self.metrics)
+        )
+        children = Children(jobs, account, recorder, outcomes.net)
         pipeline = Pipeline(
             planner,
             account,

@@ -189,6 +189,7 @@ def _show_step(step: Step) -> None:
             comment = f": {vote.comment}" if vote.comment else ""
             fact("vote", f"{vote.person} {word} at {moment(vote.at)} by {vote.via}{comment}")
     fact("masked", ", ".join(step.masked) or "nothing")
+    _show_found(step)
     fact("state", step.state, _STYLES.get(step.state, "yellow"))
     if step.error:
         fact("error", f"{step.error.reason}: {step.error.message}")
@@ -199,6 +200,13 @@ def _show_step(step: Step) -> None:
         fact("rows", f"{len(step.rows)} recorded of {step.total_rows}")
         fact("processed", size(step.bytes_processed))
         fact("billed", size(step.bytes_billed))
+
+
+def _show_found(step: Step) -> None:
+    for found in step.found:
+        fact("found", f"{found.count} {found.entity} in {found.column}, masked")
+    for hint in step.hints:
+        fact("hint", hint, "yellow")
 
 
 def _columns(step: Step) -> list[str]:

@@ -14,10 +14,13 @@ import hashlib
 import time
 from collections.abc import Iterable
 
+import msgspec
+
 from keystile.gate import records
 from keystile.gate.jobs import Child, Job, JobOutcome, JobState, JobStore
 from keystile.gate.plan import Plan
 from keystile.gate.recorder import Recorder
+from keystile.gate.second_net import SecondNet
 from keystile.gate.statements import Recognised, Recogniser
 from keystile.model.errors import KeystileError, NotFoundError
 from keystile.telemetry.logs import logger
@@ -32,8 +35,11 @@ _log = logger("gate")
 class Children:
     """Finds the statements of scripts that have ended."""
 
-    def __init__(self, jobs: JobStore, accounts: Accounts, recorder: Recorder) -> None:
-        """Ask BigQuery for them and keep them among `jobs`."""
+    def __init__(
+        self, jobs: JobStore, accounts: Accounts, recorder: Recorder, net: SecondNet
+    ) -> None:
+        """Ask BigQuery for them and keep them among `jobs`; errors are as the second net says."""
+        self._net = net
         self._jobs = jobs
         self._accounts = accounts
         self._recorder = recorder
@@ -52,7 +58,8 @@ class Children:
         if not all(one.done for one in ran):
             return  # they are found when their list is asked for
         # In a thread: a long script that has run much takes long enough to be noticed by all.
-        children = await asyncio.to_thread(_children, script, ran)
+        told = [await self._told(script, one) for one in ran]
+        children = await asyncio.to_thread(_children, script, told)
         for child in children:
             await self._record_failed(child)
         if children:
@@ -64,6 +71,11 @@ class Children:
             await self.find(script)
         except KeystileError as error:
             _log.warning("script_statements_not_found", job=script.id, reason=str(error))
+
+    async def _told(self, script: Job, one: ScriptJob) -> ScriptJob:
+        if one.error is None:
+            return one
+        return msgspec.structs.replace(one, error=await self._net.said(script, one.error))
 
     async def _record_failed(self, child: Job) -> None:
         if child.error is None:

@@ -11,6 +11,7 @@ from keystile.gate.jobs import Job, JobOutcome
 from keystile.gate.pages import PageCache
 from keystile.gate.recorder import Recorder
 from keystile.gate.running import page_of
+from keystile.gate.second_net import SecondNet
 from keystile.upstream.accounts import Accounts
 from keystile.upstream.values import JobStatus, Page
 
@@ -28,9 +29,12 @@ class Outcomes:
     one page. The others are recorded when they are read.
     """
 
-    def __init__(self, accounts: Accounts, recorder: Recorder, pages: PageCache) -> None:
-        """Keep the first rows in `pages`."""
+    def __init__(
+        self, accounts: Accounts, recorder: Recorder, pages: PageCache, net: SecondNet
+    ) -> None:
+        """Keep the first rows in `pages`, as the second net gives them."""
         self.pages = pages
+        self.net = net
         self._accounts = accounts
         self._recorder = recorder
 
@@ -42,23 +46,25 @@ class Outcomes:
     async def recorded(self, job: Job, status: JobStatus) -> JobOutcome:
         """Put the end of a job on record, and give its outcome.
 
-        Raises `RefusedError` after five minutes of outage, and `RecordingUnavailableError`.
+        Raises `RefusedError` after five minutes of outage and where the second net keeps the rows
+        back, and `RecordingUnavailableError`.
         """
         first = status.first or Page((), "", 0, ())
         if status.first is None and job.request.transfer is None:
             bigquery = self._accounts.at(job.account)
             first = await page_of(bigquery, job.reference, _WITH_THE_END)
         first = await self._one_page(job, first, status.total_rows)
-        await self._recorder.record(records.done(job, status, first, time.time()))
-        self.pages.keep(job, 0, first.rows)
+        rows, findings = await self.net.caught(job, status.schema, first.rows)
+        await self._recorder.record(records.done(job, status, rows, findings, time.time()))
+        self.pages.keep(job, 0, rows)
         return JobOutcome(
             schema=status.schema,
             total_rows=status.total_rows,
             bytes_processed=status.bytes_processed,
             cache_hit=status.cache_hit,
-            recorded_rows=len(first.rows),
+            recorded_rows=len(rows),
             changed=status.changed,
-            on_one_page=len(first.rows) >= status.total_rows,
+            on_one_page=len(rows) >= status.total_rows,
             moved=status.moved,
             bytes_billed=status.bytes_billed,
         )

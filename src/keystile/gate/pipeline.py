@@ -457,7 +457,8 @@ class Pipeline:
         await self._inherited.settle(job, well=error is None)
         if error is not None:
             cancelled = error.reason == "stopped"
-            why = await self._why_stopped(job, error) if cancelled else error
+            said = await self._outcomes.net.said(job, error)
+            why = await self._why_stopped(job, said) if cancelled else said
             why = in_own_words(job.plan, why)
             await self.end(job, "cancelled" if cancelled else "failed", JobError.of(why))
             return None

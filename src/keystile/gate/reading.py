@@ -12,8 +12,9 @@ import msgspec
 from keystile.gate import records
 from keystile.gate.budgets import most_rows
 from keystile.gate.jobs import Job, JobOutcome, JobStore
+from keystile.gate.looking import Caught
 from keystile.gate.outcomes import FIRST_PAGE_ROWS, Outcomes
-from keystile.gate.pages import Rows, start_of, token_for
+from keystile.gate.pages import start_of, token_for
 from keystile.gate.recorder import Recorder
 from keystile.gate.views import view_of
 from keystile.gate.witness import agree_at_the_end
@@ -97,23 +98,24 @@ class ResultReader:
         """Give a page in pieces, each on record by then; each tells whether it is the last."""
         view, outcome, end = view_of(job), _outcome(job), start
         async with aclosing(_ahead(self._arriving(job, start, page))) as arriving:
-            async for rows, last in arriving:
-                begin, end = end, end + len(rows)
+            async for caught, last in arriving:
+                begin, end = end, end + len(caught.rows)
                 if end > outcome.recorded_rows:
-                    await self._recorder.record(records.page(job, begin, rows, time.time()))
+                    await self._recorder.record(records.page(job, begin, caught, time.time()))
                 if last and start <= outcome.recorded_rows < end:
                     wider = msgspec.structs.replace(outcome, recorded_rows=end)
                     await self._jobs.widen_record(job, wider)
                 more = last and start < end < outcome.total_rows
                 token = token_for(job, end) if more else ""
-                yield ResultsView(view, rows, token, start), last
+                yield ResultsView(view, caught.rows, token, start), last
 
     async def _arriving(
         self, job: Job, start: int, page: PageRequest
-    ) -> AsyncGenerator[tuple[Rows, bool]]:
+    ) -> AsyncGenerator[tuple[Caught, bool]]:
         """Give a page's rows in pieces: those that are kept, and the others as BigQuery sends them.
 
-        The last piece is told to be that.
+        The last piece is told to be that. INVARIANT: a piece has whole rows, so no value that the
+        second net looks for stands half in one and half in another.
         """
         outcome, wanted = _outcome(job), FIRST_PAGE_ROWS
         if page.max_results is not None:
@@ -124,10 +126,10 @@ class ResultReader:
         alike = page.use_int64_timestamp or not _has_times(outcome.schema)
         kept = self._pages.get(job, start) if alike else ()
         if left <= len(kept):
-            yield kept[: max(left, 0)], True
+            yield Caught(kept[: max(left, 0)]), True
             return
         if kept:
-            yield kept, False
+            yield Caught(kept), False
         pieces = self._accounts.at(job.account).pieces(
             job.reference,
             start_index=start + len(kept),
@@ -135,13 +137,13 @@ class ResultReader:
             use_int64_timestamp=page.use_int64_timestamp,
         )
         async with aclosing(pieces):
-            async for piece in pieces:
-                yield piece
+            async for rows, last in pieces:
+                yield await self._outcomes.net.caught(job, outcome.schema, rows), last
 
 
 async def _ahead(
-    pieces: AsyncGenerator[tuple[Rows, bool]],
-) -> AsyncGenerator[tuple[Rows, bool]]:
+    pieces: AsyncGenerator[tuple[Caught, bool]],
+) -> AsyncGenerator[tuple[Caught, bool]]:
     """Have the next piece come while one is recorded and sent."""
     async with aclosing(pieces):
         coming = asyncio.ensure_future(anext(pieces, None))

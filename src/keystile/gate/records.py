@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from keystile.approvals.machine import ApprovalRequest
+from keystile.detecting.rows import Rows
 from keystile.gate.basis import Basis, protection_of
 from keystile.gate.jobs import Job
+from keystile.gate.looking import Caught, Finding
 from keystile.gate.plan import Plan
 from keystile.gate.planning import Decided
 from keystile.model.decision import Decision
@@ -17,7 +19,7 @@ from keystile.model.errors import KeystileError, UnmaskableError
 from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
 from keystile.recording.events import Event, EventKind
-from keystile.upstream.values import JobStatus, Page
+from keystile.upstream.values import JobStatus
 from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import JobError
 from keystile.wire.schema import field_json, parameter_json
@@ -88,12 +90,15 @@ def ended(job: Job, state: str, error: JobError, at: float) -> Event:
     return _event(EventKind.OUTCOME, job.principal, job.id, at, body)
 
 
-def done(job: Job, status: JobStatus, first: Page, at: float) -> Event:
-    """Tell of a job that ended well, with the first page of its masked rows."""
+def done(job: Job, status: JobStatus, rows: Rows, findings: Sequence[Finding], at: float) -> Event:
+    """Tell of a job that ended well, with the first page of its masked rows.
+
+    `findings` are what was masked in them because no label covers it.
+    """
     body = {
         "state": "done",
         "schema": _schema(job.plan, status),
-        "rows": first.rows,
+        "rows": rows,
         "total_rows": status.total_rows,
         "bytes_processed": status.bytes_processed,
         "bytes_billed": status.bytes_billed,
@@ -101,14 +106,19 @@ def done(job: Job, status: JobStatus, first: Page, at: float) -> Event:
         "started_at": job.started_at,
         "ended_at": job.ended_at or at,
     }
+    if findings:
+        body["found"] = msgspec.to_builtins(findings)
     if status.moved:
         body["moved"] = status.moved
     return _event(EventKind.OUTCOME, job.principal, job.id, at, body)
 
 
-def page(job: Job, start: int, rows: tuple[msgspec.Raw, ...], at: float) -> Event:
+def page(job: Job, start: int, caught: Caught, at: float) -> Event:
     """Tell of further rows that are about to be released."""
-    return _event(EventKind.PAGE, job.principal, job.id, at, {"start": start, "rows": rows})
+    body: dict[str, Any] = {"start": start, "rows": caught.rows}
+    if caught.findings:
+        body["found"] = msgspec.to_builtins(caught.findings)
+    return _event(EventKind.PAGE, job.principal, job.id, at, body)
 
 
 def direct_intent(direct: Direct, decided: Decided, at: float) -> Event:

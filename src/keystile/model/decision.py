@@ -47,6 +47,24 @@ class RowFilter(msgspec.Struct, frozen=True):
     agent: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
 
 
+class Detection(msgspec.Struct, frozen=True):
+    """What is looked for in the texts of a result, and what becomes of it.
+
+    `entity` is one that is built in, or the policy's own with its `pattern`. Each value is replaced
+    by what `mask` makes of it, or, with `deny`, keeps the result back. It is not looked for in what
+    comes from nothing but the columns in `shown`: these are left out by the rule, or the agent may
+    see what has the `label`.
+    """
+
+    rule: str
+    entity: str
+    mask: Mask
+    label: str = ""
+    pattern: str = ""
+    deny: bool = False
+    shown: tuple[ColumnRef, ...] = ()
+
+
 class ApprovalDemand(msgspec.Struct, frozen=True):
     """Who must approve and for how long the request waits.
 
@@ -121,7 +139,8 @@ class Decision(msgspec.Struct, frozen=True):
 
     `masks` are those that hold when the query runs: for `REQUIRE_APPROVAL`, once approved. All
     demands in `approvals` must be met. `policy_digest` names the exact policy. Of `row_filters`
-    with the same table all must hold, and so must all `limits`.
+    with the same table all must hold, and so must all `limits`. `detections` are the second net,
+    for what no label covers.
     """
 
     effect: Effect
@@ -131,3 +150,4 @@ class Decision(msgspec.Struct, frozen=True):
     approvals: tuple[ApprovalDemand, ...] = ()
     row_filters: tuple[RowFilter, ...] = ()
     limits: tuple[Limits, ...] = ()
+    detections: tuple[Detection, ...] = ()

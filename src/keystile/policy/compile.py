@@ -15,6 +15,7 @@ from keystile.model.facts import Action
 from keystile.model.masks import Mask, SqlMask
 from keystile.policy.conditions import WORDS, Condition, Conditions, UnknownLabelError
 from keystile.policy.connections import CompiledConnection, ConnectionRules
+from keystile.policy.detectors import compile_detectors, labels_of
 from keystile.policy.document import Document, Resources, RowFiltering, Rule, seconds
 from keystile.policy.filters import CompiledFilter, RowFilters, words
 from keystile.policy.includes import refuse_includes
@@ -63,6 +64,7 @@ def assembled(documents: Mapping[str, str]) -> tuple[Policy, dict[str, Placed]]:
     refuse_includes(files)
     labeller = Labeller()
     known = {label for file in files for label in _add_labels(file, labeller)}
+    known.update(label for file in files for label in labels_of(file))
     masks: dict[str, list[Mask]] = {}
     placed: list[PlacedMask] = []
     for file in files:
@@ -78,13 +80,17 @@ def assembled(documents: Mapping[str, str]) -> tuple[Policy, dict[str, Placed]]:
                     f"{at}.name", f"rule name `{entry.name}` is taken", "choose another"
                 )
             filters[entry.name] = _row_filter(file, at, entry)
+    protection = Protection(labeller, masks, placed)
+    connections = _connections(files, {*rules, *filters})
+    taken = {*rules, *filters, *(one.name for one in connections)}
     policy = Policy(
         _digest(file.document for file in files),
         [rules[name].compiled for name in sorted(rules)],
         conditions,
-        Protection(labeller, masks, placed),
+        protection,
         RowFilters([filters[name] for name in sorted(filters)]),
-        ConnectionRules(_connections(files, {*rules, *filters})),
+        ConnectionRules(connections),
+        compile_detectors(files, taken, protection),
     )
     return policy, rules
 
@@ -280,7 +286,7 @@ def _digest(documents: Iterable[Document]) -> str:
         sorted(
             msgspec.json.encode([word, entry], order="deterministic")
             for document in documents
-            for word in ("labels", "masks", "rules", "row_filters", "connections")
+            for word in ("labels", "masks", "rules", "row_filters", "connections", "detectors")
             for entry in getattr(document, word)
         )
     ]

@@ -14,6 +14,8 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 Texts = Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)]
 LabelName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]+(\.[a-z0-9_-]+)*$")]
 RuleName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+EntityName = Literal["api_key", "card", "email", "iban", "ip", "jwt", "phone", "ssn"]
+OwnEntity = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Actions = Annotated[tuple[Action, ...], msgspec.Meta(min_length=1)]
 Duration = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,5}[smhd]$")]
 Bytes = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,6} ?([KMGTP]i?)?B$")]
@@ -149,6 +151,34 @@ class Connecting(Section, frozen=True, kw_only=True):
     connection: Text
 
 
+class Exempt(Section, frozen=True, kw_only=True):
+    """Where nothing is looked for: tables, named as in `resources`, and columns, as in `labels`."""
+
+    projects: Texts | None = None
+    datasets: Texts | None = None
+    tables: Texts | None = None
+    columns: Texts | None = None
+
+
+class Detecting(Section, frozen=True, kw_only=True):
+    """What is looked for in texts that no label masks, and what becomes of it.
+
+    `find` names entities that are built in, `patterns` maps entities of the policy's own to regular
+    expressions. What is found is masked as columns with `label` are, or as `mask` says, or becomes
+    the entity's name, such as `[SSN]`; with `deny` it keeps the result back. Agents with a right to
+    see what has the label see it, and so does everyone in what `except` names.
+    """
+
+    name: RuleName
+    agents: Agents | None = None
+    find: tuple[EntityName, ...] = ()
+    patterns: dict[OwnEntity, Text] = {}
+    label: LabelName = ""
+    mask: Mask | None = None
+    deny: bool = False
+    exempt: Exempt | None = msgspec.field(name="except", default=None)
+
+
 class Document(Section, frozen=True, kw_only=True):
     """One YAML file. A policy is the union of its files; their order means nothing.
 
@@ -162,6 +192,7 @@ class Document(Section, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = ()
     row_filters: tuple[RowFiltering, ...] = ()
     connections: tuple[Connecting, ...] = ()
+    detectors: tuple[Detecting, ...] = ()
 
 
 def seconds(duration: str) -> int:

@@ -21,6 +21,7 @@ from keystile.model.schema import Table, TableId
 from keystile.policy.conditions import Conditions, TouchedLabels
 from keystile.policy.connections import ConnectionRules
 from keystile.policy.context import Context
+from keystile.policy.detectors import Detectors
 from keystile.policy.filters import FilterError, RowFilters
 from keystile.policy.labels import Mark, Path
 from keystile.policy.limits import limits_of
@@ -48,6 +49,7 @@ class Policy:
         protection: Protection,
         row_filters: RowFilters,
         connections: ConnectionRules,
+        detectors: Detectors,
     ) -> None:
         """Take rules sorted by name; `digest` is the SHA-256 of what the documents say, in hex."""
         self.row_filters = row_filters
@@ -55,6 +57,7 @@ class Policy:
         self.sql_masks = protection.placed
         self._index = RuleIndex(rules)
         self._connections = connections
+        self._detectors = detectors
         self._conditions = conditions
         self._protection = protection
         self._allowed_by = {
@@ -134,6 +137,9 @@ class Policy:
             row_filters=filters,
             limits=tuple(
                 limits for rule in question.limiting(asked) for limits in limits_of(rule, principal)
+            ),
+            detections=self._detectors.of(
+                principal, facts, tables, question.lifted(allowing, demanding)
             ),
         )
 

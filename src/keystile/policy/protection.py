@@ -95,6 +95,12 @@ class Protection:
             return protected.masks
         return self._column_masks(table.id, protected.labels, protected.derived, lifted)
 
+    def mask(self, label: str) -> Mask:
+        """Give the mask of the label or of the nearest one above it, else the type's default."""
+        return next(
+            (self._masks[up] for up in ancestors(label) if up in self._masks), DefaultMask()
+        )
+
     def _protect(self, table: Table) -> ProtectedTable:
         labels, derived = self._labeller.labels(table), self._labeller.derived(table)
         covered: dict[Path, set[str]] = {}
@@ -142,11 +148,5 @@ class Protection:
             for label in labels
             if not any(other != label and covers(label, other) for other in labels)
         ]
-        chosen = [(label, self._mask(label)) for label in lowest]
+        chosen = [(label, self.mask(label)) for label in lowest]
         return min(chosen, key=lambda pair: (rank(pair[1]), pair[0]))
-
-    def _mask(self, label: str) -> Mask:
-        """Give the mask of the label or of the nearest one above it, else the type's default."""
-        return next(
-            (self._masks[up] for up in ancestors(label) if up in self._masks), DefaultMask()
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -118,14 +118,27 @@ class Question:
         demanding: Sequence[tuple[CompiledRule, ApprovalDemand]],
     ) -> tuple[ColumnMask, ...]:
         """Give the mask of every protected column of every table, read or not."""
-        rights = [(rule, rule.unmask) for rule in allowing if rule.unmask]
-        rights += [(rule, frozenset(demand.unmask)) for rule, demand in demanding if demand.unmask]
+        lifted = self.lifted(allowing, demanding)
         masks: list[ColumnMask] = []
         for table in self._tables:
-            # INVARIANT: what is lifted on a wildcard is lifted on each of its members.
-            lifted = [_lifted(rights, member.id) for member in table.read] if rights else [_NOTHING]
-            masks += self._protection.masks(table, frozenset.intersection(*lifted))
+            masks += self._protection.masks(table, lifted.get(table.id, _NOTHING))
         return tuple(masks)
+
+    def lifted(
+        self,
+        allowing: Sequence[CompiledRule],
+        demanding: Sequence[tuple[CompiledRule, ApprovalDemand]],
+    ) -> Mapping[TableId, frozenset[str]]:
+        """Give the labels whose values the agent may see, by table; empty where there are none."""
+        rights = [(rule, rule.unmask) for rule in allowing if rule.unmask]
+        rights += [(rule, frozenset(demand.unmask)) for rule, demand in demanding if demand.unmask]
+        if not rights:
+            return {}
+        # INVARIANT: what is lifted on a wildcard is lifted on each of its members.
+        return {
+            table.id: frozenset.intersection(*(_lifted(rights, member.id) for member in table.read))
+            for table in self._tables
+        }
 
     def _holds(self, rule: CompiledRule) -> bool | None:
         condition = rule.condition

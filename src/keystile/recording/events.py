@@ -233,6 +233,20 @@ class BadRowBody(_Body, frozen=True, kw_only=True):
     faults: tuple[RowFaultBody, ...] = ()
 
 
+class FindingBody(_Body, frozen=True, kw_only=True):
+    """So many values of `entity` were found and masked in one column of the rows.
+
+    `label` is the one that the policy gives such values, `columns` are the unlabelled ones of
+    tables that they may come from.
+    """
+
+    column: str = ""
+    entity: str = ""
+    label: str = ""
+    count: int = 0
+    columns: tuple[str, ...] = ()
+
+
 class OutcomeBody(_Body, frozen=True, kw_only=True):
     """`outcome`: how a job ended, written before the first byte of its result is released.
 
@@ -240,7 +254,8 @@ class OutcomeBody(_Body, frozen=True, kw_only=True):
     fields (`name`, `type`, and `mode` and `fields` where they matter; `masked` names the masked
     columns that a field's values come from), `rows` the first page as
     BigQuery's JSON rows, as the agent got them. Of rows that were sent, `bad_rows` are those that
-    are not in the table. Times are UTC seconds since the epoch.
+    are not in the table. `found` says what was masked in `rows` because no label covers it. Times
+    are UTC seconds since the epoch.
     """
 
     state: str = ""
@@ -254,13 +269,18 @@ class OutcomeBody(_Body, frozen=True, kw_only=True):
     started_at: float | None = None
     ended_at: float | None = None
     bad_rows: tuple[BadRowBody, ...] = ()
+    found: tuple[FindingBody, ...] = ()
 
 
 class PageBody(_Body, frozen=True, kw_only=True):
-    """`page`: further rows that were released; the first has index `start` in the result."""
+    """`page`: further rows that were released; the first has index `start` in the result.
+
+    `found` is as in an outcome.
+    """
 
     start: int = 0
     rows: tuple[Any, ...] = ()
+    found: tuple[FindingBody, ...] = ()
 
 
 class VoteBody(_Body, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from keystile.recording.events import (
     DecisionBody,
     ErrorBody,
     EventKind,
+    FindingBody,
     IntentBody,
     OutcomeBody,
     PageBody,
@@ -45,7 +46,8 @@ class Step(msgspec.Struct, frozen=True):
 
     `state` is `refused`, `running` or the outcome's state. `rows` are BigQuery's JSON rows as they
     were released, masked, by their index in the result. `sent` are rows that were put into a table
-    without SQL, `bad_rows` those of them that are not in it. Times are UTC epoch seconds.
+    without SQL, `bad_rows` those of them that are not in it. `found` is what was masked in
+    `rows` because no label covers it. Times are UTC epoch seconds.
     """
 
     number: int
@@ -81,6 +83,18 @@ class Step(msgspec.Struct, frozen=True):
     ended_at: float | None = None
     sent: tuple[SentRowBody, ...] = ()
     bad_rows: tuple[BadRowBody, ...] = ()
+    found: tuple[FindingBody, ...] = ()
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """What to do about values that were found where no label is."""
+        return tuple(
+            dict.fromkeys(
+                f"unlabelled {one.label or one.entity} in column {column}: add a label"
+                for one in self.found
+                for column in one.columns
+            )
+        )
 
     @property
     def faults(self) -> dict[int, str]:
@@ -129,7 +143,10 @@ def _add(step: Step, recorded: Recorded) -> Step:
             changes["rows"] = step.rows | _rows(0, changes["rows"])
         case EventKind.PAGE:
             page = msgspec.convert(body, PageBody)
-            changes = {"rows": step.rows | _rows(page.start, page.rows)}
+            rows = _rows(page.start, page.rows)
+            changes = {"rows": step.rows | rows}
+            if not rows.keys() <= step.rows.keys():
+                changes["found"] = _summed((*step.found, *page.found))
         case EventKind.APPROVAL_REQUESTED:
             asked = msgspec.convert(body, ApprovalRequestedBody)
             changes = _approval(step, Approval(asked.request, demand=asked.demand))
@@ -171,6 +188,14 @@ def _approval(step: Step, new: Approval) -> dict[str, Any]:
         new = msgspec.structs.replace(new, demand=known.demand)
     by_request[new.request] = new
     return {"approvals": tuple(by_request.values())}
+
+
+def _summed(found: Iterable[FindingBody]) -> tuple[FindingBody, ...]:
+    counts: dict[FindingBody, int] = {}
+    for one in found:
+        where = msgspec.structs.replace(one, count=0)
+        counts[where] = counts.get(where, 0) + one.count
+    return tuple(msgspec.structs.replace(one, count=count) for one, count in counts.items())
 
 
 def _rows(start: int, rows: tuple[Any, ...]) -> dict[int, Any]:

@@ -177,6 +177,12 @@ class Metrics:
             "Protected columns that were masked, counted once per query.",
             registry=self.registry,
         )
+        self.found_values = Counter(
+            "keystile_found_values_total",
+            "Values that no label covers, found in results and masked, by entity.",
+            ["entity"],
+            registry=self.registry,
+        )
         self.recording_append_seconds = Histogram(
             "keystile_recording_append_seconds",
             "Seconds until a recorded event was durable.",

@@ -44,12 +44,14 @@ from keystile.gate.reading import ResultReader
 from keystile.gate.recorder import Recorder
 from keystile.gate.result_tables import ResultTables
 from keystile.gate.routine_changes import RoutineChanges
+from keystile.gate.second_net import SecondNet
 from keystile.gate.sessions import Left, QuerySessions
 from keystile.gate.statements import ScriptStatement
 from keystile.gate.streaming import Streaming
 from keystile.gate.table_data import TableData
 from keystile.gate.vigil import Vigil
 from keystile.masking.filters import Predicates, Problems
+from keystile.masking.keyed import always
 from keystile.model.decision import ApprovalDemand, Decision, Effect, Limits, NewLabel, Reason
 from keystile.model.errors import KeystileError, NotFoundError, PolicyUnreadableError, RefusedError
 from keystile.model.facts import Action, QueryFacts
@@ -289,8 +291,10 @@ class Replica:
         recorder = Recorder(log, self.metrics)
         self.vigil = Vigil(bench.approvals, recorder)
         bigquery: Any = bench.bigquery
-        outcomes = Outcomes(bigquery, recorder, self.pages)
-        children = Children(self.jobs, bigquery, recorder)
+        outcomes = Outcomes(
+            bigquery, recorder, self.pages, SecondNet(always(bytes(32)), self.metrics)
+        )
+        children = Children(self.jobs, bigquery, recorder, outcomes.net)
         planner: Any = bench.planner
         self.pipeline = Pipeline(
             planner,

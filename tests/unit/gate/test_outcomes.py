@@ -8,13 +8,20 @@ import pytest
 from keystile.gate.outcomes import Outcomes
 from keystile.gate.pages import PageCache
 from keystile.gate.recorder import Recorder
+from keystile.gate.second_net import SecondNet
+from keystile.masking.keyed import always
 from keystile.model.errors import RecordingUnavailableError
 from keystile.upstream.values import JobStatus
 
 
 @pytest.fixture
 def outcomes(bench: Any, one: Any) -> Outcomes:
-    return Outcomes(bench.bigquery, Recorder(one.log, one.metrics), PageCache())
+    return Outcomes(
+        bench.bigquery,
+        Recorder(one.log, one.metrics),
+        PageCache(),
+        SecondNet(always(bytes(32)), one.metrics),
+    )
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import msgspec
 
 from keystile.gate import records
 from keystile.gate.basis import Basis
+from keystile.gate.looking import Caught
 from keystile.model.decision import ApprovalDemand, ColumnMask, RowFilter
 from keystile.model.errors import RefusedError, UnmaskableError
 from keystile.model.facts import ColumnUse, OutputColumn, Use
@@ -169,7 +170,7 @@ def test_a_table_that_is_read_and_written_is_told_once(bench: Any) -> None:
 def test_an_outcome_has_the_rows_as_they_came(bench: Any) -> None:
     status = JobStatus(done=True, schema=(Field("id", "INT64"),), total_rows=1)
     page = Page(RAW, "", 1, status.schema)
-    body = read(records.done(bench.a_job(), status, page, 5.0), OutcomeBody)
+    body = read(records.done(bench.a_job(), status, page.rows, (), 5.0), OutcomeBody)
     assert body.state == "done"
     assert body.rows == (ROW,)
     assert body.schema[0]["name"] == "id"
@@ -181,7 +182,7 @@ def masked_by(bench: Any, output: tuple[OutputColumn, ...], width: int) -> list[
     facts = msgspec.structs.replace(plan.facts, output=output)
     job = bench.a_job(plan=msgspec.structs.replace(plan, facts=facts, masked=(ssn, day)))
     status = JobStatus(done=True, schema=(Field("x", "STRING"),) * width, total_rows=0)
-    body = read(records.done(job, status, Page((), "", 0, status.schema), 5.0), OutcomeBody)
+    body = read(records.done(job, status, (), (), 5.0), OutcomeBody)
     return [tuple(column["masked"]) for column in body.schema]
 
 
@@ -204,7 +205,7 @@ def test_a_bad_end_has_its_error_and_no_rows(bench: Any) -> None:
 
 
 def test_a_page_tells_where_it_starts(bench: Any) -> None:
-    body = read(records.page(bench.a_job(), 40, RAW, 5.0), PageBody)
+    body = read(records.page(bench.a_job(), 40, Caught(RAW), 5.0), PageBody)
     assert (body.start, body.rows) == (40, (ROW,))
 
 

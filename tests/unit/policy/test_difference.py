@@ -25,6 +25,8 @@ row_filters:
 - {name: own, tables: [p.d.t], where: n > 1}
 connections:
 - {name: conn, agents: {groups: [a]}, connection: one}
+detectors:
+- {name: text, find: [ssn]}
 """
 
 
@@ -49,6 +51,8 @@ row_filters:
 - {name: own, tables: [p.d.t], where: n > 2}
 connections:
 - {name: conn, agents: {groups: [a]}, connection: two}
+detectors:
+- {name: text, find: [ssn, card]}
 """
     assert told(OLD, after) == [
         '~ label `pii` (`a.yaml` line 3): `columns` +"phone"',
@@ -61,6 +65,7 @@ connections:
         ),
         '~ row filter `own` (`a.yaml` line 10): `where` was "n > 1", is "n > 2"',
         '~ connection `conn` (`a.yaml` line 12): `connection` was "one", is "two"',
+        '~ detector `text` (`a.yaml` line 14): `find` +"card"',
     ]
 
 
