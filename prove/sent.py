@@ -26,6 +26,8 @@ _ROOT = "/bigquery/v2/"
 _UPLOAD = "/upload"
 _JOB = re.compile(r"keystile_([0-9a-f]{32})")
 _SESSION = re.compile(r"keystile_session_[0-9a-f]{32}")
+_ABORT = re.compile(r"keystile_abort_[0-9a-f]{32}")
+_ABORTS = re.compile(r"CALL BQ\.ABORT_SESSION\('[A-Za-z0-9_=+/-]+'\)")
 _INTO = re.compile(r"(keystile_[0-9a-f]{32})_into")
 _RESULT = re.compile(r"SELECT \* FROM `[^`]+`\.`_[^`]+`\.`[^`]+`")
 _LISTING = frozenset(("prettyPrint", "parentJobId", "projection", "maxResults", "pageToken"))
@@ -56,6 +58,7 @@ _OF_INTO = frozenset(
         "writeDisposition",
     )
 )
+_OF_GATEWAY = {"useLegacySql": False, "useQueryCache": False}
 _OF_SESSION = frozenset(("connectionProperties", "createSession"))
 _TRANSFERS = frozenset(("load", "copy", "extract"))
 
@@ -194,8 +197,9 @@ class Comparison:
         if fault:
             return fault
         job, wanted = body["jobReference"]["jobId"], body["configuration"]
-        if _SESSION.fullmatch(job):
-            return _session_fault(wanted.get("query", {}))
+        if _SESSION.fullmatch(job) or _ABORT.fullmatch(job):
+            fault_of = _session_fault if _SESSION.fullmatch(job) else _abort_fault
+            return fault_of(wanted.get("query", {}))
         if found := _INTO.fullmatch(job):
             return self._written(found[1], wanted.get("query", {}), asked.at)
         if wanted.get("query", {}).keys() & _OF_INTO:
@@ -248,7 +252,7 @@ class Comparison:
     def _look(self, asked: Asked, call: Call) -> str:
         if call.job in self._children:
             return self._statement(asked, call, rows=False)
-        if _SESSION.fullmatch(call.job):
+        if _SESSION.fullmatch(call.job) or _ABORT.fullmatch(call.job):
             return ""
         found = _INTO.fullmatch(call.job)
         known = self._job(found[1] if found else call.job)
@@ -378,8 +382,20 @@ def _into_fault(query: dict[str, Any], recorded: str) -> str:
 
 def _session_fault(query: dict[str, Any]) -> str:
     """Look at a job that begins a session, and does nothing else."""
-    said = {"query": "SELECT 1", "useLegacySql": False, "useQueryCache": False}
-    return "" if query == {**said, "createSession": True} else "it does more than begin a session"
+    same = _unbounded(query) == {**_OF_GATEWAY, "query": "SELECT 1", "createSession": True}
+    return "" if same else "it does more than begin a session"
+
+
+def _abort_fault(query: dict[str, Any]) -> str:
+    """Look at a job that ends a session of an agent that is disabled, and does nothing else."""
+    text = str(query.get("query", ""))
+    same = _unbounded(query) == {**_OF_GATEWAY, "query": text}
+    return "" if same and _ABORTS.fullmatch(text) else "it does more than end a session"
+
+
+def _unbounded(query: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what only bounds the cost of a query."""
+    return {name: said for name, said in query.items() if name != "maximumBytesBilled"}
 
 
 def _transfer_fault(wanted: dict[str, Any], intent: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from google.api_core import exceptions
+from google.cloud import bigquery
 from tests.support.stack import Client, Stack
 
 SLOW = "SELECT COUNT(*) AS n FROM shop.customers a, shop.tickets b, shop.tickets c, shop.tickets d"
@@ -113,3 +114,26 @@ def test_the_replica_that_carries_a_job_may_be_dead(own_stack: Stack) -> None:
     assert time.monotonic() - at < SECONDS
     wait_for(lambda: [s.state for s in stack.steps(client.session)] == ["cancelled"], 60)
     assert job.job_id
+
+
+def test_a_session_at_bigquery_ends_with_its_agent(own_stack: Stack) -> None:
+    stack, client = own_stack, own_stack.client("support")
+    config = bigquery.QueryJobConfig(create_session=True)
+    client.query("SELECT 1", job_config=config).result()
+    (begun,) = [
+        job["statistics"]["sessionInfo"]["sessionId"]
+        for job in stack.upstream_jobs()
+        if "sessionInfo" in job["statistics"] and "createSession" in str(job["configuration"])
+    ]
+
+    def in_it(sql: str) -> int:
+        same = [{"key": "session_id", "value": begun}]
+        body = {"query": sql, "useLegacySql": False, "connectionProperties": same}
+        return stack.upstream("queries", method="POST", body=body).status_code
+
+    assert in_it("SELECT 1") == 200
+    at = stack.disable("support")
+    wait_for(lambda: in_it("SELECT 1") == 404)
+    assert time.monotonic() - at < SECONDS
+    aborts = [job for job in stack.upstream_jobs() if "ABORT_SESSION" in str(job["configuration"])]
+    assert [job["status"].get("errorResult") for job in aborts] == [None]

@@ -16,8 +16,8 @@ import msgspec
 from keystile.gate.duties import Duties
 from keystile.gate.jobs import Job, JobState, JobStore
 from keystile.gate.recorder import Recorder
-from keystile.gate.running import cancel
-from keystile.gate.sessions import QuerySessions
+from keystile.gate.running import abort_session, cancel
+from keystile.gate.sessions import QuerySession, QuerySessions
 from keystile.gate.uploads import Uploads
 from keystile.identity.agents import Agents
 from keystile.identity.disabling import Disabled, Disablings
@@ -112,8 +112,8 @@ class KillSwitch:
             sure = dict(zip(stopped, await asyncio.gather(*ends), strict=True))
         if sure:
             await self._disablings.note(one, known | sure)
-        await self._sessions.end_of(agents)
         await self._uploads.end_of(agents, _disabled(one))
+        await self._sessions.end_of(agents, self._abort)
         if not live and all(sure.values()) and time.time() > one.at + _LATE_SECONDS:
             await self._disablings.close(one)
 
@@ -129,6 +129,10 @@ class KillSwitch:
             return False
         # One that BigQuery does not know may be about to be sent, unless it has ended.
         return known or job.state is JobState.DONE
+
+    async def _abort(self, project: str, session: QuerySession) -> None:
+        bigquery = self._accounts.at(session.account)
+        await abort_session(bigquery, project, session.location, session.upstream)
 
     async def _record(self, one: Disabled, jobs: Sequence[str]) -> None:
         body = AgentDisabledBody(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import re
 import time
 from contextlib import suppress
 from uuid import uuid4
 
 from keystile.gate.into import writing
 from keystile.gate.jobs import Job, JobState, JobStore
-from keystile.model.errors import NotFoundError, RefusedError
+from keystile.model.errors import KeystileError, NotFoundError, RefusedError
+from keystile.telemetry.logs import logger
 from keystile.upstream.bigquery import BigQuery
 from keystile.upstream.values import JobRef, JobStatus, Page, UpstreamQuery
 from keystile.wire.into import Into
@@ -18,6 +21,10 @@ _POLL_SECONDS = 10.0
 _OUTAGE_SECONDS = 300.0
 _RETRY_SECONDS = 1.0
 _NOTED_AFTER_SECONDS = 0.05
+_ABORT_SECONDS = 10.0
+_SESSION_ID = re.compile(r"[A-Za-z0-9_=+/-]{1,1024}")
+
+_log = logger("gate")
 
 
 async def run_to_end(
@@ -74,6 +81,33 @@ async def open_session(
     if status.error is not None or not status.session:
         raise status.error or RefusedError("BigQuery began no session")
     return status.session
+
+
+async def abort_session(bigquery: BigQuery, project: str, location: str, session: str) -> None:
+    """End a session at BigQuery, with all that runs and is kept in it, as its own account.
+
+    One that BigQuery does not know, or will not end, has ended or ends by itself. Raises
+    `RefusedError` for an outage.
+    """
+    # BigQuery's ids of sessions are base64; nothing else may get into the text.
+    if not _SESSION_ID.fullmatch(session):
+        return
+    name = hashlib.sha256(session.encode()).hexdigest()[:32]
+    sql = f"CALL BQ.ABORT_SESSION('{session}')"
+    query = UpstreamQuery(project=project, sql=sql, location=location, use_query_cache=False)
+    reference = JobRef(project, f"keystile_abort_{name}", location, moves=True)
+    try:
+        await bigquery.start(query, reference.job)
+        status = await bigquery.wait(reference, _ABORT_SECONDS)
+    except RefusedError:
+        raise
+    except KeystileError as error:
+        _log.warning("session_not_aborted", reason=str(error))
+        return
+    if not status.done:
+        raise RefusedError("BigQuery has not ended the session yet")
+    if status.error is not None:
+        _log.warning("session_not_aborted", reason=str(status.error))
 
 
 async def cancel(bigquery: BigQuery, job: Job) -> bool:

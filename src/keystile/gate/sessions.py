@@ -8,8 +8,9 @@ decided on; where that is not sure any more, the session ends.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 from uuid import uuid4
 
@@ -154,13 +155,34 @@ class QuerySessions:
                 values["broken"] = job.job_id
             await connection.execute(update(query_sessions).where(*mine).values(**values))
 
-    async def end_of(self, agents: Collection[str]) -> None:
-        """Forget every session of these agents in which nothing runs: nobody enters it again."""
-        idle, theirs = query_sessions.c.busy == "", await self.of_agents(agents)
-        if theirs:
-            gone = query_sessions.c.id.in_(theirs)
-            async with self._database.begin() as connection:
-                await connection.execute(delete(query_sessions).where(gone, idle))
+    async def end_of(
+        self, agents: Collection[str], abort: Callable[[str, QuerySession], Awaitable[None]]
+    ) -> None:
+        """End every session of these agents in which nothing runs: nobody enters it again.
+
+        `abort` ends one at BigQuery, in a project. INVARIANT: a session is known here until that
+        has been done; what it raises is raised once all others were tried.
+        """
+        theirs = await self.of_agents(agents)
+        query = select(query_sessions).where(
+            query_sessions.c.id.in_(theirs), query_sessions.c.busy == ""
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all() if theirs else []
+        ends = [self._end(row, abort) for row in rows]
+        for ended in await asyncio.gather(*ends, return_exceptions=True):
+            if ended is not None:
+                raise ended
+
+    async def _end(
+        self, row: Row[Any], abort: Callable[[str, QuerySession], Awaitable[None]]
+    ) -> None:
+        session = _session_of(row)
+        if session.upstream and row.created_at > time.time() - _KEPT_SECONDS:
+            await abort(row.project, session)
+        gone = (query_sessions.c.id == row.id, query_sessions.c.busy == "")
+        async with self._database.begin() as connection:
+            await connection.execute(delete(query_sessions).where(*gone))
 
     async def of_agents(self, agents: Collection[str]) -> list[str]:
         """Give the ids of all sessions of these agents."""

@@ -34,7 +34,7 @@ from keystile.sandbox.rights import results_dataset
 from keystile.sandbox.running import run
 from keystile.sandbox.script_context import Ran
 from keystile.sandbox.scripting import planned, run_script
-from keystile.sandbox.sessions import Sessions
+from keystile.sandbox.sessions import Sessions, aborted
 from keystile.sandbox.store import LOCATION
 from keystile.sandbox.transfer.outcome import Moved
 from keystile.wire.requests import QueryRequest
@@ -215,6 +215,10 @@ class Jobs:
         )
 
     async def _work(self, job: Job, asked: Asked) -> None:
+        if (session := aborted(asked.request.sql)) is not None:
+            self._sessions.abort(job.view.project, session or job.session)
+            job.view = msgspec.structs.replace(job.view, statement="CALL", schema=None)
+            return
         plan = await self._planned(asked, job.view.owner, job.session)
         job.view = _planned_view(job.view, plan)
         into = (asked.into.table,) if asked.into else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import uuid
 
 from keystile.model.errors import NotFoundError
@@ -12,6 +13,16 @@ from keystile.sandbox.queries import Catalog
 from keystile.sandbox.store import Dataset
 
 _KEPT = 100
+_ABORT = re.compile(
+    r"\s*CALL\s+BQ\s*\.\s*ABORT_SESSION\s*\(\s*(?:'([^'\\]*)'|\"([^\"\\]*)\")?\s*\)\s*;?\s*",
+    re.IGNORECASE,
+)
+
+
+def aborted(sql: str) -> str | None:
+    """Name the session that `CALL BQ.ABORT_SESSION` ends: empty for its own, None for other SQL."""
+    found = _ABORT.fullmatch(sql)
+    return found and (found[1] or found[2] or "")
 
 
 class Sessions:
@@ -46,6 +57,13 @@ class Sessions:
             raise NotFoundError(f"Not found: Session {session[:100]}")
         key = project, session
         return Scope(self._datasets[key], self._variables.get(key, ()))
+
+    def abort(self, project: str, session: str) -> None:
+        """End a session with all that is temporary in it. Raises `NotFoundError`."""
+        self.scope(project, session or "?")
+        dataset = self._datasets.pop((project, session))
+        self._variables.pop((project, session), None)
+        self._store.drop_dataset((project, dataset))
 
     def keep(self, project: str, session: str, variables: tuple[Given, ...]) -> None:
         """Keep the variables of a script for the jobs after it; without a session none."""

@@ -13,7 +13,11 @@ from keystile.gate.kill_switch import KillSwitch
 from keystile.gate.sessions import Left, QuerySessions
 from keystile.identity.agents import Agents
 from keystile.identity.disabling import Disablings, Target
-from keystile.model.errors import NotFoundError, RecordingUnavailableError
+from keystile.model.errors import (
+    InvalidQueryError,
+    NotFoundError,
+    RecordingUnavailableError,
+)
 
 ISSUER, SUBJECT = "https://issuer.example", "sub-demo-agent"
 ONE = Target("", ISSUER, SUBJECT)
@@ -241,6 +245,9 @@ async def test_uploads_and_sessions_end_and_others_sessions_stay(
         who = bench.principal(name)
         new = await sessions.of(who, bench.request(creates_session=True))
         assert new
+        new = msgspec.structs.replace(
+            new, upstream=f"ab-{name}==", location="EU", account=bench.bigquery.account
+        )
         request = bench.request(session=new.id, creates_session=True)
         job = bench.a_job(principal=who, request=request)
         async with bench.database.begin() as connection:
@@ -254,9 +261,33 @@ async def test_uploads_and_sessions_end_and_others_sessions_stay(
     uploads.fails = None
     await turn(switch, monkeypatch, 2000)
     assert uploads.ended == [{f"{ISSUER}|{SUBJECT}"}]
+    assert bench.bigquery.texts == ["CALL BQ.ABORT_SESSION('ab-demo-agent==')"]
+    assert bench.bigquery.queries[0].location == "EU"
     assert await sessions.of(bench.principal("other"), bench.request(session=kept[1]))
     with pytest.raises(NotFoundError, match="Not found: Session"):
         await sessions.of(bench.principal(), bench.request(session=kept[0]))
+
+
+async def test_a_session_that_bigquery_could_not_be_told_to_end_is_known_until_it_was(
+    bench: Any, switch: KillSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions, who = QuerySessions(bench.database), bench.principal()
+    new = await sessions.of(who, bench.request(creates_session=True))
+    assert new
+    new = msgspec.structs.replace(new, upstream="ab==", account=bench.bigquery.account)
+    job = bench.a_job(principal=who, request=bench.request(session=new.id, creates_session=True))
+    async with bench.database.begin() as connection:
+        await sessions.take(connection, new, job, Left())
+    await sessions.ended(job, well=True)
+    disablings = await disable(bench)
+    bench.bigquery.start_fails = [bench.outage()]
+    await turn(switch, monkeypatch, 1000)
+    assert len(await disablings.open()) == 1
+    assert bench.bigquery.texts == []
+    # That BigQuery does not know it, or will not end it, is no reason to try for ever.
+    bench.bigquery.start_fails = [InvalidQueryError("Session not found")]
+    await turn(switch, monkeypatch, 2000)
+    assert await sessions.of_agents([f"{ISSUER}|{SUBJECT}"]) == []
 
 
 async def test_it_runs_by_itself(bench: Any, one: Any, switch: KillSwitch) -> None:
