@@ -21,6 +21,9 @@ rules:
   - {name: scripts, agents: {names: [reader]}, allow: [script]}
   - {name: budget, agents: {names: [reader]}, limits: {bytes_per_day: 80MiB}}
   - {name: rate, agents: {names: [hurried]}, limits: {queries_per_minute: 3}}
+  - name: once
+    agents: {names: [support]}
+    limits: {bytes_per_month: 1TB, concurrent_queries: 1}
   - name: rows
     agents: {names: [modest]}
     limits: {rows_per_query: 50, bytes_per_query: 15MiB}
@@ -122,6 +125,24 @@ def test_a_query_that_is_too_large_never_runs_and_tells_no_masked_size(stack: St
     assert 15 << 20 in sent(stack)
 
 
+def test_a_killed_gateway_leaves_no_part_of_a_budget_taken(stack: Stack) -> None:
+    client, slow = stack.client("support"), "SELECT COUNT(*) FROM shop.orders, analytics.events"
+    before = len(sent(stack))
+    running = client.query(slow)
+    while len(sent(stack)) == before:
+        time.sleep(0.05)
+    stack.kill()
+    stack.start_gateway()
+    assert len(list(running.result(timeout=60))) == 1
+    [budget] = stack.json("limits", "--agent", "support")
+    assert budget["bytes_per_month"]["used"] == running.total_bytes_billed > 0
+    assert budget["concurrent_queries"]["left"] == 1
+    assert len(list(client.query_and_wait(SQL, retry=None, job_retry=None))) == 60
+
+
 def test_where_no_limit_is_the_gateways_own_bound_holds(stack: Stack) -> None:
     list(stack.client("support").query_and_wait(SQL))
+    assert max(sent(stack)) <= 1 << 40
+    client = stack.client("hurried")
+    client.query("SELECT 1").result()
     assert 1 << 40 in sent(stack)

@@ -206,12 +206,12 @@ async def _enter(  # noqa: PLR0913, PLR0917 - what an entry has
     )
     for period, begins in begun.items():
         total: dict[str, Any] = {"account": limits.account, "period": period, "begins": begins}
-        begin = upsert(totals).values(**total, bytes=0, hidden=False)
-        await connection.execute(begin.on_conflict_do_nothing())
+        added = {"bytes": totals.c.bytes + taken, "hidden": totals.c.hidden | hidden}
+        begun_already = upsert(totals).values(**total, bytes=taken, hidden=hidden)
         await connection.execute(
-            update(totals)
-            .where(*_total(limits.account, period, begins))
-            .values(bytes=totals.c.bytes + taken, hidden=totals.c.hidden | hidden)
+            begun_already.on_conflict_do_update(
+                index_elements=["account", "period", "begins"], set_=added
+            )
         )
     old = and_(totals.c.account == limits.account, totals.c.begins < now - _TOTALS_KEPT_SECONDS)
     await connection.execute(delete(totals).where(old))
