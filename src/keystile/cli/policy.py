@@ -20,6 +20,7 @@ from keystile.cli.common import (
 )
 from keystile.cli.common import settings as read
 from keystile.cli.policy_checks import show_failed, tried
+from keystile.cli.policy_shadow import shadow_rules
 from keystile.cli.policy_simulate import simulate_policy
 from keystile.cli.policy_versions import app as versions
 from keystile.cli.terminal import say, say_json
@@ -37,6 +38,7 @@ from keystile.model.errors import RefusedError
 from keystile.model.principal import Principal
 from keystile.policy.explain import explanation
 from keystile.policy.policy import Policy
+from keystile.recording.events import ShadowBody
 from keystile.telemetry.metrics import Metrics
 from keystile.wire.requests import QueryRequest
 
@@ -110,6 +112,7 @@ def run_tests(folder: FolderArgument = DEFAULT_FOLDER, *, json: JsonOption = Fal
         raise typer.Exit(1)
 
 
+app.command("shadow", epilog="Example: keystile policy shadow --since 30d")(shadow_rules)
 app.command("simulate", epilog="Example: keystile policy simulate draft --since 7d")(
     simulate_policy
 )
@@ -167,6 +170,9 @@ def _show(found: dict[str, Any]) -> None:
     out.print(f"[bold {colour}]{found['effect']}[/]  {found['statement']}")
     for reason in found["reasons"]:
         out.print(f"  {reason['rule']}: {reason['message']}", markup=False)
+    for shadow in found["shadows"]:
+        words = msgspec.convert(shadow, ShadowBody).words
+        out.print(f"  in shadow: {shadow['rule']} {words}", markup=False)
     for title, names in (("reads", found["reads"]), ("writes", found["writes"])):
         if names:
             out.print(f"{title}: {', '.join(names)}", markup=False)

@@ -30,7 +30,7 @@ from keystile.cli.terminal import (
 from keystile.config.settings import Settings
 from keystile.model.decision import Effect
 from keystile.model.errors import NotFoundError
-from keystile.recording.events import EventKind
+from keystile.recording.events import DecisionBody, EventKind
 from keystile.recording.reader import RecordingReader, SessionFilter, SessionPage
 from keystile.recording.replay import Step, steps
 from keystile.recording.retention import RetentionReport, retain_as_configured
@@ -167,6 +167,14 @@ def _show_principal(step: Step) -> None:
             fact(word, value)
 
 
+def _show_decision(decision: DecisionBody) -> None:
+    fact("decision", decision.effect or "-")
+    for rule in decision.rules:
+        fact("rule", f"{rule.rule} ({rule.effect}): {rule.message}")
+    for shadow in decision.shadows:
+        fact("in shadow", f"{shadow.rule} {shadow.words}")
+
+
 def _show_step(step: Step) -> None:
     say(f"step {step.number}", style="bold")
     fact("at", moment(step.at))
@@ -179,9 +187,7 @@ def _show_step(step: Step) -> None:
         fact("statement of", str(script))
     for parameter in step.parameters:
         fact("parameter", msgspec.json.encode(parameter).decode())
-    fact("decision", step.decision.effect or "-")
-    for rule in step.decision.rules:
-        fact("rule", f"{rule.rule} ({rule.effect}): {rule.message}")
+    _show_decision(step.decision)
     for approval in step.approvals:
         fact("approval", f"{approval.request} {approval.state}")
         for vote in approval.votes:

@@ -150,6 +150,8 @@ class Planner:
         policy = self._policy()
         decided = await self.decided(principal, request, policy, session, context)
         self._metrics.decisions.labels(decided.decision.effect).inc()
+        for shadow in decided.decision.shadows:
+            self._metrics.shadows.labels(shadow.rule, shadow.would).inc()
         if decided.decision.effect is Effect.ALLOW:
             return decided
         return decided._replace(instead=await self._instead(request, decided, policy))

@@ -242,7 +242,7 @@ async def checked_policy(files: Mapping[str, str], runner: TaskRunner) -> Policy
 
 
 async def _check_filters(policy: Policy, runner: TaskRunner) -> None:
-    filters = policy.row_filters.all
+    filters = policy.every_filter
     if not filters:
         return
     answer = await runner.run(PROBLEMS, Predicates(tuple(one.where for one in filters)))

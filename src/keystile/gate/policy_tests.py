@@ -227,7 +227,8 @@ async def _outcome(
         effect, rules = str(Effect.DENY), tuple(one.limits.rule for one, _ in over)
         message = str(refusal(over, charge))
     limits = tuple(dict.fromkeys(each.rule for each in decision.limits))
-    return Outcome(effect, message, _masked(decided), rules, _filters(decided), limits)
+    shadows = tuple((one.rule, one.would) for one in decision.shadows)
+    return Outcome(effect, message, _masked(decided), rules, _filters(decided), limits, shadows)
 
 
 def _masked(decided: Decided) -> tuple[str, ...]:

@@ -284,4 +284,5 @@ def _decision(decision: Decision, facts: QueryFacts) -> dict[str, Any]:
             for one in decision.row_filters
         ],
         "protection": protection_of(decision),
+        **({"shadows": msgspec.to_builtins(decision.shadows)} if decision.shadows else {}),
     }

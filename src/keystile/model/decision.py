@@ -134,13 +134,40 @@ class NewLabel(msgspec.Struct, frozen=True, order=True):
     derived: bool = False
 
 
+class Would(StrEnum):
+    """What something in shadow would have done to a query."""
+
+    REFUSE = "refuse"
+    ALLOW = "allow"
+    ASK = "ask"
+    UNMASK = "unmask"
+    MASK = "mask"
+    FILTER = "filter"
+    NOTHING = "nothing"
+
+
+class Shadow(msgspec.Struct, frozen=True):
+    """What one rule, filter or mask in shadow would have done, were it alone in force beside all.
+
+    `rule` is its name, `mask:LABEL` for a mask. `columns` are those that would be masked otherwise.
+    `failed` tells that its condition could not be evaluated.
+    """
+
+    rule: str
+    would: Would
+    message: str = ""
+    columns: tuple[str, ...] = ()
+    failed: bool = False
+
+
 class Decision(msgspec.Struct, frozen=True):
     """The answer to (principal, facts, context, policy snapshot). Never a bare bool.
 
     `masks` are those that hold when the query runs: for `REQUIRE_APPROVAL`, once approved. All
     demands in `approvals` must be met. `policy_digest` names the exact policy. Of `row_filters`
     with the same table all must hold, and so must all `limits`. `detections` are the second net,
-    for what no label covers.
+    for what no label covers. INVARIANT: `shadows` have no part in anything that is done with a
+    query.
     """
 
     effect: Effect
@@ -151,3 +178,4 @@ class Decision(msgspec.Struct, frozen=True):
     row_filters: tuple[RowFilter, ...] = ()
     limits: tuple[Limits, ...] = ()
     detections: tuple[Detection, ...] = ()
+    shadows: tuple[Shadow, ...] = ()

@@ -27,6 +27,7 @@ from keystile.policy.policy import NOT_UNDERSTOOD, Policy
 from keystile.policy.protection import PlacedMask, Protection
 from keystile.policy.question import DEFAULT_DENY
 from keystile.policy.rules import CompiledRule, compile_agents, compile_scope
+from keystile.policy.shadow import ShadowFilter, ShadowMask, Shadows
 from keystile.policy.useless import useless
 
 _UNDECLARED = re.compile("undeclared reference to '(.+?)'")
@@ -39,7 +40,8 @@ def compile_policy(documents: Mapping[str, str]) -> Policy:
     Raises `UnsafeConfigurationError` with file, line and, where one is near, the word meant.
     """
     policy, placed = assembled(documents)
-    every = [*placed.values()]
+    # What is in shadow neither hides another rule nor has to be met.
+    every = [one for one in placed.values() if not one.rule.shadow]
     for found in useless([(one.rule, one.compiled) for one in every]):
         one = every[found.number]
         raise one.file.error(f"{one.at}.{found.word}", found.message, found.hint)
@@ -67,8 +69,9 @@ def assembled(documents: Mapping[str, str]) -> tuple[Policy, dict[str, Placed]]:
     known.update(label for file in files for label in labels_of(file))
     masks: dict[str, list[Mask]] = {}
     placed: list[PlacedMask] = []
+    shadow_masks: dict[str, list[Mask]] = {}
     for file in files:
-        _add_masks(file, known, masks, placed)
+        _add_masks(file, known, (masks, shadow_masks), placed)
     conditions = Conditions(known)
     rules = _rules(files, known, conditions)
     filters: dict[str, CompiledFilter] = {}
@@ -83,14 +86,34 @@ def assembled(documents: Mapping[str, str]) -> tuple[Policy, dict[str, Placed]]:
     protection = Protection(labeller, masks, placed)
     connections = _connections(files, {*rules, *filters})
     taken = {*rules, *filters, *(one.name for one in connections)}
+    in_shadow = {one.name for file in files for one in file.document.rules if one.shadow}
+    in_shadow |= {one.name for file in files for one in file.document.row_filters if one.shadow}
+    enforced = [filters[name] for name in sorted(filters) if name not in in_shadow]
     policy = Policy(
         _digest(file.document for file in files),
-        [rules[name].compiled for name in sorted(rules)],
+        [rules[name].compiled for name in sorted(rules) if name not in in_shadow],
         conditions,
         protection,
-        RowFilters([filters[name] for name in sorted(filters)]),
+        RowFilters(enforced),
         ConnectionRules(connections),
         compile_detectors(files, taken, protection),
+        Shadows(
+            tuple(rules[name].compiled for name in sorted(rules) if name in in_shadow),
+            tuple(
+                ShadowFilter(filters[name], RowFilters([*enforced, filters[name]]))
+                for name in sorted(filters)
+                if name in in_shadow
+            ),
+            tuple(
+                ShadowMask(
+                    f"mask:{label}",
+                    Protection(
+                        labeller, {**masks, label: [*masks.get(label, ()), *several]}, placed
+                    ),
+                )
+                for label, several in sorted(shadow_masks.items())
+            ),
+        ),
     )
     return policy, rules
 
@@ -173,7 +196,10 @@ def _add_labels(file: Parsed, labeller: Labeller) -> Iterable[str]:
 
 
 def _add_masks(
-    file: Parsed, known: set[str], masks: dict[str, list[Mask]], placed: list[PlacedMask]
+    file: Parsed,
+    known: set[str],
+    masks: tuple[dict[str, list[Mask]], dict[str, list[Mask]]],
+    placed: list[PlacedMask],
 ) -> None:
     for number, entry in enumerate(file.document.masks):
         at = f"$.masks[{number}]"
@@ -184,7 +210,7 @@ def _add_masks(
             raise file.error(f"{at}.mask.{word}", message, hint)
         if isinstance(mask, SqlMask):
             placed.append(PlacedMask(file.place(f"{at}.mask.expression"), mask))
-        masks.setdefault(entry.label, []).append(mask)
+        masks[entry.shadow].setdefault(entry.label, []).append(mask)
 
 
 def _check_label(file: Parsed, at: str, label: str, known: set[str]) -> None:
@@ -227,6 +253,9 @@ class _RuleCompiler:
         )
 
     def _limits(self, rule: Rule) -> Limits | None:
+        if rule.limits and rule.shadow:
+            hint = "count what is spent with a limit that nobody reaches"
+            raise self._error("shadow", "`shadow` does not go with `limits`", hint)
         try:
             return compile_limits(rule)
         except ValueError as error:

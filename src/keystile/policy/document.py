@@ -44,10 +44,14 @@ class Labelling(Section, frozen=True, kw_only=True):
 
 
 class Masking(Section, frozen=True, kw_only=True):
-    """How columns with `label`, or one below it, look to an agent with no right to the values."""
+    """How columns with `label`, or one below it, look to an agent with no right to the values.
+
+    A `shadow` one is evaluated and recorded, and masks nothing.
+    """
 
     label: LabelName
     mask: Mask
+    shadow: bool = False
 
 
 class Agents(Section, frozen=True, kw_only=True):
@@ -110,7 +114,8 @@ class Rule(Section, frozen=True, kw_only=True):
     """One rule: whom and what it is about, when it holds, and exactly one effect.
 
     The effect is one of `allow`, `deny` (lists of actions), `require_approval` and `limits`.
-    `unmask` goes with `allow` only. `message` is the sentence that the agent sees.
+    `unmask` goes with `allow` only. `message` is the sentence that the agent sees. A `shadow` rule
+    is evaluated and recorded, and changes nothing.
     """
 
     name: RuleName
@@ -123,6 +128,7 @@ class Rule(Section, frozen=True, kw_only=True):
     limits: Limiting | None = None
     unmask: tuple[LabelName, ...] = ()
     message: str = ""
+    shadow: bool = False
 
 
 class RowFiltering(Section, frozen=True, kw_only=True):
@@ -130,13 +136,15 @@ class RowFiltering(Section, frozen=True, kw_only=True):
 
     `where` is an SQL predicate over the table's own columns. In it `agent.attributes.NAME`,
     `agent.name`, `agent.subject`, `agent.issuer`, `agent.service_account` and
-    `agent.on_behalf_of` are texts, and `agent.groups` is an array of texts.
+    `agent.on_behalf_of` are texts, and `agent.groups` is an array of texts. A `shadow` one is
+    evaluated and recorded, and filters nothing.
     """
 
     name: RuleName
     agents: Agents | None = None
     tables: Texts
     where: Text
+    shadow: bool = False
 
 
 class Connecting(Section, frozen=True, kw_only=True):

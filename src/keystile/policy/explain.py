@@ -51,6 +51,7 @@ def explanation(facts: QueryFacts, decision: Decision) -> dict[str, Any]:
             for one in decision.row_filters
         ],
         "limits": msgspec.to_builtins(decision.limits),
+        "shadows": msgspec.to_builtins(decision.shadows),
         "not_understood": msgspec.to_builtins(facts.opaque),
     }
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import msgspec
+
 from keystile.model.decision import (
     Decision,
     Effect,
     Reason,
     RowFilter,
+    Shadow,
 )
 from keystile.model.facts import QueryFacts, Redefined, used_columns
 from keystile.model.principal import Principal
@@ -22,17 +25,19 @@ from keystile.policy.conditions import Conditions, TouchedLabels
 from keystile.policy.connections import ConnectionRules
 from keystile.policy.context import Context
 from keystile.policy.detectors import Detectors
-from keystile.policy.filters import FilterError, RowFilters
+from keystile.policy.filters import CompiledFilter, FilterError, RowFilters
 from keystile.policy.labels import Mark, Path
 from keystile.policy.limits import limits_of
 from keystile.policy.protection import Protection
 from keystile.policy.question import Query, Question, pairs_of
-from keystile.policy.rules import CompiledRule, RuleIndex
+from keystile.policy.rules import CompiledRule, RuleIndex, keys_of
+from keystile.policy.shadow import Shadows, shadow_of
 
 NOT_UNDERSTOOD = "not-understood"
 """The rule name in a reason where the analysis did not understand the query."""
 
 _QUERIES_KEPT = 1024
+_NO_SHADOWS = Shadows()
 
 # Lexical, so it may find the word where it means something else: that costs time and no more.
 _TIME = re.compile(r"\btime\b")
@@ -50,9 +55,11 @@ class Policy:
         row_filters: RowFilters,
         connections: ConnectionRules,
         detectors: Detectors,
+        shadows: Shadows = _NO_SHADOWS,
     ) -> None:
         """Take rules sorted by name; `digest` is the SHA-256 of what the documents say, in hex."""
         self.row_filters = row_filters
+        self._shadows = shadows
         self.digest = digest
         self.sql_masks = protection.placed
         self._index = RuleIndex(rules)
@@ -61,7 +68,9 @@ class Policy:
         self._conditions = conditions
         self._protection = protection
         self._allowed_by = {
-            rule.name: _allow_reason(rule) for rule in rules if rule.effect is Effect.ALLOW
+            rule.name: _allow_reason(rule)
+            for rule in (*rules, *shadows.rules)
+            if rule.effect is Effect.ALLOW
         }
         self._queries: dict[int, Query] = {}
         conditions_of_rules = (rule.condition for rule in rules if rule.condition)
@@ -103,8 +112,28 @@ class Policy:
         a query: what does not fit together is denied.
         """
         query = self._query(facts, tables)
-        question = Question(self._conditions, self._protection, principal, query, context)
         asked = self._index.near(principal, query.named)
+        question = Question(self._conditions, self._protection, principal, query, context)
+        decision = self._ruled(principal, query, question, asked, self.row_filters)
+        if query.problem or self._shadows == _NO_SHADOWS:
+            return decision
+        shadows = self._in_shadow(principal, query, context, asked, decision)
+        return msgspec.structs.replace(decision, shadows=tuple(shadows))
+
+    @property
+    def every_filter(self) -> tuple[CompiledFilter, ...]:
+        """All row filters, those in shadow too."""
+        return (*self.row_filters.all, *(one.filter for one in self._shadows.filters))
+
+    def _ruled(
+        self,
+        principal: Principal,
+        query: Query,
+        question: Question,
+        asked: Sequence[CompiledRule],
+        row_filters: RowFilters,
+    ) -> Decision:
+        """Decide by these rules and filters, and by what the question knows to be protected."""
         if query.problem:
             # What is denied whatever it says in detail is denied in the rule's own words: a reader
             # can do more with those. Conditions are left alone: they ask about the details.
@@ -118,7 +147,7 @@ class Policy:
         if gaps := tuple(question.gaps(allowing)):
             return Decision(Effect.DENY, gaps, self.digest)
         try:
-            filters = self.row_filters.of(principal, tables)
+            filters = row_filters.of(principal, query.tables)
         except FilterError as error:
             denial = Reason(error.rule, Effect.DENY, str(error))
             return Decision(Effect.DENY, (denial,), self.digest)
@@ -139,9 +168,36 @@ class Policy:
                 limits for rule in question.limiting(asked) for limits in limits_of(rule, principal)
             ),
             detections=self._detectors.of(
-                principal, facts, tables, question.lifted(allowing, demanding)
+                principal, query.facts, query.tables, question.lifted(allowing, demanding)
             ),
         )
+
+    def _in_shadow(
+        self,
+        principal: Principal,
+        query: Query,
+        context: Context,
+        asked: Sequence[CompiledRule],
+        real: Decision,
+    ) -> Iterator[Shadow]:
+        """Yield what each of those in shadow would have done, alone beside all that is enforced."""
+        facts_of_agent = frozenset(keys_of(principal))
+        question = Question(self._conditions, self._protection, principal, query, context)
+        for rule in self._shadows.rules:
+            if rule.is_about(facts_of_agent) and any(rule.fits(*pair) for pair in query.pairs):
+                tried = self._ruled(principal, query, question, (*asked, rule), self.row_filters)
+                failed = question.fails(rule)
+                if found := shadow_of(rule.name, query.facts, real, tried, failed=failed):
+                    yield found
+        for filter_, filters in self._shadows.filters:
+            tried = self._ruled(principal, query, question, asked, filters)
+            if found := shadow_of(filter_.name, query.facts, real, tried):
+                yield found
+        for name, protection in self._shadows.masks:
+            other = Question(self._conditions, protection, principal, query, context)
+            tried = self._ruled(principal, query, other, asked, self.row_filters)
+            if found := shadow_of(name, query.facts, real, tried):
+                yield found
 
     def may_see_table(self, principal: Principal, table: TableId, context: Context) -> bool:
         """Tell whether some rule allows the principal anything at all on the table.

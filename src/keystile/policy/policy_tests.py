@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
+from keystile.model.decision import Would
 from keystile.policy.document import Bytes, Section, Text
 
 EffectWord = Literal["allow", "deny", "require_approval", "not_found"]
@@ -46,7 +48,8 @@ class Expected(Part, frozen=True, kw_only=True):
 
     `masked` are all columns that the query uses and the agent sees masked, those beneath views too;
     `row_filters` all that apply, `limits` all rules whose limits do; `rules` are among the reasons,
-    and `message` is in the text that the agent sees. An object that is hidden or absent gives
+    and `message` is in the text that the agent sees. `shadows` are all rules in shadow that would
+    have done something, with what: the word of `Would`. An object that is hidden or absent gives
     `not_found`.
     """
 
@@ -55,6 +58,7 @@ class Expected(Part, frozen=True, kw_only=True):
     rules: tuple[Text, ...] | None = None
     row_filters: tuple[Text, ...] | None = None
     limits: tuple[Text, ...] | None = None
+    shadows: dict[Text, Would] | None = None
     message: str = ""
 
 
@@ -95,6 +99,7 @@ class Outcome(NamedTuple):
     rules: tuple[str, ...] = ()
     row_filters: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    shadows: tuple[tuple[str, Would], ...] = ()
 
 
 def json_schema() -> dict[str, Any]:
@@ -116,11 +121,17 @@ def differences(expected: Expected, found: Outcome, project: str) -> tuple[str, 
         lines += _compared("row_filters", {*expected.row_filters}, {*found.row_filters})
     if expected.limits is not None:
         lines += _compared("limits", {*expected.limits}, {*found.limits})
+    if expected.shadows is not None:
+        lines += _compared("shadows", _said(expected.shadows.items()), _said(found.shadows))
     if expected.message not in found.message:
         lines.append(f"message: expected `{expected.message}` in it")
     if lines and found.message:
         lines.append(f"the agent sees: {found.message}")
     return tuple(lines)
+
+
+def _said(shadows: Iterable[tuple[str, Would]]) -> set[str]:
+    return {f"{rule}: {would}" for rule, would in shadows}
 
 
 def _compared(word: str, expected: set[str], found: set[str]) -> list[str]:

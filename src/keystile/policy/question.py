@@ -140,6 +140,10 @@ class Question:
             for table in self._tables
         }
 
+    def fails(self, rule: CompiledRule) -> bool:
+        """Tell whether the rule's condition cannot be evaluated for this query."""
+        return self._holds(rule) is None
+
     def _holds(self, rule: CompiledRule) -> bool | None:
         condition = rule.condition
         if condition is None:

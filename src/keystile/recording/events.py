@@ -87,6 +87,29 @@ class DemandBody(_Body, frozen=True, kw_only=True):
     unmask: tuple[str, ...] = ()
 
 
+class ShadowBody(_Body, frozen=True, kw_only=True):
+    """What a rule, filter or mask in shadow would have done, alone beside all that is enforced.
+
+    `would` is `refuse`, `allow`, `ask`, `unmask`, `mask`, `filter` or `nothing`; `columns` would be
+    masked otherwise; `failed` tells that the condition could not be evaluated.
+    """
+
+    rule: str = ""
+    would: str = ""
+    message: str = ""
+    columns: tuple[str, ...] = ()
+    failed: bool = False
+
+    @property
+    def words(self) -> str:
+        """Say it for a reader: `would refuse: nothing leaves`."""
+        told = "" if self.would == "nothing" else f"would {self.would}"
+        failed = "its condition could not be evaluated" if self.failed else ""
+        said = ", ".join(filter(None, (told, failed)))
+        more = ", ".join(self.columns) or self.message
+        return f"{said}: {more}" if more else said
+
+
 class DecisionBody(_Body, frozen=True, kw_only=True):
     """What policy decided: `effect` is `allow`, `deny` or `require_approval`.
 
@@ -102,6 +125,7 @@ class DecisionBody(_Body, frozen=True, kw_only=True):
     approvals: tuple[DemandBody, ...] = ()
     row_filters: tuple[RowFilterBody, ...] = ()
     protection: str = ""
+    shadows: tuple[ShadowBody, ...] = ()
 
 
 class RestsOnBody(_Body, frozen=True, kw_only=True):

@@ -136,6 +136,12 @@ class Metrics:
             ["method", "status"],
             registry=self.registry,
         )
+        self.shadows = Counter(
+            "keystile_shadow_rules_total",
+            "What rules in shadow would have done.",
+            ("rule", "would"),
+            registry=self.registry,
+        )
         self.decisions = Counter(
             "keystile_decisions_total",
             "Policy decisions, by effect.",

@@ -84,6 +84,16 @@ def test_explain_says_which_rule_denies_and_rewrites_nothing(config: str) -> Non
     assert "BigQuery would get" not in text
 
 
+def test_explain_says_what_rules_in_shadow_would_do(config: str) -> None:
+    shadow = "rules: [{name: quiet, deny: [read], message: not here, shadow: true}]"
+    (Path(config).parent / "policy" / "shadow.yaml").write_text(shadow, encoding="utf-8")
+    sql = "SELECT id FROM shop.customers"
+    found = json.loads(explain(config, sql, "--json"))
+    assert found["effect"] == "allow"
+    assert [(one["rule"], one["would"]) for one in found["shadows"]] == [("quiet", "refuse")]
+    assert "in shadow: quiet would refuse: not here" in explain(config, sql)
+
+
 def test_explain_of_an_unknown_agent_is_one_clear_line(config: str) -> None:
     arguments = ["policy", "explain", "--agent", "ghost", "--project", "p", "--sql", "SELECT 1"]
     done = CliRunner().invoke(app, [*arguments, "--config", config])

@@ -97,6 +97,18 @@ async def test_a_statement_names_its_script(desk: Any, recording: RecordingLog) 
     assert "nightly&lt;b&gt;" in shown
 
 
+async def test_a_step_shows_what_rules_in_shadow_would_do(
+    desk: Any, recording: RecordingLog
+) -> None:
+    shadows = [{"rule": "no-exports", "would": "refuse", "message": "nothing leaves"}]
+    body = {"sql": "SELECT 1", "decision": {"effect": "allow", "shadows": shadows}}
+    await recording.append(Event(EventKind.INTENT, 1.0, "run-1", "bot", "j1", body))
+    await desk.sign_in("operator")
+    shown = (await desk.get("/session?id=run-1&step=1")).text
+    assert "<dt>In shadow</dt>" in shown
+    assert "<code>no-exports</code>: Would refuse: nothing leaves" in shown
+
+
 async def test_a_step_names_the_person_behind_the_agent(desk: Any, recording: RecordingLog) -> None:
     await record(recording, "run")
     who = {

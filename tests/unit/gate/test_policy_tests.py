@@ -171,3 +171,15 @@ async def test_the_tests_in_the_pages_pass_under_the_example_policy(page: str) -
     tried = [one async for one in PolicyTester(policy, runner(), bytes(32)).run(tests)]
     assert tried
     assert [one for one in tried if one.differences] == []
+
+
+async def test_a_test_may_expect_what_rules_in_shadow_would_do() -> None:
+    shadow = "rules: [{name: quiet, deny: [read], shadow: true}]"
+    made = compile_policy({"f.yaml": POLICY, "s.yaml": shadow})
+    for expected, lines in (({"quiet": "refuse"}, 0), ({}, 2), ({"quiet": "ask"}, 3)):
+        expect = {"effect": "allow", "shadows": expected}
+        test = {"name": "t", "sql": "SELECT id FROM d.orders", "agent": AGENT, "expect": expect}
+        file = {"project": "p", "tables": TABLES, "tests": [test]}
+        tester = PolicyTester(made, runner(), bytes(32))
+        [found] = [one async for one in tester.run({"a.test.yaml": yaml.safe_dump(file)})]
+        assert len(found.differences) == lines, found.differences

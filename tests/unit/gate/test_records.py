@@ -8,7 +8,7 @@ import msgspec
 from keystile.gate import records
 from keystile.gate.basis import Basis
 from keystile.gate.looking import Caught
-from keystile.model.decision import ApprovalDemand, ColumnMask, RowFilter
+from keystile.model.decision import ApprovalDemand, ColumnMask, RowFilter, Shadow, Would
 from keystile.model.errors import RefusedError, UnmaskableError
 from keystile.model.facts import ColumnUse, OutputColumn, Use
 from keystile.model.masks import KeepLastMask
@@ -126,6 +126,16 @@ def test_a_decision_tells_the_masks_of_what_is_used_and_who_is_asked(bench: Any)
     ]
     assert [(one.rule, one.count, one.unmask) for one in found.approvals] == [("raw", 2, ("pii",))]
     assert [(one.rule, one.where) for one in found.row_filters] == [("own", "id = 1")]
+
+
+def test_what_rules_in_shadow_would_do_is_on_record(bench: Any) -> None:
+    job = bench.a_job()
+    shadows = (Shadow("no", Would.MASK, "not here", ("a.b.c.d",), failed=True),)
+    decision = msgspec.structs.replace(job.plan.decision, shadows=shadows)
+    plan = msgspec.structs.replace(job.plan, decision=decision)
+    event = records.intent(msgspec.structs.replace(job, plan=plan), 5.0)
+    [found] = read(event, IntentBody).decision.shadows
+    assert msgspec.structs.asdict(found) == msgspec.structs.asdict(shadows[0])
 
 
 def test_a_refusal_tells_whether_it_came_of_what_policy_hides(bench: Any) -> None:

@@ -22,8 +22,8 @@ RULE = "rules:\n  - name: r\n    agents: {groups: [g]}\n    allow: [read]\n"
             "line 4: unknown value `raed` at `rules[0].allow[0]`; did you mean `read`?",
         ),
         (
-            RULE + "    shadow: true\n",
-            "`f` line 5: unknown word `shadow` at `rules[0].shadow`; see",
+            RULE + "    enforced: true\n",
+            "`f` line 5: unknown word `enforced` at `rules[0].enforced`; see",
         ),
         (
             "labels:\n - label: x\n   label_: y\n",

@@ -10,8 +10,8 @@ import msgspec
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from keystile.model.decision import Decision, Effect
-from keystile.model.facts import Action, QueryFacts, Use
+from keystile.model.decision import Decision, Effect, Would
+from keystile.model.facts import Action, QueryFacts, Use, used_columns
 from keystile.model.strength import rank
 from keystile.policy.compile import assembled
 from keystile.policy.useless import useless
@@ -211,3 +211,58 @@ def test_the_same_question_gets_the_same_answer(
     first = made.decide(principal, facts, tables, shop.context)
     made.decide(shop.agent("h"), facts, tables, shop.context)
     assert made.decide(principal, facts, tables, shop.context) == first
+
+
+shadowed = st.lists(permissions | denials | demands, min_size=1, max_size=4).map(
+    lambda made: [{**rule, "shadow": True} for rule in made]
+)
+shadowed_masks = st.lists(masks.map(lambda mask: {**mask, "shadow": True}), max_size=2)
+FILTER = {"name": "own", "tables": ["acme-shop.shop.*"], "where": "id = 1", "shadow": True}
+
+
+@given(st.data(), rules, st.lists(masks, max_size=3), shadowed, shadowed_masks, st.booleans())
+def test_what_is_in_shadow_never_changes_a_decision(  # noqa: PLR0913, PLR0917 - what a world is made of
+    shop: Any,
+    data: st.DataObject,
+    rule_list: list[Rule],
+    mask_list: list[Any],
+    in_shadow: list[Rule],
+    shadow_masks: list[Any],
+    filtered: bool,  # noqa: FBT001 - hypothesis gives it so
+) -> None:
+    principal, facts = data.draw(questions(shop))
+    named = [{"name": f"r{number}", **rule} for number, rule in enumerate(rule_list)]
+    more = [{"name": f"s{number}", **rule} for number, rule in enumerate(in_shadow)]
+    plain = {"labels": LABELS, "masks": mask_list, "rules": named}
+    other = {"masks": shadow_masks, "rules": more, "row_filters": [FILTER] * filtered}
+    without, _ = assembled({"f": json.dumps(plain)})
+    with_, _ = assembled({"f": json.dumps(plain), "g": json.dumps(other)})
+    tables = (shop.customers, shop.orders)
+    one = without.decide(principal, facts, tables, shop.context)
+    two = with_.decide(principal, facts, tables, shop.context)
+    assert one.shadows == ()
+    assert msgspec.structs.replace(two, shadows=(), policy_digest=one.policy_digest) == one
+    for table in tables:
+        assert with_.may_see_table(principal, table.id, shop.context) == without.may_see_table(
+            principal, table.id, shop.context
+        )
+
+
+@given(st.data(), rules, st.lists(masks, max_size=3), permissions | denials | demands)
+def test_a_shadow_says_what_enforcing_it_would_do(
+    shop: Any, data: st.DataObject, rule_list: list[Rule], mask_list: list[Any], rule: Rule
+) -> None:
+    question = data.draw(questions(shop))
+    real = decide(shop, question, [*rule_list, {**rule, "shadow": True}], mask_list)
+    enforced = decide(shop, question, [*rule_list, rule], mask_list)
+    would = real.shadows[0].would if real.shadows else Would.NOTHING
+    if real.effect is Effect.DENY:
+        assert (would is Would.ALLOW) == (enforced.effect is not Effect.DENY)
+        return
+    assert (would is Would.REFUSE) == (enforced.effect is Effect.DENY)
+    if enforced.effect is not Effect.DENY:
+        assert (would is Would.ASK) == (len(enforced.approvals) > len(real.approvals))
+        if would is Would.NOTHING:
+            used = {*used_columns(question[1])}
+            kept = [one for one in real.masks if one.column in used]
+            assert kept == [one for one in enforced.masks if one.column in used]
