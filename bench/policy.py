@@ -37,8 +37,8 @@ from keystile.policy.policy import Policy
 RULES, LABELS = 1_000, 10_000
 _TEAMS = 50
 _SMALL = 10
-_CONTEXT = Context(PROJECT, datetime(2026, 11, 22, 12, 0, tzinfo=UTC))
-_AGENT = Principal(
+CONTEXT = Context(PROJECT, datetime(2026, 11, 22, 12, 0, tzinfo=UTC))
+AGENT = Principal(
     "https://issuer.example",
     "agent",
     "agent",
@@ -177,7 +177,7 @@ def _times(
         one = asked[number % len(asked)]
         given = changed(one.facts) if changed else one.facts
         began = time.process_time()
-        policy.decide(_AGENT, given, one.tables, _CONTEXT)
+        policy.decide(AGENT, given, one.tables, CONTEXT)
         if number >= 0:
             taken.append(time.process_time() - began)
     return taken
