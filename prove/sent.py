@@ -111,7 +111,18 @@ async def events_of(recordings: Path) -> list[Event]:
         cursor = page.cursor
         if not cursor:
             break
-    return [found.event for one in sorted(sessions) for found in await reader.session(one)]
+    found = [found.event for one in sorted(sessions) for found in await reader.session(one)]
+    return [*found, *_scans(recordings)]
+
+
+def _scans(recordings: Path) -> Iterator[Event]:
+    """Read of what belongs to no session what operators had the gateway look at."""
+    for file in sorted(recordings.glob("*/*.jsonl")):
+        for line in file.read_bytes().splitlines():
+            if b'"labels_scanned"' in line:
+                event = json.loads(line)["event"]
+                if event["kind"] == EventKind.LABELS_SCANNED:
+                    yield msgspec.convert(event, Event)
 
 
 def requests_of(log: Path) -> list[Asked]:
@@ -140,6 +151,7 @@ class Comparison:
         self._children: dict[str, str] = {}
         self._inserted = set[str]()
         self._sent_rows = set[str]()
+        self._scans: list[Event] = []
         for event in events:
             self._note(event)
 
@@ -151,6 +163,8 @@ class Comparison:
                 yield Stray(one, why)
 
     def _note(self, event: Event) -> None:
+        if event.kind is EventKind.LABELS_SCANNED:
+            self._scans.append(event)
         if not event.job:
             return
         known = self._known.setdefault(event.job, _Known())
@@ -186,6 +200,7 @@ class Comparison:
             "jobs.cancel": self._look,
             "jobs.getQueryResults": self._results,
             "tabledata.insertAll": self._rows,
+            "tabledata.list": self._scanned,
             "tables.insert": self._table,
             "tables.patch": self._clustering,
         }.get(call.method)
@@ -287,6 +302,15 @@ class Comparison:
                     self._sent_rows.add(id_)
                 return ""
         return f"no such rows for `{table}` are on record"
+
+    def _scanned(self, asked: Asked, call: Call) -> str:
+        """Look at rows that are read for an operator who looks for what has no label."""
+        table = f"{call.project}.{call.dataset}.{call.table}"
+        scans = [one.body for one in self._scans if one.at <= asked.at]
+        rows = int(call.parameters.get("maxResults", "-1"))
+        if any(table in one["tables"] and 0 <= rows <= one["rows"] for one in scans):
+            return "" if call.parameters.get("selectedFields") else "it reads every column"
+        return f"nobody is on record who looks at rows of `{table}`"
 
     def _table(self, asked: Asked, _call: Call) -> str:
         """Look at a table that is made without columns."""

@@ -17,6 +17,7 @@ from keystile.cli.common import (
     run,
     settings,
 )
+from keystile.cli.label_scan import app as scanning
 from keystile.cli.label_tables import (
     ConnectionOption,
     DatasetOption,
@@ -31,7 +32,8 @@ from keystile.gate.inherited_labels import InheritedLabels, Noted
 from keystile.gate.table_names import tables_of
 from keystile.model.schema import TableId
 
-app = typer.Typer(help="See what is labelled, and why.", no_args_is_help=True)
+app = typer.Typer(help="See what is labelled, and find what should be.", no_args_is_help=True)
+app.add_typer(scanning)
 
 
 @app.command("list", epilog="Example: keystile labels list --dataset acme-shop.shop")

@@ -27,6 +27,7 @@ class EventKind(StrEnum):
     AGENT_DISABLED = "agent_disabled"
     AGENT_ENABLED = "agent_enabled"
     CONNECTION_CHANGED = "connection_changed"
+    LABELS_SCANNED = "labels_scanned"
     LABELS_FORGOTTEN = "labels_forgotten"
     POLICY_PUBLISHED = "policy_published"
     POLICY_REFUSED = "policy_refused"
@@ -379,6 +380,19 @@ class ConnectionChangedBody(_Body, frozen=True, kw_only=True):
     person: str = ""
     via: str = ""
     at: float = 0.0
+
+
+class LabelsScannedBody(_Body, frozen=True, kw_only=True):
+    """`labels_scanned`: somebody is about to look at rows, to find columns that need a label.
+
+    Of each of the `tables` so many `rows` at most are read, under the gateway's `connection`.
+    """
+
+    person: str = ""
+    via: str = ""
+    connection: str = ""
+    tables: tuple[str, ...] = ()
+    rows: int = 0
 
 
 class LabelsForgottenBody(_Body, frozen=True, kw_only=True):

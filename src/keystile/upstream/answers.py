@@ -243,6 +243,13 @@ class JobAnswer(msgspec.Struct, frozen=True, rename="camel"):
     configuration: Configuration = Configuration()
 
 
+class TableDataAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """`tabledata.list`; rows are kept as they came."""
+
+    total_rows: int
+    rows: tuple[msgspec.Raw, ...] = ()
+
+
 class ResultsAnswer(msgspec.Struct, frozen=True, rename="camel"):
     """`jobs.getQueryResults`; rows are kept as they came."""
 
