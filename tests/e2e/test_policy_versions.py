@@ -184,13 +184,14 @@ def test_what_waits_for_a_person_is_decided_by_what_holds_when_it_is_released(
         time.sleep(0.1)
     folder = draft(own_stack, MASKS[1])
     (folder / "frozen.yaml").write_text(
-        "rules:\n- {name: frozen, deny: [read], message: nobody reads today}\n", encoding="utf-8"
+        "rules:\n- {name: frozen, agents: {names: [support]}, deny: [read], message: not today}\n",
+        encoding="utf-8",
     )
     done = own_stack.run("policy", "apply", str(folder), "--message", "freeze")
     assert done.returncode == 0, done.stderr
     time.sleep(2)
     own_stack.approve(waiting[0].id)
-    with pytest.raises(Forbidden, match="nobody reads today"):
+    with pytest.raises(Forbidden, match="not today"):
         job.result(timeout=60)
 
 
