@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from keystile.config.settings import Listener
+from keystile.config.settings import HttpListener, Listener
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.tls.end import End, front
 
@@ -29,7 +29,7 @@ class Served(NamedTuple):
     `lifespan` tells whether it has a start.
     """
 
-    at: Listener
+    at: HttpListener
     app: Any
     lifespan: Literal["on", "off"]
     tls: End | None
@@ -119,6 +119,8 @@ def _server(served: Served) -> _Server:
             access_log=False,
             log_config=None,
             server_header=False,
+            proxy_headers=bool(served.at.trusted_proxies),
+            forwarded_allow_ips=[*served.at.trusted_proxies],
             timeout_graceful_shutdown=_GRACE_SECONDS,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         )

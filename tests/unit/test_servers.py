@@ -16,7 +16,7 @@ import uvloop
 from tests.support.authority import Authority, der
 
 from keystile import servers
-from keystile.config.settings import Listener
+from keystile.config.settings import HttpListener, Listener
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.servers import Served
 from keystile.tls import end
@@ -51,7 +51,7 @@ async def _serving(tls: End | None, app: Seen) -> AsyncIterator[int]:
         port: int = holder.getsockname()[1]
     ready = asyncio.Event()
     running = asyncio.ensure_future(
-        servers.run([Served(Listener(port=port), app, "off", tls)], (), ready)
+        servers.run([Served(HttpListener(port=port), app, "off", tls)], (), ready)
     )
     await asyncio.wait(
         {running, asyncio.ensure_future(ready.wait())}, return_when="FIRST_COMPLETED"
@@ -134,5 +134,30 @@ def test_a_listener_with_and_without_tls(
 
 def test_a_load_balancer_closes_first() -> None:
     """Google's keep an idle connection for 600 seconds, and answer 502 where it was just closed."""
-    made = servers._server(Served(Listener(port=1), Seen(), "off", None))
+    made = servers._server(Served(HttpListener(port=1), Seen(), "off", None))
     assert made.config.timeout_keep_alive > 600
+
+
+@pytest.mark.parametrize(
+    ("trusted", "seen"),
+    [([], "127.0.0.1"), (["10.0.0.0/8"], "127.0.0.1"), (["127.0.0.0/8"], "10.1.2.3")],
+)
+async def test_an_agent_on_this_machine_said_to_come_from_another_network(
+    trusted: list[str], seen: str
+) -> None:
+    app = Seen()
+    made = servers._server(Served(HttpListener(port=1, trusted_proxies=trusted), app, "off", None))
+    made.config.load()
+    loaded: Any = made.config.loaded_app
+    scope = {
+        "type": "http",
+        "client": ("127.0.0.1", 5),
+        "headers": [(b"x-forwarded-for", b"10.1.2.3")],
+        "scheme": "http",
+    }
+
+    async def sent(_message: object) -> None:
+        """Take an answer."""
+
+    await loaded(scope, None, sent)
+    assert app.scopes[0]["client"][0] == seen

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from keystile.config.settings import Issuer, Listener, Settings, Upstream
+from keystile.config.settings import HttpListener, Issuer, Listener, Settings, Upstream
 from keystile.config.urls import is_loopback
 from keystile.model.errors import UnsafeConfigurationError
 
@@ -17,6 +18,8 @@ def check_networks(file: Path, settings: Settings) -> None:
     if settings.gateway.client_ca_file and not settings.gateway.certificate_file:
         message = f"`{file}` names `gateway.client_ca_file` where no TLS is spoken"
         raise UnsafeConfigurationError(message, hint="name `gateway.certificate_file`, too")
+    _check_proxies(file, "gateway", settings.gateway)
+    _check_proxies(file, "console", settings.console)
     _check_address(file, "public_url", settings.public_url, settings.gateway)
     _check_address(file, "console_url", settings.console_url, settings.console)
     _check_upstream(file, settings.upstream)
@@ -35,6 +38,17 @@ def _check_listener(file: Path, name: str, listener: Listener) -> None:
             hint=f"name `{name}.certificate_file` and `{name}.key_file`, listen on 127.0.0.1, or, "
             f"behind a proxy with TLS in a network that you trust, set `{name}.unsafe_plain_http`",
         )
+
+
+def _check_proxies(file: Path, name: str, listener: HttpListener) -> None:
+    for given in listener.trusted_proxies:
+        try:
+            ip_network(given)
+        except ValueError as error:
+            raise UnsafeConfigurationError(
+                f"`{file}`: `{name}.trusted_proxies` has `{given}`, which is no address",
+                hint="write addresses, or networks such as `10.0.0.0/28`",
+            ) from error
 
 
 def _check_pair(file: Path, prefix: str, certificate: str, key: str) -> None:

@@ -65,14 +65,24 @@ class Listener(Section, frozen=True, kw_only=True):
     unsafe_plain_http: bool = False
 
 
-class Gateway(Listener, frozen=True, kw_only=True):
+class HttpListener(Listener, frozen=True, kw_only=True):
+    """Where HTTP is served, perhaps behind load balancers.
+
+    INVARIANT: what a request says of the address that it came from (`X-Forwarded-For`) counts only
+    from `trusted_proxies`, which are addresses or networks: conditions and limits rest on it.
+    """
+
+    trusted_proxies: list[Text] = []
+
+
+class Gateway(HttpListener, frozen=True, kw_only=True):
     """Where agents are served. Clients may show a certificate that `client_ca_file` vouches for."""
 
     port: Port = 8420
     client_ca_file: str = ""
 
 
-class Console(Listener, frozen=True, kw_only=True):
+class Console(HttpListener, frozen=True, kw_only=True):
     """Where people are served."""
 
     port: Port = 8421

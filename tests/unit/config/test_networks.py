@@ -46,6 +46,15 @@ class TestEachListener:
             _loaded(tmp_path, **{name: chosen})
 
 
+@pytest.mark.parametrize("name", ["gateway", "console"])
+def test_a_proxy_is_trusted_by_its_address(tmp_path: Path, name: str) -> None:
+    for given in ("*", "", "proxy.example", "10.0.0.1/8", "/run/socket"):
+        with pytest.raises(UnsafeConfigurationError, match=f"`{name}.trusted_proxies` has"):
+            _loaded(tmp_path, **{name: {"trusted_proxies": [given]}})
+    fine = ["10.0.0.1", "10.0.0.0/8", "2001:db8::/32"]
+    assert _loaded(tmp_path, **{name: {"trusted_proxies": fine}})
+
+
 def test_a_listener_that_is_off_is_not_looked_at(tmp_path: Path) -> None:
     assert "storage" not in _loaded(tmp_path, storage={"host": "192.0.2.1"}).listeners
 
