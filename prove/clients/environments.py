@@ -35,6 +35,16 @@ def environment_of(client: Client) -> dict[str, str]:
     return _KINDS[client.kind](_cache() / client.name, LOCKS / client.name)
 
 
+def python_of(lock: Path) -> Path:
+    """Give a Python that has just what `lock`, without its suffix, lists, installing it if need be.
+
+    Raises `AbsentError` where installing it failed.
+    """
+    folder = _cache() / lock.name
+    _python(folder, lock)
+    return folder / "bin" / "python"
+
+
 def with_path(folder: Path) -> dict[str, str]:
     """Put a folder of programs before all others."""
     return {"PATH": os.pathsep.join((str(folder), os.environ["PATH"]))}

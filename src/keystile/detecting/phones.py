@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from keystile.detecting.context import BREAK, before
+from keystile.detecting.patterns import union
 
 _GAP = rf"(?:[ .()/-]{{0,3}}|{BREAK})"
 PHONE = rf"(?:\+\(?|\(|\b)[0-9](?:{_GAP}[0-9]){{6}}"
@@ -36,9 +37,12 @@ _OTHERS = re.compile(
     rb"|(?:[0-3]?[0-9]([./-])[0-3]?[0-9]\1(?:19|20)?[0-9]{2}"
     rb"|(?:19|20)[0-9]{2}([./-])[01]?[0-9]\2[0-3]?[0-9])(?![0-9])"
 )
-_NAMED = re.compile(
-    rb"phone|mobile|mob\b|\bcell|\bcall|\bfax|\btel\b|\bring\b|\bdial|whatsapp|\bsms\b"
-    rb"|\btext(?:ed)?\b|reach|contact|hotline|number|\bline\b|answer|registered"
+# RE2 takes all of these words in one pass, where `re` would try each at every place.
+_NAMED = union(
+    (
+        r"phone|mobile|mob\b|\bcell|\bcall|\bfax|\btel\b|\bring\b|\bdial|whatsapp|\bsms\b",
+        r"\btext(?:ed)?\b|reach|contact|hotline|number|\bline\b|answer|registered",
+    )
 )
 _OTHER_NAMED = re.compile(
     rb"\b(?:account|card|case|iban|id|licen[cs]e|invoice|order|ref(?:erence)?|serial|ticket|zip)\W*"
@@ -56,6 +60,11 @@ def phone(text: bytes, start: int) -> tuple[int, int] | None:
     if match is None:
         return None
     value, end, named = match[1], match.end(), None
+    if not _PLAIN.match(value):
+        # However much is left out, only what is said before it can tell.
+        named = value[:1].isdigit() and _is_named(text, start)
+        if not named:
+            return None
     while True:
         if not _WORD.match(text, end):
             if _PLAIN.fullmatch(value):
@@ -78,4 +87,4 @@ def _is_local(value: bytes) -> bool:
 
 def _is_named(text: bytes, start: int) -> bool:
     words = before(text, start).lower()
-    return bool(_NAMED.search(words)) and not _OTHER_NAMED.search(words)
+    return _NAMED.search(words) is not None and not _OTHER_NAMED.search(words)

@@ -77,6 +77,12 @@ def test_a_pattern_of_the_policys_own() -> None:
     assert found("abcd", finder) == []
 
 
+def test_many_texts_give_what_each_gives_alone() -> None:
+    texts = [f"{value} and {value}" for value in VALUES.values()] * 80
+    alone = {text: ALL.find([text])[0] for text in texts}
+    assert ALL.find(texts) == {place: alone[text] for place, text in enumerate(texts)}
+
+
 def test_past_its_deadline_it_gives_nothing() -> None:
     with pytest.raises(TimeoutError):
         ALL.find(["nothing"] + ["10.0.0.1 "] * 500, time.monotonic() - 1)
