@@ -242,11 +242,10 @@ class Planner:
             sql = await self._analyst.without(request.sql, tuple(sorted(labelled)))
             if not sql or len(sql) > _LONGEST_SUGGESTION:
                 return ""
-            other = await self.decided(
-                decided.principal, msgspec.structs.replace(request, sql=sql), policy
-            )
+            changed = msgspec.structs.replace(request, sql=sql)
+            other = await self.decided(decided.principal, changed, policy)
             if other.decision.effect is Effect.ALLOW:
-                await self.rewrite(other)
+                await self.masked(changed, other)
                 return sql
         except KeystileError:
             pass  # no suggestion; the query itself is refused for its own reasons

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.support.accounts import OneAccount
 
@@ -239,6 +240,25 @@ async def test_a_query_that_would_be_allowed_is_named(
         with pytest.raises(RefusedError) as caught:
             refuse_denied(decided.decision, decided.instead)
         assert (f"this would be allowed: {instead}" in str(caught.value)) is bool(instead)
+
+
+@pytest.mark.parametrize("effect", ["deny: [read]", "require_approval: {from: [leads]}"])
+async def test_a_query_was_named_that_is_refused_for_its_limit_on_bytes(
+    runner: InlineRunner, bigquery: Any, effect: str
+) -> None:
+    policy = compile_policy({name: text.replace("EFFECT", effect) for name, text in NO_SSN.items()})
+    planner = Planner(
+        Analyst(runner, 262_144),
+        lambda: policy,
+        Rewriter(runner, always(bytes(range(32)))),
+        bigquery,
+        Shares(2, 2),
+        Metrics(),
+    )
+    request = asked("SELECT id, ssn FROM shop.customers")
+    assert (await planner.decide(READER, request)).instead
+    limited = msgspec.structs.replace(request, maximum_bytes_billed=10)
+    assert not (await planner.decide(READER, limited)).instead
 
 
 async def test_a_query_is_looked_up_and_planned_under_the_connection_of_its_agent(
