@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from tests.support.accounts import ACCOUNT, OneAccount
 
+from keystile.analysis.statement import Statement
 from keystile.gate.at_once import AtOnce
 from keystile.gate.blank_tables import BlankTables
 from keystile.gate.planning import Decided
@@ -43,7 +44,9 @@ class World(OneAccount):
         demands = (self.bench.demand,) if self.effect is Effect.REQUIRE_APPROVAL else ()
         reasons = (Reason("no-tables", self.effect, "agents make no tables"),)
         decision = Decision(self.effect, reasons, "p1", approvals=demands)
-        analysed: Any = SimpleNamespace(facts=self.facts)
+        analysed: Any = SimpleNamespace(
+            facts=self.facts, statement=Statement(request.sql, "acme-shop")
+        )
         return Decided(
             principal, analysed, decision, {}, Understood(self.facts, ()), account=ACCOUNT
         )

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.support.accounts import ACCOUNT, OneAccount
 
+from keystile.analysis.statement import Statement
 from keystile.gate.at_once import AtOnce
 from keystile.gate.clustering import Clustering
 from keystile.gate.planning import Decided
@@ -44,7 +45,7 @@ class World(OneAccount):
         reasons = (Reason("no-changes", self.effect, "agents change no tables"),)
         decision = Decision(self.effect, reasons, "p1", approvals=demands)
         facts = QueryFacts("ALTER_TABLE", (Action.SCHEMA_CHANGE,), writes=(NOTES,))
-        analysed: Any = SimpleNamespace(facts=facts)
+        analysed: Any = SimpleNamespace(facts=facts, statement=Statement(request.sql, "acme-shop"))
         return Decided(principal, analysed, decision, {}, Understood(facts, ()), account=ACCOUNT)
 
     async def rewrite(self, _decided: Decided) -> None: ...

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from tests.support.accounts import ACCOUNT
 
+from keystile.analysis.statement import Statement
 from keystile.gate.at_once import AtOnce
 from keystile.gate.planning import Decided
 from keystile.gate.read_results import Understood
@@ -49,7 +50,9 @@ class FakePlanner:
         demands = (self._demand,) if self.effect is Effect.REQUIRE_APPROVAL else ()
         reasons = (Reason("no-writes", self.effect, "agents only read"),)
         decision = Decision(self.effect, reasons, "p1", approvals=demands)
-        analysed: Any = SimpleNamespace(facts=self.facts)
+        analysed: Any = SimpleNamespace(
+            facts=self.facts, statement=Statement(request.sql, "acme-shop")
+        )
         return Decided(
             principal, analysed, decision, {}, Understood(analysed.facts, ()), account=ACCOUNT
         )
