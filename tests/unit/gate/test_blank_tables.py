@@ -82,6 +82,7 @@ async def test_it_is_on_record_before_it_is_made(world: World) -> None:
     assert body.request == {
         "project": "acme-shop",
         "method": "tables.insert",
+        "statement": world.asked[0],
         "table": {
             "tableReference": {
                 "projectId": "acme-shop",

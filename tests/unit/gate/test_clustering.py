@@ -83,6 +83,7 @@ async def test_it_is_decided_on_as_alter_table_and_on_record_before_it_is_sent(
     assert body["request"] == {
         "project": "acme-shop",
         "method": "tables.patch",
+        "statement": altered,
         "table": {"tableReference": named, "clustering": {"fields": ["n"]}},
     }
 
