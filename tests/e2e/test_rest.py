@@ -148,7 +148,6 @@ def test_what_is_not_served_says_so(reader: Client) -> None:
         lambda: reader.delete_job_metadata("x"),
         lambda: reader.get_iam_policy(CUSTOMERS),
         lambda: reader.get_model(f"{PROJECT}.shop.m"),
-        reader.get_service_account_email,
     ):
         with pytest.raises(exceptions.Forbidden, match="is not served by this gateway"):
             refused()

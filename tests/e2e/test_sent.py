@@ -134,7 +134,7 @@ def test_a_gateway_that_sends_what_is_not_on_record_is_found(own_stack: Stack) -
     assert [why.partition(" `")[0] for why in found] == [
         "no job",
         "its text is another than the recorded one",
-        "the gateway never sends",
+        "nobody is on record who looks at rows of",
         "the query parameter",
         "the gateway never sends",
         "no job",

@@ -29,6 +29,7 @@ from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.inherited_labels import InheritedLabels
 from keystile.gate.jobs import JobStore
+from keystile.gate.ledger import Ledger
 from keystile.gate.metadata import Metadata
 from keystile.gate.outcomes import Outcomes
 from keystile.gate.own_jobs import OwnJobs
@@ -274,6 +275,7 @@ class Front:
             current,
             QuerySessions(self._database),
             InheritedLabels(self._database),
+            Ledger(self._database),
         )
         duties = Duties(pipeline, jobs, vigil, approvals, self.metrics)
         results = ResultTables(own)

@@ -264,7 +264,7 @@ async def test_bytes_at_hand_are_sent_again_with_another_key_and_a_stream_by_who
     assert (await transport.upload("PUT", "/upload/x", length, b"abc")).status == 200
     await transport.close()
     transport = Transport(stub.url, one_key(old.path, session_key.path), timeout=2)
-    with pytest.raises(OverloadedError, match="nothing of this part"):
+    with pytest.raises(OverloadedError, match="none of this part"):
         await transport.upload("PUT", "/upload/x", length, stream())
     assert (await transport.upload("PUT", "/upload/x", length, stream())).status == 200
     await transport.close()
