@@ -100,7 +100,11 @@ def publish(stack: Stack, mask: str) -> dict[str, Any]:
 
 def published_events(stack: Stack) -> list[dict[str, Any]]:
     """Give what is on record of publications."""
-    lines = (line for file in stack.recordings.glob("*/*.jsonl") for line in file.open("rb"))
+    lines = (
+        line
+        for file in stack.recordings.glob("*/*.jsonl")
+        for line in file.read_bytes().splitlines()
+    )
     return [json.loads(one)["event"]["body"] for one in lines if b'"policy_published"' in one]
 
 
