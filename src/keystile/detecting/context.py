@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 SEPARATOR = b"\0"
 """Stands between texts that are looked at together. No word of one says anything of another."""
 
@@ -14,3 +16,14 @@ _FAR = 48
 def before(text: bytes, place: int) -> bytes:
     """Give what stands just before a place, of the same text."""
     return text[max(0, place - _FAR) : place].rpartition(SEPARATOR)[2]
+
+
+# With a letter in it: chance makes none of digits alone.
+_UUID = re.compile(rb"(?i)\b(?=[0-9-]*[a-f])[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b")
+_UUID_SIZE = 36
+
+
+def in_uuid(text: bytes, start: int, end: int) -> bool:
+    """Tell whether the digits of a place are part of a UUID (RFC 9562, section 4)."""
+    near = text[max(0, end - _UUID_SIZE) : start + _UUID_SIZE]
+    return b"-" in near and _UUID.search(near) is not None

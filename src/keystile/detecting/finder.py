@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from keystile.detecting.context import SEPARATOR
+from keystile.detecting.context import SEPARATOR, in_uuid
 from keystile.detecting.entities import ENTITIES, Check
 from keystile.detecting.patterns import compiled, union
 
@@ -80,7 +80,7 @@ class Finder:
                 for start in places:
                     span = check(whole, start)
                     # What ends with or within a value of its own kind is part of it.
-                    if span and span[1] > after[name]:
+                    if span and span[1] > after[name] and not _is_of_uuid(name, whole, span):
                         after[name] = span[1]
                         place = bisect_right(ends, start)
                         begin = ends[place - 1] if place else 0
@@ -153,6 +153,11 @@ def _united(found: list[Found]) -> Iterator[Found]:
     yield _as_one(region, end)
 
 
+def _is_of_uuid(name: str, text: bytes, span: tuple[int, int]) -> bool:
+    """Tell whether it is a number of which UUIDs have some in them by chance, one in 700."""
+    return name in _BY_CHANCE and in_uuid(text, *span)
+
+
 def _as_one(region: list[Found], end: int) -> Found:
     start = region[0].start
     whole = [one.entities for one in region if (one.start, one.end) == (start, end)]
@@ -169,4 +174,5 @@ def _rank(name: str) -> int:
     return _RANKS.get(name, -1)
 
 
+_BY_CHANCE = frozenset({"card", "iban", "phone"})
 _RANKS = {name: place for place, name in enumerate(ENTITIES)}

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import random
 import re
 import time
+import uuid
 
 import pytest
 from hypothesis import given
@@ -60,6 +62,20 @@ def test_nothing_is_left_of_values_that_overlap() -> None:
 
 def test_a_value_that_begins_a_line_of_escaped_json_is_found() -> None:
     assert found(r'{"body":"my number:\n123-45-6789"}') == [("123-45-6789", "ssn")]
+
+
+def test_numbers_that_chance_makes_in_uuids_are_not_found() -> None:
+    number = random.Random(7)  # noqa: S311 - the same each time
+    uuids = [str(uuid.UUID(int=number.getrandbits(128), version=4)) for _ in range(20_000)]
+    assert ALL.find([*uuids, *(f"call {one}, please" for one in uuids)]) == {}
+    assert found("08682116-6861-47f6-915f-0a4072b1a2f5 or 415-555-2671") == [
+        ("415-555-2671", "phone")
+    ]
+
+
+def test_a_number_that_only_looks_like_a_uuid_is_found() -> None:
+    assert found("08682116-6861-4776-9155-004072112255") != []
+    assert found("4111-1111-1111-1111-face") == [("4111-1111-1111-1111", "card")]
 
 
 def test_what_stands_in_one_text_says_nothing_of_another() -> None:
