@@ -174,7 +174,8 @@ async def _storage(
     from keystile.api.storage import read_service  # noqa: PLC0415
     from keystile.rpc.server import RpcServer  # noqa: PLC0415
 
-    service = read_service(reads, callers, metrics)
+    proxies = settings.gateway.trusted_proxies
+    service = read_service(reads, callers, metrics, proxies)
     server = await RpcServer.listening(service, chosen.host, chosen.port, ends.get("storage"))
     try:
         yield

@@ -6,7 +6,9 @@ Only `app.py` imports it, and only where the API is on: gRPC and Arrow take a se
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import msgspec
 
 from keystile.api.http import token_of
 from keystile.api.ports import Agents, ReadSessions
@@ -32,15 +34,16 @@ class OwnReader:
         self._agents = agents
         self._metrics = metrics
 
-    async def caller(self, authorization: str) -> Principal:
+    async def caller(self, authorization: str, sender: Sender) -> Principal:
         """Verify the gateway token that came with the call, as over HTTP.
 
-        Nothing that is looked at here shows of who sends a call, so a token that is bound to a key
-        is refused.
+        Of no proof and no certificate is anything known here, so a token that is bound to a key is
+        refused.
         """
         token, is_dpop = token_of(authorization.encode() or None)
         try:
-            return await self._agents.principal(token, Sender(is_dpop=is_dpop))
+            shown = msgspec.structs.replace(sender, is_dpop=is_dpop)
+            return await self._agents.principal(token, shown)
         except UnauthenticatedError as error:
             count(error, self._metrics)
             raise
@@ -64,9 +67,9 @@ class OwnReader:
 
 
 def read_service(
-    sessions: ReadSessions, agents: Agents, metrics: Metrics
+    sessions: ReadSessions, agents: Agents, metrics: Metrics, proxies: Iterable[str] = ()
 ) -> ReadService[Principal]:
-    """Make the gRPC service of the gateway."""
+    """Make the gRPC service of the gateway, behind load balancers with these addresses."""
 
     def note(served: Served) -> None:
         """Count the call and write its line: never a restriction, a token or an address."""
@@ -82,7 +85,7 @@ def read_service(
             session=caller.session if caller else "",
         )
 
-    return ReadService(OwnReader(sessions, agents, metrics), _fault, note)
+    return ReadService(OwnReader(sessions, agents, metrics), _fault, note, proxies)
 
 
 def _fault(error: Exception) -> KeystileError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -21,6 +21,8 @@ from keystile.model.errors import (
     RefusedError,
     TooManyError,
 )
+from keystile.model.sender import Sender
+from keystile.rpc.senders import Senders
 from keystile.wire import read_messages as messages
 from keystile.wire.arrow import ArrowRows, parts
 from keystile.wire.read_sessions import (
@@ -48,8 +50,8 @@ _LONGEST_SENTENCE = 2000  # bytes: an error travels in a header, where a byte ma
 class Reader(Protocol[CallerT]):
     """Gives rows to whom they belong. Raises `KeystileError` and `JobFailedError`."""
 
-    async def caller(self, authorization: str) -> CallerT:
-        """Say who sends this header. Raises `UnauthenticatedError`."""
+    async def caller(self, authorization: str, sender: Sender) -> CallerT:
+        """Say whose header this is, from whom it came. Raises `UnauthenticatedError`."""
         ...
 
     def owner(self, caller: CallerT) -> str:
@@ -86,8 +88,13 @@ class ReadService(grpc.GenericRpcHandler, Generic[CallerT]):  # type: ignore[mis
         reader: Reader[CallerT],
         fault: Callable[[Exception], KeystileError],
         note: Callable[[Served], None],
+        proxies: Iterable[str] = (),
     ) -> None:
-        """Serve `reader`; `fault` makes an error of what nobody expected, `note` hears of calls."""
+        """Serve `reader`; `fault` makes an error of what nobody expected, `note` hears of calls.
+
+        `proxies` are the addresses and networks of load balancers before it.
+        """
+        self._senders = Senders(proxies)
         self._reader = reader
         self._fault = fault
         self._note = note
@@ -153,7 +160,8 @@ class ReadService(grpc.GenericRpcHandler, Generic[CallerT]):  # type: ignore[mis
         """Find out who calls before anything of the request is looked at; answer every error."""
         started, caller, status = time.perf_counter(), None, "CANCELLED"
         try:
-            caller = await self._unbroken(self._reader.caller(_authorization(context)))
+            sender = self._senders.of(context)
+            caller = await self._unbroken(self._reader.caller(_authorization(context), sender))
             with self._counted(self._reader.owner(caller)):
                 yield caller
             status = "OK"

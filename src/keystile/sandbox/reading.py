@@ -12,6 +12,7 @@ import msgspec
 
 from keystile.model.errors import InvalidRequestError, KeystileError, NotFoundError
 from keystile.model.schema import Field
+from keystile.model.sender import Sender
 from keystile.rpc.service import ReadService, Served
 from keystile.sandbox.binding import Question
 from keystile.sandbox.data import Stored
@@ -44,8 +45,9 @@ class ReadSessions:
         self._tokens = tokens
         self._open: OrderedDict[str, _Open] = OrderedDict()
 
-    async def caller(self, authorization: str) -> str:
+    async def caller(self, authorization: str, sender: Sender) -> str:
         """Give the service account's e-mail."""
+        del sender  # as BigQuery, which asks for the token alone
         return self._tokens.account(authorization)
 
     def owner(self, caller: str) -> str:

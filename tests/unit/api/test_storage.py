@@ -24,6 +24,7 @@ from keystile.wire.responses import JobView
 AGENT = Principal("https://issuer.example", "a", "agent-a", "run-1")
 KNOWN = FakePrincipals({"token-a": AGENT})
 SESSION = ReadSession("projects/p/locations/us/sessions/1", (), 1, 9e9)
+SENDER = Sender("10.1.2.3", client="grpc-test/1")
 RESULT = TableId("p", "_hidden", "anon1")
 LONG = JobView("p", "j", "US", "a", "DONE", "SELECT 1", 1.0, destination=RESULT, several_pages=True)
 
@@ -49,18 +50,18 @@ class FakeSessions:
 
 async def test_a_caller_is_whose_gateway_token_it_is() -> None:
     reader = OwnReader(FakeSessions(), KNOWN, Metrics())
-    assert await reader.caller("Bearer token-a") == AGENT
+    assert await reader.caller("Bearer token-a", SENDER) == AGENT
     for other in ("", "token-a", "Basic token-a", "Bearer token-b", "Bearer token-a, token-a"):
         with pytest.raises(UnauthenticatedError):
-            await reader.caller(other)
+            await reader.caller(other, SENDER)
 
 
 async def test_a_token_that_is_bound_to_a_key_is_refused_and_counted() -> None:
     known, metrics = FakePrincipals({}), Metrics()
     known.refusal = UnauthenticatedError("it is bound", fault=TokenFault.PROOF)
     with pytest.raises(UnauthenticatedError):
-        await OwnReader(FakeSessions(), known, metrics).caller("DPoP token-a")
-    assert known.sender == Sender(is_dpop=True)
+        await OwnReader(FakeSessions(), known, metrics).caller("DPoP token-a", SENDER)
+    assert known.sender == Sender("10.1.2.3", is_dpop=True, client="grpc-test/1")
     assert 'keystile_token_refusals_total{fault="proof"} 1.0' in metrics.text().decode()
 
 

@@ -21,6 +21,7 @@ from keystile.model.errors import (
     UnauthenticatedError,
 )
 from keystile.model.schema import Field
+from keystile.model.sender import Sender
 from keystile.rpc.server import RpcServer
 from keystile.rpc.service import CALLS_OF_ONE, ReadService, Served
 from keystile.wire import read_messages as messages
@@ -42,10 +43,12 @@ class FakeReader:
         self.holds = asyncio.Event()
         self.holds.set()
         self.asked: list[ReadRequest] = []
+        self.senders: list[Sender] = []
         self.starts: list[int] = []
         self.came, self.written = asyncio.Event(), asyncio.Event()
 
-    async def caller(self, authorization: str) -> str:
+    async def caller(self, authorization: str, sender: Sender) -> str:
+        self.senders.append(sender)
         if authorization not in {"Bearer me", "Bearer another"}:
             raise UnauthenticatedError("no token")
         return authorization.removeprefix("Bearer ")
@@ -174,6 +177,17 @@ async def test_nothing_is_looked_at_before_the_caller_is_known(
     code, _ = await _failed(running.call("NoSuchMethod", b"\xff\xff", authorization))
     assert code is grpc.StatusCode.UNAUTHENTICATED
     assert not running.reader.asked
+
+
+async def test_a_reader_hears_where_a_call_comes_from_and_by_which_client(
+    running: Running,
+) -> None:
+    headers = (("authorization", "Bearer me"), ("x-forwarded-for", "10.9.9.9"))
+    call = running.channel.unary_unary(f"{_SERVICE}CreateReadSession")
+    await call(_create().SerializeToString(), metadata=headers)
+    [sender] = running.reader.senders
+    assert sender.address == "127.0.0.1"  # nobody vouches for what the call says of its way
+    assert sender.client.startswith("grpc-python-asyncio/")
 
 
 async def test_two_tokens_in_one_call_are_refused(running: Running) -> None:
