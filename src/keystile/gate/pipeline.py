@@ -22,7 +22,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keystile.gate import records
-from keystile.gate.basis import Basis
+from keystile.gate.basis import Basis, context_of
 from keystile.gate.budgets import (
     Reservation,
     billed,
@@ -32,12 +32,14 @@ from keystile.gate.budgets import (
     left_to_write,
 )
 from keystile.gate.children import Children
+from keystile.gate.decided import Decided, refuse_denied
 from keystile.gate.inherited_labels import InheritedLabels
 from keystile.gate.jobs import Job, JobState, JobStore
 from keystile.gate.ledger import PASSING, Ledger
 from keystile.gate.outcomes import Outcomes
 from keystile.gate.plan import Plan, job_labels
-from keystile.gate.planning import Decided, Planned, Planner, context_of, refuse_denied
+from keystile.gate.planned import Planned
+from keystile.gate.planning import Planner
 from keystile.gate.recorder import Recorder
 from keystile.gate.running import is_started, open_session, run_to_end, write_result
 from keystile.gate.sessions import QuerySession, QuerySessions, SessionBusyError
