@@ -81,6 +81,7 @@ def _assigned(statement: Any) -> Iterator[tuple[Path, Any]]:
     for node in descendants(statement):
         if kind(node) == "ResolvedInsertStmt":
             yield from _inserted(node, node.row_list)
+            yield from _selected(node)
         elif kind(node) == "ResolvedMergeWhen" and has(node, "insert_row"):
             yield from _inserted(node, (node.insert_row,))
         elif kind(node) == "ResolvedUpdateItem" and has(node, "set_value"):
@@ -94,6 +95,27 @@ def _inserted(node: Any, rows: Iterable[Any]) -> Iterator[tuple[Path, Any]]:
         values = [below for field, below in children(unwrapped(row)) if field == "value_list"]
         for column, value in zip(node.insert_column_list, values, strict=False):
             yield (column.name,), unwrapped(value.value)
+
+
+def _selected(node: Any) -> Iterator[tuple[Path, Any]]:
+    """Give what the query of an INSERT makes for its columns itself, and reads from no table."""
+    made: dict[int, Any] = {}
+    united: dict[int, list[int]] = {}
+    for below in descendants(node):
+        if kind(below) == "ResolvedComputedColumn":
+            made[below.column.column_id] = unwrapped(below.expr)
+        elif kind(below) == "ResolvedSetOperationScan":
+            for item in below.input_item_list:
+                pairs = zip(inherited(below, "column_list"), item.output_column_list, strict=False)
+                for column, given in pairs:
+                    united.setdefault(column.column_id, []).append(given.column_id)
+    for column, given in zip(node.insert_column_list, node.query_output_column_list, strict=False):
+        waiting = [given.column_id]
+        while waiting:
+            one = waiting.pop()
+            waiting += united.get(one, ())
+            if one in made:
+                yield (column.name,), made[one]
 
 
 def _text(value: Any, texts: Mapping[str, str]) -> str | None:

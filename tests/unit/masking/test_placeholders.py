@@ -7,7 +7,11 @@ from prove.shop import CUSTOMERS, DATASET, PROJECT, Shop
 from prove.trial import Court
 
 from keystile.analysis.statement import Statement
+from keystile.googlesql.engine import Engine
+from keystile.googlesql.inline import InlineRunner
+from keystile.masking.keyed import pads
 from keystile.masking.placeholders import is_one
+from keystile.masking.rewrite import Rewriter
 from keystile.model.decision import ColumnMask
 from keystile.model.errors import RefusedError
 from keystile.model.masks import (
@@ -20,6 +24,7 @@ from keystile.model.masks import (
     KeyedHashMask,
     Mask,
     PatternMask,
+    TokenMask,
     UrlHostMask,
 )
 from keystile.model.schema import ColumnRef, Parameter, SqlType
@@ -71,6 +76,8 @@ async def rewrite(court: Court, sql: str, mask: Mask, *given: Parameter) -> obje
     [
         "INSERT INTO customers (id, ssn) VALUES (1, '123'), (2, {})",
         "INSERT customers (ssn, id) VALUES (CAST({} AS STRING), 2)",
+        "INSERT INTO customers (id, ssn) SELECT id, {} FROM orders",
+        "INSERT INTO customers (id, ssn) (SELECT 1, 'x' UNION ALL SELECT 2, {})",
         "UPDATE customers SET name = 'x', SSN = {} WHERE id = 1",
         "MERGE customers c USING orders o ON FALSE WHEN MATCHED THEN UPDATE SET ssn = {}",
         "MERGE customers c USING orders o ON FALSE WHEN NOT MATCHED THEN INSERT (ssn) VALUES ({})",
@@ -87,6 +94,31 @@ async def test_a_mask_is_not_written_back_as_a_literal_or_parameter(court: Court
         value = Parameter("given", SqlType("STRING"), {"value": "123-45-6789"})
         await rewrite(court, sql.format("@given"), mask, value)
         await rewrite(court, sql.format("'123-45-6789'"), mask)
+
+
+async def test_a_hash_of_a_replaced_key_is_not_written_back() -> None:
+    """What agents have read under the old key is a placeholder still, in text and by lineage."""
+    old, new = (bytes([number]) * 32 for number in (1, 2))
+    now = old
+
+    async def key(name: str) -> bytes:
+        del name
+        return now
+
+    runner = InlineRunner()
+    court = Court(runner, Engine())
+    court.rewriter = Rewriter(runner, key)
+    read = pads(KeyedHashMask(), old).hmac(b"123-45-6789").hex()
+    now = new
+    again = pads(KeyedHashMask(), new).hmac(b"123-45-6789").hex()
+    assert read != again
+    for text in (read, again):
+        sql = f"UPDATE customers SET ssn = '{text}' WHERE id = 1"  # noqa: S608 - its own words
+        with pytest.raises(RefusedError, match="a mask's output over the values of `ssn`"):
+            await rewrite(court, sql, KeyedHashMask())
+    for mask in (KeyedHashMask(), TokenMask()):
+        with pytest.raises(RefusedError, match="its mask would be written over the values"):
+            await rewrite(court, "UPDATE customers SET ssn = UPPER(ssn) WHERE id = 1", mask)
 
 
 async def test_a_column_without_a_mask_may_get_any_text(court: Court) -> None:
