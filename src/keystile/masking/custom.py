@@ -18,7 +18,7 @@ from keystile.analysis.statements import walk_statement
 from keystile.analysis.tree import descendants, kind
 from keystile.analysis.walker import enum_name
 from keystile.googlesql.engine import Engine
-from keystile.googlesql.protos import inherited, sql_type, unwrapped
+from keystile.googlesql.protos import has, inherited, sql_type, unwrapped
 from keystile.googlesql.task import Task
 from keystile.masking.filters import parsed
 from keystile.model.errors import InvalidQueryError, RefusedError
@@ -42,11 +42,11 @@ _NEVER_FAIL = frozenset(
     """
 $and $between $case_no_value $case_with_value $equal $extract $extract_date $extract_datetime
 $extract_time $greater $greater_or_equal $in $is_false $is_null $is_true $less $less_or_equal $not
-$not_equal $or byte_length ceil char_length coalesce concat date_trunc datetime_trunc ends_with
-floor greatest if ifnull ieee_divide initcap is_inf is_nan least length lower ltrim net.host
-net.public_suffix net.reg_domain net.safe_ip_from_string nullif reverse rtrim safe_add
-safe_convert_bytes_to_string safe_divide safe_multiply safe_negate safe_subtract sha256 sha512 sign
-starts_with strpos timestamp_trunc to_base64 to_hex trim upper
+$not_equal $or byte_length char_length coalesce concat ends_with greatest if ifnull ieee_divide
+initcap is_inf is_nan least length lower ltrim net.host net.public_suffix net.reg_domain
+net.safe_ip_from_string nullif reverse rtrim safe_add safe_convert_bytes_to_string safe_divide
+safe_multiply safe_negate safe_subtract sha256 sha512 sign starts_with strpos to_base64 to_hex trim
+upper
 """.split()  # noqa: SIM905 - names read better as a table
 )
 """Functions and operators that raise no error, whatever values they are handed."""
@@ -127,6 +127,8 @@ def _check_call(call: Any) -> None:
     group, _, name = inherited(call, "function").name.partition(":")
     is_safe = enum_name(call.parent, "error_mode") == "SAFE_ERROR_MODE"
     known = ALLOWED if is_safe else _NEVER_FAIL
+    if name.startswith("$extract") and _has_zone(call, name):
+        raise RefusedError("`AT TIME ZONE` can fail, and an error would tell of the value")
     if group != GOOGLESQL or name in _CHANGING or name not in known | _NEVER_FAIL:
         shown = f"`{name.removeprefix('$').upper()}`"
         if group == GOOGLESQL and name in ALLOWED and name not in _CHANGING:
@@ -134,9 +136,15 @@ def _check_call(call: Any) -> None:
         raise RefusedError(f"it may not use {shown}")
 
 
+def _has_zone(extract: Any, name: str) -> bool:
+    # Which part is extracted is an argument too, where it is not in the function's name.
+    return len(inherited(extract, "argument_list")) > (2 if name == "$extract" else 1)
+
+
 def _check_cast(cast: Any) -> None:
     source = sql_type(inherited(unwrapped(cast.expr), "type")).kind
     target = sql_type(inherited(cast, "type")).kind
     plain = (source, target) in _WIDENING or (target == "STRING" and source != "BYTES")
+    plain = plain and not has(cast, "format") and not has(cast, "time_zone")
     if not cast.return_null_on_error and not plain:
         raise RefusedError("`CAST` can fail, and an error would tell of the value")
