@@ -20,8 +20,8 @@ from prove.simulation import draft_of
 from bench.recorded_days import Recordings, shop
 from keystile.config.settings import EngineLimits
 from keystile.deciding import TASKS
-from keystile.gate.policy_source import checked_policy
 from keystile.gate.simulation_report import Report, simulate
+from keystile.gate.sound_policy import checked_policy
 from keystile.googlesql.pool import EnginePool
 from keystile.recording.asked import AskedQueries, Wanted
 
@@ -57,7 +57,7 @@ async def _measured(folder: Path, queries: int, distinct: int) -> dict[str, obje
     pool = EnginePool(_LIMITS, TASKS)
     await pool.start()
     try:
-        policy = await checked_policy(draft_of("stricter"), pool)
+        policy = await checked_policy(draft_of("stricter"), pool, None)
         report = Report(_LISTED, str)
         outcome = await simulate(
             reader, wanted, policy, pool, _LIMITS, shop(), report, lambda _: None

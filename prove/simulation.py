@@ -25,10 +25,10 @@ from keystile.config.load import load
 from keystile.config.policy_folder import read_policy
 from keystile.config.settings import EngineLimits
 from keystile.deciding import TASKS
-from keystile.gate.policy_source import checked_policy
 from keystile.gate.recorded_queries import Recalled, recalled
 from keystile.gate.simulation import Simulated
 from keystile.gate.simulation_report import Report, simulate
+from keystile.gate.sound_policy import checked_policy
 from keystile.googlesql.pool import EnginePool
 from keystile.identity.wiring import builtin_issuer
 from keystile.policy.ruling import Ruling
@@ -145,7 +145,7 @@ async def _simulated(recordings: Path, folder: Path) -> _Kept:
     pool = EnginePool(_LIMITS, TASKS)
     await pool.start()
     try:
-        policy = await checked_policy(read_policy(folder), pool)
+        policy = await checked_policy(read_policy(folder), pool, None)
         wanted = Wanted(0, time.time())
         await simulate(queries, wanted, policy, pool, _LIMITS, None, report, lambda _: None)
     finally:

@@ -107,7 +107,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
                 issuer=identity.builtin,
                 publishing=RemotePublishing(
                     identity.publishers,
-                    Publishing(versions, cached),
+                    Publishing(versions, cached, settings.masking_keys),
                     plans.policy,
                     rooms.recorder,
                 ),

@@ -52,7 +52,8 @@ async def planning(
 ) -> AsyncIterator[Planning]:
     """Wire analysis, policy, masking and BigQuery together; jobs are those of an open store."""
     versions = PolicyVersions(database)
-    policy = PolicySource(settings.path(settings.policy), runner, versions, metrics.policy)
+    folder, names = settings.path(settings.policy), settings.masking_keys
+    policy = PolicySource(folder, runner, versions, metrics.policy, names)
     await policy.open()
     require_safe_url(settings.upstream.endpoint, "`upstream.endpoint`")
     outward = to_upstream(settings)

@@ -28,7 +28,7 @@ from keystile.config.policy_folder import read_policy, read_policy_tests
 from keystile.config.settings import Settings
 from keystile.deciding import TASKS, planning
 from keystile.gate.planning import Planner
-from keystile.gate.policy_source import checked_policy
+from keystile.gate.sound_policy import checked_policy
 from keystile.googlesql.inline import InlineRunner
 from keystile.googlesql.pool import EnginePool
 from keystile.identity.agents import Agent, Agents
@@ -37,7 +37,6 @@ from keystile.model.decision import LIMIT_WORDS, Effect
 from keystile.model.errors import RefusedError
 from keystile.model.principal import Principal
 from keystile.policy.explain import explanation
-from keystile.policy.policy import Policy
 from keystile.recording.events import ShadowBody
 from keystile.telemetry.metrics import Metrics
 from keystile.wire.requests import QueryRequest
@@ -84,13 +83,21 @@ def explain(  # noqa: PLR0913 - one for each option
 
 @app.command(epilog="Example: keystile policy validate examples/policy")
 @reports_errors
-def validate(folder: FolderArgument = DEFAULT_FOLDER) -> None:
+def validate(
+    folder: FolderArgument = DEFAULT_FOLDER, config: ConfigOption = DEFAULT_CONFIG
+) -> None:
     """Read a policy as the gateway would, and say what is wrong with it, with file and line.
 
-    Needs no configuration, no credential and no network.
+    Needs no credential and no network. Where the gateway's configuration is at hand, the masking
+    keys that masks name must be in it.
     """
-    policy = run(_validated(folder))
+    is_there = config != DEFAULT_CONFIG or config.exists()
+    keys = read(config).masking_keys if is_there else None
+    policy = run(checked_policy(read_policy(folder), InlineRunner(), keys))
     say(f"the policy is valid; its digest is {policy.digest}")
+    if keys is None and policy.named_keys:
+        names = ", ".join(sorted({f"`{one.key}`" for one in policy.named_keys}))
+        say(f"without --config nothing says whether the gateway has these masking keys: {names}")
 
 
 @app.command("test", epilog="Example: keystile policy test examples/policy")
@@ -116,10 +123,6 @@ app.command("shadow", epilog="Example: keystile policy shadow --since 30d")(shad
 app.command("simulate", epilog="Example: keystile policy simulate draft --since 7d")(
     simulate_policy
 )
-
-
-async def _validated(folder: Path) -> Policy:
-    return await checked_policy(read_policy(folder), InlineRunner())
 
 
 async def _explain(settings: Settings, agent: str, request: QueryRequest) -> dict[str, Any]:

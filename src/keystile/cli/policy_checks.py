@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from secrets import token_bytes
 
 from keystile.cli.common import out
-from keystile.gate.policy_source import checked_policy
 from keystile.gate.policy_tests import PolicyTester, Tried
+from keystile.gate.sound_policy import checked_policy
 from keystile.googlesql.inline import InlineRunner
 
 
 async def tried(documents: Mapping[str, str], tests: Mapping[str, str]) -> list[Tried]:
     """Run tests of a policy, both by file name. Raises `UnsafeConfigurationError`."""
     engine = InlineRunner()
-    tester = PolicyTester(await checked_policy(documents, engine), engine, token_bytes(32))
+    tester = PolicyTester(await checked_policy(documents, engine, None), engine, token_bytes(32))
     return [one async for one in tester.run(tests)]
 
 

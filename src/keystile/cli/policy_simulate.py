@@ -27,8 +27,8 @@ from keystile.config.policy_folder import read_policy
 from keystile.config.settings import EngineLimits, Settings
 from keystile.deciding import TASKS, planning
 from keystile.gate.basis import Catalogue
-from keystile.gate.policy_source import checked_policy
 from keystile.gate.simulation_report import Outcome, Report, simulate
+from keystile.gate.sound_policy import checked_policy
 from keystile.googlesql.pool import EnginePool
 from keystile.model.errors import KeystileError
 from keystile.recording.asked import AskedQueries, Wanted
@@ -75,7 +75,7 @@ async def _simulated(settings: Settings, draft: Path, wanted: Wanted, limit: int
     pool = EnginePool(limits, TASKS)
     await pool.start()
     try:
-        policy = await checked_policy(read_policy(draft), pool)
+        policy = await checked_policy(read_policy(draft), pool, settings.masking_keys)
         report = Report(limit, first_line)
         async with _bigquery(settings, pool) as now:
             with Progress(await queries.count(wanted)) as progress:

@@ -270,7 +270,9 @@ async def _publish(
     found: Settings, wanted: Wanted, *, expect: int | None, dry_run: bool
 ) -> Published:
     async with database(found) as store:
-        publishing = policy_publishing.Publishing(PolicyVersions(store), InlineRunner())
+        publishing = policy_publishing.Publishing(
+            PolicyVersions(store), InlineRunner(), found.masking_keys
+        )
         return await publishing.publish(wanted, _folder(found), expect=expect, dry_run=dry_run)
 
 

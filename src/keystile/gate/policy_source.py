@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from keystile.config.policy_folder import read_policy
 from keystile.gate.policy_versions import PolicyVersions, Replica
+from keystile.gate.sound_policy import checked_policy
 from keystile.googlesql.task import TaskRunner
-from keystile.masking.custom import UNSOUND, Expressions
-from keystile.masking.filters import PROBLEMS, Predicates
 from keystile.model.errors import (
     KeystileError,
     PolicyUnreadableError,
     UnsafeConfigurationError,
 )
-from keystile.policy.compile import compile_policy
 from keystile.policy.policy import Policy
 from keystile.telemetry.logs import logger
 from keystile.telemetry.policy_metrics import PolicyMetrics
@@ -53,13 +51,19 @@ class PolicySource:
     """
 
     def __init__(
-        self, folder: Path, runner: TaskRunner, versions: PolicyVersions, metrics: PolicyMetrics
+        self,
+        folder: Path,
+        runner: TaskRunner,
+        versions: PolicyVersions,
+        metrics: PolicyMetrics,
+        keys: Collection[str] = (),
     ) -> None:
-        """Take the folder of the settings; nothing is read before `open`."""
+        """Take the folder and the names of masking keys; nothing is read before `open`."""
         self._folder = Folder(folder)
         self._runner = runner
         self._versions = versions
         self._metrics = metrics
+        self._keys = keys
         self._holding: Holding | None = None
         # The version that could not be taken for a reason that may pass, and since when.
         self._unsure: tuple[int, float] | None = None
@@ -98,7 +102,7 @@ class PolicySource:
             await self._take(version)
         else:
             files = await asyncio.to_thread(self._folder.read)
-            self._hold(0, files, await checked_policy(files, self._runner))
+            self._hold(0, files, await checked_policy(files, self._runner, self._keys))
 
     async def follow(self, replica: str, name: str) -> None:
         """Look for changes for ever, and tell the store what holds at the gateway of this name."""
@@ -152,7 +156,7 @@ class PolicySource:
         if files is None or files == holding.files:
             return
         if not holding.version:
-            self._hold(0, files, await checked_policy(files, self._runner))
+            self._hold(0, files, await checked_policy(files, self._runner, self._keys))
             return
         _log.warning(
             "policy_folder_not_published",
@@ -168,7 +172,7 @@ class PolicySource:
             self._unsure = version, time.monotonic()
         try:
             files = await self._versions.files(version)
-            policy = await checked_policy(files, self._runner)
+            policy = await checked_policy(files, self._runner, self._keys)
         except UnsafeConfigurationError as error:
             self._give_up(version, str(error))
         except KeystileError as error:
@@ -231,36 +235,3 @@ class Folder:
     def forget(self) -> None:
         """Give its files again, whether they change or not."""
         self._seen = self._given = None
-
-
-async def checked_policy(files: Mapping[str, str], runner: TaskRunner) -> Policy:
-    """Compile a policy, as the gateway would take it. Raises `UnsafeConfigurationError`."""
-    policy = await asyncio.to_thread(compile_policy, files)
-    await _check_filters(policy, runner)
-    await _check_masks(policy, runner)
-    return policy
-
-
-async def _check_filters(policy: Policy, runner: TaskRunner) -> None:
-    filters = policy.every_filter
-    if not filters:
-        return
-    answer = await runner.run(PROBLEMS, Predicates(tuple(one.where for one in filters)))
-    for one, problem in zip(filters, answer.found, strict=True):
-        if problem:
-            raise UnsafeConfigurationError(
-                f"{one.place}: row filter `{one.name}`: {problem}",
-                hint="see docs/reference/policy.md",
-            )
-
-
-async def _check_masks(policy: Policy, runner: TaskRunner) -> None:
-    masks = policy.sql_masks
-    if not masks:
-        return
-    answer = await runner.run(UNSOUND, Expressions(tuple(one.mask for one in masks)))
-    for one, problem in zip(masks, answer.found, strict=True):
-        if problem:
-            raise UnsafeConfigurationError(
-                f"{one.place}: `expression`: {problem}", hint="see docs/reference/policy.md"
-            )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import msgspec
 
-from keystile.gate.policy_source import checked_policy
 from keystile.gate.policy_versions import Draft, PolicyVersions
+from keystile.gate.sound_policy import checked_policy
 from keystile.googlesql.task import TaskRunner
 from keystile.model.errors import (
     InvalidRequestError,
@@ -56,10 +56,13 @@ class Published(msgspec.Struct, frozen=True):
 class Publishing:
     """Makes policies hold."""
 
-    def __init__(self, versions: PolicyVersions, runner: TaskRunner) -> None:
-        """Take where versions are, and what checks them."""
+    def __init__(
+        self, versions: PolicyVersions, runner: TaskRunner, keys: Collection[str] = ()
+    ) -> None:
+        """Take where versions are, what checks them, and the names of the masking keys."""
         self._versions = versions
         self._runner = runner
+        self._keys = keys
 
     async def publish(
         self,
@@ -78,7 +81,7 @@ class Publishing:
         """
         author = _text("author", wanted.author, _MOST_AUTHOR)
         message = _text("message", wanted.message, _MOST_MESSAGE)
-        digest = (await checked_policy(wanted.files, self._runner)).digest
+        digest = (await checked_policy(wanted.files, self._runner, self._keys)).digest
         version = before = await self._versions.newest()
         if expect not in {None, before}:
             raise PreconditionError(
@@ -102,7 +105,7 @@ class Publishing:
         if held is None or held == wanted.files:
             return None
         try:
-            policy = await checked_policy(held, self._runner)
+            policy = await checked_policy(held, self._runner, self._keys)
         except UnsafeConfigurationError:
             return None
         return Draft(held, policy.digest, _FIRST_AUTHOR, _FIRST_MESSAGE, "folder")

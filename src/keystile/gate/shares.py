@@ -6,9 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from keystile.model.errors import OverloadedError, RefusedError
-
-_LONGEST_SECONDS = 60
+from keystile.model.errors import OverloadedError
 
 
 class _Share:
@@ -28,10 +26,7 @@ class Shares:
 
     @asynccontextmanager
     async def turn(self, owner: str) -> AsyncIterator[None]:
-        """Wait for one of the owner's turns, which ends after a minute.
-
-        Raises `OverloadedError` where too many wait, and `RefusedError` at the turn's end.
-        """
+        """Wait for one of the owner's turns. Raises `OverloadedError` where too many wait."""
         share = self._shares.setdefault(owner, _Share(self._at_once))
         if share.users >= self._most:
             raise OverloadedError(
@@ -40,25 +35,9 @@ class Shares:
             )
         share.users += 1
         try:
-            async with share.turns, _bounded():
+            async with share.turns:
                 yield
         finally:
             share.users -= 1
             if not share.users:
                 del self._shares[owner]
-
-
-@asynccontextmanager
-async def _bounded() -> AsyncIterator[None]:
-    """Bound the time that all of a query takes: the engine's deadline is that of each of its parts.
-
-    Raises `RefusedError`.
-    """
-    try:
-        async with asyncio.timeout(_LONGEST_SECONDS):
-            yield
-    except TimeoutError as error:
-        raise RefusedError(
-            f"analysing all of the query took longer than {_LONGEST_SECONDS} seconds",
-            hint="run its statements in several pieces",
-        ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from keystile.model.decision import ApprovalDemand, Effect, Limits
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.model.facts import Action
-from keystile.model.masks import Mask, SqlMask
+from keystile.model.masks import KEYED, Mask, SqlMask
 from keystile.policy.conditions import WORDS, Condition, Conditions, UnknownLabelError
 from keystile.policy.connections import CompiledConnection, ConnectionRules
 from keystile.policy.detectors import compile_detectors, labels_of
@@ -24,7 +24,7 @@ from keystile.policy.limits import compile_limits
 from keystile.policy.masks import problem
 from keystile.policy.parse import Parsed, parse, suggestion
 from keystile.policy.policy import NOT_UNDERSTOOD, Policy
-from keystile.policy.protection import PlacedMask, Protection
+from keystile.policy.protection import PlacedKey, PlacedMask, Protection
 from keystile.policy.question import DEFAULT_DENY
 from keystile.policy.rules import CompiledRule, compile_agents, compile_scope
 from keystile.policy.shadow import ShadowFilter, ShadowMask, Shadows
@@ -114,6 +114,7 @@ def assembled(documents: Mapping[str, str]) -> tuple[Policy, dict[str, Placed]]:
                 for label, several in sorted(shadow_masks.items())
             ),
         ),
+        [*_named_keys(files)],
     )
     return policy, rules
 
@@ -211,6 +212,16 @@ def _add_masks(
         if isinstance(mask, SqlMask):
             placed.append(PlacedMask(file.place(f"{at}.mask.expression"), mask))
         masks[entry.shadow].setdefault(entry.label, []).append(mask)
+
+
+def _named_keys(files: Iterable[Parsed]) -> Iterator[PlacedKey]:
+    """Yield each name of a masking key; masks in shadow would need theirs once they hold."""
+    for file in files:
+        for word in ("masks", "detectors"):
+            for number, entry in enumerate(getattr(file.document, word)):
+                if isinstance(entry.mask, KEYED) and entry.mask.key:
+                    place = file.place(f"$.{word}[{number}].mask.key")
+                    yield PlacedKey(place, entry.mask.key)
 
 
 def _check_label(file: Parsed, at: str, label: str, known: set[str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import msgspec
@@ -71,10 +71,10 @@ def read_as(type_: type[SectionT], file: str, text: str) -> tuple[SectionT, dict
         raise _refusal(file, str(error), lines, type_) from error
 
 
-def suggestion(word: str, words: Iterator[str] | list[str]) -> str:
+def suggestion(word: str, words: Iterable[str], otherwise: str = _HINT) -> str:
     """Give `did you mean …?` where a known word is close to `word`, else the general hint."""
     close = difflib.get_close_matches(word, sorted(set(words)), n=1)
-    return f"did you mean `{close[0]}`?" if close else _HINT
+    return f"did you mean `{close[0]}`?" if close else otherwise
 
 
 def _walk(file: str, node: yaml.Node, path: str) -> Iterator[tuple[str, int]]:

@@ -28,7 +28,7 @@ from keystile.policy.detectors import Detectors
 from keystile.policy.filters import CompiledFilter, FilterError, RowFilters
 from keystile.policy.labels import Mark, Path
 from keystile.policy.limits import limits_of
-from keystile.policy.protection import Protection
+from keystile.policy.protection import PlacedKey, Protection
 from keystile.policy.question import Query, Question, pairs_of
 from keystile.policy.rules import CompiledRule, RuleIndex, keys_of
 from keystile.policy.shadow import Shadows, shadow_of
@@ -56,12 +56,14 @@ class Policy:
         connections: ConnectionRules,
         detectors: Detectors,
         shadows: Shadows = _NO_SHADOWS,
+        named_keys: Sequence[PlacedKey] = (),
     ) -> None:
         """Take rules sorted by name; `digest` is the SHA-256 of what the documents say, in hex."""
         self.row_filters = row_filters
         self._shadows = shadows
         self.digest = digest
         self.sql_masks = protection.placed
+        self.named_keys = tuple(named_keys)
         self._index = RuleIndex(rules)
         self._connections = connections
         self._detectors = detectors

@@ -47,6 +47,13 @@ class PlacedMask(NamedTuple):
     mask: SqlMask
 
 
+class PlacedKey(NamedTuple):
+    """The name of a masking key that a mask takes, and its file and line."""
+
+    place: str
+    key: str
+
+
 class Protection:
     """Labels and masks of a policy, applied to tables; remembers the tables that it has seen."""
 

@@ -135,6 +135,33 @@ def test_a_policy_is_valid_or_says_where_it_is_not(tmp_path: Path) -> None:
     assert "`rows.yaml` line 1: row filter `x`" in wrong.stderr
 
 
+def test_a_masking_key_is_looked_for_where_a_configuration_is_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    masks = "masks: [{label: pii, mask: {kind: token, key: sales}}]\n"
+    labels = "labels: [{label: pii, columns: [ssn]}]\n"
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "rules.yaml").write_text(labels + masks, encoding="utf-8")
+    alone = CliRunner().invoke(app, ["policy", "validate"])
+    assert alone.exit_code == 0
+    assert "without --config nothing says" in alone.stdout
+    assert "`sales`" in alone.stdout
+    issuer = "identity: {builtin_issuer: {enabled: true}}\n"
+    settings = f"{issuer}masking_keys: {{sale: {{file: x}}}}\n"
+    (tmp_path / "keystile.yaml").write_text(settings, encoding="utf-8")
+    found = CliRunner().invoke(app, ["policy", "validate"])
+    assert found.exit_code == 1
+    assert "`rules.yaml` line 2: the settings have no masking key `sales`" in found.stderr
+    assert "did you mean `sale`?" in found.stderr
+    published = CliRunner().invoke(app, ["policy", "apply", "-m", "x"])
+    assert published.exit_code == 1
+    assert "no masking key `sales`" in published.stderr
+    missing = CliRunner().invoke(app, ["policy", "validate", "-c", "nowhere.yaml"])
+    assert missing.exit_code == 1
+    assert "nowhere.yaml" in missing.stderr
+
+
 def test_a_folder_without_tests_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(POLICY, encoding="utf-8")
     done = CliRunner().invoke(app, ["policy", "test", str(tmp_path)])

@@ -12,7 +12,12 @@ from keystile.gate import policy_source
 from keystile.gate.policy_source import PolicySource
 from keystile.gate.policy_versions import Draft, PolicyVersions
 from keystile.googlesql.inline import InlineRunner
-from keystile.model.errors import OverloadedError, RefusedError, UnsafeConfigurationError
+from keystile.model.errors import (
+    OverloadedError,
+    PolicyUnreadableError,
+    RefusedError,
+    UnsafeConfigurationError,
+)
 from keystile.policy.compile import compile_policy
 from keystile.store.database import Database
 from keystile.telemetry.metrics import Metrics
@@ -36,9 +41,9 @@ class Bench:
     def write(self, text: str) -> None:
         (self.folder / "rules.yaml").write_text(text, encoding="utf-8")
 
-    def source(self, runner: Any = None) -> PolicySource:
+    def source(self, runner: Any = None, keys: tuple[str, ...] = ()) -> PolicySource:
         return PolicySource(
-            self.folder, runner or InlineRunner(), self.versions, self.metrics.policy
+            self.folder, runner or InlineRunner(), self.versions, self.metrics.policy, keys
         )
 
     async def opened(self) -> PolicySource:
@@ -110,6 +115,32 @@ async def test_a_row_filter_that_is_no_condition_stops_the_gateway(bench: Bench)
         UnsafeConfigurationError, match=r"`rules.yaml` line \d: row filter `f`: it is no single"
     ):
         await bench.opened()
+
+
+KEYED = """labels: [{label: pii, columns: [ssn]}]
+masks: [{label: pii, mask: {kind: token, key: sales}}]
+rules: [{name: a, allow: [read]}]
+"""
+
+
+async def test_a_policy_with_a_masking_key_that_is_not_there_never_holds(bench: Bench) -> None:
+    source = await bench.opened()
+    bench.write(KEYED)
+    await source.look()
+    with pytest.raises(UnsafeConfigurationError, match="no masking key `sales`"):
+        await source.look()
+    assert source.current().digest == digest(RULES)
+    with pytest.raises(UnsafeConfigurationError, match="no masking key `sales`"):
+        await bench.opened()
+    await bench.publish(KEYED)
+    for one in (source, await bench.opened()):
+        await one.look()
+        with pytest.raises(PolicyUnreadableError):
+            one.current()
+        assert "no masking key `sales`" in one.holding.problem
+    has_it = bench.source(keys=("sales",))
+    await has_it.open()
+    assert has_it.current().digest == digest(KEYED)
 
 
 async def test_a_published_version_holds_everywhere_and_the_folder_no_more(bench: Bench) -> None:

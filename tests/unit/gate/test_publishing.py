@@ -51,6 +51,21 @@ async def test_the_first_publication_keeps_what_held_before(
     assert await versions.files(1) == RULES
 
 
+async def test_a_policy_with_a_masking_key_that_is_not_there_is_not_published(
+    publishing: Publishing, versions: PolicyVersions
+) -> None:
+    keyed = {
+        "f.yaml": "labels: [{label: pii, columns: [ssn]}]\n"
+        "masks: [{label: pii, mask: {kind: token, key: sales}}]\n"
+    }
+    with pytest.raises(UnsafeConfigurationError, match=r"`f.yaml` line 2: .* key `sales`"):
+        await publishing.publish(wanted(keyed), None)
+    assert await versions.newest() == 0
+    assert (
+        await Publishing(versions, InlineRunner(), ["sales"]).publish(wanted(keyed), None)
+    ).published
+
+
 @pytest.mark.parametrize("folder", [None, BROKEN, OTHER])
 async def test_what_was_not_sound_or_is_the_same_is_no_version_before(
     publishing: Publishing, folder: dict[str, str] | None
