@@ -15,11 +15,13 @@ from prove.agent_queries import PROJECT, Agent, AgentQueries, AgentQuery
 from keystile.analysis.analyst import Analyst
 from keystile.config.policy_folder import read_policy
 from keystile.gate import records
-from keystile.gate.basis import Basis, RestsOn, SchemaLog
+from keystile.gate.basis import Basis, RestsOn, SchemaLog, context_of
+from keystile.gate.decided import Decided, refuse_denied
 from keystile.gate.jobs import Job, JobState
 from keystile.gate.plan import Plan
-from keystile.gate.planning import Decided, Planner, context_of, refuse_denied, seen_masked
+from keystile.gate.planning import Planner
 from keystile.gate.policy_tests import Declared
+from keystile.gate.protecting import seen_masked
 from keystile.gate.shares import Shares
 from keystile.googlesql.inline import InlineRunner
 from keystile.masking.keyed import always

@@ -20,7 +20,8 @@ from tests.support.accounts import OneAccount
 from tests.support.front import Front
 
 from keystile.analysis.analyst import Analyst
-from keystile.gate.planning import Decided, Planner, refuse_denied
+from keystile.gate.decided import Decided, refuse_denied
+from keystile.gate.planning import Planner
 from keystile.gate.shares import Shares
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner

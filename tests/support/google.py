@@ -1,7 +1,8 @@
 """Google's servers that give credentials, played at one address, with Google's own checks.
 
-The token endpoint (`/token`, JWT bearer: RFC 7523), STS (`/v1/token`), IAM Credentials
-(`:generateAccessToken`), the metadata server (`/computeMetadata/`) and Secret Manager (`:access`).
+The token endpoint (`/token`, JWT bearer: RFC 7523, and refresh tokens of people), STS
+(`/v1/token`), IAM Credentials (`:generateAccessToken`), the metadata server (`/computeMetadata/`)
+and Secret Manager (`:access`).
 What they say to what is wrong are Google's words where these are known.
 """
 
@@ -22,7 +23,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import Key, RSAKey
 from joserfc.util import urlsafe_b64decode
-from tests.support import metadata_server, secret_manager
+from tests.support import aws, metadata_server, secret_manager
 from tests.support.google_words import SCOPE, RefusedError, api_error, oauth_error
 from tests.support.played import Played
 
@@ -30,6 +31,7 @@ TOKEN_URI = "https://oauth2.googleapis.com/token"
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+_AWS = "urn:ietf:params:aws:token-type:aws4_request"
 _SUBJECT_TYPES = {f"urn:ietf:params:oauth:token-type:{kind}" for kind in ("jwt", "id_token")}
 _PROVIDER = re.compile(
     r"//iam\.googleapis\.com/(projects/\d+/locations/global/workloadIdentityPools/[\w-]+)"
@@ -84,6 +86,14 @@ class Provider:
     audiences: frozenset[str] = frozenset()
 
 
+class Person(NamedTuple):
+    """Who has agreed that a client acts for them, and the client."""
+
+    email: str
+    client_id: str
+    client_secret: str
+
+
 @dataclass
 class Secret:
     """A secret of Secret Manager: versions count from 1, each with its state."""
@@ -99,8 +109,9 @@ class Google(Played):
     `keys` has the public keys of each service account by their ids: take one out, and what it signs
     counts no more. `tokens` are those given, and `revoke` ends them. `providers` are those of
     workload identity pools, by their full names. `impersonators` says who may have tokens of an
-    account. `attached` is the account of the machine, for the metadata server. With `signs`, access
-    tokens are JWTs of that key, which the sandbox takes.
+    account. `people` have refresh tokens. `aws` has the secrets of access keys at AWS, which every
+    provider takes for its own. `attached` is the account of the machine, for the metadata server.
+    With `signs`, access tokens are JWTs of that key, which the sandbox takes.
     """
 
     def __init__(self, signs: RSAKey | None = None) -> None:
@@ -112,6 +123,8 @@ class Google(Played):
         self.tokens: dict[str, Grant] = {}
         self.providers: dict[str, Provider] = {}
         self.impersonators: dict[str, set[str]] = {}
+        self.people: dict[str, Person] = {}
+        self.aws: dict[str, str] = {}
         self.attached = ""
         self.project = "acme-shop"
         self.secrets: dict[str, Secret] = {}
@@ -208,6 +221,8 @@ class Google(Played):
             return web.json_response(no.body, status=no.status)
 
     def _jwt_bearer(self, form: Mapping[str, Any]) -> Any:
+        if form.get("grant_type") == "refresh_token":
+            return self._refreshed(form)
         if form.get("grant_type") != _JWT_BEARER:
             words = f"Invalid grant_type: {form.get('grant_type', '')}"
             raise oauth_error("unsupported_grant_type", words)
@@ -219,6 +234,22 @@ class Google(Played):
         if not scopes:
             raise oauth_error("invalid_scope", "Empty or missing scope not allowed.")
         return self._answered(str(claims["iss"]), scopes)
+
+    def _refreshed(self, form: Mapping[str, Any]) -> Any:
+        person = self.people.get(str(form.get("refresh_token")))
+        if person is None:
+            raise oauth_error("invalid_grant", "Token has been expired or revoked.")
+        if (person.client_id, person.client_secret) != (
+            form.get("client_id"),
+            form.get("client_secret"),
+        ):
+            raise oauth_error("invalid_client", "Unauthorized", 401)
+        if form.get("scope"):
+            raise oauth_error("invalid_scope", "Bad Request")
+        header = {"alg": "RS256", "kid": "google-1"}
+        claims = {"aud": person.client_id, "email": person.email}
+        token = jwt.encode(header, claims, self._own, algorithms=["RS256"])
+        return {**self._answered(person.email, [SCOPE]), "id_token": token}
 
     def _exchange(self, form: Mapping[str, Any]) -> Any:
         if form.get("grant_type") != _EXCHANGE:
@@ -241,9 +272,15 @@ class Google(Played):
             raise oauth_error("invalid_target", words)
         if form.get("requested_token_type") != _ACCESS_TOKEN:
             raise oauth_error("invalid_request", 'Invalid value for "requested_token_type".')
-        if form.get("subject_token_type") not in _SUBJECT_TYPES:
+        if form.get("subject_token_type") not in {_AWS, *_SUBJECT_TYPES}:
             raise oauth_error("invalid_request", 'Invalid value for "subject_token_type".')
-        subject = _subject(str(form.get("subject_token", "")), audience, provider)
+        given = str(form.get("subject_token", ""))
+        if form["subject_token_type"] == _AWS:
+            subject = aws.signer(given, audience, self.aws)
+            if not subject:
+                raise oauth_error("invalid_grant", "Error connecting to the given credential")
+        else:
+            subject = _subject(given, audience, provider)
         scopes = str(form.get("scope", "")).split()
         if not scopes:
             raise oauth_error("invalid_request", 'Invalid value for "scope".')

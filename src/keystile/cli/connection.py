@@ -56,16 +56,23 @@ def add(  # noqa: PLR0913 - one for each option
     metadata_server: Annotated[
         bool, typer.Option("--metadata-server", help="The account attached to the machine.")
     ] = False,
+    application_default: Annotated[
+        bool,
+        typer.Option("--application-default", help="What Google's own libraries would find there."),
+    ] = False,
 ) -> None:
     """Add a connection; every gateway on this store has it within seconds."""
-    if sum((key_file is not None, external_account_file is not None, metadata_server)) != 1:
+    files = key_file is not None, external_account_file is not None
+    if sum((*files, metadata_server, application_default)) != 1:
         raise InvalidRequestError(
             "what the connection is has to be said once",
-            hint="give one of --key-file, --metadata-server and --external-account-file",
+            hint="give one of --key-file, --metadata-server, --external-account-file and"
+            " --application-default",
         )
     made = Connection(
         metadata_server=metadata_server,
         external_account_file=str(external_account_file or ""),
+        application_default=application_default,
         impersonate=impersonate,
     )
     account = run(_add(settings(config), name, made, key_file))
@@ -103,7 +110,9 @@ def try_connection(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Make a real call with each key, and say what is wrong."""
-    tried = run(_test(settings(config), name, project))
+    found, tried = run(_test(settings(config), name, project))
+    if found:
+        say(f"application default credentials: {visible(found)}")
     for one in tried:
         what = f"{one.account or name}{f' by key {one.key}' if one.key else ''}"
         say(f"{visible(what)}: {one.problem or 'BigQuery answers'}")
@@ -139,9 +148,10 @@ async def _list(found: Settings) -> tuple[Listed, ...]:
         return await desk.list()
 
 
-async def _test(found: Settings, name: str, project: str) -> tuple[Tried, ...]:
+async def _test(found: Settings, name: str, project: str) -> tuple[str, tuple[Tried, ...]]:
     async with _desk(found) as desk:
-        return await desk.test(name, project)
+        tried = await desk.test(name, project)
+        return desk.found(name), tried
 
 
 async def _rotate(found: Settings, name: str, key_file: Path | None) -> str:

@@ -71,9 +71,11 @@ def _check_connection(where: str, name: str, connection: Connection) -> None:
         connection.service_account is not None,
         connection.metadata_server,
         connection.external_account_file != "",
+        connection.application_default,
     )
     if sum(ways) != 1:
         raise UnsafeConfigurationError(
             f"{where} does not say what the connection `{name}` is",
-            hint="give one of `service_account`, `metadata_server`, `external_account_file`",
+            hint="give one of `service_account`, `metadata_server`, `external_account_file`,"
+            " `application_default`",
         )

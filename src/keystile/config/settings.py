@@ -169,17 +169,19 @@ class SecretManager(Section, frozen=True, kw_only=True):
 
 
 class Connection(Section, frozen=True, kw_only=True):
-    """One identity of the gateway at BigQuery, by exactly one of the first three words.
+    """One identity of the gateway at BigQuery, by exactly one of the first four words.
 
     `service_account` is where a Google service-account key stands.
     `metadata_server` is the account that is attached to the machine (`GCE_METADATA_HOST`).
     `external_account_file` is a credential file of Google's workload identity federation.
+    `application_default` is what Google's own libraries would find on the machine.
     `impersonate` is the e-mail of a service account that is used by way of that identity.
     """
 
     service_account: Secret | None = None
     metadata_server: bool = False
     external_account_file: str = ""
+    application_default: bool = False
     impersonate: str = ""
 
     @property
@@ -187,6 +189,8 @@ class Connection(Section, frozen=True, kw_only=True):
         """What stands behind it."""
         if self.metadata_server:
             return "metadata server"
+        if self.application_default:
+            return "application default"
         return "workload identity" if self.external_account_file else "service account"
 
 

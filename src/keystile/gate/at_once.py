@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from keystile.gate import records
-from keystile.gate.planning import Decided, Planner, refuse_denied
+from keystile.gate.decided import Decided, refuse_denied
+from keystile.gate.planning import Planner
 from keystile.gate.recorder import Recorder
 from keystile.gate.records import Direct
 from keystile.model.decision import Effect

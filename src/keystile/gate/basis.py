@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -18,6 +19,7 @@ from keystile.model.schema import Routine, RoutineId, Table, TableId
 from keystile.policy.context import Context
 from keystile.recording.events import Event, EventKind
 from keystile.upstream.values import ListedTable
+from keystile.wire.requests import QueryRequest
 
 _DIGESTS_KEPT = 4096
 _DAY_SECONDS = 24 * 60 * 60
@@ -64,6 +66,11 @@ class RestsOn(NamedTuple):
 
     basis: Basis = Basis()
     objects: Mapping[str, Object] = {}
+
+
+def context_of(request: QueryRequest) -> Context:
+    """Give what is decided on beside agent and query, as it is now."""
+    return Context(request.project, datetime.now(UTC), request.dry_run)
 
 
 def object_name(id_: TableId | RoutineId) -> str:

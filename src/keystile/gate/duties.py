@@ -86,12 +86,6 @@ class Duties:
             self.carry(job, query)
         return job
 
-    async def failed(
-        self, principal: Principal, request: QueryRequest, error: KeystileError
-    ) -> Job:
-        """Make a job of a query that was not accepted: `Pipeline.failed`."""
-        return await self._pipeline.failed(principal, request, error)
-
     def carry(self, job: Job, query: UpstreamQuery | None) -> None:
         """Carry a job in the background; the request that brought it may go away."""
         self._spawn(job, self._pipeline.carry(job, query))
@@ -100,7 +94,7 @@ class Duties:
         """End a job that waits for people, because its agent cancelled it or for another reason."""
         if await self._jobs.take(job, time.time()):
             await self._vigil.withdraw(job)
-            await self._pipeline.end(job, "cancelled", JobError.of(why or withdrawn()))
+            await self._pipeline.endings.end(job, "cancelled", JobError.of(why or withdrawn()))
 
     async def wait(self, job: Job, seconds: float) -> Job:
         """Wait until a job is done, for at most `seconds`, and give it as it stands then."""
@@ -149,7 +143,7 @@ class Duties:
             if seen.verdict is Verdict.RELEASE:
                 self._spawn(job, self._pipeline.release(job))
             else:
-                await self._pipeline.end(job, seen.verdict.value, refusal(seen))
+                await self._pipeline.endings.end(job, seen.verdict.value, refusal(seen))
 
     async def _keep_and_take(self) -> None:
         now = time.time()

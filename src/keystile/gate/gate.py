@@ -8,6 +8,7 @@ from collections.abc import Collection
 from keystile.gate.changes import Changes
 from keystile.gate.children import Children
 from keystile.gate.duties import Duties
+from keystile.gate.failed_jobs import failed_job
 from keystile.gate.jobs import JobState, JobStore
 from keystile.gate.metadata import Metadata
 from keystile.gate.own_jobs import OwnJobs
@@ -94,7 +95,7 @@ class Gate:
         except (InvalidQueryError, NotFoundError) as error:
             if request.dry_run or request.transfer:
                 raise
-            return view_of(await self._duties.failed(principal, request, error))
+            return view_of(await failed_job(self._jobs, principal, request, error))
 
     async def job(self, principal: Principal, project: str, job_id: str) -> JobView:
         """Give the principal's job as it stands. Raises `NotFoundError`."""

@@ -2,105 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
-from functools import partial
-from typing import NamedTuple, TypeGuard
+from collections.abc import Callable
 
 import msgspec
 
-from keystile.analysis.analysed import Analysed
 from keystile.analysis.analyst import Analyst
-from keystile.analysis.statement import Earlier, Statement
 from keystile.gate import transfers
-from keystile.gate.basis import Digests, Noted, RestsOn, object_name
+from keystile.gate.analysing import Analysing
+from keystile.gate.basis import Digests, context_of, object_name
 from keystile.gate.budgets import charge_of
-from keystile.gate.held_labels import Lost, lost_by, refuse_lost
-from keystile.gate.into import analysed_into, refuse_hidden
-from keystile.gate.jobs import Job
+from keystile.gate.decided import Decided, labelled_columns
+from keystile.gate.held_labels import lost_by, refuse_lost
+from keystile.gate.into import refuse_hidden
 from keystile.gate.lineage_labels import inherited, refuse_former
+from keystile.gate.locations import DEFAULT, lies_in
 from keystile.gate.own_tables import OwnTables
-from keystile.gate.plan import Plan, digest_of, hides_bytes, job_labels
-from keystile.gate.read_results import (
-    Finished,
-    Results,
-    Understood,
-    places,
-    refuse_changed,
-    understood,
-)
-from keystile.gate.sessions import Left, QuerySession
+from keystile.gate.plan import hides_bytes
+from keystile.gate.planned import Planned, left_by, plan_of, query_of
+from keystile.gate.protecting import refuse_to_measure, seen_masked, unmaskable
+from keystile.gate.read_results import Finished, Understood, places, refuse_changed
+from keystile.gate.sessions import QuerySession
 from keystile.gate.shares import Shares
-from keystile.gate.statements import statements_of
-from keystile.gate.visible import VisibleObjects
+from keystile.gate.transfer_plans import planned_transfer
 from keystile.gate.witness import agree, as_named, without_temporary
 from keystile.masking.moved import Place
 from keystile.masking.rewrite import Rewriter, Rewritten
-from keystile.model.decision import Decision, Effect, NewLabel
-from keystile.model.errors import KeystileError, RefusedError, UnmaskableError
-from keystile.model.facts import QueryFacts
+from keystile.model.decision import Effect
+from keystile.model.errors import KeystileError
 from keystile.model.principal import Principal
-from keystile.model.schema import ColumnRef, Table, TableId
-from keystile.policy.budget import Charge
 from keystile.policy.context import Context
 from keystile.policy.policy import Policy
 from keystile.telemetry.metrics import Metrics, Phase
 from keystile.upstream.accounts import Accounts
 from keystile.upstream.bigquery import BigQuery
-from keystile.upstream.values import NOBODY, Account, UpstreamQuery
+from keystile.upstream.values import DryRun, UpstreamQuery
 from keystile.wire.requests import QueryRequest
 from keystile.wire.transfers import Transfer
 
 _LONGEST_SUGGESTION = 2_000  # characters
-_LONGEST_SECONDS = 60
-
-
-class Decided(NamedTuple):
-    """A query with its facts and the decision on it.
-
-    `understood` is what was decided on: that of `analysed`, and of the queries behind `results`
-    that it reads. `instead` is a query that would be allowed, where one was found for a query that
-    is not. `session` is the one that it is to run in, `account` who it is that runs it at BigQuery.
-    `own` are tables of the agent's own data. `lost` is a column that the query would take a label
-    from. `rests_on` is what it was decided on beside agent and query. `inherits` are labels that
-    the query gives to what it writes.
-    """
-
-    principal: Principal
-    analysed: Analysed
-    decision: Decision
-    labels: dict[str, tuple[str, ...]]
-    understood: Understood
-    results: Mapping[TableId, Job] = {}
-    instead: str = ""
-    session: QuerySession | None = None
-    account: Account = NOBODY
-    own: tuple[Place, ...] = ()
-    lost: Lost | None = None
-    rests_on: RestsOn = RestsOn()
-    inherits: tuple[NewLabel, ...] = ()
-
-    @property
-    def facts(self) -> QueryFacts:
-        """What the query does."""
-        return self.understood.facts
-
-
-class Planned(NamedTuple):
-    """A plan, and the query that carries it out.
-
-    `query` holds hidden parameters, so it is never stored. In a `session`, `left` is what others
-    will find there after it. `charge` is what it is going to be billed.
-    """
-
-    plan: Plan
-    query: UpstreamQuery
-    location: str
-    session: QuerySession | None = None
-    left: Left = Left()
-    charge: Charge = Charge()
 
 
 class Planner:
@@ -122,7 +61,7 @@ class Planner:
         Without `finished` no query reads the result of another, without `own_tables` none a table
         of the agent's own data.
         """
-        self._finished = finished
+        self._analysing = Analysing(analyst, shares, finished, own_tables)
         self._own_tables = own_tables
         self._shares = shares
         self._analyst = analyst
@@ -166,55 +105,32 @@ class Planner:
     ) -> Decided:
         """Do what `decide` does under a given policy, without looking for another query."""
         context = context or context_of(request)
-        # Other jobs read and write tables as they are, and no table has the name of a result.
-        plain = not (request.transfer or request.into or session or request.creates_session)
-        finished = self._finished if plain else None
         bigquery = await self._bigquery(principal, policy, session)
-        own_tables = self._own_tables if plain else None
-        beside = partial(own_tables.table, principal.key, bigquery) if own_tables else None
-        results = Results(finished, principal.key, beside)
-        noted = Noted(bigquery)
-        objects = VisibleObjects(noted, policy, principal, context, results)
         with self._metrics.query_seconds.labels(Phase.ANALYSE).time():
-            async with self._shares.turn(principal.key), _bounded():
-                if self._is_own(request.transfer, principal):
-                    analysed = transfers.analyse_own(request.transfer, request)
-                elif request.transfer:
-                    analysed = await transfers.analyse(request.transfer, request, objects)
-                else:
-                    analysed = await self._analyst.analyse(_statement(request, session), objects)
-                    if request.into:
-                        analysed = await analysed_into(analysed, request.into, objects)
-                read = results.read_by(analysed)
-                own = results.own_read_by(analysed)
-                known = await understood(analysed, read, objects, {one.named for one in own})
+            analysed, known, read, own, noted = await self._analysing.found(
+                principal, request, session, bigquery, policy, context
+            )
         with self._metrics.query_seconds.labels(Phase.DECIDE).time():
             facts = analysed.session.all_facts if analysed.session else known.facts
             decision = policy.decide(principal, facts, known.tables, context)
         denied = decision.effect is Effect.DENY
         lost = None if denied else await lost_by(known.facts, noted, policy)
-        labels = _labels(policy, known)
         wildcards = {object_name(table.id): table for table in known.tables if table.members}
-        by_results = bool(read or own)
+        objects, by_results = noted.objects | wildcards, bool(read or own)
         return Decided(
             principal,
             analysed,
             decision,
-            labels,
+            _labels(policy, known),
             known,
             read,
             session=session,
             account=bigquery.account,
             own=own,
             lost=lost,
-            rests_on=self._digests.rests_on(context, noted.objects | wildcards, beside=by_results),
+            rests_on=self._digests.rests_on(context, objects, beside=by_results),
             inherits=() if denied else inherited(analysed, known, decision, policy),
         )
-
-    def _is_own(self, transfer: Transfer | None, principal: Principal) -> TypeGuard[Transfer]:
-        """Tell whether a transfer goes into a table of the agent's own data."""
-        to = transfer.destination if transfer else None
-        return bool(to and self._own_tables and self._own_tables.may_be(principal.key, to))
 
     async def _bigquery(
         self, principal: Principal, policy: Policy, session: QuerySession | None
@@ -229,17 +145,11 @@ class Planner:
 
         INVARIANT: what is suggested was analysed, decided on and masked like any query.
         """
-        facts = decided.analysed.facts
-        named = {mention.named for mention in decided.analysed.mentions}
-        labelled = {
-            use.column.path[0]
-            for use in facts.columns
-            if use.column.table in named and decided.labels.get(str(use.column))
-        }
-        if facts.statement != "SELECT" or facts.opaque or not labelled or decided.session:
+        labelled = labelled_columns(decided)
+        if not labelled:
             return ""
         try:
-            sql = await self._analyst.without(request.sql, tuple(sorted(labelled)))
+            sql = await self._analyst.without(request.sql, labelled)
             if not sql or len(sql) > _LONGEST_SUGGESTION:
                 return ""
             changed = msgspec.structs.replace(request, sql=sql)
@@ -251,25 +161,12 @@ class Planner:
             pass  # no suggestion; the query itself is refused for its own reasons
         return ""
 
-    async def rewrite(self, decided: Decided) -> Rewritten:
-        """Mask at read, and prove that nothing protected is left.
-
-        Raises `UnmaskableError` where that cannot be, or a column would lose its label.
-        """
-        with _unmaskable(), self._metrics.query_seconds.labels(Phase.REWRITE).time():
-            refuse_lost(decided.lost)
-            refuse_former(decided.analysed)
-            async with self._shares.turn(decided.principal.key), _bounded():
-                return await self._rewriter.rewrite(
-                    decided.analysed, decided.decision.masks, decided.decision.row_filters
-                )
-
     async def masked(self, request: QueryRequest, decided: Decided) -> Rewritten:
         """Do all that masks and filters ask of a query that policy did not deny.
 
         Nothing is asked of BigQuery. Raises `UnmaskableError`.
         """
-        with _unmaskable():
+        with unmaskable():
             if request.transfer:
                 transfers.refuse_hidden(request.transfer, decided.decision)
                 refuse_lost(decided.lost)
@@ -280,6 +177,19 @@ class Planner:
             refuse_changed(decided.results, decided.decision, decided.labels)
         return await self.rewrite(decided)
 
+    async def rewrite(self, decided: Decided) -> Rewritten:
+        """Mask at read, and prove that nothing protected is left.
+
+        Raises `UnmaskableError` where that cannot be, or a column would lose its label.
+        """
+        with unmaskable(), self._metrics.query_seconds.labels(Phase.REWRITE).time():
+            refuse_lost(decided.lost)
+            refuse_former(decided.analysed)
+            async with self._shares.turn(decided.principal.key):
+                return await self._rewriter.rewrite(
+                    decided.analysed, decided.decision.masks, decided.decision.row_filters
+                )
+
     async def plan(self, principal: Principal, request: QueryRequest, decided: Decided) -> Planned:
         """Make the plan of a query that policy did not deny.
 
@@ -287,175 +197,50 @@ class Planner:
         BigQuery's own error when it does not accept the query.
         """
         rewritten = await self.masked(request, decided)
+        bigquery = self._accounts.at(decided.account)
         if request.transfer:
-            return await self._plan_transfer(request.transfer, request, decided)
+            own_tables = self._own_tables_of(request.transfer, decided)
+            return await planned_transfer(request.transfer, request, decided, bigquery, own_tables)
         if request.into:
-            request = await self._where(request, request.into.table, decided.account)
+            there = await lies_in(bigquery, request.into.table)
+            request = msgspec.structs.replace(request, location=request.location or there)
         results = await places(self._accounts, decided.account, decided.results)
         where = (*results, *decided.own)
         if where:
             rewritten = await self._rewriter.moved(decided.analysed, rewritten, where)
-        query = _query(principal, request, rewritten)
+        query = query_of(principal, request, rewritten)
         if session := decided.session:
             query = msgspec.structs.replace(
                 query, session=session.upstream, location=session.location
             )
+        witness = await self._witness(bigquery, query, decided, where)
+        masked = seen_masked(decided, rewritten)
+        self._metrics.masked_columns.inc(len(masked))
+        hidden = hides_bytes(decided.decision)
+        return Planned(
+            plan_of(request, decided, rewritten, masked, witness),
+            query,
+            witness.location or query.location or DEFAULT,
+            session,
+            left_by(decided.analysed, request, rewritten),
+            charge_of(decided.analysed, request, witness, hidden=hidden),
+        )
+
+    def _own_tables_of(self, transfer: Transfer, decided: Decided) -> OwnTables | None:
+        is_own = self._analysing.is_own(transfer, decided.principal)
+        return self._own_tables if is_own else None
+
+    async def _witness(
+        self, bigquery: BigQuery, query: UpstreamQuery, decided: Decided, where: tuple[Place, ...]
+    ) -> DryRun:
+        """Hear what BigQuery says of a query, and refuse it unless both read it alike."""
+        analysed = decided.analysed
         with self._metrics.query_seconds.labels(Phase.DRY_RUN).time():
-            witness = await self._accounts.at(decided.account).dry_run(query)
-        analysed, decision = decided.analysed, decided.decision
+            witness = await bigquery.dry_run(query)
         if analysed.session:
             witness = without_temporary(witness, analysed.session.temporary)
         agree(analysed.facts, analysed.schema, as_named(witness, where))
-        masked = seen_masked(decided, rewritten)
-        self._metrics.masked_columns.inc(len(masked))
-        plan = Plan(
-            facts=decided.facts,
-            decision=decision,
-            sql=rewritten.sql,
-            masked=masked,
-            schema=witness.schema,
-            bytes_estimate=witness.bytes_processed,
-            digest=digest_of(
-                principal,
-                request,
-                rewritten.sql,
-                decision,
-                (*decided.understood.tables, *_own(decided), *analysed.routines),
-                decided.account,
-            ),
-            labels=decided.labels,
-            results=analysed.results,
-            statements=statements_of(analysed, rewritten.parts, masked),
-            instead=decided.instead,
-            account=decided.account,
-            basis=decided.rests_on.basis,
-            inherits=decided.inherits,
-        )
-        location = witness.location or query.location or "US"
-        left = _left(analysed, request, rewritten)
-        charge = charge_of(analysed, request, witness, hidden=hides_bytes(decision))
-        return Planned(plan, query, location, session, left, charge)
-
-    async def _where(self, request: QueryRequest, table: TableId, account: Account) -> QueryRequest:
-        """Say where a request runs that does not say so itself: where a table of it lies."""
-        dataset = await self._accounts.at(account).get_dataset(table.project, table.dataset)
-        location = request.location or str(dataset.get("location") or "US")
-        return msgspec.structs.replace(request, location=location)
-
-    async def _plan_transfer(
-        self, transfer: Transfer, request: QueryRequest, decided: Decided
-    ) -> Planned:
-        """Make the plan of a job that moves whole tables. BigQuery makes no dry run of those."""
-        analysed, principal = decided.analysed, decided.principal
-        home = transfer.destination or transfer.sources[0]
-        sent = transfer
-        if self._own_tables and self._is_own(transfer, principal):
-            bigquery = self._accounts.at(decided.account)
-            kept = await self._own_tables.place(principal.key, bigquery, home)
-            sent, location = transfers.moved(transfer, kept.at), kept.location
-        else:
-            location = (await self._where(request, home, decided.account)).location
-        plan = Plan(
-            facts=analysed.facts,
-            decision=decided.decision,
-            sql=sent.text,
-            masked=(),
-            schema=(),
-            bytes_estimate=0,
-            digest=digest_of(
-                principal,
-                request,
-                request.sql,
-                decided.decision,
-                analysed.tables,
-                decided.account,
-            ),
-            labels=decided.labels,
-            account=decided.account,
-            basis=decided.rests_on.basis,
-            inherits=decided.inherits,
-        )
-        query = UpstreamQuery(
-            project=request.project,
-            sql="",
-            location=location,
-            labels=job_labels(principal),
-            timeout_ms=request.job_timeout_ms,
-            transfer=transfers.configuration(sent, analysed.facts),
-        )
-        return Planned(plan, query, location)
-
-
-@asynccontextmanager
-async def _bounded() -> AsyncIterator[None]:
-    """Bound the time that all of a query takes: the engine's deadline is that of each of its parts.
-
-    Raises `RefusedError`.
-    """
-    try:
-        async with asyncio.timeout(_LONGEST_SECONDS):
-            yield
-    except TimeoutError as error:
-        raise RefusedError(
-            f"analysing all of the query took longer than {_LONGEST_SECONDS} seconds",
-            hint="run its statements in several pieces",
-        ) from error
-
-
-@contextmanager
-def _unmaskable() -> Iterator[None]:
-    """Say of a refusal that what policy hides is the reason."""
-    try:
-        yield
-    except UnmaskableError:
-        raise
-    except RefusedError as error:
-        raise UnmaskableError(error.message, hint=error.hint, place=error.place) from error
-
-
-def context_of(request: QueryRequest) -> Context:
-    """Give what is decided on beside agent and query, as it is now."""
-    return Context(request.project, datetime.now(UTC), request.dry_run)
-
-
-def seen_masked(decided: Decided, rewritten: Rewritten) -> tuple[ColumnRef, ...]:
-    """Give the columns that a query uses and its agent sees masked."""
-    used = {use.column for use in decided.analysed.facts.columns}
-    here = (column for column in rewritten.masked if column in used)
-    behind = (column for job in decided.results.values() for column in job.plan.masked)
-    return tuple(dict.fromkeys((*here, *behind)))
-
-
-def refuse_denied(decision: Decision, instead: str = "") -> None:
-    """Raise `RefusedError` with every reason and its rule when the decision is a denial.
-
-    `instead` is a query that would be allowed.
-    """
-    if decision.effect is not Effect.DENY:
-        return
-    reasons = "; ".join(
-        f"{reason.message.rstrip('.')} (rule `{reason.rule}`)" for reason in decision.reasons
-    )
-    hint = f"this would be allowed: {instead}" if instead else ""
-    raise RefusedError(f"refused by policy: {reasons}", hint=hint)
-
-
-def refuse_to_measure(request: QueryRequest, decision: Decision) -> None:
-    """Raise `RefusedError` for a limit on bytes that stay hidden: by halving it they are found."""
-    if request.maximum_bytes_billed is None or not hides_bytes(decision):
-        return
-    masked = tuple(mask.column.table for mask in decision.masks)
-    filtered = tuple(one.table for one in decision.row_filters)
-    table = (masked + filtered)[0]
-    raise RefusedError(
-        f"`maximumBytesBilled` would tell how much of `{table}` is hidden from you",
-        hint="leave it out",
-    )
-
-
-def _own(decided: Decided) -> tuple[Table, ...]:
-    named = {one.named for one in decided.own}
-    return tuple(table for table in decided.analysed.tables if table.id in named)
+        return witness
 
 
 def _labels(policy: Policy, known: Understood) -> dict[str, tuple[str, ...]]:
@@ -465,43 +250,3 @@ def _labels(policy: Policy, known: Understood) -> dict[str, tuple[str, ...]]:
         for use in known.facts.columns
         if use.column.table in labels
     }
-
-
-def _left(analysed: Analysed, request: QueryRequest, rewritten: Rewritten) -> Left:
-    """Say what a text leaves in its session."""
-    session = analysed.session
-    if session is None or not session.leaves:
-        return Left()
-    parameters = tuple(msgspec.structs.replace(one, value={}) for one in request.parameters)
-    sql, sent = request.sql + session.ending, rewritten.sql + session.ending
-    return Left(Earlier(sql, sent, parameters), session.several)
-
-
-def _statement(request: QueryRequest, session: QuerySession | None) -> Statement:
-    dataset = request.default_dataset
-    if dataset and request.default_project:
-        dataset = f"{request.default_project}.{dataset}"
-    return Statement(
-        request.sql,
-        request.project,
-        dataset,
-        request.parameters,
-        in_session=session is not None,
-        earlier=session.texts if session else (),
-    )
-
-
-def _query(principal: Principal, request: QueryRequest, rewritten: Rewritten) -> UpstreamQuery:
-    return UpstreamQuery(
-        project=request.project,
-        sql=rewritten.sql,
-        location=request.location,
-        default_project=request.default_project,
-        default_dataset=request.default_dataset,
-        parameters=rewritten.parameters,
-        hidden=frozenset(rewritten.hidden_parameters),
-        labels=job_labels(principal),
-        maximum_bytes_billed=request.maximum_bytes_billed,
-        use_query_cache=request.use_query_cache,
-        timeout_ms=request.job_timeout_ms,
-    )

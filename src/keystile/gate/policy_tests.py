@@ -14,8 +14,10 @@ import msgspec
 from keystile.analysis.analyst import Analyst
 from keystile.analysis.statement import Statement
 from keystile.analysis.text import quoted
+from keystile.gate.basis import context_of
+from keystile.gate.decided import Decided
 from keystile.gate.plan import hides_bytes
-from keystile.gate.planning import Decided, Planner, context_of
+from keystile.gate.planning import Planner
 from keystile.gate.shares import Shares
 from keystile.googlesql.task import TaskRunner
 from keystile.masking.keyed import always

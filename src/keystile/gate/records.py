@@ -10,10 +10,10 @@ import msgspec
 from keystile.approvals.machine import ApprovalRequest
 from keystile.detecting.rows import Rows
 from keystile.gate.basis import Basis, protection_of
+from keystile.gate.decided import Decided
 from keystile.gate.jobs import Job
 from keystile.gate.looking import Caught, Finding
 from keystile.gate.plan import Plan
-from keystile.gate.planning import Decided
 from keystile.model.decision import Decision
 from keystile.model.errors import KeystileError, UnmaskableError
 from keystile.model.facts import QueryFacts

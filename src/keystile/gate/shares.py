@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from keystile.model.errors import OverloadedError
+from keystile.model.errors import OverloadedError, RefusedError
+
+_LONGEST_SECONDS = 60
 
 
 class _Share:
@@ -26,7 +28,10 @@ class Shares:
 
     @asynccontextmanager
     async def turn(self, owner: str) -> AsyncIterator[None]:
-        """Wait for one of the owner's turns. Raises `OverloadedError` where too many wait."""
+        """Wait for one of the owner's turns, which ends after a minute.
+
+        Raises `OverloadedError` where too many wait, and `RefusedError` at the turn's end.
+        """
         share = self._shares.setdefault(owner, _Share(self._at_once))
         if share.users >= self._most:
             raise OverloadedError(
@@ -35,9 +40,25 @@ class Shares:
             )
         share.users += 1
         try:
-            async with share.turns:
+            async with share.turns, _bounded():
                 yield
         finally:
             share.users -= 1
             if not share.users:
                 del self._shares[owner]
+
+
+@asynccontextmanager
+async def _bounded() -> AsyncIterator[None]:
+    """Bound the time that all of a query takes: the engine's deadline is that of each of its parts.
+
+    Raises `RefusedError`.
+    """
+    try:
+        async with asyncio.timeout(_LONGEST_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise RefusedError(
+            f"analysing all of the query took longer than {_LONGEST_SECONDS} seconds",
+            hint="run its statements in several pieces",
+        ) from error

@@ -22,6 +22,7 @@ from keystile.gate.duties import Duties
 from keystile.gate.jobs import Job, JobStore
 from keystile.gate.pipeline import Pipeline
 from keystile.gate.recorder import Recorder
+from keystile.gate.upload_jobs import UploadJobs
 from keystile.gate.views import view_of
 from keystile.model.errors import (
     DuplicateError,
@@ -81,7 +82,7 @@ class Uploads:
     ) -> None:
         """Wire the rooms together."""
         self._database = database
-        self._pipeline = pipeline
+        self._upload_jobs = UploadJobs(pipeline.admission, recorder, jobs)
         self._duties = duties
         self._jobs = jobs
         self._recorder = recorder
@@ -189,7 +190,7 @@ class Uploads:
 
     async def _check(self, upload: _Upload) -> None:
         try:
-            await self._pipeline.check_upload(upload.job)
+            await self._upload_jobs.check(upload.job)
         except RefusedError as error:
             await self._end(upload, "failed", error)
             raise
@@ -198,7 +199,7 @@ class Uploads:
         start, bigquery = 0, self._at(upload.job)
         async for block, last in _blocks(chunks):
             if last:
-                await self._pipeline.check_upload(upload.job)
+                await self._upload_jobs.check(upload.job)
             total = start + len(block) if last else None
             taken = await bigquery.send(upload.target, Piece(start, len(block), total), block)
             start += len(block)
@@ -206,7 +207,7 @@ class Uploads:
             raise RefusedError("BigQuery did not take all of the upload", hint="upload it again")
 
     async def _begun(self, principal: Principal, request: QueryRequest) -> _Upload:
-        job, query = await self._pipeline.accept_upload(principal, request)
+        job, query = await self._upload_jobs.accept(principal, request)
         try:
             target = await self._at(job).begin(query, job.upstream_id)
         except KeystileError as error:
@@ -215,7 +216,7 @@ class Uploads:
         return _Upload(job, target)
 
     async def _finish(self, job: Job) -> Job:
-        kept = await self._pipeline.uploaded(job)
+        kept = await self._upload_jobs.uploaded(job)
         if kept is job:  # else another request of the client's has brought the same news
             self._duties.carry(kept, None)
         return kept

@@ -11,7 +11,7 @@ from keystile.approvals.requests import Approvals
 from keystile.gate import records
 from keystile.gate.jobs import Job
 from keystile.gate.plan import bytes_ceiling
-from keystile.gate.planning import Planned
+from keystile.gate.planned import Planned
 from keystile.gate.recorder import Recorder
 from keystile.model.decision import ApprovalDemand
 from keystile.model.errors import RefusedError, StoppedError

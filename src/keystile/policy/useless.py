@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from keystile.model.decision import Effect
+from keystile.policy.contradictions import impossible
 from keystile.policy.document import Rule
 from keystile.policy.patterns import Part, fit
 from keystile.policy.rules import CompiledRule, Key, compile_scope
@@ -19,6 +20,7 @@ Pattern = tuple[Part, ...]
 
 _ANY = re.compile(".*", re.DOTALL)
 _DEPTH = 3
+_NEVER = "`when` is never true"
 # A principal has one of each, and of each attribute; of groups it may have any number.
 _SINGLE = frozenset({"name", "subject", "issuer", "service_account"})
 
@@ -53,10 +55,8 @@ def useless(rules: Sequence[tuple[Rule, CompiledRule]]) -> Iterator[Useless]:
             denies.setdefault(_when(one), []).append(one)
     for number, one in enumerate(every):
         name = f"rule `{one.rule.name}` never applies"
-        if _is_never_met(one.rule):
-            yield Useless(
-                number, "when", f"{name}: `when` is never true", "mend it, or leave it out"
-            )
+        if why := _why_never_met(one.rule):
+            yield Useless(number, "when", f"{name}: {why}", "mend it, or leave it out")
         elif one.rule.effect is Effect.DENY:
             continue
         elif denial := next((d for d in _alike(denies, one) if _hides(d, one)), None):
@@ -69,12 +69,19 @@ def useless(rules: Sequence[tuple[Rule, CompiledRule]]) -> Iterator[Useless]:
             )
 
 
-def _is_never_met(rule: CompiledRule) -> bool:
-    """Tell whether a condition without words is not met. One that fails is met, but to allow."""
-    if rule.condition is None or not rule.condition.is_constant:
-        return False
-    met = rule.condition.holds(None)
-    return met is False or (met is None and rule.effect is Effect.ALLOW)
+def _why_never_met(rule: CompiledRule) -> str:
+    """Say why a condition is never met, or nothing. One that fails is met, but to allow."""
+    if rule.condition is None:
+        return ""
+    allows = rule.effect is Effect.ALLOW
+    if rule.condition.is_constant:
+        met = rule.condition.holds(None)
+        return _NEVER if met is False or (met is None and allows) else ""
+    for word in impossible(rule.condition.text):
+        # An attribute that the agent lacks is no text, and the condition fails.
+        if allows or not word.startswith("agent.attributes."):
+            return f"{_NEVER}: no `{word}` is what it asks for"
+    return ""
 
 
 def _reach(rule: Rule, compiled: CompiledRule) -> _Reach:

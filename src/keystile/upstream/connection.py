@@ -67,6 +67,10 @@ class Connection:
         known = {way.key: way for way in self.ways}
         self.ways = tuple(known.get(key) or self._way(key) for key in keys)
 
+    def anew(self) -> None:
+        """Have one way from now on, without a key, and no token of before."""
+        self.ways = (self._way(None),)
+
     async def account(self) -> str:
         """Give the account that it stands for now. Raises `RefusedError` where nobody can tell."""
         return (await self._token()).account

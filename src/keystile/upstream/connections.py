@@ -15,14 +15,15 @@ from typing import NamedTuple
 from keystile.config.settings import DEFAULT_CONNECTION, Settings
 from keystile.config.settings import Connection as ConnectionSettings
 from keystile.model.errors import KeystileError, RefusedError, UnsafeConfigurationError
-from keystile.secrets.source import SecretSource
 from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
 from keystile.telemetry.logs import logger
+from keystile.upstream.application_default import Found
 from keystile.upstream.connection import Connection, Fetch, Way
 from keystile.upstream.google_tokens import GoogleTokens
 from keystile.upstream.key_files import KeyFiles
-from keystile.upstream.keys import LIFETIME_SECONDS, SigningKey
+from keystile.upstream.keys import SigningKey
+from keystile.upstream.opened import Opened
 from keystile.upstream.stored import KeyState, StoredConnections, StoredKey, of_connection
 from keystile.upstream.tokens import Token
 from keystile.upstream.values import Account
@@ -50,18 +51,6 @@ class CredentialAge(NamedTuple):
     rejections: int
 
 
-class _Opened:
-    """A connection and where its keys come from. `source` is the key that the settings name."""
-
-    def __init__(self, settings: ConnectionSettings, connection: Connection) -> None:
-        self.settings = settings
-        self.connection = connection
-        self.source: SecretSource | None = None
-        self.keys: dict[str, SigningKey] = {}
-        self.current = ""
-        self.read_at = 0.0
-
-
 class Connections:
     """The connections by name."""
 
@@ -72,7 +61,7 @@ class Connections:
         self._secrets = secrets
         self._files = KeyFiles(settings.data_folder)
         self._google = GoogleTokens(settings.upstream.iam_endpoint, settings.upstream.proxy)
-        self._opened: dict[str, _Opened] = {}
+        self._opened: dict[str, Opened] = {}
         self._known: tuple[StoredKey, ...] = ()
         self._loading = asyncio.Lock()
         self._warned_at: dict[str, float] = {}
@@ -121,6 +110,20 @@ class Connections:
         """Give a connection's ways to a token; none where it is not there."""
         opened = self._opened.get(name)
         return opened.connection.ways if opened else ()
+
+    def found(self, name: str) -> Found | None:
+        """Give what a connection has found as application default, where it looks for that.
+
+        Raises `KeystileError` where what a connection stands on cannot be read.
+        """
+        opened = self._opened.get(name)
+        if opened and opened.problem:
+            raise opened.problem
+        return opened.found if opened else None
+
+    def has_keys(self, name: str) -> bool:
+        """Tell whether a connection stands on keys of a service account, as far as is known."""
+        return name in self._opened and self._opened[name].has_keys
 
     async def account(self, name: str) -> Account:
         """Say who a connection is at BigQuery. Raises `RefusedError`."""
@@ -207,14 +210,11 @@ class Connections:
             except UnsafeConfigurationError as error:
                 self._unreadable(name, opened, error)
 
-    def _new(self, name: str, settings: ConnectionSettings) -> _Opened:
+    def _new(self, name: str, settings: ConnectionSettings) -> Opened:
         fetch = partial(self._fetch, name, settings)
-        opened = _Opened(settings, Connection(name, fetch, partial(self._load_one, name)))
-        if settings.service_account:
-            opened.source = self._secrets.source(settings.service_account)
-        if settings.kind != "service account":
-            opened.connection.use([None])
-        return opened
+        stands_in = settings.service_account
+        source = self._secrets.source(stands_in) if stands_in else None
+        return Opened(settings, Connection(name, fetch, partial(self._load_one, name)), source)
 
     def _fetch(self, name: str, settings: ConnectionSettings, key: SigningKey | None) -> Fetch:
         async def signed() -> Token:
@@ -227,28 +227,28 @@ class Connections:
 
         return signed if key is not None and not settings.impersonate else asked
 
-    async def _load_keys(self, name: str, opened: _Opened) -> None:
+    async def _load_keys(self, name: str, opened: Opened) -> None:
         """Take over a connection's keys: those that the store lists, the settings' own first."""
-        if opened.settings.kind != "service account":
-            return
-        if opened.source is not None:
-            await self._adopt(name, opened, opened.source)
-        else:
+        named = await opened.named_key()
+        if named is not None:
+            await self._adopt(name, opened, *named)
+        elif opened.in_data_folder:
             await self._read(name, opened)
+        opened.has_read()
+        if not opened.has_keys:
+            return
         listed = [key.id for key in of_connection(self._known, name)]
         listed.sort(key=lambda id_: id_ != opened.current)
         opened.keys = {id_: opened.keys[id_] for id_ in listed if id_ in opened.keys}
         opened.connection.use(opened.keys.values())
 
-    async def _adopt(self, name: str, opened: _Opened, source: SecretSource) -> None:
-        """Read the key that the settings name; one that was not known before signs from now on."""
-        content = await source.read()
+    async def _adopt(self, name: str, opened: Opened, content: bytes, where: str) -> None:
+        """Take the key that the settings name; one that was not known before signs from now on."""
         current = opened.keys.get(opened.current)
         if current is None or current.content != content:
-            key = await asyncio.to_thread(SigningKey, content, source.name)
+            key = await asyncio.to_thread(SigningKey, content, where)
             opened.keys[key.id] = key
             opened.current = key.id
-        opened.read_at = time.time()
         key = opened.keys[opened.current]
         before = [one.id for one in of_connection(self._known, name)]
         if key.id not in before:
@@ -257,7 +257,7 @@ class Connections:
             if before:
                 _log.info("credential_rotated", connection=name, key=key.id, account=key.account)
 
-    async def _read(self, name: str, opened: _Opened) -> None:
+    async def _read(self, name: str, opened: Opened) -> None:
         """Read those keys of the data folder that are not known yet."""
         for one in of_connection(self._known, name):
             if one.id not in opened.keys:
@@ -265,11 +265,8 @@ class Connections:
                 where = f"key `{one.id}` of the connection `{name}`"
                 opened.keys[one.id] = await asyncio.to_thread(SigningKey, content, where)
 
-    def _unreadable(self, name: str, opened: _Opened, error: KeystileError) -> None:
-        """Go on with the keys of before; where they stay unreadable, for as long as a token."""
-        if time.time() > opened.read_at + LIFETIME_SECONDS:
-            opened.keys = {}
-            opened.connection.use(())
+    def _unreadable(self, name: str, opened: Opened, error: KeystileError) -> None:
+        opened.cannot_read(error)
         self._warn(f"unreadable {name}", "credential_unreadable", name, reason=error.message)
 
     async def _drop_retired(self, oldest_running: float | None) -> None:

@@ -108,6 +108,12 @@ class Desk:
                 f"the key of `{name}` stands where the settings say",
                 hint="write the new one there: it signs within seconds, and the old one is kept",
             )
+        made = (await self._connections.every()).get(name)
+        if made and made.application_default:
+            raise InvalidRequestError(
+                f"`{name}` uses what application default credentials are on its machine",
+                hint="write the new key there: it signs within seconds, and the old one is kept",
+            )
         known = of_connection(await self._stored.keys(), name)
         if not known:
             raise NotFoundError(f"there is no connection `{name}` that has a key")
@@ -163,21 +169,28 @@ class Desk:
         account = settings.impersonate or (keys[0].account if keys else "")
         return Change(action, name, settings.kind, account, getpass.getuser(), now)
 
+    def found(self, name: str) -> str:
+        """Say what a connection has found as application default; empty where it is another kind.
+
+        Raises `KeystileError` where what it stands on cannot be read.
+        """
+        found = self._connections.found(name)
+        return found.told if found else ""
+
     async def test(self, name: str, project: str = "") -> tuple[Tried, ...]:
         """Make a real call with each of a connection's keys, in `project` where one is given."""
         found = self._connections.ways(name)
+        self.found(name)  # raises what cannot be read
         if not found:
-            raise NotFoundError(
-                f"there is no connection `{name}`, or none of its keys can be read",
-                hint="see `keystile connection list`",
-            )
+            message = f"there is no connection `{name}`"
+            raise NotFoundError(message, hint="see `keystile connection list`")
         return tuple([await self._tried(way, project) for way in found])
 
     async def list(self) -> tuple[Listed, ...]:
         """List every connection with its keys."""
         keys, found = await self._stored.keys(), list[Listed]()
         for name, settings in sorted((await self._connections.every()).items()):
-            mine = of_connection(keys, name) if settings.kind == "service account" else ()
+            mine = of_connection(keys, name) if self._connections.has_keys(name) else ()
             rows = [(key.account, key.id, key.state.value, key.added_at) for key in mine]
             for account, key, state, added in rows:
                 who = settings.impersonate or account

@@ -16,37 +16,49 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from functools import partial
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-import msgspec
 from google.auth import (
-    aws,
     compute_engine,
     exceptions,
-    identity_pool,
     impersonated_credentials,
+    pluggable,
     transport,
 )
-from google.oauth2 import service_account
 
 from keystile.config.settings import Connection
 from keystile.config.urls import require_safe_url
 from keystile.http.bodies import short_body
 from keystile.model.errors import RefusedError, UnsafeConfigurationError
 from keystile.secrets.file import SecretFile
+from keystile.upstream import credential_files
+from keystile.upstream.application_default import VARIABLE, ApplicationDefault
+from keystile.upstream.credential_files import LIFETIME_SECONDS, SCOPES, account_of
 from keystile.upstream.errors import KeyRejectedError
 from keystile.upstream.keys import SigningKey
 from keystile.upstream.tokens import Token
 
-_SCOPES = ("https://www.googleapis.com/auth/bigquery",)
-_LIFETIME_SECONDS = 3600
 _SECONDS = 10.0
 _ERROR_CODE = re.compile(rb'"(?:error|status)"\s*:\s*"([A-Za-z_]{1,64})"')
-_AWS = "urn:ietf:params:aws:token-type:aws4_request"
 _UNAUTHORIZED = 401
+# What google-auth lets through of files that it does not understand, and of programs that it runs.
+_FAULTS = (
+    exceptions.GoogleAuthError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    KeyError,
+    OSError,
+    SubprocessError,
+)
 _ASK = "ask the operator of the gateway"
+_NOTHING_FOUND = (
+    f"no other application default credentials are there: set `{VARIABLE}`, or run"
+    " `gcloud auth application-default login` as the gateway's user"
+)
 _HINTS = {
     401: "check that the key or the token before it is still valid",
     403: "give it the role `roles/iam.serviceAccountTokenCreator` on the account to impersonate",
@@ -87,7 +99,7 @@ class GoogleTokens:
         refreshed = partial(self._refreshed, settings, key, folder, asking)
         try:
             return await loop.run_in_executor(self._threads, refreshed)
-        except (exceptions.GoogleAuthError, ValueError, TypeError, AttributeError, KeyError):
+        except _FAULTS:
             raise asking.problem(name) from None
         except UnsafeConfigurationError as error:
             raise RefusedError(error.message, hint=error.hint) from None
@@ -97,10 +109,13 @@ class GoogleTokens:
     ) -> Token:
         """Ask for a token, in a thread."""
         source = _source(settings, key, folder)
+        asking.runs = isinstance(source, pluggable.Credentials)
+        if settings.application_default and isinstance(source, compute_engine.Credentials):
+            asking.hint = _NOTHING_FOUND
         credentials = self._impersonating(source, settings.impersonate)
         credentials.refresh(asking)
         expires = credentials.expiry.replace(tzinfo=UTC).timestamp()
-        return Token(credentials.token, settings.impersonate or _account(source), expires)
+        return Token(credentials.token, settings.impersonate or account_of(source), expires)
 
     def _impersonating(self, source: Any, account: str) -> Any:
         if not account:
@@ -108,8 +123,8 @@ class GoogleTokens:
         return impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
             source,
             account,
-            list(_SCOPES),
-            lifetime=_LIFETIME_SECONDS,
+            list(SCOPES),
+            lifetime=LIFETIME_SECONDS,
             iam_endpoint_override=(
                 f"{self._iam}/v1/projects/-/serviceAccounts/{account}:generateAccessToken"
             ),
@@ -125,42 +140,24 @@ class GoogleTokens:
 def _source(settings: Connection, key: SigningKey | None, folder: Path) -> Any:
     """Give google-auth's credentials for what stands behind a connection."""
     if key is not None:
-        return service_account.Credentials(  # type: ignore[no-untyped-call]
-            key.signer, key.account, "", scopes=list(_SCOPES), always_use_jwt_access=True
-        )
-    if settings.metadata_server:
-        return compute_engine.Credentials(scopes=list(_SCOPES))  # type: ignore[no-untyped-call]
-    return _external(folder / Path(settings.external_account_file).expanduser())
-
-
-def _external(file: Path) -> Any:
-    """Read a credential file of workload identity federation, which is small, and may change."""
-    try:
-        info = msgspec.json.decode(SecretFile(file).read(), type=dict[str, Any])
-    except msgspec.MsgspecError:
-        info = {}
-    if info.get("type") != "external_account" or "credential_source" not in info:
+        return credential_files.of_key(key)
+    if settings.application_default:
+        found = ApplicationDefault().find()
+        where, content = found.where, found.content
+    elif settings.external_account_file:
+        file = folder / Path(settings.external_account_file).expanduser()
+        where, content = str(file), SecretFile(file).read()
+    else:
+        content = b""
+    if not content:
+        return compute_engine.Credentials(scopes=list(SCOPES))  # type: ignore[no-untyped-call]
+    info = credential_files.read(content, where)
+    if settings.external_account_file and info["type"] != credential_files.WORKLOAD_IDENTITY:
         raise UnsafeConfigurationError(
-            f"`{file}` is no credential file of workload identity federation",
+            f"`{where}` is no credential file of workload identity federation",
             hint="make one with `gcloud iam workload-identity-pools create-cred-config`",
         )
-    for word in ("token_url", "service_account_impersonation_url"):
-        if word in info:
-            require_safe_url(str(info[word]), f"`{word}` of `{file}`")
-    if "executable" in info["credential_source"]:
-        raise UnsafeConfigurationError(
-            f"`{file}` has the token of an executable, which the gateway does not run",
-            hint="use a file or an address as its `credential_source`",
-        )
-    of_aws = info.get("subject_token_type") == _AWS
-    kind = aws.Credentials if of_aws else identity_pool.Credentials
-    return kind.from_info(info, scopes=list(_SCOPES))  # type: ignore[no-untyped-call]
-
-
-def _account(source: Any) -> str:
-    """Say whose token it is: a service account's e-mail, or the audience of a federated one."""
-    email = getattr(source, "service_account_email", None)
-    return str(email or source.info["audience"])
+    return credential_files.credentials(info, where)
 
 
 class _Answer(transport.Response):
@@ -195,6 +192,7 @@ class _Asking(transport.Request):
         self._loop = loop
         self._session = session
         self._host, self._status, self._code = "", 0, ""
+        self.runs, self.hint = False, _ASK
 
     def __call__(
         self,
@@ -244,11 +242,14 @@ class _Asking(transport.Request):
     def problem(self, name: str) -> RefusedError:
         """Say in a sentence what the last server asked has made of it."""
         what = f"the gateway got no token for its connection `{name}`"
+        if not self._host and self.runs:
+            said = "the program that its credential file names gives none"
+            return RefusedError(f"{what}: {said}", hint="run that program as the gateway's user")
         if not self._host:
             return RefusedError(f"{what}: its own files are not as they should be", hint=_ASK)
         if not self._status:
-            return RefusedError(f"{what}: `{self._host}` cannot be reached", hint=_ASK)
+            return RefusedError(f"{what}: `{self._host}` cannot be reached", hint=self.hint)
         said = f"{self._status} {self._code}".strip()
-        hint = _HINTS.get(self._status, _ASK)
+        hint = _HINTS.get(self._status, self.hint)
         kind = KeyRejectedError if self._status == _UNAUTHORIZED else RefusedError
         return kind(f"{what}: `{self._host}` answered {said}", hint=hint)

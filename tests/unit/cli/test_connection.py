@@ -100,3 +100,21 @@ def test_a_connection_that_the_policy_names_stays(config: str, tmp_path: Path) -
     assert [one["action"] for one in noted(config)] == ["add"]
     Path(config).write_text("upstream: {service_account_file: key.json}\n")
     assert "stands in the settings" in run(config, "remove", "default")[1]
+
+
+def test_what_was_found_as_application_default_is_said(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "key.json"
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+    assert "is added" in run(config, "add", "adc", "--application-default")[1]
+    code, said = run(config, "test", "adc")
+    assert f"application default credentials: the key of a service account in `{key}`" in said
+    assert (code, f"{ACCOUNT} by key k1: BigQuery cannot be reached" in said) == (1, True), said
+    [one] = json.loads(run(config, "list", "--json")[1])
+    assert (one["kind"], one["key"]) == ("application default", "k1")
+    code, said = run(config, "rotate", "adc", "--key-file", str(key))
+    assert (code, "write the new key there" in said) == (1, True), said
+    key.write_text('{"type": "gdch_service_account"}')
+    code, said = run(config, "test", "adc")
+    assert (code, "of the kind `gdch_service_account`" in said) == (1, True), said

@@ -25,6 +25,7 @@ from keystile.gate.by_statement import ByStatement
 from keystile.gate.changes import Changes
 from keystile.gate.children import Children
 from keystile.gate.clustering import Clustering
+from keystile.gate.decided import Decided
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.inherited_labels import InheritedLabels
@@ -37,7 +38,7 @@ from keystile.gate.pages import PageCache
 from keystile.gate.permissions import Permissions
 from keystile.gate.pipeline import Pipeline
 from keystile.gate.plan import Plan, digest_of
-from keystile.gate.planning import Decided, Planned
+from keystile.gate.planned import Planned
 from keystile.gate.read_results import Understood
 from keystile.gate.read_sessions import ReadSessions
 from keystile.gate.reading import ResultReader

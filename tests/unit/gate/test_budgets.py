@@ -190,7 +190,7 @@ async def test_a_query_of_which_nobody_knows_the_end_counts_in_full(bench: Any, 
     await one.gate.insert(bench.principal(), bench.request())
     [job] = await one.jobs.live({bench.principal().key})
     await one.duties.stop()
-    await one.pipeline._fail(job, RefusedError("BigQuery cannot be reached"))
+    await one.pipeline.endings.fail(job, RefusedError("BigQuery cannot be reached"))
     assert await used(bench) == (60, 0)
 
 

@@ -9,7 +9,7 @@ from tests.support.accounts import ACCOUNT, OneAccount
 from keystile.analysis.statement import Statement
 from keystile.gate.at_once import AtOnce
 from keystile.gate.clustering import Clustering
-from keystile.gate.planning import Decided
+from keystile.gate.decided import Decided
 from keystile.gate.read_results import Understood
 from keystile.gate.recorder import Recorder
 from keystile.model.decision import Decision, Effect, Reason

@@ -211,7 +211,7 @@ async def test_who_waits_here_for_a_job_gets_what_was_stored(bench: Any, one: An
 async def test_an_agent_cannot_flood_the_people_who_approve(
     bench: Any, one: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keystile.gate.pipeline._MOST_WAITING", 2)
+    monkeypatch.setattr("keystile.gate.admission._MOST_WAITING", 2)
     first, _ = [await bench.waiting(one) for _ in range(2)]
     with pytest.raises(RefusedError, match="2 of your queries wait for approval already"):
         await bench.waiting(one)

@@ -12,13 +12,14 @@ from tests.support.accounts import OneAccount
 
 from keystile.analysis.analyst import Analyst
 from keystile.config.policy_folder import read_policy
-from keystile.gate import planning
-from keystile.gate.planning import Planner, refuse_denied
+from keystile.gate import shares
+from keystile.gate.decided import refuse_denied
+from keystile.gate.planning import Planner
 from keystile.gate.shares import Shares
 from keystile.googlesql.inline import InlineRunner
 from keystile.masking.keyed import always
 from keystile.masking.rewrite import Rewriter
-from keystile.model.decision import Decision, Effect, Reason
+from keystile.model.decision import Effect
 from keystile.model.errors import InvalidQueryError, NotFoundError, RefusedError
 from keystile.model.principal import Principal
 from keystile.model.schema import Field, Table, TableId, TableKind
@@ -176,24 +177,13 @@ async def test_what_an_agent_writes_into_labels_does_not_reach_bigquery(
     assert bigquery.dry_runs[0].labels == {"keystile-agent": "demo-agent"}
 
 
-def test_a_denial_tells_every_reason_with_its_rule() -> None:
-    reasons = (
-        Reason("a", Effect.DENY, "first reason."),
-        Reason("b", Effect.DENY, "second reason"),
-    )
-    words = r"first reason \(rule `a`\); second reason \(rule `b`\)"
-    with pytest.raises(RefusedError, match=words):
-        refuse_denied(Decision(Effect.DENY, reasons, "p1"))
-    refuse_denied(Decision(Effect.ALLOW, reasons, "p1"))
-
-
 async def test_no_query_is_analysed_without_end(
     planner: Planner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def endless(*_: Any) -> None:
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(planning, "_LONGEST_SECONDS", 0.05)
+    monkeypatch.setattr(shares, "_LONGEST_SECONDS", 0.05)
     monkeypatch.setattr(Analyst, "analyse", endless)
     with pytest.raises(RefusedError, match="analysing all of the query") as caught:
         await planner.decide(READER, asked("SELECT 1"))

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from keystile.gate.plan import Plan
-from keystile.gate.planning import Planned
+from keystile.gate.planned import Planned
 from keystile.gate.vigil import Verdict, refusal
 from keystile.model.decision import ColumnMask, Decision, Effect, Reason
 from keystile.model.errors import RefusedError

@@ -42,6 +42,13 @@ UNREACHED = "nothing that it is about is allowed by any rule; allow"
         ([{**READ, "when": "1 / 0 == 1"}], "`when` is never true"),
         ([{**READ, "when": "'a' in ['b'] || false"}], "`when` is never true"),
         ([{"deny": ["read"], "when": "false"}], "`when` is never true"),
+        ([{"deny": ["read"], "when": "query.statement == 'select'"}],
+         "`when` is never true: no `query.statement` is what it asks for; mend"),
+        ([{**READ, "when": "agent.name == 'a' && agent.name == 'b'"}], "`when` is never true"),
+        (
+            [{**READ, "when": "agent.attributes.a == 'x' && agent.attributes.a == 'y'"}],
+            "`when` is never true",
+        ),
         ([{**ASK, "when": "false"}, READ], "`when` is never true"),
         ([READ, {"deny": ["read"]}], DENIED),
         ([{**READ, **G}, {"deny": ["read", "write"]}], DENIED),
@@ -86,6 +93,8 @@ def test_what_can_never_apply_is_refused(rules: list[dict[str, Any]], why: str) 
     [
         [{**READ, "when": "1 < 2"}],
         [{"deny": ["read"], "when": "1 / 0 == 1"}],  # fails, so it denies
+        # so does this for an agent without the attribute
+        [{"deny": ["read"], "when": "agent.attributes.a == 'x' && agent.attributes.a == 'y'"}],
         [{**READ, "when": "has(agent.attributes.a) && false || agent.name == 'a'"}],
         [READ, {"deny": ["read"], **WHEN}],
         [READ, {"deny": ["read"], **G}],

@@ -21,6 +21,7 @@ from keystile.upstream.connections import Connections
 from keystile.upstream.key_files import KeyFiles
 from keystile.upstream.keys import SigningKey
 from keystile.upstream.stored import StoredConnection, StoredConnections
+from keystile.upstream.tokens import Token
 from keystile.upstream.values import Account
 
 GATEWAY = Account("default", "gateway@acme-shop.iam.gserviceaccount.com")
@@ -256,3 +257,61 @@ async def test_ages_and_ends_are_told_for_the_metrics_and_old_keys_in_the_log(
     assert [(line["event"], line["key"], line["days"]) for line in logs] == [
         ("credential_old", "a", 91)
     ]
+
+
+async def test_a_key_that_is_found_as_application_default_is_followed_as_any_other(
+    make: Made, tmp_path: Path, new_key: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+    new_key(tmp_path / "key.json", "a")
+    connections = make(connections={"default": Connection(application_default=True)})
+    await connections.open()
+    assert await key_of(connections) == "a"
+    new_key(tmp_path / "key.json", "b")
+    await connections.load()
+    assert await key_of(connections) == "b"
+    assert await connections.rejected(GATEWAY, await connections.bearer(GATEWAY))
+    assert await key_of(connections) == "a"
+
+
+async def test_nobodys_token_is_used_on_once_another_stands_there(
+    make: Made, tmp_path: Path, new_key: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "adc.json"
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    connections = make(connections={"default": Connection(application_default=True)})
+    fetched: list[str] = []
+
+    async def fetch(*_: object) -> Token:
+        fetched.append(json.loads(file.read_bytes())["refresh_token"])
+        return Token(f"token of {fetched[-1]}", fetched[-1], time.time() + 3600)
+
+    monkeypatch.setattr(connections._google, "fetch", fetch)
+
+    def signed_in(who: str) -> None:
+        file.write_text(json.dumps({"type": "authorized_user", "refresh_token": who}))
+
+    signed_in("ana")
+    await connections.open()
+    assert (await connections.account("default")).name == "ana"
+    await connections.load()
+    assert (await connections.account("default")).name == "ana"
+    assert fetched == ["ana"]
+    signed_in("ben, who is another")
+    await connections.load()
+    assert (await connections.account("default")).name == "ben, who is another"
+    with pytest.raises(RefusedError, match="begun as `ana`"):
+        await connections.bearer(Account("default", "ana"))
+    # What is half written changes nothing for now; it is said to who looks.
+    file.write_text('{"type": "authori')
+    await connections.load()
+    assert (await connections.account("default")).name == "ben, who is another"
+    with pytest.raises(UnsafeConfigurationError, match="no credential file"):
+        connections.found("default")
+    new_key(file, "a")
+    await connections.load()
+    assert await key_of(connections) == "a"
+    signed_in("ana")
+    await connections.load()
+    assert [way.id for way in connections.ways("default")] == [""]
+    assert (await connections.account("default")).name == "ana"

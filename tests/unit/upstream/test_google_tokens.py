@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.auth import _exponential_backoff
 from google.auth.compute_engine import _metadata
+from google.oauth2 import credentials as people
 from joserfc import jwt
 from joserfc.jwk import RSAKey
-from tests.support.google import Google, Provider
+from tests.support.google import Google, Person, Provider
 
 from keystile.config.settings import Connection
 from keystile.model.errors import RefusedError
+from keystile.upstream.credential_files import account_of
 from keystile.upstream.errors import KeyRejectedError
 from keystile.upstream.google_tokens import GoogleTokens
 from keystile.upstream.keys import SigningKey
@@ -85,28 +89,183 @@ async def test_what_it_may_not_impersonate_is_said_in_a_sentence_without_a_token
     assert not [token for token in google.tokens if token in str(refused.value)]
 
 
-async def test_a_federated_token_is_one_of_its_audience(
-    google: Google, tokens: GoogleTokens, tmp_path: Path
-) -> None:
+def federated(google: Google, folder: Path, **source: Any) -> dict[str, Any]:
+    """Have a provider, and give the file that names it, with a token that is good in `oidc.jwt`."""
     key = RSAKey.generate_key(2048, {"kid": "k"})
     google.providers[AUDIENCE] = Provider(ISSUER, {"k": key})
     now = int(time.time())
     claims = {"iss": ISSUER, "sub": "pod", "aud": f"https:{AUDIENCE}", "iat": now, "exp": now + 600}
     header = {"alg": "RS256", "kid": "k"}
-    (tmp_path / "oidc.jwt").write_text(jwt.encode(header, claims, key))
-    file: dict[str, Any] = {
+    (folder / "oidc.jwt").write_text(jwt.encode(header, claims, key))
+    return {
         "type": "external_account",
         "audience": AUDIENCE,
         "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
         "token_url": f"{google.url}/v1/token",
-        "credential_source": {"file": str(tmp_path / "oidc.jwt")},
+        "credential_source": source or {"file": str(folder / "oidc.jwt")},
     }
-    (tmp_path / "wif.json").write_text(json.dumps(file))
+
+
+async def test_a_federated_token_is_one_of_its_audience(
+    google: Google, tokens: GoogleTokens, tmp_path: Path
+) -> None:
+    (tmp_path / "wif.json").write_text(json.dumps(federated(google, tmp_path)))
     settings = Connection(external_account_file="wif.json")
     token = await tokens.fetch("c", settings, None, tmp_path)
     assert google.tokens[token.text].principal.endswith("/subject/pod")
     assert token.account == AUDIENCE
-    file["credential_source"] = {"executable": {"command": "/bin/true"}}
+
+
+async def test_a_program_is_run_for_a_token_only_where_the_operator_allows_it(
+    google: Google, tokens: GoogleTokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import json, pathlib, sys\n"
+        f"pathlib.Path({str(tmp_path / 'ran')!r}).touch()\n"
+        f"token = pathlib.Path({str(tmp_path / 'oidc.jwt')!r}).read_text()\n"
+        "kind = 'urn:ietf:params:oauth:token-type:jwt'\n"
+        "json.dump({'version': 1, 'success': True, 'token_type': kind, 'id_token': token},"
+        " sys.stdout)\n"
+    )
+    source = {"command": f"{sys.executable} {program}", "timeout_millis": 20000}
+    file = federated(google, tmp_path, executable=source)
     (tmp_path / "wif.json").write_text(json.dumps(file))
-    with pytest.raises(RefusedError, match="which the gateway does not run"):
+    settings = Connection(external_account_file="wif.json")
+    with pytest.raises(RefusedError, match="which the gateway does not run") as refused:
         await tokens.fetch("c", settings, None, tmp_path)
+    assert "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1" in refused.value.hint
+    assert not (tmp_path / "ran").exists()
+    monkeypatch.setenv("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "1")
+    token = await tokens.fetch("c", settings, None, tmp_path)
+    assert google.tokens[token.text].principal.endswith("/subject/pod")
+    planted = "planted-in-the-program"
+    program.write_text(f"raise SystemExit({planted!r})")
+    with pytest.raises(RefusedError, match="the program that its credential file names") as refused:
+        await tokens.fetch("c", settings, None, tmp_path)
+    assert planted not in str(refused.value)
+    source["command"] = str(tmp_path / "nowhere")
+    (tmp_path / "wif.json").write_text(json.dumps(file))
+    with pytest.raises(RefusedError, match="the program that its credential file names"):
+        await tokens.fetch("c", settings, None, tmp_path)
+
+
+async def test_a_token_of_aws_is_a_request_that_its_key_signed(
+    google: Google, tokens: GoogleTokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = federated(
+        google,
+        tmp_path,
+        environment_id="aws1",
+        regional_cred_verification_url=(
+            "https://sts.{region}.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15"
+        ),
+    )
+    file["subject_token_type"] = "urn:ietf:params:aws:token-type:aws4_request"
+    (tmp_path / "wif.json").write_text(json.dumps(file))
+    google.aws["AKIDEXAMPLE"] = secret = "planted-at-aws"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    settings = Connection(external_account_file="wif.json")
+    token = await tokens.fetch("c", settings, None, tmp_path)
+    assert google.tokens[token.text].principal.endswith("/subject/AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"not-{secret}")
+    with pytest.raises(RefusedError, match="answered 400 invalid_grant") as refused:
+        await tokens.fetch("c", settings, None, tmp_path)
+    assert secret not in str(refused.value)
+
+
+@pytest.fixture
+def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
+    """Give what writes the file that application default credentials stand in."""
+    file = tmp_path / "adc.json"
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+
+    def write(content: object) -> None:
+        file.write_text(json.dumps(content))
+
+    return write
+
+
+DEFAULT = Connection(application_default=True)
+
+
+def signed_in(google: Google, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setattr(people, "_GOOGLE_OAUTH2_TOKEN_ENDPOINT", google.token_uri)
+    google.people["planted-refresh"] = Person("ana@acme.example", "client", "planted-secret")
+    return {
+        "type": "authorized_user",
+        "account": "",
+        "client_id": "client",
+        "client_secret": "planted-secret",
+        "refresh_token": "planted-refresh",
+        "quota_project_id": "acme-shop",
+    }
+
+
+async def test_a_persons_sign_in_gives_the_persons_token(
+    google: Google,
+    tokens: GoogleTokens,
+    tmp_path: Path,
+    named: Callable[[object], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = signed_in(google, monkeypatch)
+    named({**file, "scopes": ["https://www.googleapis.com/auth/drive"]})
+    token = await tokens.fetch("c", DEFAULT, None, tmp_path)
+    assert token.account == google.tokens[token.text].principal == "ana@acme.example"
+    google.people.clear()
+    with pytest.raises(RefusedError, match="answered 400 invalid_grant") as refused:
+        await tokens.fetch("c", DEFAULT, None, tmp_path)
+    assert "planted" not in str(refused.value)
+
+
+async def test_a_person_who_is_not_named_is_one_all_the_same() -> None:
+    def account(**words: str) -> str:
+        return account_of(people.Credentials(None, client_id="c", **words))
+
+    first, again = account(refresh_token="a"), account(refresh_token="a")
+    assert first == again != account(refresh_token="b")
+    assert first.startswith("person ")
+    assert account(refresh_token="a", account="ana@acme.example") == "ana@acme.example"
+
+
+async def test_a_file_that_impersonates_gives_tokens_of_that_account_alone(
+    google: Google,
+    tokens: GoogleTokens,
+    tmp_path: Path,
+    named: Callable[[object], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = f"{google.url}/v1/projects/-/serviceAccounts/{REPORTS}:generateAccessToken"
+    person = signed_in(google, monkeypatch)
+    file = {
+        "type": "impersonated_service_account",
+        "service_account_impersonation_url": url,
+        "source_credentials": person,
+        "delegates": [],
+    }
+    named(file)
+    google.impersonators[REPORTS] = {"ana@acme.example", GATEWAY}
+    token = await tokens.fetch("c", DEFAULT, None, tmp_path)
+    assert token.account == google.tokens[token.text].principal == REPORTS
+    google.account(tmp_path / "key.json", GATEWAY)
+    file["source_credentials"] = json.loads((tmp_path / "key.json").read_text())
+    named(file)
+    token = await tokens.fetch("c", DEFAULT, None, tmp_path)
+    assert token.account == google.tokens[token.text].principal == REPORTS
+
+
+async def test_where_nothing_is_found_it_is_said_what_was_looked_for(
+    google: Google, tokens: GoogleTokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    google.attached = GATEWAY
+    assert (await tokens.fetch("c", DEFAULT, None, tmp_path)).account == GATEWAY
+    monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", "127.0.0.1:1")
+    monkeypatch.setattr(_exponential_backoff.time, "sleep", lambda _: None)
+    with pytest.raises(RefusedError, match="cannot be reached") as refused:
+        await tokens.fetch("c", DEFAULT, None, tmp_path)
+    assert "set `GOOGLE_APPLICATION_CREDENTIALS`" in refused.value.hint

@@ -1,0 +1,82 @@
+"""A query with its facts and the decision on it, before anything is planned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from keystile.analysis.analysed import Analysed
+from keystile.gate.basis import RestsOn
+from keystile.gate.held_labels import Lost
+from keystile.gate.jobs import Job
+from keystile.gate.read_results import Understood
+from keystile.gate.sessions import QuerySession
+from keystile.masking.moved import Place
+from keystile.model.decision import Decision, Effect, NewLabel
+from keystile.model.errors import RefusedError
+from keystile.model.facts import QueryFacts
+from keystile.model.principal import Principal
+from keystile.model.schema import TableId
+from keystile.upstream.values import NOBODY, Account
+
+
+class Decided(NamedTuple):
+    """A query with its facts and the decision on it.
+
+    `understood` is what was decided on: that of `analysed`, and of the queries behind `results`
+    that it reads. `instead` is a query that would be allowed, where one was found for a query that
+    is not. `session` is the one that it is to run in, `account` who it is that runs it at BigQuery.
+    `own` are tables of the agent's own data. `lost` is a column that the query would take a label
+    from. `rests_on` is what it was decided on beside agent and query. `inherits` are labels that
+    the query gives to what it writes.
+    """
+
+    principal: Principal
+    analysed: Analysed
+    decision: Decision
+    labels: dict[str, tuple[str, ...]]
+    understood: Understood
+    results: Mapping[TableId, Job] = {}
+    instead: str = ""
+    session: QuerySession | None = None
+    account: Account = NOBODY
+    own: tuple[Place, ...] = ()
+    lost: Lost | None = None
+    rests_on: RestsOn = RestsOn()
+    inherits: tuple[NewLabel, ...] = ()
+
+    @property
+    def facts(self) -> QueryFacts:
+        """What the query does."""
+        return self.understood.facts
+
+
+def refuse_denied(decision: Decision, instead: str = "") -> None:
+    """Raise `RefusedError` with every reason and its rule when the decision is a denial.
+
+    `instead` is a query that would be allowed.
+    """
+    if decision.effect is not Effect.DENY:
+        return
+    reasons = "; ".join(
+        f"{reason.message.rstrip('.')} (rule `{reason.rule}`)" for reason in decision.reasons
+    )
+    hint = f"this would be allowed: {instead}" if instead else ""
+    raise RefusedError(f"refused by policy: {reasons}", hint=hint)
+
+
+def labelled_columns(decided: Decided) -> tuple[str, ...]:
+    """Give the labelled columns without which a SELECT may be allowed; none where it cannot be.
+
+    They are top-level columns of tables that its own text names.
+    """
+    facts = decided.analysed.facts
+    if facts.statement != "SELECT" or facts.opaque or decided.session:
+        return ()
+    named = {mention.named for mention in decided.analysed.mentions}
+    labelled = {
+        use.column.path[0]
+        for use in facts.columns
+        if use.column.table in named and decided.labels.get(str(use.column))
+    }
+    return tuple(sorted(labelled))
