@@ -12,7 +12,8 @@ from typing import Protocol
 from keystile.config.settings import DEFAULT_CONNECTION, MOST_BILLED
 from keystile.model.schema import TableId
 from keystile.tls.outward import DIRECT, Outward
-from keystile.upstream.bigquery import BigQuery, Noted
+from keystile.upstream.bigquery import BigQuery
+from keystile.upstream.objects import Noted
 from keystile.upstream.values import Account
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from keystile.model.errors import RefusedError
 from keystile.upstream.errors import scrub
+from keystile.upstream.paths import table_path
 from keystile.upstream.transport import Answer, Call, Transport
 from keystile.wire.streaming import BadRow, NewRows, RowFault, rows_body
 
@@ -38,8 +39,9 @@ async def sent(transport: Transport, rows: NewRows) -> Answer:
     Raises `RefusedError` on an outage, saying that the rows may be in the table.
     """
     table = rows.table
-    path = ("projects", table.project, "datasets", table.dataset, "tables", table.table)
-    call = Call("POST", (*path, "insertAll"), body=rows_body(rows), once=not rows.repeatable)
+    call = Call(
+        "POST", (*table_path(table), "insertAll"), body=rows_body(rows), once=not rows.repeatable
+    )
     try:
         return await transport.send(call)
     except RefusedError as error:

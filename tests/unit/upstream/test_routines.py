@@ -6,7 +6,7 @@ import pytest
 
 from keystile.model.errors import NotFoundError, RefusedError
 from keystile.model.schema import Argument, Field, RoutineId, RoutineKind, SqlType
-from keystile.upstream import bigquery as module
+from keystile.upstream import objects as module
 from keystile.upstream.bigquery import BigQuery
 
 F = RoutineId("acme-shop", "fn", "f")
