@@ -36,7 +36,8 @@ from keystile.gate.label_scan import Scanned, scan
 from keystile.gate.table_names import tables_of
 from keystile.model.errors import InvalidRequestError
 from keystile.model.schema import TableId
-from keystile.recording.events import EventKind, LabelsScannedBody
+from keystile.recording.events import EventKind
+from keystile.recording.people_events import LabelsScannedBody
 from keystile.store.notes import note
 
 app = typer.Typer()

@@ -37,7 +37,7 @@ from keystile.model.decision import LIMIT_WORDS, Effect
 from keystile.model.errors import RefusedError
 from keystile.model.principal import Principal
 from keystile.policy.explain import explanation
-from keystile.recording.events import ShadowBody
+from keystile.recording.decided import ShadowBody
 from keystile.telemetry.metrics import Metrics
 from keystile.wire.requests import QueryRequest
 

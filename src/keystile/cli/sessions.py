@@ -30,7 +30,8 @@ from keystile.cli.terminal import (
 from keystile.config.settings import Settings
 from keystile.model.decision import Effect
 from keystile.model.errors import NotFoundError
-from keystile.recording.events import DecisionBody, EventKind
+from keystile.recording.decided import DecisionBody
+from keystile.recording.events import EventKind
 from keystile.recording.reader import RecordingReader, SessionFilter, SessionPage
 from keystile.recording.replay import Step, steps
 from keystile.recording.retention import RetentionReport, retain_as_configured

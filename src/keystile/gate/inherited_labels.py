@@ -16,7 +16,8 @@ from sqlalchemy.dialects.sqlite import insert
 from keystile.gate.jobs import Job
 from keystile.model.errors import NotFoundError
 from keystile.model.schema import Inherited, Table, TableId
-from keystile.recording.events import EventKind, LabelsForgottenBody
+from keystile.recording.events import EventKind
+from keystile.recording.people_events import LabelsForgottenBody
 from keystile.store.database import Database
 from keystile.store.notes import note
 from keystile.store.tables import inherited_labels as kept

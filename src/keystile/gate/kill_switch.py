@@ -22,7 +22,8 @@ from keystile.gate.uploads import Uploads
 from keystile.identity.agents import Agents
 from keystile.identity.disabling import Disabled, Disablings
 from keystile.model.errors import KeystileError, RefusedError
-from keystile.recording.events import AgentDisabledBody, Event, EventKind
+from keystile.recording.events import Event, EventKind
+from keystile.recording.people_events import AgentDisabledBody
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics
 from keystile.upstream.accounts import Accounts

@@ -16,7 +16,8 @@ from sqlalchemy import Select, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keystile.model.errors import NotFoundError, PreconditionError
-from keystile.recording.events import EventKind, PolicyPublishedBody
+from keystile.recording.events import EventKind
+from keystile.recording.people_events import PolicyPublishedBody
 from keystile.store.database import Database
 from keystile.store.notes import note
 from keystile.store.tables import policy_replicas, policy_versions

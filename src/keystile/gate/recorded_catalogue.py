@@ -11,7 +11,7 @@ import msgspec
 from keystile.gate.basis import ABSENT, Catalogue, Digests, Object, object_name
 from keystile.model.errors import KeystileError, NotFoundError
 from keystile.model.schema import Routine, RoutineId, Table, TableId, TableKind
-from keystile.recording.events import SchemaBody
+from keystile.recording.own_events import SchemaBody
 from keystile.upstream.values import NOBODY, ListedTable
 
 _AT_ONCE = 8

@@ -22,7 +22,9 @@ from keystile.policy.ruling import (
     mask_words,
 )
 from keystile.recording.asked import AskedQuery
-from keystile.recording.events import DecisionBody, Event, IntentBody, PrincipalBody, RefusedBody
+from keystile.recording.decided import DecisionBody
+from keystile.recording.events import Event
+from keystile.recording.query_events import IntentBody, PrincipalBody, RefusedBody
 from keystile.wire.into import into_of_text
 from keystile.wire.requests import QueryRequest
 from keystile.wire.schema import parameters_from_json

@@ -19,7 +19,8 @@ from keystile.model.errors import (
     UnsafeConfigurationError,
 )
 from keystile.model.sender import Sender
-from keystile.recording.events import Event, EventKind, PolicyRefusedBody
+from keystile.recording.events import Event, EventKind
+from keystile.recording.people_events import PolicyRefusedBody
 from keystile.wire.publishing import PublishRequest, read_publish_request
 
 

@@ -12,7 +12,9 @@ import msgspec
 
 from keystile.model.errors import RefusedError
 from keystile.recording import index
-from keystile.recording.events import EventKind, IntentBody, RefusedBody, SchemaBody
+from keystile.recording.events import EventKind
+from keystile.recording.own_events import SchemaBody
+from keystile.recording.query_events import IntentBody, RefusedBody
 from keystile.recording.reader import Recorded, read_record
 
 _AT_ONCE = 1024

@@ -8,24 +8,21 @@ from typing import Any
 
 import msgspec
 
-from keystile.recording.events import (
-    ApprovalDecidedBody,
-    ApprovalRequestedBody,
+from keystile.recording.decided import DecisionBody, RestsOnBody
+from keystile.recording.events import EventKind
+from keystile.recording.people_events import ApprovalDecidedBody, ApprovalRequestedBody, VoteBody
+from keystile.recording.query_events import (
     BadRowBody,
-    DecisionBody,
     ErrorBody,
-    EventKind,
     FindingBody,
     IntentBody,
     OutcomeBody,
     PageBody,
     PrincipalBody,
     RefusedBody,
-    RestsOnBody,
     RowFaultBody,
     RunsAsBody,
     SentRowBody,
-    VoteBody,
 )
 from keystile.recording.reader import Recorded
 

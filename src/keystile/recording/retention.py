@@ -16,7 +16,8 @@ import msgspec
 from keystile.config.settings import Settings
 from keystile.model.errors import RefusedError
 from keystile.recording import chain as chains
-from keystile.recording.events import Event, EventKind, RemovedSegment, RetentionBody
+from keystile.recording.events import Event, EventKind
+from keystile.recording.own_events import RemovedSegment, RetentionBody
 from keystile.recording.verify import verify
 from keystile.recording.writer import BrokenChainError, ChainWriter, canonical, claim, take
 

@@ -9,8 +9,9 @@ import msgspec
 
 from keystile.recording import chain as chains
 from keystile.recording.chain import FIRST_PREV, BrokenLineError, Head
-from keystile.recording.events import Event, EventKind, RetentionBody
+from keystile.recording.events import Event, EventKind
 from keystile.recording.index import Witness, witnesses
+from keystile.recording.own_events import RetentionBody
 
 
 class Problem(msgspec.Struct, frozen=True):

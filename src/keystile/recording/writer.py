@@ -18,7 +18,8 @@ import msgspec
 
 from keystile.recording import chain as chains
 from keystile.recording.chain import BrokenLineError, Head
-from keystile.recording.events import Event, EventKind, RecoveredBody
+from keystile.recording.events import Event, EventKind
+from keystile.recording.own_events import RecoveredBody
 
 _WRITTEN_AT_ONCE = 1 << 20  # bytes; more are not copied together
 _CHECKED_AT_ONCE = 100  # rows

@@ -6,8 +6,9 @@ from urllib.parse import quote
 import pytest
 
 from keystile.console.sessions import parameter, verdict
-from keystile.recording.events import Event, EventKind, VoteBody
+from keystile.recording.events import Event, EventKind
 from keystile.recording.log import RecordingLog
+from keystile.recording.people_events import VoteBody
 from keystile.recording.reader import RecordingReader
 from keystile.recording.replay import Approval, Step
 

@@ -17,7 +17,7 @@ from keystile.model.decision import Decision, Effect, Reason
 from keystile.model.errors import DuplicateError, InvalidRequestError, RefusedError
 from keystile.model.facts import Action, QueryFacts
 from keystile.model.schema import TableId
-from keystile.recording.events import IntentBody
+from keystile.recording.query_events import IntentBody
 from keystile.wire.resources import NewTable, Partitioning, Words
 
 TABLE = TableId("acme-shop", "lab", "blank")

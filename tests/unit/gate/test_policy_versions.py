@@ -10,7 +10,7 @@ import pytest
 
 from keystile.gate.policy_versions import Draft, PolicyVersions, Replica
 from keystile.model.errors import NotFoundError, PreconditionError
-from keystile.recording.events import PolicyPublishedBody
+from keystile.recording.people_events import PolicyPublishedBody
 from keystile.store.database import Database
 from keystile.store.notes import Notes
 

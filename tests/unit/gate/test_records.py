@@ -15,10 +15,9 @@ from keystile.model.masks import KeepLastMask
 from keystile.model.principal import Principal
 from keystile.model.schema import ColumnRef, Field, Parameter, SqlType
 from keystile.policy.context import Context
-from keystile.recording.events import (
-    ApprovalDecidedBody,
-    ApprovalRequestedBody,
-    Event,
+from keystile.recording.events import Event
+from keystile.recording.people_events import ApprovalDecidedBody, ApprovalRequestedBody
+from keystile.recording.query_events import (
     IntentBody,
     OutcomeBody,
     PageBody,

@@ -24,7 +24,7 @@ from keystile.model.errors import (
 )
 from keystile.model.facts import Action, QueryFacts
 from keystile.model.schema import TableId
-from keystile.recording.events import IntentBody, OutcomeBody, RefusedBody
+from keystile.recording.query_events import IntentBody, OutcomeBody, RefusedBody
 from keystile.wire.streaming import BadRow, NewRow, NewRows, RowFault
 
 TABLE = TableId("acme-shop", "shop", "customers")

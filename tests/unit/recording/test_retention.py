@@ -9,7 +9,8 @@ import pytest
 from keystile.model.errors import RefusedError
 from keystile.recording import chain as chains
 from keystile.recording import retention
-from keystile.recording.events import Event, EventKind, RetentionBody
+from keystile.recording.events import Event, EventKind
+from keystile.recording.own_events import RetentionBody
 from keystile.recording.reader import RecordingReader, SessionFilter
 from keystile.recording.retention import RetentionReport, retain
 from keystile.recording.verify import verify

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from keystile.recording.asked import AskedQueries, Wanted
-from keystile.recording.events import Event, EventKind, ShadowBody
+from keystile.recording.decided import ShadowBody
+from keystile.recording.events import Event, EventKind
 from keystile.recording.shadows import ShadowSummary
 from keystile.recording.writer import canonical, claim
 

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from keystile.recording import chain as chains
-from keystile.recording.events import Event, EventKind, RecoveredBody
+from keystile.recording.events import Event, EventKind
+from keystile.recording.own_events import RecoveredBody
 from keystile.recording.writer import BrokenChainError, ChainWriter, canonical, claim, take
 
 NOON = 1_767_182_400.0  # 2025-12-31 12:00 UTC
