@@ -26,7 +26,7 @@ from keystile.gate.clustering import Clustering
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.inherited_labels import InheritedLabels
-from keystile.gate.jobs import JobStore
+from keystile.gate.job_store import JobStore
 from keystile.gate.kill_switch import KillSwitch
 from keystile.gate.ledger import Ledger
 from keystile.gate.metadata import Metadata

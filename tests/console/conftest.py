@@ -19,7 +19,7 @@ from keystile.approvals.machine import ApprovalRequest, Summary, TouchedColumn
 from keystile.approvals.requests import Approvals
 from keystile.console.agents import Fleet
 from keystile.console.app import console_app
-from keystile.gate.jobs import JobStore
+from keystile.gate.job_store import JobStore
 from keystile.gate.ledger import Ledger
 from keystile.gate.policy_versions import PolicyVersions
 from keystile.identity.agents import Agents

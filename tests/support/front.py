@@ -28,7 +28,7 @@ from keystile.gate.clustering import Clustering
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.inherited_labels import InheritedLabels
-from keystile.gate.jobs import JobStore
+from keystile.gate.job_store import JobStore
 from keystile.gate.ledger import Ledger
 from keystile.gate.metadata import Metadata
 from keystile.gate.outcomes import Outcomes

@@ -10,7 +10,8 @@ from keystile.approvals.requests import Approvals, ApprovalState
 from keystile.cli.common import database
 from keystile.cli.terminal import fact, moment
 from keystile.config.settings import Settings
-from keystile.gate.jobs import JobState, JobStore
+from keystile.gate.job_store import JobStore
+from keystile.gate.jobs import JobState
 from keystile.gate.sessions import QuerySessions
 from keystile.gate.uploads import count_open
 from keystile.identity.agents import Agent, Agents

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from keystile.approvals.machine import Person
 from keystile.console.desk import Desk, Visit, version_of
 from keystile.console.sign_in import SEE_OTHER
-from keystile.gate.jobs import JobStore
+from keystile.gate.job_store import JobStore
 from keystile.gate.ledger import Ledger, holders_of
 from keystile.identity.agents import Agent, AgentId, Agents
 from keystile.identity.disabling import Disablings, Target

@@ -14,7 +14,8 @@ from keystile.gate import records
 from keystile.gate.basis import Basis, context_of
 from keystile.gate.budgets import check
 from keystile.gate.decided import Decided, refuse_denied
-from keystile.gate.jobs import Job, JobStore
+from keystile.gate.job_store import JobStore
+from keystile.gate.jobs import Job
 from keystile.gate.ledger import Ledger
 from keystile.gate.outages import OUTAGES
 from keystile.gate.plan import Plan

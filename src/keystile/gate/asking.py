@@ -8,7 +8,8 @@ from contextlib import suppress
 import msgspec
 
 from keystile.gate import records
-from keystile.gate.jobs import Job, JobState, JobStore
+from keystile.gate.job_store import JobStore
+from keystile.gate.jobs import Job, JobState
 from keystile.gate.planned import Planned
 from keystile.gate.recorder import Recorder
 from keystile.gate.vigil import Vigil

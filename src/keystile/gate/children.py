@@ -17,7 +17,8 @@ from collections.abc import Iterable
 import msgspec
 
 from keystile.gate import records
-from keystile.gate.jobs import Child, Job, JobOutcome, JobState, JobStore
+from keystile.gate.job_store import JobStore
+from keystile.gate.jobs import Child, Job, JobOutcome, JobState
 from keystile.gate.plan import Plan
 from keystile.gate.recorder import Recorder
 from keystile.gate.second_net import SecondNet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from keystile.gate.jobs import JobStore
+from keystile.gate.job_store import JobStore
 from keystile.policy.parse import parse
 from keystile.store.database import Database
 

@@ -12,7 +12,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 from keystile.approvals.requests import Approvals
-from keystile.gate.jobs import Job, JobState, JobStore
+from keystile.gate.job_store import JobStore
+from keystile.gate.jobs import Job, JobState
 from keystile.gate.pipeline import Pipeline
 from keystile.gate.vigil import Verdict, Vigil, refusal, withdrawn
 from keystile.model.errors import KeystileError

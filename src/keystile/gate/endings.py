@@ -14,7 +14,8 @@ from keystile.gate import records
 from keystile.gate.budgets import billed, in_own_words, left_to_write
 from keystile.gate.children import Children
 from keystile.gate.inherited_labels import InheritedLabels
-from keystile.gate.jobs import Job, JobState, JobStore
+from keystile.gate.job_store import JobStore
+from keystile.gate.jobs import Job, JobState
 from keystile.gate.ledger import Ledger
 from keystile.gate.outages import PASSING_ERRORS
 from keystile.gate.outcomes import Outcomes

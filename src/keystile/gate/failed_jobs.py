@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 
-from keystile.gate.jobs import Job, JobState, JobStore
+from keystile.gate.job_store import JobStore
+from keystile.gate.jobs import Job, JobState
 from keystile.gate.locations import DEFAULT
 from keystile.gate.plan import Plan
-from keystile.gate.planned import Planned, job_of
+from keystile.gate.planned import Planned, new_job
 from keystile.model.decision import Decision, Effect
 from keystile.model.errors import KeystileError
 from keystile.model.facts import QueryFacts
@@ -27,7 +28,7 @@ async def failed_job(
         plan, UpstreamQuery(project=request.project, sql=""), request.location or DEFAULT
     )
     now = time.time()
-    job = job_of(principal, request, planned, JobState.READY, now)
+    job = new_job(principal, request, planned, JobState.READY, now)
     kept = await jobs.add(job)
     if kept.id == job.id:
         await jobs.finish(job, now, error=JobError.of(error), outcome=None)

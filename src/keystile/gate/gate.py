@@ -9,7 +9,8 @@ from keystile.gate.changes import Changes
 from keystile.gate.children import Children
 from keystile.gate.duties import Duties
 from keystile.gate.failed_jobs import failed_job
-from keystile.gate.jobs import JobState, JobStore
+from keystile.gate.job_store import JobStore
+from keystile.gate.jobs import JobState
 from keystile.gate.metadata import Metadata
 from keystile.gate.own_jobs import OwnJobs
 from keystile.gate.permissions import Permissions

@@ -14,7 +14,8 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from keystile.gate.duties import Duties
-from keystile.gate.jobs import Job, JobState, JobStore
+from keystile.gate.job_store import JobStore
+from keystile.gate.jobs import Job, JobState
 from keystile.gate.recorder import Recorder
 from keystile.gate.running import abort_session, cancel
 from keystile.gate.sessions import QuerySession, QuerySessions

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, and_, or_, select
 
-from keystile.gate.jobs import Job, JobState, job_of
+from keystile.gate.job_rows import job_of
+from keystile.gate.jobs import Job, JobState
 from keystile.model.errors import InvalidRequestError
 from keystile.store.database import Database
 from keystile.store.tables import jobs

@@ -26,11 +26,12 @@ from keystile.gate.budgets import Reservation, check
 from keystile.gate.children import Children
 from keystile.gate.endings import Endings
 from keystile.gate.inherited_labels import InheritedLabels
-from keystile.gate.jobs import Job, JobState, JobStore
+from keystile.gate.job_store import JobStore
+from keystile.gate.jobs import Job, JobState
 from keystile.gate.ledger import PASSING, Ledger
 from keystile.gate.outages import PASSING_ERRORS
 from keystile.gate.outcomes import Outcomes
-from keystile.gate.planned import Planned, job_of
+from keystile.gate.planned import Planned, new_job
 from keystile.gate.planning import Planner
 from keystile.gate.recorder import Recorder
 from keystile.gate.running import run_to_end
@@ -110,7 +111,7 @@ class Pipeline:
         if waits:
             await self.admission.refuse_flood(principal, request, plan)
         state = _first_state(dry_run=request.dry_run, waits=waits)
-        job = job_of(principal, request, planned, state, now)
+        job = new_job(principal, request, planned, state, now)
         if request.dry_run:
             await self._recorder.record(records.intent(job, now))
             return job, None

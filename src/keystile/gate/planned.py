@@ -95,7 +95,7 @@ def left_by(analysed: Analysed, request: QueryRequest, rewritten: Rewritten) -> 
     return Left(Earlier(sql, sent, parameters), session.several)
 
 
-def job_of(
+def new_job(
     principal: Principal, request: QueryRequest, planned: Planned, state: JobState, now: float
 ) -> Job:
     """Make a new job of a plan, under the id that its client has given or one of its own."""

@@ -11,7 +11,8 @@ import msgspec
 
 from keystile.gate import records
 from keystile.gate.budgets import most_rows
-from keystile.gate.jobs import Job, JobOutcome, JobStore
+from keystile.gate.job_store import JobStore
+from keystile.gate.jobs import Job, JobOutcome
 from keystile.gate.looking import Caught
 from keystile.gate.outcomes import FIRST_PAGE_ROWS, Outcomes
 from keystile.gate.pages import start_of, token_for

@@ -10,7 +10,8 @@ from contextlib import suppress
 from uuid import uuid4
 
 from keystile.gate.into import writing
-from keystile.gate.jobs import Job, JobState, JobStore
+from keystile.gate.job_store import JobStore
+from keystile.gate.jobs import Job, JobState
 from keystile.model.errors import KeystileError, NotFoundError, RefusedError
 from keystile.telemetry.logs import logger
 from keystile.upstream.bigquery import BigQuery

@@ -11,7 +11,8 @@ from keystile.gate.admission import Admission
 from keystile.gate.asking import Asking
 from keystile.gate.budgets import bounded
 from keystile.gate.endings import Endings
-from keystile.gate.jobs import Job, JobState, JobStore
+from keystile.gate.job_store import JobStore
+from keystile.gate.jobs import Job, JobState
 from keystile.gate.ledger import Ledger
 from keystile.gate.recorder import Recorder
 from keystile.gate.running import is_started, run_to_end

@@ -7,8 +7,9 @@ import time
 from keystile.gate import records
 from keystile.gate.admission import Admission
 from keystile.gate.budgets import Reservation
-from keystile.gate.jobs import Job, JobState, JobStore
-from keystile.gate.planned import job_of
+from keystile.gate.job_store import JobStore
+from keystile.gate.jobs import Job, JobState
+from keystile.gate.planned import new_job
 from keystile.gate.recorder import Recorder
 from keystile.model.decision import LIMIT_WORDS, Effect
 from keystile.model.errors import DuplicateError, RefusedError
@@ -47,7 +48,7 @@ class UploadJobs:
             await self._admission.refuse(principal, request, error, plan)
             raise error
         await self._admission.refuse_over(planned, principal, request)
-        job = job_of(principal, request, planned, JobState.RUNNING, now)
+        job = new_job(principal, request, planned, JobState.RUNNING, now)
         await self._recorder.record(records.intent(job, now))
         return job, planned.query
 

@@ -19,7 +19,8 @@ from sqlalchemy import Row, delete, func, insert, select, update
 
 from keystile.gate import records
 from keystile.gate.duties import Duties
-from keystile.gate.jobs import Job, JobStore
+from keystile.gate.job_store import JobStore
+from keystile.gate.jobs import Job
 from keystile.gate.pipeline import Pipeline
 from keystile.gate.recorder import Recorder
 from keystile.gate.upload_jobs import UploadJobs

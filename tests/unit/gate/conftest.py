@@ -29,7 +29,8 @@ from keystile.gate.decided import Decided
 from keystile.gate.duties import Duties
 from keystile.gate.gate import Gate
 from keystile.gate.inherited_labels import InheritedLabels
-from keystile.gate.jobs import Job, JobState, JobStore
+from keystile.gate.job_store import JobStore
+from keystile.gate.jobs import Job, JobState
 from keystile.gate.ledger import Ledger
 from keystile.gate.metadata import Metadata
 from keystile.gate.outcomes import Outcomes
