@@ -14,7 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from keystile.analysis.analysed import Analysed
 from keystile.gate.jobs import Job
 from keystile.gate.ledger import PASSING, Grant, Ledger, reserve
-from keystile.gate.plan import Plan
+from keystile.gate.partitions import unnamed_partitions
+from keystile.gate.plan import Plan, hides_bytes
+from keystile.model.decision import Decision
 from keystile.model.errors import (
     BytesBilledError,
     KeystileError,
@@ -38,7 +40,7 @@ _BYTES = ("bytes_per_query", "bytes_per_day", "bytes_per_month")
 
 
 def charge_of(
-    analysed: Analysed, request: QueryRequest, witness: DryRun, *, hidden: bool
+    analysed: Analysed, request: QueryRequest, witness: DryRun, decision: Decision
 ) -> Charge:
     """Say what a query is going to be billed, by BigQuery's dry run of the rewritten text.
 
@@ -52,10 +54,12 @@ def charge_of(
     if facts.statement == "SCRIPT":
         loops = any(loop in node for node in analysed.skeleton for loop in _LOOPS)
         statements = 0 if loops else max(1, len(analysed.parts))
-    if not witness.is_bound or request.into or Action.MODEL in facts.actions:
-        return Charge(least, None, statements, hidden)
-    tables = {*witness.referenced_tables, *facts.reads, *facts.writes, *facts.metadata}
-    return Charge(least, read + _LEAST_BILLED * len(tables), statements, hidden)
+    most: int | None = None
+    if witness.is_bound and not request.into and Action.MODEL not in facts.actions:
+        tables = {*witness.referenced_tables, *facts.reads, *facts.writes, *facts.metadata}
+        most = read + _LEAST_BILLED * len(tables)
+    partitions = unnamed_partitions(analysed, decision) if decision.limits else ()
+    return Charge(least, most, statements, hides_bytes(decision), partitions)
 
 
 async def check(ledger: Ledger, plan: Plan, charge: Charge, *, waits: bool) -> None:

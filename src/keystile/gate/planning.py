@@ -17,7 +17,6 @@ from keystile.gate.into import refuse_hidden
 from keystile.gate.lineage_labels import inherited, refuse_former
 from keystile.gate.locations import DEFAULT, lies_in
 from keystile.gate.own_tables import OwnTables
-from keystile.gate.plan import hides_bytes
 from keystile.gate.planned import Planned, left_by, plan_of, query_of
 from keystile.gate.protecting import refuse_to_measure, seen_masked, unmaskable
 from keystile.gate.read_results import Finished, Understood, places, refuse_changed
@@ -216,14 +215,13 @@ class Planner:
         witness = await self._witness(bigquery, query, decided, where)
         masked = seen_masked(decided, rewritten)
         self._metrics.masked_columns.inc(len(masked))
-        hidden = hides_bytes(decided.decision)
         return Planned(
             plan_of(request, decided, rewritten, masked, witness),
             query,
             witness.location or query.location or DEFAULT,
             session,
             left_by(decided.analysed, request, rewritten),
-            charge_of(decided.analysed, request, witness, hidden=hidden),
+            charge_of(decided.analysed, request, witness, decided.decision),
         )
 
     def _own_tables_of(self, transfer: Transfer, decided: Decided) -> OwnTables | None:

@@ -124,6 +124,8 @@ class Table(msgspec.Struct, frozen=True):
     `members` are the tables that a wildcard stands for, newest first. `rows_about` are the names of
     what the rows of METADATA may be about: the reader sees no others. `inherited` are the labels of
     what the table holds, `former` those of what it held before its rows were replaced.
+    `partitioned_by` is the column by which BigQuery can leave out rows unread; empty where there is
+    none, and where that is the time of ingestion.
     """
 
     id: TableId
@@ -136,6 +138,7 @@ class Table(msgspec.Struct, frozen=True):
     rows_about: tuple[str, ...] = ()
     inherited: tuple[Inherited, ...] = ()
     former: tuple[Inherited, ...] = ()
+    partitioned_by: str = ""
 
     @property
     def read(self) -> tuple[Table, ...]:

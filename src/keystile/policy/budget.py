@@ -7,7 +7,7 @@ what is left of a budget that such a query has taken from: see ADR 9.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -19,6 +19,7 @@ from keystile.model.errors import LimitError, RateLimitError
 
 _MINUTE = 60.0
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+_MOST_NAMED = 3
 _PASSING = frozenset({"queries_per_minute", "concurrent_queries"})
 
 
@@ -42,13 +43,15 @@ class Charge(NamedTuple):
     """What a query is going to be billed: at `least`, and at `most`, None where nobody knows.
 
     At BigQuery it may run so many `statements`, each of which has a bound of its own. Where it is
-    `hidden`, its agent does not hear of the numbers.
+    `hidden`, its agent does not hear of the numbers. It would read less if it asked for some
+    `partitions`: columns that tables are partitioned by.
     """
 
     least: int = 0
     most: int | None = 0
     statements: int = 1
     hidden: bool = False
+    partitions: tuple[str, ...] = ()
 
 
 class Broken(NamedTuple):
@@ -147,7 +150,7 @@ def refusal(found: Iterable[tuple[Broken, Used]], charge: Charge) -> LimitError:
     every = [*found]
     sentences = "; ".join(_sentence(one, used, charge) for one, used in every)
     messages = dict.fromkeys(one.limits.message for one, _ in every if one.limits.message)
-    hint = "; ".join(messages) or _hint(one.word for one, _ in every)
+    hint = "; ".join((_hint({one.word for one, _ in every}, charge), *messages))
     message = f"refused by limit: {sentences}"
     if all(one.word in _PASSING for one, _ in every):
         waits = [one.resets_at - used.at for one, used in every if one.resets_at is not None]
@@ -196,10 +199,11 @@ def _sentence(one: Broken, used: Used, charge: Charge) -> str:
     return f"{told}; it resets at {moment(one.resets_at, limits.time_zone)}"
 
 
-def _hint(words: Iterable[str]) -> str:
-    found = {*words}
-    if found <= _PASSING:
+def _hint(words: Collection[str], charge: Charge) -> str:
+    if _PASSING.issuperset(words):
         return "send it again then, or do less at once"
-    if found & {"bytes_per_query"}:
-        return "read fewer columns, or fewer partitions by a condition on the partitioning column"
-    return "read less, or wait until then"
+    less = "read fewer columns (`LIMIT` lowers no estimate)"
+    if charge.partitions:
+        named = ", ".join(f"`{column}`" for column in charge.partitions[:_MOST_NAMED])
+        less = f"add a condition on {named}, by which the data is partitioned, or {less}"
+    return less if "bytes_per_query" in words else f"{less}, or wait until then"

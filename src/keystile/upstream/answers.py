@@ -35,6 +35,12 @@ class TimePartitioning(msgspec.Struct, frozen=True, rename="camel"):
     field: str = ""
 
 
+class RangePartitioning(msgspec.Struct, frozen=True, rename="camel"):
+    """The column whose ranges a table is partitioned by."""
+
+    field: str = ""
+
+
 class TableAnswer(msgspec.Struct, frozen=True, rename="camel"):
     """`tables.get`."""
 
@@ -45,6 +51,7 @@ class TableAnswer(msgspec.Struct, frozen=True, rename="camel"):
     view: View = View()
     materialized_view: View = View()
     time_partitioning: TimePartitioning | None = None
+    range_partitioning: RangePartitioning = RangePartitioning()
 
 
 class RoutineReference(msgspec.Struct, frozen=True, rename="camel"):
@@ -71,12 +78,6 @@ class RoutineAnswer(msgspec.Struct, frozen=True, rename="camel"):
     definition_body: str = ""
     remote_function_options: dict[str, Any] | None = None
     etag: str = ""
-
-
-class RangePartitioning(msgspec.Struct, frozen=True, rename="camel"):
-    """The column whose ranges a table is partitioned by."""
-
-    field: str = ""
 
 
 class ListedTableAnswer(msgspec.Struct, frozen=True, rename="camel"):

@@ -39,6 +39,7 @@ def table_of(asked: TableId, answer: TableAnswer) -> Table:
     view = answer.materialized_view if kind is TableKind.MATERIALIZED_VIEW else answer.view
     if view.use_legacy_sql:
         kind = TableKind.OTHER
+    by_time = answer.time_partitioning
     return Table(
         asked,
         kind,
@@ -46,6 +47,7 @@ def table_of(asked: TableId, answer: TableAnswer) -> Table:
         answer.etag,
         view.query,
         _pseudo_columns(kind, answer),
+        partitioned_by=by_time.field if by_time else answer.range_partitioning.field,
     )
 
 

@@ -83,6 +83,7 @@ def test_a_refusal_says_what_is_used_and_left_and_when_that_ends() -> None:
     assert str(error) == (
         "refused by limit: the query would read 300 GB, and `bytes_per_day` of rule `cost` is 2 TB,"
         " of which 1.9 TB are used and 100 GB are left; it resets at 2026-11-27 00:00 UTC;"
+        " read fewer columns (`LIMIT` lowers no estimate), or wait until then;"
         " ask #data-platform"
     )
 
@@ -100,6 +101,16 @@ def test_no_refusal_tells_what_queries_of_masked_columns_read(charge: Charge, us
     assert "1.9 TB" not in text
     assert "100 GB" not in text
     assert ("300 GB" in text, "2 TB" in text) == (False, True)
+
+
+def test_a_refusal_says_by_which_column_less_would_be_read() -> None:
+    of, used = limits(bytes_per_query=5), Used(NOON)
+    charge = Charge(6, 6, partitions=("p.d.t.day", "p.d.u.id"))
+    error = refusal([(one, used) for one in broken(of, used, charge)], charge)
+    assert error.hint == (
+        "add a condition on `p.d.t.day`, `p.d.u.id`, by which the data is partitioned,"
+        " or read fewer columns (`LIMIT` lowers no estimate)"
+    )
 
 
 def test_only_what_soon_passes_is_told_to_be_sent_again() -> None:

@@ -87,20 +87,21 @@ async def test_kinds_of_tables(
 
 
 @pytest.mark.parametrize(
-    ("more", "names"),
+    ("more", "names", "by"),
     [
-        ({}, []),
-        ({"timePartitioning": {"type": "DAY", "field": "day"}}, []),
-        ({"timePartitioning": {"type": "DAY"}}, ["_PARTITIONTIME", "_PARTITIONDATE"]),
-        ({"type": "EXTERNAL"}, ["_FILE_NAME"]),
+        ({}, [], ""),
+        ({"timePartitioning": {"type": "DAY", "field": "day"}}, [], "day"),
+        ({"rangePartitioning": {"field": "id"}}, [], "id"),
+        ({"timePartitioning": {"type": "DAY"}}, ["_PARTITIONTIME", "_PARTITIONDATE"], ""),
+        ({"type": "EXTERNAL"}, ["_FILE_NAME"], ""),
     ],
 )
-async def test_pseudo_columns_come_with_the_table(
-    stub: Any, bigquery: BigQuery, more: dict[str, Any], names: list[str]
+async def test_pseudo_columns_and_partitioning_come_with_the_table(
+    stub: Any, bigquery: BigQuery, more: dict[str, Any], names: list[str], by: str
 ) -> None:
     stub.routes[TABLE_PATH] = table_answer(**more)
     table = await bigquery.table(CUSTOMERS)
-    assert [field.name for field in table.pseudo_columns] == names
+    assert ([field.name for field in table.pseudo_columns], table.partitioned_by) == (names, by)
     assert [field.name for field in table.fields] == ["id"]
 
 
