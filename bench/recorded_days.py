@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
 from uuid import UUID
@@ -89,18 +89,24 @@ class Recordings:
         self._schemas = SchemaLog(lambda: self._at)
         self._number = 0
 
-    async def write(self, queries: int, asked: AgentQueries) -> int:
-        """Write so many queries with their results. Gives how many texts were distinct."""
+    async def write(
+        self, queries: int, asked: AgentQueries, told: Callable[[int], None] = lambda _: None
+    ) -> int:
+        """Write so many queries with their results. Gives how many texts were distinct.
+
+        `told` is called with how many are written.
+        """
         writer, texts = claim(self._folder, segment_bytes=_SEGMENT_BYTES), set[int]()
         lines: list[bytes] = []
         try:
-            for _ in range(queries):
+            for number in range(queries):
                 query = asked.query()
                 texts.add(hash(json.dumps(query.configuration)))
                 lines += [canonical(event) for event in await self._events(query)]
                 if len(lines) >= _AT_ONCE:
                     writer.append(lines)
                     lines = []
+                    told(number + 1)
             if lines:
                 writer.append(lines)
         finally:

@@ -1,6 +1,7 @@
 """Times `keystile policy simulate` over recordings of agents' queries.
 
-Prints a line for each set, and as the last line JSON. What each figure means: `bench/README.md`.
+Prints a line for each set, and as the last line JSON; how far it is stands on standard error. What
+each figure means: `bench/README.md`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import json
 import os
 import resource
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -28,28 +30,62 @@ from keystile.recording.asked import AskedQueries, Wanted
 _WORKERS = os.cpu_count() or 1
 _LIMITS = EngineLimits(workers=_WORKERS, queue=4096, deadline=60)
 _LISTED = 50
+_SAID_EVERY_SECONDS = 10.0
 _SHARE = 20
 """Of the usual set each text comes so often, on average."""
+
+
+SETS = ("repeated", "all_distinct", "all_unlike")
+
+
+class _Unlike(AgentQueries):
+    """Queries of which no two are alike: each has a comment of its own."""
+
+    def sql(self) -> tuple[str, str]:
+        """Give the next text and its shape."""
+        text, shape = super().sql()
+        return f"{text}\n-- {len(self._made)}", shape
 
 
 async def measure(queries: int, *, only: str = "") -> dict[str, object]:
     """Write recordings of so many queries and simulate a draft on them."""
     found: dict[str, object] = {"workers": _WORKERS}
-    for name, distinct in (("repeated", max(queries // _SHARE, 1)), ("all_distinct", 0)):
+    for name in SETS:
         if only in {"", name}:
+            kind = _Unlike if name == "all_unlike" else AgentQueries
+            asked = kind("bench", max(queries // _SHARE, 1) if name == "repeated" else 0)
             with tempfile.TemporaryDirectory() as folder:
-                found[name] = await _measured(Path(folder), queries, distinct)
+                found[name] = await _measured(name, Path(folder), queries, asked)
             print(f"{name}: {found[name]}", flush=True)
     return found
 
 
-async def _measured(folder: Path, queries: int, distinct: int) -> dict[str, object]:
+class _Progress:
+    """Says on standard error how far it is, every ten seconds."""
+
+    def __init__(self, name: str, total: int) -> None:
+        self._name = name
+        self._total = total
+        self._said = time.monotonic()
+
+    def done(self, what: str, count: int) -> None:
+        if time.monotonic() - self._said >= _SAID_EVERY_SECONDS:
+            self._said = time.monotonic()
+            told = f"{self._name}: {what} {count:,} of {self._total:,}"
+            print(told, file=sys.stderr, flush=True)
+
+
+async def _measured(
+    name: str, folder: Path, queries: int, asked: AgentQueries
+) -> dict[str, object]:
+    progress = _Progress(name, queries)
     now = time.time()
     wanted = Wanted(now - 2 * queries - 1, now + 1)
     recordings = folder / "recordings"
     started = time.perf_counter()
-    asked = AgentQueries("bench", distinct)
-    texts = await Recordings(recordings, wanted.since).write(queries, asked)
+    texts = await Recordings(recordings, wanted.since).write(
+        queries, asked, lambda count: progress.done("written", count)
+    )
     written = time.perf_counter()
     reader = AskedQueries(recordings)
     await reader.count(wanted)
@@ -60,7 +96,14 @@ async def _measured(folder: Path, queries: int, distinct: int) -> dict[str, obje
         policy = await checked_policy(draft_of("stricter"), pool, None)
         report = Report(_LISTED, str)
         outcome = await simulate(
-            reader, wanted, policy, pool, _LIMITS, shop(), report, lambda _: None
+            reader,
+            wanted,
+            policy,
+            pool,
+            _LIMITS,
+            shop(),
+            report,
+            lambda count: progress.done("simulated", count),
         )
     finally:
         await pool.close()
@@ -85,7 +128,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="bench simulate", description=__doc__)
     parser.add_argument("--queries", type=int, default=100_000)
-    parser.add_argument("--only", choices=("repeated", "all_distinct"), default="")
+    parser.add_argument("--only", choices=SETS, default="")
     arguments = parser.parse_args()
     print(json.dumps(uvloop.run(measure(arguments.queries, only=arguments.only))))
 

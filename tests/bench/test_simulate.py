@@ -5,9 +5,9 @@ from __future__ import annotations
 from bench import simulate
 
 
-async def test_it_measures_repeated_and_distinct_queries() -> None:
+async def test_it_measures_repeated_distinct_and_unlike_queries() -> None:
     figures = await simulate.measure(60)
-    for name in ("repeated", "all_distinct"):
+    for name in simulate.SETS:
         found = figures[name]
         assert isinstance(found, dict)
         assert (found["queries"], found["not_simulated"]) == (60, 0)

@@ -49,9 +49,10 @@ class RememberingAnalyst(Analyst):
     see, has answered every question anew and with the same. Errors are not remembered.
     """
 
-    def __init__(self, runner: TaskRunner, max_sql_bytes: int) -> None:
-        """Take what an `Analyst` takes."""
+    def __init__(self, runner: TaskRunner, max_sql_bytes: int, kept: int = _ANALYSES_KEPT) -> None:
+        """Take what an `Analyst` takes, and how many analyses to keep."""
         super().__init__(runner, max_sql_bytes)
+        self._kept = kept
         self._known: OrderedDict[_Key, _Known] = OrderedDict()
 
     async def analyse(self, statement: Statement, source: ObjectSource) -> Analysed:
@@ -77,7 +78,7 @@ class RememberingAnalyst(Analyst):
             return
         self._known[key] = known
         self._known.move_to_end(key)
-        if len(self._known) > _ANALYSES_KEPT:
+        if len(self._known) > self._kept:
             self._known.popitem(last=False)
 
 

@@ -9,17 +9,20 @@ from keystile.gate.decided import Decided
 from keystile.gate.plan import hides_bytes
 from keystile.masking.rewrite import Rewritten
 from keystile.model.decision import Decision
-from keystile.model.errors import RefusedError, UnmaskableError
+from keystile.model.errors import EngineFailedError, RefusedError, UnmaskableError
 from keystile.model.schema import ColumnRef
 from keystile.wire.requests import QueryRequest
 
 
 @contextmanager
 def unmaskable() -> Iterator[None]:
-    """Say of a refusal that what policy hides is the reason: raises it as `UnmaskableError`."""
+    """Say of a refusal that what policy hides is the reason: raises it as `UnmaskableError`.
+
+    An engine that gave no answer is no such refusal.
+    """
     try:
         yield
-    except UnmaskableError:
+    except (EngineFailedError, UnmaskableError):
         raise
     except RefusedError as error:
         raise UnmaskableError(error.message, hint=error.hint, place=error.place) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -32,10 +32,21 @@ from keystile.wire.transfers import transfer_of_text
 
 _ALTERED = "the record is gone or was altered (see `keystile audit verify`)"
 _TOO_OLD = "the recording does not have all that a decision rests on"
+_WORD_UNKNOWN = "the policy asks for `{}`, which is not on record with it"
 UNDECIDED = "it was refused before it was decided on, and would not be now"
 _SESSION = "it ran in a session, so that its meaning depends on the queries before it"
 _BESIDE = "it reads the result of an earlier query"
 _NOT_READ = "the recorded request is not understood"
+
+_ADDRESS, _CLIENT, _TIME = "request", "request.client", "request.time"
+"""Words of conditions, as `keystile.policy.conditions` has them."""
+
+_SPELLED = {_ADDRESS: "request.network"}
+_OF_REQUEST = {"address": _ADDRESS, "client": _CLIENT}
+"""What older recordings do not have of a principal, and the words that it is."""
+
+_INVALID, _NOT_FOUND = "invalid", "not_found"
+_UNDECIDED = Ruling(str(Effect.DENY))
 
 _MIDNIGHT = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -46,7 +57,8 @@ class Recalled(NamedTuple):
     `before` is what was decided then; `protection` is the digest of the masks and row filters that
     were put in, empty where none were. `objects` has the digests of the schemas that the decision
     rested on, by name. A `settled` one is wrong whatever policy says; an `undecided` one was
-    refused for a reason that may have passed, such as a time limit.
+    refused for a reason that may have passed, such as a time limit. `unknown` are words of
+    conditions whose values are not on record.
     """
 
     principal: Principal
@@ -57,16 +69,44 @@ class Recalled(NamedTuple):
     protection: str = ""
     settled: bool = False
     undecided: bool = False
+    unknown: frozenset[str] = frozenset()
 
-    def key(self, *, timed: bool) -> bytes:
-        """Name all that a decision on it depends on; `timed` says whether the time counts."""
-        context = self.context if timed else msgspec.structs.replace(self.context, time=_MIDNIGHT)
-        who = msgspec.structs.replace(self.principal, session="")
+    @property
+    def complete(self) -> bool:
+        """Whether it came to a decision, so that nothing else was looked for than `objects`."""
+        return not self.undecided and self.before.effect != _NOT_FOUND
+
+    def asked(self) -> bytes:
+        """Name what is asked for, and what it was found to be, whoever asks and when."""
         types = tuple(msgspec.structs.replace(one, value={}) for one in self.request.parameters)
         request = msgspec.structs.replace(self.request, parameters=types)
-        covered = (who, request, context, self.objects)
-        encoded = msgspec.msgpack.encode(covered, order="deterministic")
-        return hashlib.sha256(encoded).digest()
+        return _named(request, self.objects, self.complete)
+
+    def key(self, asked: bytes, words: Collection[str]) -> bytes:
+        """Name all that a decision on it depends on under a policy whose conditions have `words`.
+
+        `asked` is what `asked()` gives.
+        """
+        who, context = self.principal, self.context
+        return _named(
+            asked,
+            msgspec.structs.replace(
+                who,
+                session="",
+                address=who.address if _ADDRESS in words else "",
+                client=who.client if _CLIENT in words else "",
+            ),
+            context if _TIME in words else msgspec.structs.replace(context, time=_MIDNIGHT),
+        )
+
+    def why_unknown(self, words: Collection[str]) -> str:
+        """Say which of a policy's `words` is not on record; empty where all that it needs is."""
+        missing = sorted(self.unknown.intersection(words))
+        return _WORD_UNKNOWN.format(_SPELLED.get(missing[0], missing[0])) if missing else ""
+
+
+def _named(*parts: object) -> bytes:
+    return hashlib.sha256(msgspec.msgpack.encode(parts, order="deterministic")).digest()
 
 
 class Unusable(NamedTuple):
@@ -95,6 +135,7 @@ def recalled(asked: AskedQuery) -> Recalled | Unusable | None:
             _protection(body),
             settled=before.effect == _INVALID,
             undecided=before == _UNDECIDED,
+            unknown=_unknown(event),
         )
     except (KeystileError, msgspec.ValidationError, ValueError):
         return Unusable(_NOT_READ)
@@ -107,11 +148,13 @@ def _unusable(event: Event, body: IntentBody | RefusedBody) -> str:
     if body.rests_on.beside:
         return _BESIDE
     whole = _has(body.rests_on.context, Context)
-    return "" if whole and _has(event.body.get("principal"), PrincipalBody) else _TOO_OLD
+    known = _has(event.body.get("principal"), PrincipalBody, but=_OF_REQUEST)
+    return "" if whole and known else _TOO_OLD
 
 
-_INVALID, _NOT_FOUND = "invalid", "not_found"
-_UNDECIDED = Ruling(str(Effect.DENY))
+def _unknown(event: Event) -> frozenset[str]:
+    principal = event.body["principal"]
+    return frozenset(word for field, word in _OF_REQUEST.items() if field not in principal)
 
 
 def _before(body: IntentBody | RefusedBody) -> Ruling:
@@ -150,9 +193,9 @@ def _protection(body: IntentBody | RefusedBody) -> str:
     return body.decision.protection if isinstance(body, IntentBody) else ""
 
 
-def _has(found: object, kind: type[msgspec.Struct]) -> bool:
+def _has(found: object, kind: type[msgspec.Struct], *, but: Iterable[str] = ()) -> bool:
     """Tell whether a record has every field: one that is left out was not known then."""
-    return isinstance(found, dict) and found.keys() >= {*kind.__struct_fields__}
+    return isinstance(found, dict) and found.keys() >= {*kind.__struct_fields__}.difference(but)
 
 
 def _principal(event: Event, body: IntentBody | RefusedBody) -> Principal:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from keystile.model.errors import OverloadedError, RefusedError
+from keystile.model.errors import EngineFailedError, OverloadedError
 
 _LONGEST_SECONDS = 60
 
@@ -30,7 +30,7 @@ class Shares:
     async def turn(self, owner: str) -> AsyncIterator[None]:
         """Wait for one of the owner's turns, which ends after a minute.
 
-        Raises `OverloadedError` where too many wait, and `RefusedError` at the turn's end.
+        Raises `OverloadedError` where too many wait, and `EngineFailedError` at the turn's end.
         """
         share = self._shares.setdefault(owner, _Share(self._at_once))
         if share.users >= self._most:
@@ -52,13 +52,13 @@ class Shares:
 async def _bounded() -> AsyncIterator[None]:
     """Bound the time that all of a query takes: the engine's deadline is that of each of its parts.
 
-    Raises `RefusedError`.
+    Raises `EngineFailedError`.
     """
     try:
         async with asyncio.timeout(_LONGEST_SECONDS):
             yield
     except TimeoutError as error:
-        raise RefusedError(
+        raise EngineFailedError(
             f"analysing all of the query took longer than {_LONGEST_SECONDS} seconds",
             hint="run its statements in several pieces",
         ) from error

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
-from typing import NamedTuple, cast
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, TypeVar, cast
+
+import msgspec
 
 from keystile.analysis.analyst import Analyst
+from keystile.gate.alike import Alike
 from keystile.gate.basis import protection_of
+from keystile.gate.decided import Decided
 from keystile.gate.planning import Planner
 from keystile.gate.recorded_catalogue import RecordedCatalogue, RecordedSchemas, UnknownSchemaError
 from keystile.gate.recorded_queries import UNDECIDED, Recalled, Unusable, recalled
@@ -16,9 +20,11 @@ from keystile.gate.shares import Shares
 from keystile.masking.rewrite import Rewriter
 from keystile.model.decision import Effect
 from keystile.model.errors import (
+    EngineFailedError,
     InvalidQueryError,
     KeystileError,
     NotFoundError,
+    OverloadedError,
     UnmaskableError,
 )
 from keystile.policy.policy import Policy
@@ -27,9 +33,13 @@ from keystile.recording.asked import AskedQuery
 from keystile.telemetry.metrics import Metrics
 from keystile.upstream.accounts import Accounts
 
-_RULINGS_KEPT = 1 << 16
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
+
+_RULINGS_KEPT = _MASKINGS_KEPT = 1 << 16
 _UNKNOWN = "a schema that it needs is neither on record nor to be had from BigQuery"
 _REFUSED = "analysing it again was refused"
+_FAILED = "the SQL analyser ran out of time or memory, or ended, on it"
 
 
 class Again(NamedTuple):
@@ -57,8 +67,20 @@ class Simulated(NamedTuple):
     others: tuple[str, ...] = ()
 
 
+class _Question(NamedTuple):
+    """A query to be decided on: `asked` names it whoever asks, `key` with who asks and when."""
+
+    query: Recalled
+    asked: bytes
+    key: bytes
+
+
 class Simulator:
-    """Decides again. What is asked twice is decided once; what is kept is bounded."""
+    """Decides again. What is asked twice is decided once; what is kept is bounded.
+
+    A text is analysed once for all that are alike and for all agents, and masked once for all whom
+    the same is hidden from.
+    """
 
     def __init__(
         self,
@@ -75,7 +97,9 @@ class Simulator:
         self._schemas = schemas
         self._at_once = at_once
         self._metrics = Metrics()
+        self._alike = Alike()
         self._known: OrderedDict[bytes, Again] = OrderedDict()
+        self._maskable: OrderedDict[tuple[bytes, str], bool] = OrderedDict()
         self.decided = 0
         """How many rulings were made: what is asked again is not ruled on again."""
         self.objects: set[str] = set()
@@ -86,32 +110,40 @@ class Simulator:
 
         Statements of scripts are left out: what is decided on is the script.
         """
-        read = [(asked, recalled(asked)) for asked in batch]
-        keys = [self._key(found) for _, found in read]
+        read = [(asked, self._recalled(asked)) for asked in batch]
+        several = [self._question(found) for _, found in read]
         new = {
-            key: found
-            for key, (_, found) in zip(keys, read, strict=True)
-            if isinstance(found, Recalled) and key not in self._known and not found.settled
+            one.key: one
+            for one in several
+            if one and one.key not in self._known and not one.query.settled
         }
         rulings = dict(await self._all(new))
-        rulings |= {key: self._known[key] for key in keys if key in self._known}
-        self._keep(rulings)
-        self.objects.update(*(query.objects for query in new.values()))
+        rulings |= {
+            one.key: self._known[one.key] for one in several if one and one.key in self._known
+        }
+        _keep(self._known, rulings, _RULINGS_KEPT)
+        self.objects.update(*(one.query.objects for one in new.values()))
         return [
-            self._simulated(asked, found, rulings.get(key))
-            for key, (asked, found) in zip(keys, read, strict=True)
+            self._simulated(asked, found, rulings.get(one.key) if one else None)
+            for one, (asked, found) in zip(several, read, strict=True)
             if found is not None
         ]
 
-    def _key(self, found: Recalled | Unusable | None) -> bytes:
-        return found.key(timed=self._policy.asks_time) if isinstance(found, Recalled) else b""
+    def _recalled(self, asked: AskedQuery) -> Recalled | Unusable | None:
+        """Read a query again, and see whether all that the policy asks for is on record."""
+        found = recalled(asked)
+        why = found.why_unknown(self._policy.words) if isinstance(found, Recalled) else ""
+        return Unusable(why) if why else found
 
-    def _keep(self, rulings: dict[bytes, Again]) -> None:
-        for key, again in rulings.items():
-            self._known[key] = again
-            self._known.move_to_end(key)
-        while len(self._known) > _RULINGS_KEPT:
-            self._known.popitem(last=False)
+    def _question(self, found: Recalled | Unusable | None) -> _Question | None:
+        """Give what is to be decided on, with the text that stands for all that are alike."""
+        if not isinstance(found, Recalled):
+            return None
+        request = found.request
+        request = msgspec.structs.replace(request, sql=self._alike.first(request.sql))
+        query = found._replace(request=request)
+        asked = query.asked()
+        return _Question(query, asked, query.key(asked, self._policy.words))
 
     def _simulated(
         self, asked: AskedQuery, found: Recalled | Unusable, again: Again | None
@@ -129,14 +161,20 @@ class Simulator:
         made = change(found.before, again.ruling)
         return Simulated(asked, found.before, again.ruling, made, others=again.others)
 
-    async def _all(self, new: dict[bytes, Recalled]) -> Iterable[tuple[bytes, Again]]:
-        """Decide on several, so many at a time that the engine is never idle."""
-        turns = iter(new.items())
+    async def _all(self, new: dict[bytes, _Question]) -> Iterable[tuple[bytes, Again]]:
+        """Decide on several, so many at a time that the engine is never idle.
+
+        One after the other for those who ask the same, so that the first one's analysis is there.
+        """
+        several: dict[bytes, list[_Question]] = {}
+        for question in new.values():
+            several.setdefault(question.asked, []).append(question)
+        turns = iter(several.values())
         found: list[tuple[bytes, Again]] = []
 
         async def take() -> None:
-            for key, query in turns:
-                found.append((key, await self._again(query)))
+            for questions in turns:
+                found.extend([(one.key, await self._again(one)) for one in questions])
 
         async with asyncio.TaskGroup() as group:
             for _ in range(self._at_once):
@@ -144,39 +182,60 @@ class Simulator:
         self.decided += len(found)
         return found
 
-    async def _again(self, query: Recalled) -> Again:
+    async def _again(self, question: _Question) -> Again:
+        query = question.query
         try:
-            complete = not query.undecided and query.before.effect != "not_found"
-            catalogue = self._schemas.of(query.objects, complete=complete)
-            ruling = await self._ruling(query, catalogue)
+            catalogue = self._schemas.of(query.objects, complete=query.complete)
+            ruling = await self._ruling(question, catalogue)
         except UnknownSchemaError:
             return Again(None, _UNKNOWN)
+        except (EngineFailedError, OverloadedError):
+            # INVARIANT: nothing is known where the engine gave no answer, least of all a refusal.
+            return Again(None, _FAILED)
         return Again(ruling, "" if ruling else _REFUSED, tuple(dict.fromkeys(catalogue.others)))
 
-    async def _ruling(self, query: Recalled, catalogue: RecordedCatalogue) -> Ruling | None:
+    async def _ruling(self, question: _Question, catalogue: RecordedCatalogue) -> Ruling | None:
         """Rule on a query. None where the analysis is refused, which is not the policy's doing."""
-        planner = self._planner(catalogue)
+        query, planner = question.query, self._planner(catalogue)
         try:
             decided = await planner.decided(
                 query.principal, query.request, self._policy, None, query.context
             )
-            ruling = ruling_of(decided.decision, decided.facts)
-            # INVARIANT: the same masks and filters make the same text of the same query, so what
-            # could be put in then can be now.
-            same = query.protection and protection_of(decided.decision) == query.protection
-            if decided.decision.effect is not Effect.DENY and not same:
-                await planner.masked(query.request, decided)
+            if decided.decision.effect is not Effect.DENY:
+                await self._mask(planner, question, decided)
         except NotFoundError:
             return Ruling("not_found")
         except InvalidQueryError:
             return Ruling("invalid")
         except UnmaskableError:
             return Ruling(str(Effect.DENY), (MASK_AT_READ,))
-        except UnknownSchemaError:
+        except (EngineFailedError, OverloadedError, UnknownSchemaError):
             raise
         except KeystileError:
             return None
-        return ruling
+        return ruling_of(decided.decision, decided.facts)
+
+    async def _mask(self, planner: Planner, question: _Question, decided: Decided) -> None:
+        """Raise `UnmaskableError` where what is hidden cannot be hidden in the query.
+
+        INVARIANT: the same masks and filters make the same text of the same query, so what could be
+        put in once, then or now, can be again.
+        """
+        protection = protection_of(decided.decision)
+        if protection == question.query.protection:
+            return
+        # An object that was not on record is the same for all who ask for it now.
+        key = question.asked, protection
+        maskable = self._maskable.get(key)
+        if maskable is None:
+            try:
+                await planner.masked(question.query.request, decided)
+                maskable = True
+            except UnmaskableError:
+                maskable = False
+            _keep(self._maskable, {key: maskable}, _MASKINGS_KEPT)
+        if not maskable:
+            raise UnmaskableError("what is hidden cannot be hidden in this query")
 
     def _planner(self, catalogue: RecordedCatalogue) -> Planner:
         return Planner(
@@ -188,3 +247,12 @@ class Simulator:
             Shares(self._at_once, self._at_once),
             self._metrics,
         )
+
+
+def _keep(known: OrderedDict[KeyT, ValueT], new: Mapping[KeyT, ValueT], most: int) -> None:
+    """Remember the newest ones."""
+    for key, value in new.items():
+        known[key] = value
+        known.move_to_end(key)
+    while len(known) > most:
+        known.popitem(last=False)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from secrets import token_bytes
 from typing import NamedTuple
 
@@ -19,7 +20,9 @@ from keystile.masking.keyed import always
 from keystile.masking.rewrite import Rewriter
 from keystile.policy.policy import Policy
 from keystile.policy.ruling import Change, Kind
-from keystile.recording.asked import AskedQueries, Wanted
+from keystile.recording.asked import AskedQueries, AskedQuery, Wanted
+
+_ANALYSES_KEPT = 1 << 13
 
 
 class ChangedQuery(msgspec.Struct, frozen=True):
@@ -146,13 +149,24 @@ async def simulate(  # noqa: PLR0913, PLR0917 - what is read, what decides, and 
     schemas = RecordedSchemas(now)
     async for body in queries.schemas(wanted):
         schemas.add(body)
-    analyst = RememberingAnalyst(runner, limits.max_sql_bytes)
+    analyst = RememberingAnalyst(runner, limits.max_sql_bytes, _ANALYSES_KEPT)
     # No value is ever masked with the key.
     rewriter = Rewriter(runner, always(token_bytes(32)))
     simulator = Simulator(policy, analyst, rewriter, schemas, 2 * limits.workers)
     done = 0
-    async for batch in queries.batches(wanted):
+    async for batch in _ahead(queries.batches(wanted)):
         report.add(await simulator.simulate(batch))
         done += len(batch)
         progress(done)
     return Outcome(report, simulator.decided, await schemas.changed(simulator.objects))
+
+
+async def _ahead(batches: AsyncIterator[list[AskedQuery]]) -> AsyncIterator[list[AskedQuery]]:
+    """Read the next batch while one is decided on, and no more than that."""
+    reading = asyncio.ensure_future(anext(batches, None))
+    try:
+        while (batch := await reading) is not None:
+            reading = asyncio.ensure_future(anext(batches, None))
+            yield batch
+    finally:
+        reading.cancel()

@@ -12,7 +12,7 @@ import sys
 from keystile.config.settings import EngineLimits
 from keystile.googlesql.engine import Engine, too_deep
 from keystile.googlesql.task import AnswerT, RequestT, Task, TaskRunner
-from keystile.model.errors import RefusedError
+from keystile.model.errors import EngineFailedError
 
 # Walkers of the resolved tree recurse: 500 nested calls of SQL are some 2,000 of Python's.
 _RECURSION = 10_000
@@ -47,24 +47,24 @@ class InlineRunner(TaskRunner):
             raise too_deep() from None
 
 
-def too_slow(limits: EngineLimits) -> RefusedError:
+def too_slow(limits: EngineLimits) -> EngineFailedError:
     """Say that the deadline passed."""
-    return RefusedError(
+    return EngineFailedError(
         f"analysing the query took longer than {limits.deadline} seconds",
         hint="make it shorter, or pass long lists as an array parameter",
     )
 
 
-def too_much_memory(limits: EngineLimits) -> RefusedError:
+def too_much_memory(limits: EngineLimits) -> EngineFailedError:
     """Say that the memory limit was reached."""
-    return RefusedError(
+    return EngineFailedError(
         f"analysing the query took more than {limits.memory_bytes >> 20} MB of memory",
         hint="make it shorter, or pass long lists as an array parameter",
     )
 
 
-def stopped() -> RefusedError:
+def stopped() -> EngineFailedError:
     """Say that the engine or its process ended without an answer."""
-    return RefusedError(
+    return EngineFailedError(
         "the query stopped the analyser, so it is not understood", hint="write it another way"
     )

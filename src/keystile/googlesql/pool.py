@@ -36,6 +36,7 @@ from keystile.googlesql.inline import stopped, too_much_memory, too_slow
 from keystile.googlesql.native import OUT_OF_MEMORY
 from keystile.googlesql.task import AnswerT, RequestT, Task, TaskRunner
 from keystile.model.errors import (
+    EngineFailedError,
     InvalidRequestError,
     OverloadedError,
     RefusedError,
@@ -305,9 +306,9 @@ async def _end(worker: Process) -> None:
     await worker.wait()
 
 
-def _unstartable() -> RefusedError:
-    return RefusedError("the SQL analyser could not be started", hint="see the gateway's log")
+def _unstartable() -> EngineFailedError:
+    return EngineFailedError("the SQL analyser could not be started", hint="see the gateway's log")
 
 
-def _closing() -> RefusedError:
-    return RefusedError("the gateway is shutting down", hint="try again")
+def _closing() -> EngineFailedError:
+    return EngineFailedError("the gateway is shutting down", hint="try again")

@@ -132,6 +132,10 @@ class UnmaskableError(RefusedError):
     """What policy hides from the agent cannot be hidden in this query, so the query is refused."""
 
 
+class EngineFailedError(RefusedError):
+    """The SQL engine gave no answer: too much time or memory, or its process ended."""
+
+
 class RecordingUnavailableError(RefusedError):
     """The record could not be made durable, so nothing is released."""
 

@@ -6,7 +6,6 @@ every required approval; masks unite; all limits hold.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -38,9 +37,6 @@ NOT_UNDERSTOOD = "not-understood"
 
 _QUERIES_KEPT = 1024
 _NO_SHADOWS = Shadows()
-
-# Lexical, so it may find the word where it means something else: that costs time and no more.
-_TIME = re.compile(r"\btime\b")
 
 
 class Policy:
@@ -75,9 +71,10 @@ class Policy:
             if rule.effect is Effect.ALLOW
         }
         self._queries: dict[int, Query] = {}
-        conditions_of_rules = (rule.condition for rule in rules if rule.condition)
-        self.asks_time = any(_TIME.search(condition.text) for condition in conditions_of_rules)
-        """Whether a decision may depend on the time of the request."""
+        self.words = frozenset(
+            word for rule in rules if rule.condition for word in rule.condition.words
+        )
+        """What conditions may ask for, as their words are named in `conditions`."""
 
     def connection_of(self, principal: Principal) -> str:
         """Name the connection that a principal's queries run under; empty for the default one.

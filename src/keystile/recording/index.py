@@ -51,6 +51,15 @@ class Witness(NamedTuple):
     hash: str
 
 
+class _Indexed(NamedTuple):
+    """The newest record of a chain that is in the index, and where it ends in its segment."""
+
+    seq: int
+    hash: str
+    segment: str
+    end: int
+
+
 class _Decision(msgspec.Struct):
     effect: str = ""
 
@@ -178,27 +187,36 @@ def _follow(connection: sqlite3.Connection, path: Path, head: Head, present: lis
     found = connection.execute(
         "SELECT seq, hash, segment, end FROM chains WHERE chain = ?", (path.name,)
     ).fetchone()
-    seq, prev, segment, end = found or (None, "", "", 0)
-    if seq is not None and seq >= head.seq:
+    known = _Indexed(*found) if found else None
+    if known is not None and known.seq >= head.seq:
         return
-    for name in (name for name in present if name >= segment):
-        start = end if name == segment else 0
+    newest: _Indexed | None = None
+    for newest, start, event in _acknowledged(path, head, present, known):
+        _insert(connection, (path.name, newest.seq, newest.segment, start, newest.end), event)
+    if newest is not None:
+        connection.execute(
+            "INSERT OR REPLACE INTO chains VALUES (?, ?, ?, ?, ?)", (path.name, *newest)
+        )
+
+
+def _acknowledged(
+    path: Path, head: Head, present: list[str], known: _Indexed | None
+) -> Iterator[tuple[_Indexed, int, bytes]]:
+    """Give each record after the `known` one, with where it starts and its event."""
+    last = known or _Indexed(0, "", "", 0)
+    for name in (name for name in present if name >= last.segment):
+        start = last.end if name == last.segment else 0
         for place, content in chains.lines(path / name, start):
             try:
                 line = chains.parse(content)
-                if seq is not None:
-                    chains.follows(line, seq, prev)
+                if last.segment:
+                    chains.follows(line, last.seq, last.hash)
             except BrokenLineError:
                 return
             if line.seq > head.seq:
                 return
-            seq, prev = line.seq, line.hash
-            row = (path.name, seq, name, place.start, place.end)
-            _insert(connection, row, bytes(line.event))
-            connection.execute(
-                "INSERT OR REPLACE INTO chains VALUES (?, ?, ?, ?, ?)",
-                (path.name, seq, prev, name, place.end),
-            )
+            last = _Indexed(line.seq, line.hash, name, place.end)
+            yield last, place.start, bytes(line.event)
 
 
 def _insert(

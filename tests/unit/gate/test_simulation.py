@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,20 @@ from demo.stack import POLICY
 from prove.agent_queries import AgentQueries
 from prove.simulation import draft_of
 
+from keystile.analysis.tasks import OUTLINE
 from keystile.config.policy_folder import read_policy
 from keystile.config.settings import EngineLimits
 from keystile.gate.basis import Catalogue
 from keystile.gate.simulation import Simulated
 from keystile.gate.simulation_report import Outcome, Report, simulate
-from keystile.googlesql.inline import InlineRunner
+from keystile.googlesql.inline import InlineRunner, too_slow
+from keystile.googlesql.task import AnswerT, RequestT, Task, TaskRunner
+from keystile.masking.task import MASK
 from keystile.model.schema import Field
 from keystile.policy.compile import compile_policy
 from keystile.policy.ruling import Kind
 from keystile.recording.asked import AskedQueries, Wanted
-from keystile.recording.events import Event
+from keystile.recording.events import Event, EventKind
 from keystile.recording.writer import canonical, claim
 
 QUERIES = 120
@@ -52,13 +56,17 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def tried(
-    folder: Path, policy: dict[str, str], now: Catalogue | None = None, limit: int = 50
+    folder: Path,
+    policy: dict[str, str],
+    now: Catalogue | None = None,
+    limit: int = 50,
+    runner: TaskRunner | None = None,
 ) -> tuple[Outcome, Kept]:
     report, told = Kept(limit), list[int]()
     made = compile_policy(policy)
     queries, limits = AskedQueries(folder), EngineLimits(workers=1)
     outcome = await simulate(
-        queries, WANTED, made, InlineRunner(), limits, now, report, told.append
+        queries, WANTED, made, runner or InlineRunner(), limits, now, report, told.append
     )
     assert told[-1] == await queries.count(WANTED)
     return outcome, report
@@ -138,18 +146,112 @@ async def test_what_cannot_be_decided_again_is_counted_by_its_reason(
         event = msgspec.structs.replace(event, kind=kind, body={**event.body, **other})
     more = {key: value for key, value in body.items() if key != "kind"}
     event = msgspec.structs.replace(event, body={**event.body, **more})
-    writer = claim(tmp_path, segment_bytes=1 << 20)
-    writer.append([canonical(event)])
-    writer.close()
+    write(tmp_path, event)
     _, report = await tried(tmp_path, dict(read_policy(POLICY)), shop())
     assert (report.read, report.simulated, report.changed) == (1, 0, 0)
     assert why in next(iter(report.not_simulated))
 
 
-async def test_statements_of_scripts_are_no_queries_of_their_own(tmp_path: Path) -> None:
-    writer = claim(tmp_path, segment_bytes=1 << 20)
-    body = {"sql": "SELECT 1", "request": {"project": "p", "script": "job_1"}}
-    writer.append([canonical(msgspec.convert({"kind": "intent", "at": NOW, "body": body}, Event))])
+class Failing(InlineRunner):
+    """An engine that gives no answer where a query is to be masked, and counts what it is asked."""
+
+    def __init__(self, failing: Task[Any, Any] | None = None) -> None:
+        super().__init__()
+        self.asked: Counter[str] = Counter()
+        self._failing = failing
+
+    async def run(self, task: Task[RequestT, AnswerT], request: RequestT) -> AnswerT:
+        self.asked[task.function.__name__] += 1
+        if task is self._failing:
+            raise too_slow(EngineLimits())
+        return await super().run(task, request)
+
+
+async def test_an_engine_that_fails_at_masking_was_counted_as_newly_refused(
+    recordings: Path,
+) -> None:
+    """It says nothing of the query, so that nothing is known of it."""
+    _, well = await tried(recordings, draft_of("stricter"), shop())
+    _, failed = await tried(recordings, draft_of("stricter"), shop(), runner=Failing(MASK))
+    assert failed.kinds[Kind.REFUSED] == well.kinds[Kind.REFUSED]
+    assert failed.kinds[Kind.MASKED] < well.kinds[Kind.MASKED]
+    [(why, count)] = failed.not_simulated.items()
+    assert "the SQL analyser" in why
+    assert count >= well.kinds[Kind.MASKED] - failed.kinds[Kind.MASKED]
+
+
+async def test_one_that_was_undecided_is_not_called_the_same_where_the_engine_fails(
+    recordings: Path, tmp_path: Path
+) -> None:
+    event = await intent_of(recordings)
+    context = event.body["rests_on"]["context"]
+    other = {"decision": None, "reason": "accessDenied", "rests_on": {"context": context}}
+    event = msgspec.structs.replace(event, kind="refused", body={**event.body, **other})
+    write(tmp_path, event)
+    _, report = await tried(tmp_path, dict(read_policy(POLICY)), shop(), runner=Failing(OUTLINE))
+    assert "the SQL analyser" in next(iter(report.not_simulated))
+
+
+async def test_a_text_is_analysed_once_for_all_agents_and_all_that_are_alike(
+    recordings: Path, tmp_path: Path
+) -> None:
+    event, events = await intent_of(recordings), []
+    [orders] = [name for name in event.body["rests_on"]["objects"] if name.endswith("orders")]
+    for number, agent in enumerate(("a", "b", "c") * 2):
+        body = {**event.body, "sql": f"SELECT id FROM `{orders}` WHERE id = {number}"}  # noqa: S608 - a test's own
+        body |= {"principal": {**event.body["principal"], "subject": agent}}
+        events.append(msgspec.structs.replace(event, agent=agent, body=body))
+    write(tmp_path, *await schemas_of(recordings), *events)
+    runner = Failing()
+    outcome, report = await tried(tmp_path, draft_of("stricter"), shop(), runner=runner)
+    assert (report.read, outcome.distinct) == (6, 3)
+    assert (runner.asked["outline"], runner.asked["mask_query"]) == (1, 1)
+
+
+NETWORK = """
+rules:
+- {name: inside, when: '!request.network("10.0.0.0/8")', deny: [export]}
+"""
+
+
+async def test_recordings_without_address_and_client_are_simulated_where_no_condition_asks(
+    recordings: Path, tmp_path: Path
+) -> None:
+    event = await intent_of(recordings)
+    old = {k: v for k, v in event.body["principal"].items() if k not in {"address", "client"}}
+    event = msgspec.structs.replace(event, body={**event.body, "principal": old})
+    write(tmp_path, *await schemas_of(recordings), event)
+    policy = dict(read_policy(POLICY))
+    _, report = await tried(tmp_path, policy, shop())
+    assert (report.simulated, report.changed) == (1, 0)
+    _, report = await tried(tmp_path, {**policy, "more.yaml": NETWORK}, shop())
+    assert [*report.not_simulated] == [
+        "the policy asks for `request.network`, which is not on record with it"
+    ]
+
+
+async def intent_of(recordings: Path) -> Event:
+    every = [one async for batch in AskedQueries(recordings).batches(WANTED) for one in batch]
+    events = (one.recorded.event for one in every if one.recorded)
+    plain = (one for one in events if not {"into", "transfer"} & {*one.body, *one.body["request"]})
+    return next(one for one in plain if one.body.get("statement") == "SELECT")
+
+
+async def schemas_of(recordings: Path) -> list[Event]:
+    bodies = [one async for one in AskedQueries(recordings).schemas(WANTED)]
+    return [
+        Event(EventKind.SCHEMA, WANTED.since, body=msgspec.to_builtins(body)) for body in bodies
+    ]
+
+
+def write(folder: Path, *events: Event) -> None:
+    writer = claim(folder, segment_bytes=1 << 20)
+    writer.append([canonical(event) for event in events])
     writer.close()
+
+
+async def test_statements_of_scripts_are_no_queries_of_their_own(tmp_path: Path) -> None:
+    body = {"sql": "SELECT 1", "request": {"project": "p", "script": "job_1"}}
+    write(tmp_path, msgspec.convert({"kind": "intent", "at": NOW, "body": body}, Event))
     _, report = await tried(tmp_path, dict(read_policy(POLICY)))
     assert report.read == 0
