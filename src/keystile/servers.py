@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from keystile.config.settings import HttpListener, Listener
+from keystile.config.listeners import HttpListener, Listener
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.tls.end import End, front
 

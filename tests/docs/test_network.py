@@ -11,7 +11,9 @@ import msgspec
 import pytest
 import yaml
 
-from keystile.config.settings import Settings, Storage, Upstream
+from keystile.config.listeners import Storage
+from keystile.config.settings import Settings
+from keystile.config.upstream import Upstream
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / "examples" / "kubernetes" / "network-policies.yaml").read_text(encoding="utf-8")

@@ -16,7 +16,8 @@ import typer.main
 
 from keystile.cli import app
 from keystile.config.load import load
-from keystile.config.settings import Secret, Settings
+from keystile.config.secret_places import Secret
+from keystile.config.settings import Settings
 from keystile.model import errors
 
 ROOT = Path(__file__).parents[2]

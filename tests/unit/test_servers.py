@@ -16,7 +16,7 @@ import uvloop
 from tests.support.authority import Authority, der
 
 from keystile import servers
-from keystile.config.settings import HttpListener, Listener
+from keystile.config.listeners import HttpListener, Listener
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.servers import Served
 from keystile.tls import end

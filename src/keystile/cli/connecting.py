@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import typer
 
 from keystile.cli.common import database, settings
-from keystile.config.settings import Identity, Settings
+from keystile.config.identity import Identity
+from keystile.config.settings import Settings
 from keystile.config.urls import require_safe_url
 from keystile.identity.agents import Agents
 from keystile.identity.builtin import BuiltinIssuer

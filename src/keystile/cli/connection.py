@@ -21,7 +21,8 @@ from keystile.cli.common import (
 )
 from keystile.cli.terminal import moment, say, say_json, show, table, visible
 from keystile.config.policy_folder import read_policy
-from keystile.config.settings import Connection, Settings
+from keystile.config.settings import Settings
+from keystile.config.upstream import Connection
 from keystile.gate.connection_uses import uses_of
 from keystile.gate.policy_versions import PolicyVersions
 from keystile.model.errors import InvalidRequestError

@@ -29,8 +29,9 @@ from keystile.cli.connecting import (
 from keystile.cli.policy_checks import show_failed, tried
 from keystile.cli.policy_sending import send
 from keystile.cli.terminal import moment, say, say_json, show, table, visible
+from keystile.config.identity import Publishing
 from keystile.config.policy_folder import has_policy_tests, read_policy, read_policy_tests
-from keystile.config.settings import Publishing, Settings
+from keystile.config.settings import Settings
 from keystile.gate import publishing as policy_publishing
 from keystile.gate.policy_versions import PolicyVersions, Replica, Version
 from keystile.gate.publishing import Published, Wanted

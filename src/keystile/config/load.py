@@ -9,7 +9,8 @@ import msgspec
 import yaml
 
 from keystile.config.networks import check_networks
-from keystile.config.settings import DEFAULT_CONNECTION, Connection, Settings, Upstream
+from keystile.config.settings import Settings
+from keystile.config.upstream import DEFAULT_CONNECTION, Connection, Upstream
 from keystile.model.errors import UnsafeConfigurationError
 
 # A connection's name is that of a folder too.

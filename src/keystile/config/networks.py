@@ -6,7 +6,10 @@ from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from keystile.config.settings import HttpListener, Issuer, Listener, Settings, Upstream
+from keystile.config.identity import Issuer
+from keystile.config.listeners import HttpListener, Listener
+from keystile.config.settings import Settings
+from keystile.config.upstream import Upstream
 from keystile.config.urls import is_loopback
 from keystile.model.errors import UnsafeConfigurationError
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from keystile.config.settings import SenderConstraint
+from keystile.config.identity import SenderConstraint
 from keystile.identity import dpop
 from keystile.identity.replay import Uses
 from keystile.identity.subjects import Verified

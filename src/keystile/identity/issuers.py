@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from keystile.config.settings import Issuer, Trust
+from keystile.config.identity import Issuer, Trust
 from keystile.identity.claims import ClaimMapping, Condition
 from keystile.identity.keys import Documents, IssuerKeys
 from keystile.identity.presets import PRESETS, Preset

@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from ipaddress import ip_address, ip_network
 
-from keystile.config.settings import ExchangeLimits
+from keystile.config.identity import ExchangeLimits
 from keystile.model.errors import TokenFault, TokenRefusedError
 from keystile.model.principal import Principal
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from keystile.config.settings import PresetName
+from keystile.config.identity import PresetName
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):

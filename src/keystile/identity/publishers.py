@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from keystile.config.settings import PresetName, Settings
+from keystile.config.identity import PresetName
+from keystile.config.settings import Settings
 from keystile.identity.binding import Senders, confirmed, demand
 from keystile.identity.claims import Condition
 from keystile.identity.gateway_tokens import GatewayTokens

@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import structlog
 
-from keystile.config.settings import Secret, Settings
+from keystile.config.secret_places import Secret
+from keystile.config.settings import Settings
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.secrets.kept import OUTAGE_SECONDS
 from keystile.secrets.source import SecretSource

@@ -15,7 +15,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
-from keystile.config.settings import SecretManager as SecretManagerSettings
+from keystile.config.secret_places import SecretManager as SecretManagerSettings
 from keystile.config.urls import require_safe_url
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.secrets.asking import Asking

@@ -7,8 +7,9 @@ import os
 from functools import partial
 from pathlib import Path
 
-from keystile.config.settings import Secret, Settings
-from keystile.config.settings import Vault as VaultSettings
+from keystile.config.secret_places import Secret
+from keystile.config.secret_places import Vault as VaultSettings
+from keystile.config.settings import Settings
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.secrets.asking import Asking
 from keystile.secrets.file import SecretFile

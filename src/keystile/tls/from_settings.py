@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keystile.config.settings import Gateway, Settings
+from keystile.config.listeners import Gateway
+from keystile.config.settings import Settings
 from keystile.telemetry.logs import logger
 from keystile.tls.end import End, client, server
 from keystile.tls.outward import Outward

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from keystile.config.settings import DEFAULT_CONNECTION, MOST_BILLED
+from keystile.config.upstream import DEFAULT_CONNECTION, MOST_BILLED
 from keystile.model.schema import TableId
 from keystile.tls.outward import DIRECT, Outward
 from keystile.upstream.bigquery import BigQuery

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keystile.config.settings import MOST_BILLED
+from keystile.config.upstream import MOST_BILLED
 from keystile.tls.outward import DIRECT, Outward
 from keystile.upstream.changes import Changes
 from keystile.upstream.jobs import Jobs

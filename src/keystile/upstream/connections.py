@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from keystile.config.settings import DEFAULT_CONNECTION, Settings
-from keystile.config.settings import Connection as ConnectionSettings
+from keystile.config.settings import Settings
+from keystile.config.upstream import DEFAULT_CONNECTION
+from keystile.config.upstream import Connection as ConnectionSettings
 from keystile.model.errors import KeystileError, RefusedError, UnsafeConfigurationError
 from keystile.secrets.sources import Secrets
 from keystile.store.database import Database

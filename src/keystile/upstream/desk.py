@@ -14,8 +14,8 @@ from typing import NamedTuple
 import msgspec
 
 from keystile.config.load import check_name
-from keystile.config.settings import Connection as ConnectionSettings
 from keystile.config.settings import Settings
+from keystile.config.upstream import Connection as ConnectionSettings
 from keystile.model.errors import (
     DuplicateError,
     InUseError,

@@ -21,15 +21,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from google.auth import (
-    compute_engine,
-    exceptions,
-    impersonated_credentials,
-    pluggable,
-    transport,
-)
+from google.auth import compute_engine, exceptions, impersonated_credentials, pluggable, transport
 
-from keystile.config.settings import Connection
+from keystile.config.upstream import Connection
 from keystile.config.urls import require_safe_url
 from keystile.http.bodies import short_body
 from keystile.model.errors import RefusedError, UnsafeConfigurationError

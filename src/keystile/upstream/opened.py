@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from keystile.config.settings import Connection as ConnectionSettings
+from keystile.config.upstream import Connection as ConnectionSettings
 from keystile.model.errors import KeystileError
 from keystile.secrets.source import SecretSource
 from keystile.telemetry.logs import logger

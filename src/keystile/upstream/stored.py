@@ -11,7 +11,7 @@ from sqlalchemy import and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keystile.config.settings import Connection as ConnectionSettings
+from keystile.config.upstream import Connection as ConnectionSettings
 from keystile.model.errors import DuplicateError
 from keystile.store.database import Database
 from keystile.store.notes import note

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from keystile.config.settings import Settings, Storage, Upstream
+from keystile.config.listeners import Storage
+from keystile.config.settings import Settings
+from keystile.config.upstream import Upstream
 
 
 @pytest.mark.parametrize(

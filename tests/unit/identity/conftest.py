@@ -13,7 +13,9 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from keystile.config.settings import Identity, Issuer, Settings, Upstream
+from keystile.config.identity import Identity, Issuer
+from keystile.config.settings import Settings
+from keystile.config.upstream import Upstream
 from keystile.store.database import Database
 
 ISSUER = "https://issuer.test"

@@ -19,7 +19,8 @@ from prove.identity.attacks import ATTACKS
 from prove.identity.forging import KEY_B, OURS, RSA_A, THEIRS, B, claims, issuers, signed
 
 from keystile.api import token as endpoint
-from keystile.config.settings import Issuer, Settings
+from keystile.config.identity import Issuer
+from keystile.config.settings import Settings
 from keystile.identity.wiring import Identity, build
 from keystile.model.errors import TokenRefusedError, UnauthenticatedError
 from keystile.store.database import Database

@@ -15,7 +15,9 @@ from prove.identity.forging import b64 as encoded
 from prove.identity.holder import Holder
 from sqlalchemy import select
 
-from keystile.config.settings import ExchangeLimits, Gateway, Settings
+from keystile.config.identity import ExchangeLimits
+from keystile.config.listeners import Gateway
+from keystile.config.settings import Settings
 from keystile.identity import recent
 from keystile.identity.wiring import Identity, build
 from keystile.model.errors import (
@@ -266,7 +268,7 @@ async def test_it_stops_within_seconds_of_its_end_or_of_its_agents(
 async def test_a_direct_token_of_a_disabled_built_in_agent_is_refused(
     settings: Callable[..., Settings], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from keystile.config.settings import BuiltinIssuer  # noqa: PLC0415 - beside its only use
+    from keystile.config.identity import BuiltinIssuer  # noqa: PLC0415 - beside its only use
     from keystile.identity.disabling import Target  # noqa: PLC0415 - the same
 
     identity = build(settings(builtin_issuer=BuiltinIssuer(direct_use=True)), database)

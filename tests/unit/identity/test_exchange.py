@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from keystile.config.settings import ExchangeLimits, Settings
+from keystile.config.identity import ExchangeLimits
+from keystile.config.settings import Settings
 from keystile.identity.connection import Connection
 from keystile.identity.disabling import Target
 from keystile.identity.exchange import TokenResponse

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from keystile.config.settings import ExchangeLimits
+from keystile.config.identity import ExchangeLimits
 from keystile.identity import limits as module
 from keystile.identity.limits import Bucket, Limits
 from keystile.model.errors import TokenFault, TokenRefusedError

@@ -28,7 +28,7 @@ from prove.identity.presets import (
     trusted,
 )
 
-from keystile.config.settings import Issuer, PresetName
+from keystile.config.identity import Issuer, PresetName
 from keystile.identity.issuers import source
 from keystile.identity.keys import Documents
 from keystile.identity.presets import PRESETS

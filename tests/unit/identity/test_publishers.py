@@ -9,14 +9,8 @@ import pytest
 from prove.identity.attacks import ATTACKS
 from prove.identity.presets import AUDIENCE, GITHUB, GITLAB, Example, signed, trusted
 
-from keystile.config.settings import (
-    Identity,
-    Issuer,
-    Publisher,
-    Publishing,
-    SenderConstraint,
-    Settings,
-)
+from keystile.config.identity import Identity, Issuer, Publisher, Publishing, SenderConstraint
+from keystile.config.settings import Settings
 from keystile.identity.disabling import Target
 from keystile.identity.publishers import Presented, Publishers
 from keystile.identity.wiring import Identity as Wired

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from keystile.config.settings import Issuer, Trust
+from keystile.config.identity import Issuer, Trust
 from keystile.identity.builtin import CLAIMS
 from keystile.identity.claims import ClaimMapping
 from keystile.identity.issuers import Source, source

@@ -10,7 +10,8 @@ from aiohttp.test_utils import TestServer
 from tests.support.authority import Authority
 from tests.support.connect_proxy import connect_proxy
 
-from keystile.config.settings import BuiltinIssuer, Issuer, Settings
+from keystile.config.identity import BuiltinIssuer, Issuer
+from keystile.config.settings import Settings
 from keystile.identity.wiring import build, builtin_issuer, issuer_url
 from keystile.model.errors import TokenRefusedError, UnsafeConfigurationError
 from keystile.store.database import Database

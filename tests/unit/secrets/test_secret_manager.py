@@ -15,7 +15,9 @@ from structlog.testing import capture_logs
 from tests.support.google import Google
 from tests.support.google import Secret as Managed
 
-from keystile.config.settings import Secret, SecretManager, Settings, Upstream
+from keystile.config.secret_places import Secret, SecretManager
+from keystile.config.settings import Settings
+from keystile.config.upstream import Upstream
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.secrets.kept import OutageError
 from keystile.secrets.secret_manager import crc32c

@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from keystile.config.settings import Secret, Settings, Upstream
+from keystile.config.secret_places import Secret
+from keystile.config.settings import Settings
+from keystile.config.upstream import Upstream
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.secrets.source import SecretSource
 from keystile.secrets.sources import Secrets

@@ -15,8 +15,10 @@ from structlog.testing import capture_logs
 from tests.support.played import Played
 from tests.support.vault import Vault
 
-from keystile.config.settings import Secret, Settings, Upstream
-from keystile.config.settings import Vault as VaultSettings
+from keystile.config.secret_places import Secret
+from keystile.config.secret_places import Vault as VaultSettings
+from keystile.config.settings import Settings
+from keystile.config.upstream import Upstream
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.secrets.kept import OutageError
 from keystile.secrets.source import SecretSource

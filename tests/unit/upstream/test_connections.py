@@ -12,7 +12,8 @@ import pytest
 from joserfc import jwt
 from structlog.testing import capture_logs
 
-from keystile.config.settings import Connection, Settings, Upstream
+from keystile.config.settings import Settings
+from keystile.config.upstream import Connection, Upstream
 from keystile.model.errors import RefusedError, UnsafeConfigurationError
 from keystile.secrets.sources import Secrets
 from keystile.store.database import Database

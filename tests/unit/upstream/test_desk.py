@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from tests.support.google import write_key_file
 
-from keystile.config.settings import Connection, Settings, Upstream
+from keystile.config.settings import Settings
+from keystile.config.upstream import Connection, Upstream
 from keystile.model.errors import (
     DuplicateError,
     InUseError,

@@ -15,7 +15,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from tests.support.google import Google, Person, Provider
 
-from keystile.config.settings import Connection
+from keystile.config.upstream import Connection
 from keystile.model.errors import RefusedError
 from keystile.upstream.credential_files import account_of
 from keystile.upstream.errors import KeyRejectedError

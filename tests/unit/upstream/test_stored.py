@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from keystile.config.settings import Connection
+from keystile.config.upstream import Connection
 from keystile.model.errors import DuplicateError
 from keystile.store.database import Database
 from keystile.upstream.stored import (
