@@ -25,7 +25,7 @@ from demo.stack import Stack, running
 
 from bench.upstream import BIG, DATASET, PROJECT, SMALL
 from keystile.config.load import load
-from keystile.identity.wiring import builtin_issuer
+from keystile.identity.builtin import builtin_issuer
 
 _AGENT = "bench"
 _SETTINGS = {"engine": {"workers": 1}, "identity": {"token_lifetime": 3600}}

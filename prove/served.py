@@ -15,7 +15,7 @@ from demo.stack import PROGRAM, Stack, running
 
 from keystile.config.load import load
 from keystile.googlesql.engine import Engine
-from keystile.identity.wiring import builtin_issuer
+from keystile.identity.builtin import builtin_issuer
 from keystile.model.schema import SqlType, Table
 from keystile.sandbox.cells import scalar_text
 from keystile.upstream.keys import SigningKey

@@ -30,10 +30,10 @@ from keystile.gate.simulation import Simulated
 from keystile.gate.simulation_report import Report, simulate
 from keystile.gate.sound_policy import checked_policy
 from keystile.googlesql.pool import EnginePool
-from keystile.identity.wiring import builtin_issuer
+from keystile.identity.builtin import builtin_issuer
 from keystile.policy.ruling import Ruling
 from keystile.recording.asked import AskedQueries, AskedQuery, Wanted
-from keystile.recording.events import IntentBody
+from keystile.recording.query_events import IntentBody
 from prove.agent_queries import AGENTS, PROJECT, AgentQueries, AgentQuery
 
 _SETTINGS = {"engine": {"workers": 1}, "identity": {"token_lifetime": 3600}}

@@ -23,9 +23,9 @@ from google.auth import crypt, jwt
 from keystile.config.load import load
 from keystile.config.settings import Settings
 from keystile.identity.agents import Agents
+from keystile.identity.builtin import builtin_issuer
 from keystile.identity.connection import Connection
 from keystile.identity.people import People
-from keystile.identity.wiring import builtin_issuer
 from keystile.sandbox.data import STORAGE
 from keystile.sandbox.sample import write_sample
 from keystile.store.database import Database

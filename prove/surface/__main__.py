@@ -27,7 +27,7 @@ from schemathesis import APIOperation, Case, GenerationMode, SerializationContex
 from schemathesis.generation.feedback import FeedbackSources
 
 from keystile.config.load import load
-from keystile.identity.wiring import builtin_issuer
+from keystile.identity.builtin import builtin_issuer
 from prove.sent import strays_of
 from prove.surface.described import PARTED, described
 from prove.surface.faults import fault_of, lets_in

@@ -28,7 +28,7 @@ from tests.support.played import Played
 from tests.support.stack import PROJECT, Stack
 from tests.support.vault import Vault
 
-from keystile.identity.wiring import builtin_issuer
+from keystile.identity.builtin import builtin_issuer
 
 MASKING_KEY = "planted-masking-key-0123456789abcdef-fedcba"
 OTHERS = {

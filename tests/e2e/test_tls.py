@@ -24,8 +24,8 @@ from tests.support.authority import Authority, der
 from tests.support.stack import PROJECT, Stack, standing
 
 from keystile.config.load import load
+from keystile.identity.builtin import builtin_issuer
 from keystile.identity.connection import Connection
-from keystile.identity.wiring import builtin_issuer
 
 _DOMAIN = "gw.test"
 _NAMES = [f"bigquery.{_DOMAIN}", f"bigquerystorage.{_DOMAIN}"]

@@ -40,11 +40,11 @@ from tests.support.stopping import hold
 from keystile.approvals.requests import ApprovalRequest, Approvals, ApprovalState, Person
 from keystile.config.load import load
 from keystile.identity.agents import Agents
+from keystile.identity.builtin import builtin_issuer
 from keystile.identity.claims import session_id
 from keystile.identity.connection import Connection
 from keystile.identity.disabling import Disabled, Disablings, Target
 from keystile.identity.people import People
-from keystile.identity.wiring import builtin_issuer
 from keystile.recording.reader import RecordingReader, SessionFilter
 from keystile.recording.replay import Step, steps
 from keystile.store.database import Database

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
-
 import typer
-from typer.core import TyperGroup
 
+from keystile.cli.loading import loading
 from keystile.secrets.dumps import keep_out_of_dumps
 from keystile.telemetry import logs
 
@@ -30,25 +27,11 @@ _COMMANDS = (
 )
 
 
-class _Commands(TyperGroup):
-    """Loads a command's module when it is asked for.
-
-    All of them together take a second or two to import, and most need few of the rooms.
-    """
-
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's signature
-        return [*_COMMANDS]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the same
-        if cmd_name not in _COMMANDS:
-            return None
-        command = typer.main.get_command(import_module(f"keystile.cli.{cmd_name}").app)
-        command.name = cmd_name
-        return command
-
-
 app = typer.Typer(
-    name="keystile", cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False
+    name="keystile",
+    cls=loading({name: name for name in _COMMANDS}),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
 
 

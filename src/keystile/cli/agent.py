@@ -17,7 +17,6 @@ from keystile.cli.common import (
     DEFAULT_CONFIG,
     ConfigOption,
     JsonOption,
-    database,
     err,
     reports_errors,
     run,
@@ -36,12 +35,13 @@ from keystile.cli.connecting import (
     source_of,
     way_of,
 )
+from keystile.cli.store import database
 from keystile.cli.terminal import coming, moment, say, say_json, show, table, visible
 from keystile.config.settings import Settings
 from keystile.identity.agents import OWN, Agent, AgentId, Agents, Facts
+from keystile.identity.builtin import builtin_issuer, issuer_url
 from keystile.identity.disabling import Disablings, Target
 from keystile.identity.gateway_tokens import GatewayTokens
-from keystile.identity.wiring import builtin_issuer, issuer_url
 from keystile.model.errors import InvalidRequestError, NotFoundError
 
 app = typer.Typer(help="Make agents, and connect their clients.", no_args_is_help=True)

@@ -7,16 +7,16 @@ import time
 import msgspec
 
 from keystile.approvals.requests import Approvals, ApprovalState
-from keystile.cli.common import database
+from keystile.cli.store import database
 from keystile.cli.terminal import fact, moment
 from keystile.config.settings import Settings
 from keystile.gate.job_store import JobStore
 from keystile.gate.jobs import JobState
+from keystile.gate.open_uploads import count_open
 from keystile.gate.sessions import QuerySessions
-from keystile.gate.uploads import count_open
 from keystile.identity.agents import Agent, Agents
+from keystile.identity.builtin import issuer_url
 from keystile.identity.gateway_tokens import GatewayTokens
-from keystile.identity.wiring import issuer_url
 from keystile.model.errors import NotFoundError
 from keystile.model.principal import agent_of
 from keystile.recording.reader import RecordingReader, SessionFilter

@@ -13,11 +13,11 @@ from keystile.cli.common import (
     DEFAULT_CONFIG,
     ConfigOption,
     JsonOption,
-    database,
     reports_errors,
     run,
     settings,
 )
+from keystile.cli.store import database
 from keystile.cli.terminal import fact, moment, one_line, say, say_json, show, size, table, visible
 from keystile.config.settings import Settings
 from keystile.identity.people import People

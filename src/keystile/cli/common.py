@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
@@ -15,7 +14,6 @@ from rich.console import Console
 from keystile.config.load import load
 from keystile.config.settings import Settings
 from keystile.model.errors import KeystileError
-from keystile.store.database import Database
 
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")
@@ -34,6 +32,9 @@ DEFAULT_CONFIG = Path("keystile.yaml")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
+PolicyArgument = Annotated[Path, typer.Argument(help="The folder of the policy.")]
+DEFAULT_POLICY = Path("policy")
+
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -46,17 +47,6 @@ def settings(config: Path) -> Settings:
 def run(work: Coroutine[Any, Any, ResultT]) -> ResultT:
     """Run one command's work to its end."""
     return asyncio.run(work)
-
-
-@asynccontextmanager
-async def database(settings: Settings) -> AsyncIterator[Database]:
-    """Open the control store for one command."""
-    store = Database(settings.database_url)
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 def reports_errors(command: Callable[P, ResultT]) -> Callable[P, ResultT]:

@@ -9,16 +9,16 @@ from urllib.parse import urlsplit
 
 import typer
 
-from keystile.cli.common import database, settings
+from keystile.cli.common import settings
+from keystile.cli.store import database
 from keystile.config.identity import Identity
 from keystile.config.settings import Settings
 from keystile.config.urls import require_safe_url
 from keystile.identity.agents import Agents
-from keystile.identity.builtin import BuiltinIssuer
+from keystile.identity.builtin import BuiltinIssuer, builtin_issuer
 from keystile.identity.connection import Connection
 from keystile.identity.login import Logins
 from keystile.identity.token_source import TokenSource
-from keystile.identity.wiring import builtin_issuer
 from keystile.model.errors import InvalidRequestError
 
 ProjectOption = Annotated[

@@ -14,11 +14,11 @@ from keystile.cli.common import (
     DEFAULT_CONFIG,
     ConfigOption,
     JsonOption,
-    database,
     reports_errors,
     run,
     settings,
 )
+from keystile.cli.store import database
 from keystile.cli.terminal import moment, say, say_json, show, table, visible
 from keystile.config.policy_folder import read_policy
 from keystile.config.settings import Settings

@@ -10,11 +10,11 @@ from keystile.cli.common import (
     DEFAULT_CONFIG,
     ConfigOption,
     JsonOption,
-    database,
     reports_errors,
     run,
     settings,
 )
+from keystile.cli.store import database
 from keystile.cli.terminal import say, say_json
 from keystile.config.settings import Settings
 from keystile.identity.people import LINK_SECONDS, People

@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from keystile.cli.common import database
+from keystile.cli.store import database
 from keystile.config.settings import Settings
 from keystile.deciding import planning
 from keystile.gate.inherited_labels import InheritedLabels

@@ -12,7 +12,6 @@ from keystile.cli.common import (
     DEFAULT_CONFIG,
     ConfigOption,
     JsonOption,
-    database,
     reports_errors,
     run,
     settings,
@@ -25,6 +24,7 @@ from keystile.cli.label_tables import (
     looking,
     tables_named,
 )
+from keystile.cli.store import database
 from keystile.cli.terminal import moment, say, say_json, show, visible
 from keystile.cli.terminal import table as grid
 from keystile.config.settings import Settings

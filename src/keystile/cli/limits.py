@@ -11,16 +11,16 @@ from keystile.cli.common import (
     DEFAULT_CONFIG,
     ConfigOption,
     JsonOption,
-    database,
     reports_errors,
     run,
     settings,
 )
+from keystile.cli.store import database
 from keystile.cli.terminal import moment, say, say_json, show, table, visible
 from keystile.config.settings import Settings
 from keystile.gate.ledger import Budget, Ledger, holders_of
 from keystile.identity.agents import Agents
-from keystile.identity.wiring import issuer_url
+from keystile.identity.builtin import issuer_url
 from keystile.model.errors import NotFoundError
 from keystile.policy.budget import Standing, size, standings
 

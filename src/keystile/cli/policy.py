@@ -1,197 +1,29 @@
-"""`keystile policy`: check a policy, test it, and see what it says and why."""
+"""`keystile policy`: check a policy, test it, publish it, and see what it says and why."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
-
-import msgspec
 import typer
-from rich.table import Table as Grid
 
-from keystile.cli.common import (
-    DEFAULT_CONFIG,
-    ConfigOption,
-    JsonOption,
-    database,
-    out,
-    reports_errors,
-    run,
-)
-from keystile.cli.common import settings as read
-from keystile.cli.policy_checks import show_failed, tried
-from keystile.cli.policy_shadow import shadow_rules
-from keystile.cli.policy_simulate import simulate_policy
-from keystile.cli.policy_versions import app as versions
-from keystile.cli.terminal import say, say_json
-from keystile.config.policy_folder import read_policy, read_policy_tests
-from keystile.config.settings import Settings
-from keystile.deciding import TASKS, planning
-from keystile.gate.planning import Planner
-from keystile.gate.sound_policy import checked_policy
-from keystile.googlesql.inline import InlineRunner
-from keystile.googlesql.pool import EnginePool
-from keystile.identity.agents import Agent, Agents
-from keystile.identity.wiring import issuer_url
-from keystile.model.decision import LIMIT_WORDS, Effect
-from keystile.model.errors import RefusedError
-from keystile.model.principal import Principal
-from keystile.policy.explain import explanation
-from keystile.recording.decided import ShadowBody
-from keystile.telemetry.metrics import Metrics
-from keystile.wire.requests import QueryRequest
+from keystile.cli.loading import loading
 
 app = typer.Typer(
-    help="Check a policy, test it, and see what it says and why.", no_args_is_help=True
-)
-app.add_typer(versions)
-
-DEFAULT_FOLDER = Path("policy")
-FolderArgument = Annotated[Path, typer.Argument(help="The folder of the policy.")]
-
-
-@app.command()
-@reports_errors
-def explain(  # noqa: PLR0913 - one for each option
-    *,
-    agent: Annotated[str, typer.Option("--agent", help="The agent that would ask.")],
-    sql: Annotated[str, typer.Option("--sql", help="The query, or `-` to read it from stdin.")],
-    project: Annotated[
-        str, typer.Option("--project", envvar="GOOGLE_CLOUD_PROJECT", help="The query's project.")
-    ],
-    dataset: Annotated[str, typer.Option("--dataset", help="The default dataset.")] = "",
-    as_json: JsonOption = False,
-    config: ConfigOption = DEFAULT_CONFIG,
-) -> None:
-    """Show what a query does, what policy decides, and the text that BigQuery would get.
-
-    Nothing runs. Example: keystile policy explain --agent bot --project acme --sql 'SELECT 1'
-    """
-    text = typer.get_text_stream("stdin").read() if sql == "-" else sql
-    request = QueryRequest(
-        sql=text,
-        project=project,
-        default_project=project if dataset else "",
-        default_dataset=dataset,
-    )
-    found = run(_explain(read(config), agent, request))
-    if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
-    else:
-        _show(found)
-
-
-@app.command(epilog="Example: keystile policy validate examples/policy")
-@reports_errors
-def validate(
-    folder: FolderArgument = DEFAULT_FOLDER, config: ConfigOption = DEFAULT_CONFIG
-) -> None:
-    """Read a policy as the gateway would, and say what is wrong with it, with file and line.
-
-    Needs no credential and no network. Where the gateway's configuration is at hand, the masking
-    keys that masks name must be in it.
-    """
-    is_there = config != DEFAULT_CONFIG or config.exists()
-    keys = read(config).masking_keys if is_there else None
-    policy = run(checked_policy(read_policy(folder), InlineRunner(), keys))
-    say(f"the policy is valid; its digest is {policy.digest}")
-    if keys is None and policy.named_keys:
-        names = ", ".join(sorted({f"`{one.key}`" for one in policy.named_keys}))
-        say(f"without --config nothing says whether the gateway has these masking keys: {names}")
-
-
-@app.command("test", epilog="Example: keystile policy test examples/policy")
-@reports_errors
-def run_tests(folder: FolderArgument = DEFAULT_FOLDER, *, json: JsonOption = False) -> None:
-    """Run the tests beside a policy, the files whose names end in `.test.yaml`.
-
-    Needs no configuration, no credential and no network: the tests say what tables there are. The
-    exit code is 1 where one fails.
-    """
-    found = run(tried(read_policy(folder), read_policy_tests(folder)))
-    failed = sum(bool(one.differences) for one in found)
-    if json:
-        say_json([one._asdict() for one in found])
-    else:
-        show_failed(found)
-        say(f"{len(found) - failed} passed, {failed} failed")
-    if failed:
-        raise typer.Exit(1)
-
-
-app.command("shadow", epilog="Example: keystile policy shadow --since 30d")(shadow_rules)
-app.command("simulate", epilog="Example: keystile policy simulate draft --since 7d")(
-    simulate_policy
+    cls=loading(
+        {
+            "explain": "policy_explain",
+            "validate": "policy_validate",
+            "test": "policy_test",
+            "shadow": "policy_shadow",
+            "simulate": "policy_simulate",
+            "apply": "policy_versions",
+            "rollback": "policy_versions",
+            "diff": "policy_versions",
+            "history": "policy_versions",
+        }
+    ),
+    no_args_is_help=True,
 )
 
 
-async def _explain(settings: Settings, agent: str, request: QueryRequest) -> dict[str, Any]:
-    async with database(settings) as store:
-        principal = _principal(settings, await Agents(store).get(agent))
-        pool = EnginePool(msgspec.structs.replace(settings.engine, workers=1), TASKS)
-        await pool.start()
-        try:
-            async with planning(settings, pool, Metrics(), store) as plans:
-                plans.policy.check()
-                return await _explained(plans.planner, principal, request)
-        finally:
-            await pool.close()
-
-
-def _principal(settings: Settings, known: Agent) -> Principal:
-    return Principal(
-        issuer=issuer_url(settings),
-        subject=known.name,
-        agent=known.name,
-        session="explain",
-        service_account=known.name,
-        groups=known.groups,
-        attributes=known.attributes,
-    )
-
-
-async def _explained(
-    planner: Planner, principal: Principal, request: QueryRequest
-) -> dict[str, Any]:
-    decided = await planner.decide(principal, request)
-    found = explanation(decided.facts, decided.decision)
-    found["instead"] = decided.instead or None
-    found["rewritten_sql"] = None
-    if decided.decision.effect is not Effect.DENY:
-        try:
-            found["rewritten_sql"] = (await planner.rewrite(decided)).sql
-        except RefusedError as refusal:
-            found["effect"] = str(Effect.DENY)
-            found["reasons"].append(
-                {"rule": "mask-at-read", "effect": "deny", "message": str(refusal)}
-            )
-    return found
-
-
-def _show(found: dict[str, Any]) -> None:
-    colour = {"allow": "green", "deny": "red"}.get(found["effect"], "yellow")
-    out.print(f"[bold {colour}]{found['effect']}[/]  {found['statement']}")
-    for reason in found["reasons"]:
-        out.print(f"  {reason['rule']}: {reason['message']}", markup=False)
-    for shadow in found["shadows"]:
-        words = msgspec.convert(shadow, ShadowBody).words
-        out.print(f"  in shadow: {shadow['rule']} {words}", markup=False)
-    for title, names in (("reads", found["reads"]), ("writes", found["writes"])):
-        if names:
-            out.print(f"{title}: {', '.join(names)}", markup=False)
-    if found["columns"]:
-        grid = Grid("column", "used in", "label", "mask", box=None, pad_edge=False)
-        for column in found["columns"]:
-            mask = column["mask"]["kind"] if column["mask"] else ""
-            grid.add_row(column["column"], ", ".join(column["uses"]), column["label"] or "", mask)
-        out.print(grid)
-    for limits in found["limits"]:
-        amounts = ", ".join(f"{word} {limits[word]}" for word in LIMIT_WORDS if word in limits)
-        shared = f"for {limits['whose']} {limits['holder']}"
-        out.print(f"limits of {limits['rule']} {shared}: {amounts}", markup=False, soft_wrap=True)
-    if found["instead"]:
-        out.print("This would be allowed:")
-        out.print(found["instead"], markup=False, soft_wrap=True)
-    if found["rewritten_sql"]:
-        out.print("BigQuery would get:")
-        out.print(found["rewritten_sql"], markup=False, soft_wrap=True)
+@app.callback()
+def _policy() -> None:
+    """Check a policy, test it, and see what it says and why."""

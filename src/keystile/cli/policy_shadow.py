@@ -13,7 +13,10 @@ from keystile.cli.terminal import epoch, moment, say, say_json, show, table, vis
 from keystile.recording.asked import AskedQueries, Wanted
 from keystile.recording.shadows import ShadowCount, ShadowSummary
 
+app = typer.Typer(add_completion=False)
 
+
+@app.command("shadow", epilog="Example: keystile policy shadow --since 30d")
 @reports_errors
 def shadow_rules(
     config: ConfigOption = DEFAULT_CONFIG,

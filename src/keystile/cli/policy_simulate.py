@@ -12,16 +12,10 @@ from typing import Annotated
 import msgspec
 import typer
 
-from keystile.cli.common import (
-    DEFAULT_CONFIG,
-    ConfigOption,
-    JsonOption,
-    database,
-    reports_errors,
-    run,
-)
+from keystile.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, reports_errors, run
 from keystile.cli.common import settings as read
 from keystile.cli.simulated import Progress, first_line, show_outcome, to_json
+from keystile.cli.store import database
 from keystile.cli.terminal import epoch, say_json
 from keystile.config.policy_folder import read_policy
 from keystile.config.settings import EngineLimits, Settings
@@ -34,12 +28,15 @@ from keystile.model.errors import KeystileError
 from keystile.recording.asked import AskedQueries, Wanted
 from keystile.telemetry.metrics import Metrics
 
+app = typer.Typer(add_completion=False)
+
 WOULD_CHANGE = 3
 NOT_ALL_SIMULATED = 4
 
 _QUEUE = 4096
 
 
+@app.command("simulate", epilog="Example: keystile policy simulate draft --since 7d")
 @reports_errors
 def simulate_policy(  # noqa: PLR0913 - one for each option
     draft: Annotated[Path, typer.Argument(help="The folder of the policy to try.")],

@@ -13,7 +13,6 @@ from keystile.cli.common import (
     DEFAULT_CONFIG,
     ConfigOption,
     JsonOption,
-    database,
     reports_errors,
     run,
     settings,
@@ -28,6 +27,7 @@ from keystile.cli.connecting import (
 )
 from keystile.cli.policy_checks import show_failed, tried
 from keystile.cli.policy_sending import send
+from keystile.cli.store import database
 from keystile.cli.terminal import moment, say, say_json, show, table, visible
 from keystile.config.identity import Publishing
 from keystile.config.policy_folder import has_policy_tests, read_policy, read_policy_tests

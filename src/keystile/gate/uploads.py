@@ -263,11 +263,6 @@ class Uploads:
             )
 
 
-async def count_open(database: Database, agents: Collection[str]) -> int:
-    """Count the uploads that these agents have under way, for whomever they are."""
-    return len(await _under_way(database, agents))
-
-
 async def _under_way(database: Database, agents: Collection[str]) -> list[_Upload]:
     async with database.read() as connection:
         rows = await connection.execute(select(uploads).where(uploads.c.done.is_(False)))

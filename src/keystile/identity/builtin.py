@@ -16,6 +16,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key
 
+from keystile.config.settings import Settings
 from keystile.model.errors import TokenFault, TokenRefusedError, UnsafeConfigurationError
 
 _ALGORITHM = "ES256"
@@ -91,6 +92,26 @@ class BuiltinIssuer:
             message = "the token was signed with another key than this gateway's issuer has now"
             raise TokenRefusedError(message, hint="connect the agent again", fault=TokenFault.KEY)
         return self._key
+
+
+def builtin_issuer(settings: Settings) -> BuiltinIssuer:
+    """Open the built-in issuer. Raises `UnsafeConfigurationError` if it is disabled."""
+    if not settings.identity.builtin_issuer.enabled:
+        raise UnsafeConfigurationError(
+            "the built-in issuer is disabled, so only configured issuers can make tokens",
+            hint="set `identity.builtin_issuer.enabled`",
+        )
+    return BuiltinIssuer(
+        settings.data_folder / "issuer-key.pem",
+        issuer_url(settings),
+        settings.identity.audience,
+        settings.identity.builtin_issuer.token_lifetime,
+    )
+
+
+def issuer_url(settings: Settings) -> str:
+    """Give the name of the built-in issuer, which is also where its documents are served."""
+    return f"{settings.gateway_url}/issuer"
 
 
 def _load_or_create(file: Path) -> ECKey:

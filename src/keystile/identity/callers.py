@@ -7,7 +7,8 @@ from functools import partial
 import msgspec
 
 from keystile.identity.binding import Binding, Senders, confirmed, demand
-from keystile.identity.gateway_tokens import GatewayTokens, Known, digest_of
+from keystile.identity.digests import digest_of
+from keystile.identity.gateway_tokens import GatewayTokens, Known
 from keystile.identity.limits import Limits
 from keystile.identity.recent import Recent
 from keystile.identity.subjects import Identified, Subjects

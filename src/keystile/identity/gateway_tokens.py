@@ -6,7 +6,6 @@ exchanged for ends sooner: Google's clients do not exchange again before a token
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from functools import partial
@@ -17,6 +16,7 @@ from sqlalchemy import ColumnElement, Row, delete, func, insert, select
 
 from keystile.identity.agents import Agents
 from keystile.identity.binding import FREE, Binding
+from keystile.identity.digests import digest_of
 from keystile.identity.recent import Recent
 from keystile.model.errors import NotFoundError, UnauthenticatedError
 from keystile.model.principal import Principal
@@ -145,15 +145,6 @@ class GatewayTokens:
         except NotFoundError as error:
             raise UnauthenticatedError(error.message) from error
         return msgspec.structs.replace(principal, groups=agent.groups, attributes=agent.attributes)
-
-
-def digest_of(token: str) -> str:
-    """Give what the store keeps of a random token: its SHA-256 in hex.
-
-    The tokens are 256 random bits, so that a slow or salted hash would add nothing, and looking up
-    a digest leaks nothing of a token through timing.
-    """
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _unknown() -> UnauthenticatedError:

@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from keystile.identity.agents import require_names
-from keystile.identity.gateway_tokens import digest_of
+from keystile.identity.digests import digest_of
 from keystile.model.errors import DuplicateError, NotFoundError, UnauthenticatedError
 from keystile.store import tables
 from keystile.store.database import Database

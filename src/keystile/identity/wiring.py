@@ -7,7 +7,7 @@ from typing import NamedTuple
 from keystile.config.settings import Settings
 from keystile.identity.agents import Agents
 from keystile.identity.binding import Senders
-from keystile.identity.builtin import CLAIMS, BuiltinIssuer
+from keystile.identity.builtin import CLAIMS, BuiltinIssuer, builtin_issuer, issuer_url
 from keystile.identity.callers import Callers
 from keystile.identity.claims import ClaimMapping
 from keystile.identity.disabling import Disablings
@@ -114,23 +114,3 @@ def _check(settings: Settings) -> None:
             "an issuer's `sender_constraint` demands client certificates, and nobody can show one",
             hint="name `gateway.client_ca_file`, or set `sender_constraint` to `dpop`",
         )
-
-
-def builtin_issuer(settings: Settings) -> BuiltinIssuer:
-    """Open the built-in issuer. Raises `UnsafeConfigurationError` if it is disabled."""
-    if not settings.identity.builtin_issuer.enabled:
-        raise UnsafeConfigurationError(
-            "the built-in issuer is disabled, so only configured issuers can make tokens",
-            hint="set `identity.builtin_issuer.enabled`",
-        )
-    return BuiltinIssuer(
-        settings.data_folder / "issuer-key.pem",
-        issuer_url(settings),
-        settings.identity.audience,
-        settings.identity.builtin_issuer.token_lifetime,
-    )
-
-
-def issuer_url(settings: Settings) -> str:
-    """Give the name of the built-in issuer, which is also where its documents are served."""
-    return f"{settings.gateway_url}/issuer"

@@ -14,11 +14,12 @@ from joserfc.jwk import KeySet
 from typer.testing import CliRunner
 
 from keystile.cli.agent import app
-from keystile.cli.common import database, settings
+from keystile.cli.common import settings
+from keystile.cli.store import database
 from keystile.identity.agents import Agents
+from keystile.identity.builtin import builtin_issuer
 from keystile.identity.disabling import Disablings, Target
 from keystile.identity.gateway_tokens import GatewayTokens
-from keystile.identity.wiring import builtin_issuer
 from keystile.model.errors import UnauthenticatedError
 from keystile.model.principal import Principal
 

@@ -9,7 +9,8 @@ from tests.support.google import write_key_file
 from typer.testing import CliRunner
 
 from keystile.cli import app
-from keystile.cli.common import database, settings
+from keystile.cli.common import settings
+from keystile.cli.store import database
 from keystile.store.notes import Notes
 
 ACCOUNT = "reports@acme-shop.iam.gserviceaccount.com"

@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from keystile.cli import app
-from keystile.cli.common import database, run
+from keystile.cli.common import run
+from keystile.cli.store import database
 from keystile.config.load import load
 from keystile.gate.policy_versions import Draft, PolicyVersions
 

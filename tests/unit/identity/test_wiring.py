@@ -12,7 +12,8 @@ from tests.support.connect_proxy import connect_proxy
 
 from keystile.config.identity import BuiltinIssuer, Issuer
 from keystile.config.settings import Settings
-from keystile.identity.wiring import build, builtin_issuer, issuer_url
+from keystile.identity.builtin import builtin_issuer, issuer_url
+from keystile.identity.wiring import build
 from keystile.model.errors import TokenRefusedError, UnsafeConfigurationError
 from keystile.store.database import Database
 from keystile.tls import end
