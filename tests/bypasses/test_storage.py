@@ -10,7 +10,7 @@ import pytest
 from google.cloud.bigquery_storage_v1 import types
 from grpc import aio
 
-from keystile.api.fakes import FakePrincipals
+from keystile.api.fake_identity import FakePrincipals
 from keystile.api.storage import read_service
 from keystile.rpc.server import RpcServer
 from keystile.wire import read_messages as messages

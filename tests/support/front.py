@@ -16,8 +16,8 @@ import msgspec
 from tests.support.accounts import OneAccount
 
 from keystile.api.app import Api
+from keystile.api.fake_identity import FakeExchange, FakePrincipals
 from keystile.api.fake_publishing import FakePublishing
-from keystile.api.fakes import FakeExchange, FakePrincipals
 from keystile.approvals.requests import Approvals
 from keystile.gate.at_once import AtOnce
 from keystile.gate.blank_tables import BlankTables

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from keystile.analysis.mentions import Mention
-from keystile.analysis.outline import NamedRoutine
+from keystile.analysis.outlined import NamedRoutine
 from keystile.analysis.resolve import Scan
 from keystile.analysis.scope import Scope
 from keystile.analysis.scripts.parts import Part

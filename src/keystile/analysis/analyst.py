@@ -13,7 +13,7 @@ from keystile.analysis.information_schema import view_of
 from keystile.analysis.kinds import SCRIPT
 from keystile.analysis.mentions import mentions
 from keystile.analysis.objects import Objects
-from keystile.analysis.outline import Outline, OutlineRequest
+from keystile.analysis.outlined import Outline, OutlineRequest
 from keystile.analysis.places import Translation
 from keystile.analysis.resolve import Resolved, ResolveRequest
 from keystile.analysis.routines import KnownRoutine

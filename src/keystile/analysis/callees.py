@@ -10,7 +10,7 @@ import msgspec
 from keystile.analysis.beneath import Above, NotReadyError, what_of, within, without_names
 from keystile.analysis.catalog import ObjectSource
 from keystile.analysis.expansion import Expansion
-from keystile.analysis.outline import NamedRoutine, Outline, OutlineRequest
+from keystile.analysis.outlined import NamedRoutine, Outline, OutlineRequest
 from keystile.analysis.places import Translation
 from keystile.analysis.resolve import Resolved, ResolveRequest
 from keystile.analysis.routines import (

@@ -21,7 +21,7 @@ from keystile.analysis.beneath import (
 from keystile.analysis.callees import Callees
 from keystile.analysis.catalog import ObjectSource
 from keystile.analysis.expansion import Expansion
-from keystile.analysis.outline import NamedTable, Outline, OutlineRequest
+from keystile.analysis.outlined import NamedTable, Outline, OutlineRequest
 from keystile.analysis.places import Translation
 from keystile.analysis.resolve import Resolved, ResolveRequest
 from keystile.analysis.routines import KnownRoutine

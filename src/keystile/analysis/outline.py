@@ -9,27 +9,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import msgspec
-
 from keystile.analysis import names
+from keystile.analysis.acts import dropped, extra_actions, kind_of, own_business, replaces
 from keystile.analysis.calls import called, calls, doubt_of_any_type, function, routine_id
 from keystile.analysis.doubts import DOUBTED, doubt
-from keystile.analysis.effects import (
-    connections,
-    copies,
-    copies_rows,
-    masks_for_others,
-    renamed,
-    uris,
-)
-from keystile.analysis.kinds import KINDS, SCRIPT, UNKNOWN, Depth, Kind
-from keystile.analysis.made_routines import (
-    changed,
-    is_foreign,
-    takes_any_type,
-    temporary_function,
-)
-from keystile.analysis.mentions import Mention
+from keystile.analysis.effects import connections, copies, copies_rows, renamed, uris
+from keystile.analysis.kinds import KINDS, SCRIPT, UNKNOWN, Depth
+from keystile.analysis.made_routines import changed, takes_any_type
+from keystile.analysis.outlined import NamedRoutine, NamedTable, Outline, OutlineRequest
 from keystile.analysis.parsing import Parsed, identifiers, parse
 from keystile.analysis.places import line_and_column
 from keystile.analysis.redefining import begins_anew, redefined
@@ -40,13 +27,13 @@ from keystile.analysis.temporary import (
     temporary,
     temporary_name,
 )
-from keystile.analysis.text import Edit, unspliced
+from keystile.analysis.text import unspliced
 from keystile.analysis.tree import kind, span
 from keystile.googlesql.engine import Engine
-from keystile.googlesql.protos import has, inherited, levels, unwrapped
+from keystile.googlesql.protos import has, inherited, unwrapped
 from keystile.model.errors import KeystileError
 from keystile.model.facts import Action, Opaque, Redefined, WrittenColumn
-from keystile.model.schema import ColumnRef, RoutineId, TableId
+from keystile.model.schema import ColumnRef, TableId
 
 # BigQuery once took this first line for a switch to its old dialect.
 LEGACY = re.compile(r"\s*#\s*legacysql", re.IGNORECASE)
@@ -72,94 +59,6 @@ _PLAIN_IN = {
 _CHANGE_COLUMNS = frozenset({"ASTAlterTableStatement"})
 """Statements whose target must be looked up, though the engine does not list it."""
 
-_DROP_ACTIONS = {
-    "FUNCTION": {Action.ROUTINE},
-    "PROCEDURE": {Action.ROUTINE},
-    "TABLE_FUNCTION": {Action.ROUTINE},
-    "AGGREGATE_FUNCTION": {Action.ROUTINE},
-    "MODEL": {Action.MODEL},
-    "CONNECTION": {Action.EXTERNAL},
-}
-
-
-class OutlineRequest(msgspec.Struct, frozen=True):
-    """The text and the defaults that complete its names (see `Statement`).
-
-    `temporary` are the names of temporary tables that the script around the text may have made;
-    None where there is no script around it.
-    """
-
-    sql: str
-    project: str
-    dataset: str
-    temporary: tuple[str, ...] | None = None
-
-
-class NamedTable(msgspec.Struct, frozen=True):
-    """A table as the text spells it, as BigQuery knows it, and where it is first named."""
-
-    path: tuple[str, ...]
-    id: TableId
-    line: int = 0
-    column: int = 0
-
-
-class NamedRoutine(msgspec.Struct, frozen=True):
-    """A routine as the text spells it, as BigQuery knows it, and where it is first called."""
-
-    path: tuple[str, ...]
-    id: RoutineId
-    gives_table: bool = False
-    line: int = 0
-    column: int = 0
-
-
-class Outline(msgspec.Struct, frozen=True):
-    """What the parse tree says.
-
-    `sql` is the text with quoted paths split at their dots, which `splits` did; places are those of
-    the text as it came. `named` are all tables that the text
-    names, except those that it makes or drops. `resolve` tells whether the engine should resolve
-    it: not where it is opaque, or names things and computes nothing. `connections` are paths as
-    spelled; `calls` are the routines of datasets that it calls, `functions` the names of all other
-    functions that it calls by name; `renamed` are new names of columns; `replaces` tells of OR
-    REPLACE; `copied` whether rows are copied as they are; `redefined` are columns that lose what
-    BigQuery has said of them; `anew` are targets that hold nothing of before afterwards.
-    """
-
-    sql: str
-    statement: str
-    actions: tuple[Action, ...]
-    named: tuple[NamedTable, ...]
-    writes: tuple[TableId, ...]
-    opaque: tuple[Opaque, ...]
-    resolve: bool
-    uris: tuple[str, ...] = ()
-    connections: tuple[tuple[str, ...], ...] = ()
-    renamed: tuple[WrittenColumn, ...] = ()
-    replaces: bool = False
-    copied: bool = False
-    calls: tuple[NamedRoutine, ...] = ()
-    functions: tuple[str, ...] = ()
-    splits: tuple[Edit, ...] = ()
-    redefined: tuple[Redefined, ...] = ()
-    anew: tuple[TableId, ...] = ()
-
-    @property
-    def mentions(self) -> tuple[Mention, ...]:
-        """The named tables, and where they are named first."""
-        return tuple(Mention(one.id, one.id, one.line, one.column) for one in self.named)
-
-    @property
-    def unseen(self) -> tuple[TableId, ...]:
-        """The targets that need no schema."""
-        return tuple(sorted(set(self.writes) - {table.id for table in self.named}))
-
-    @property
-    def reads(self) -> tuple[TableId, ...]:
-        """The named tables that are no targets."""
-        return tuple(sorted({table.id for table in self.named} - set(self.writes)))
-
 
 def outline(engine: Engine, request: OutlineRequest) -> Outline:
     """Parse the text and say what it is.
@@ -182,7 +81,7 @@ class _Look:
         in_script = request.temporary is not None
         self._temporary = request.temporary or ()
         self.is_script = parsed.script or (runs_as_script(parsed.tree) and not in_script)
-        self._kind = SCRIPT if self.is_script else _kind(parsed.tree)
+        self._kind = SCRIPT if self.is_script else kind_of(parsed.tree)
         self._opaque: list[Opaque] = []
 
     def script(self) -> Outline:
@@ -199,32 +98,16 @@ class _Look:
         )
 
     def outline(self) -> Outline:
+        """Say what a single statement is, with all in it that nobody vouches for."""
         self._look_for_legacy()
+        self._look_at_kind()
         tree = self._parsed.tree
-        if self._kind.depth is Depth.OPAQUE:
-            words = self._statement_type().replace("_", " ")
-            hint = _HINTS.get(words, "ask somebody with access of their own to run it")
-            self._note(f"{words} statement", self._parsed.tree, hint)
-        actions = set(self._kind.actions)
-        writes: set[TableId] = set()
-        plain = _PLAIN_IN.get(kind(self._parsed.tree), frozenset[str]())
-        for node in self._nodes:
-            name = kind(node)
-            if name in KINDS or name.endswith("Statement"):
-                actions.update(_kind(node).actions)
-                writes.update(self._targets(node))
-                actions.update(_extra_actions(node))
-            if name in DOUBTED and name not in plain and (found := doubt(node)):
-                self._note(found.what, found.node or node, found.hint)
-        if self._kind.depth is Depth.NAMED or copies(self._parsed.tree):
-            # The engine does not look into it, so it must not compute anything.
-            for node in self._nodes:
-                if kind(node) in _QUERIES:
-                    self._note("query in this statement", node, "write its value out")
+        actions, writes = self._acts()
+        self._look_for_queries()
         named = self._named()
         routines, functions = self._calls(), self._functions()
         self._look_at_any_type((*named, *routines), functions)
-        actions -= _own_business(tree)
+        actions -= own_business(tree)
         if {table.id for table in named} - writes:
             actions.add(Action.READ)
         return Outline(
@@ -237,22 +120,13 @@ class _Look:
             resolve=(self._kind.depth is Depth.RESOLVED and not self._opaque and not copies(tree)),
             uris=tuple(dict.fromkeys(uris(self._nodes))),
             connections=tuple(dict.fromkeys(connections(self._nodes))),
-            renamed=tuple(
-                WrittenColumn(ColumnRef(table, (new,)), (was,), was)
-                for old, new in renamed(tree)
-                for table in sorted(writes)
-                for was in (ColumnRef(table, (old,)),)
-            ),
-            replaces=_replaces(tree),
+            renamed=_renamed(tree, sorted(writes)),
+            replaces=replaces(tree),
             copied=copies_rows(tree),
             calls=routines,
             functions=functions,
             splits=tuple(self._parsed.splits),
-            redefined=tuple(
-                Redefined(ColumnRef(table, path), description)
-                for path, description in redefined(tree)
-                for table in sorted(writes)
-            ),
+            redefined=_redefined(tree, sorted(writes)),
             anew=tuple(sorted(writes)) if begins_anew(tree) else (),
         )
 
@@ -261,6 +135,34 @@ class _Look:
             what, hint = "`#legacySQL` directive", "write GoogleSQL, and leave this line out"
             self._opaque.append(Opaque(what, *self._first_word(), hint))
 
+    def _look_at_kind(self) -> None:
+        if self._kind.depth is Depth.OPAQUE:
+            words = self._statement_type().replace("_", " ")
+            hint = _HINTS.get(words, "ask somebody with access of their own to run it")
+            self._note(f"{words} statement", self._parsed.tree, hint)
+
+    def _acts(self) -> tuple[set[Action], set[TableId]]:
+        """Give what every statement in the text does, and to what, noting doubts on the way."""
+        actions = set(self._kind.actions)
+        writes: set[TableId] = set()
+        plain = _PLAIN_IN.get(kind(self._parsed.tree), frozenset[str]())
+        for node in self._nodes:
+            name = kind(node)
+            if name in KINDS or name.endswith("Statement"):
+                actions.update(kind_of(node).actions)
+                writes.update(self._targets(node))
+                actions.update(extra_actions(node))
+            if name in DOUBTED and name not in plain and (found := doubt(node)):
+                self._note(found.what, found.node or node, found.hint)
+        return actions, writes
+
+    def _look_for_queries(self) -> None:
+        """Find what a statement computes that the engine does not look into: it must not."""
+        if self._kind.depth is Depth.NAMED or copies(self._parsed.tree):
+            for node in self._nodes:
+                if kind(node) in _QUERIES:
+                    self._note("query in this statement", node, "write its value out")
+
     def _first_word(self) -> tuple[int, int]:
         sql = self._request.sql
         return line_and_column(sql, len(sql[: len(sql) - len(sql.lstrip())].encode()))
@@ -268,7 +170,7 @@ class _Look:
     def _statement_type(self) -> str:
         tree = self._parsed.tree
         if kind(tree) == "ASTDropStatement":
-            return f"DROP_{_dropped(tree)}"
+            return f"DROP_{dropped(tree)}"
         if kind(tree) == "ASTCreateTableStatement" and has(tree, "query"):
             return "CREATE_TABLE_AS_SELECT"
         if kind(tree) == "ASTCreateIndexStatement" and tree.is_vector:
@@ -326,7 +228,7 @@ class _Look:
             if id_.dataset.startswith("_"):
                 self._note(f"hidden dataset in `{id_}`", statement, "name a dataset of yours")
             targets.append(TableId(id_.project, id_.dataset, ""))
-        for field in _kind(statement).targets:
+        for field in kind_of(statement).targets:
             node = unwrapped(inherited(statement, field)) if has(statement, field) else None
             if node is None or kind(node) != "ASTPathExpression":
                 hint = "set the whole column, to an array made by a subquery over UNNEST"
@@ -335,13 +237,13 @@ class _Look:
             path = names.split(identifiers(node))
             if is_temporary_table(statement):
                 targets.append(temporary(path[-1]))
-            elif "Schema" in kind(statement) or _dropped(statement) == "SCHEMA":
+            elif "Schema" in kind(statement) or dropped(statement) == "SCHEMA":
                 if path[-1].startswith("_"):
                     self._note(f"changing the hidden or temporary dataset `{path[-1]}`", node)
                 targets.append(TableId((self._request.project, *path)[-2], path[-1], ""))
             elif not self._own(path) and (strange := names.strange(path, written=True)):
                 self._note(strange.what, node, strange.hint)
-            elif _dropped(statement) in {"", "TABLE", "VIEW", "EXTERNAL_TABLE"}:
+            elif dropped(statement) in {"", "TABLE", "VIEW", "EXTERNAL_TABLE"}:
                 targets.extend(self._resolved(path))
         return targets
 
@@ -374,40 +276,18 @@ class _Look:
         return line_and_column(self._request.sql, unspliced(place.start, self._parsed.splits))
 
 
-def _kind(node: Any) -> Kind:
-    return KINDS.get(kind(node), UNKNOWN)
-
-
-def _replaces(tree: Any) -> bool:
-    return kind(tree).startswith("ASTCreate") and any(
-        "is_or_replace" in level.DESCRIPTOR.fields_by_name and level.is_or_replace
-        for level in levels(tree)
+def _renamed(tree: Any, targets: list[TableId]) -> tuple[WrittenColumn, ...]:
+    return tuple(
+        WrittenColumn(ColumnRef(table, (new,)), (was,), was)
+        for old, new in renamed(tree)
+        for table in targets
+        for was in (ColumnRef(table, (old,)),)
     )
 
 
-def _extra_actions(statement: Any) -> set[Action]:
-    """Give what a statement does beyond its kind, for the fields that it has."""
-    if kind(statement) == "ASTCreateTableStatement" and any(
-        has(statement, field) for field in ("query", "clone_data_source", "copy_data_source")
-    ):
-        return {Action.READ, Action.WRITE}
-    if masks_for_others(statement):
-        return {Action.ACCESS_CHANGE}
-    return _DROP_ACTIONS.get(_dropped(statement), set())
-
-
-def _own_business(statement: Any) -> set[Action]:
-    """Give what a statement of its kind does, and this one does within its script only."""
-    if not temporary_function(statement):
-        return set()
-    # Of a text that is not SQL nobody knows what it does.
-    return {Action.SCHEMA_CHANGE, *(() if is_foreign(statement) else (Action.ROUTINE,))}
-
-
-def _dropped(statement: Any) -> str:
-    """Give what a DROP statement drops, such as `EXTERNAL_TABLE`; empty for other statements."""
-    if kind(statement) != "ASTDropStatement":
-        return ""
-    field = statement.DESCRIPTOR.fields_by_name["schema_object_kind"]
-    name = field.enum_type.values_by_number[statement.schema_object_kind].name.removeprefix("k")
-    return "".join(f"_{c}" if c.isupper() else c for c in name).lstrip("_").upper()
+def _redefined(tree: Any, targets: list[TableId]) -> tuple[Redefined, ...]:
+    return tuple(
+        Redefined(ColumnRef(table, path), description)
+        for path, description in redefined(tree)
+        for table in targets
+    )

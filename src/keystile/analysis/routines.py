@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from keystile.analysis.calls import doubt_of_any_type
-from keystile.analysis.outline import Outline
+from keystile.analysis.outlined import Outline
 from keystile.analysis.resolve import Resolved
 from keystile.analysis.scope import SpelledRoutine
 from keystile.analysis.text import quoted, written

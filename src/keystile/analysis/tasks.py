@@ -9,7 +9,8 @@ from keystile.analysis.made_routines import (
     enclosed,
     made_routine,
 )
-from keystile.analysis.outline import Outline, OutlineRequest, outline
+from keystile.analysis.outline import outline
+from keystile.analysis.outlined import Outline, OutlineRequest
 from keystile.analysis.resolve import Resolved, ResolveRequest, resolve
 from keystile.analysis.scripts.alone import Alone, AloneRequest, alone
 from keystile.analysis.scripts.columns import MadeColumns, made_columns

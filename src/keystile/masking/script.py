@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from keystile.analysis.analysed import Analysed
-from keystile.analysis.outline import OutlineRequest
+from keystile.analysis.outlined import OutlineRequest
 from keystile.analysis.scripts.parts import Part, Role
 from keystile.analysis.scripts.split import split
 from keystile.analysis.text import Edit, splice

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from keystile.analysis.analysed import Analysed
-from keystile.analysis.outline import Outline, OutlineRequest
+from keystile.analysis.outlined import Outline, OutlineRequest
 from keystile.analysis.tasks import OUTLINE
 from keystile.googlesql.inline import InlineRunner
 from keystile.model.errors import InvalidQueryError, NotFoundError, RefusedError

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from keystile.analysis.outline import Outline, OutlineRequest, outline
+from keystile.analysis.outline import outline
+from keystile.analysis.outlined import Outline, OutlineRequest
 from keystile.analysis.parsing import statement_tree
 from keystile.analysis.resolve import Resolved
 from keystile.analysis.routines import (

@@ -11,8 +11,10 @@ import pytest
 import uvicorn
 
 from keystile.api.app import Api
+from keystile.api.fake_identity import FakeExchange, FakeIssuer, FakePrincipals
 from keystile.api.fake_publishing import FakePublishing
-from keystile.api.fakes import FakeExchange, FakeGate, FakeIssuer, FakePrincipals, FakeUploads
+from keystile.api.fake_uploads import FakeUploads
+from keystile.api.fakes import FakeGate
 from keystile.api.http import Receive, Scope, Send
 from keystile.api.ports import Check
 from keystile.model.principal import Principal

@@ -9,8 +9,10 @@ import msgspec
 import pytest
 
 from keystile.api.app import Api
+from keystile.api.fake_identity import FakeExchange, FakePrincipals
 from keystile.api.fake_publishing import FakePublishing
-from keystile.api.fakes import FakeExchange, FakeGate, FakePrincipals, FakeUploads
+from keystile.api.fake_uploads import FakeUploads
+from keystile.api.fakes import FakeGate
 from keystile.api.storage import OwnReader, _fault, read_service
 from keystile.model.errors import RefusedError, TokenFault, UnauthenticatedError
 from keystile.model.principal import Principal

@@ -8,7 +8,7 @@ import pytest
 from google.oauth2 import sts
 
 from keystile.api import token
-from keystile.api.fakes import FakeExchange
+from keystile.api.fake_identity import FakeExchange
 from keystile.api.http import Answer, Message, Request
 from keystile.model.errors import KeystileError, RefusedError, TokenRefusedError
 from keystile.model.sender import Sender

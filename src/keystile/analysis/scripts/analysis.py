@@ -13,7 +13,7 @@ import msgspec
 
 from keystile.analysis.analysed import Analysed, AnalysedPart
 from keystile.analysis.catalog import ObjectSource
-from keystile.analysis.outline import Outline, OutlineRequest
+from keystile.analysis.outlined import Outline, OutlineRequest
 from keystile.analysis.places import Translation
 from keystile.analysis.resolve import ResolveRequest
 from keystile.analysis.schema import result_schema

@@ -13,7 +13,8 @@ import msgspec
 
 from keystile.analysis.analysed import Analysed, AnalysedPart, InSession
 from keystile.analysis.catalog import ObjectSource
-from keystile.analysis.outline import LEGACY, OutlineRequest
+from keystile.analysis.outline import LEGACY
+from keystile.analysis.outlined import OutlineRequest
 from keystile.analysis.places import Translation
 from keystile.analysis.scope import SYSTEM
 from keystile.analysis.scripts.alone import Alone, AloneRequest

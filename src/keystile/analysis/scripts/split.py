@@ -10,7 +10,7 @@ from keystile.analysis.calls import routine_id
 from keystile.analysis.functions import ALIASES, ALLOWED, DENIED
 from keystile.analysis.kinds import KINDS
 from keystile.analysis.made_routines import changed, temporary_function
-from keystile.analysis.outline import OutlineRequest
+from keystile.analysis.outlined import OutlineRequest
 from keystile.analysis.parsing import identifiers, statement_tree
 from keystile.analysis.scripts.constant import constant_text
 from keystile.analysis.scripts.parts import Role, Script, Using, Variable
