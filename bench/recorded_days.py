@@ -36,7 +36,8 @@ from keystile.sandbox.sample_data import files
 from keystile.telemetry.metrics import Metrics
 from keystile.upstream.accounts import Accounts
 from keystile.upstream.values import JobStatus
-from keystile.wire.requests import QueryRequest, parse_insert
+from keystile.wire.job_bodies import parse_insert
+from keystile.wire.requests import QueryRequest
 from keystile.wire.schema import fields_from_json
 
 _AT_ONCE = 2000

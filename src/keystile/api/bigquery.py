@@ -13,25 +13,8 @@ from keystile.api.ports import Gate
 from keystile.model.errors import RefusedError
 from keystile.model.principal import Principal
 from keystile.model.schema import RoutineId, TableId
-from keystile.wire.metadata import with_fields
-from keystile.wire.methods import METHODS
-from keystile.wire.paths import Call
-from keystile.wire.permissions import parse_permissions
-from keystile.wire.requests import (
-    PageRequest,
-    QueryRequest,
-    parse_insert,
-    parse_jobs,
-    parse_page,
-    parse_query,
-    truth_value,
-)
-from keystile.wire.resources import parse_dataset, parse_table
-from keystile.wire.responses import (
-    JobFailedError,
-    JobView,
-    Resource,
-    ResultsView,
+from keystile.wire.job_bodies import parse_insert, parse_query
+from keystile.wire.job_resources import (
     cancel_resource,
     job_list_resource,
     job_resource,
@@ -39,6 +22,14 @@ from keystile.wire.responses import (
     results_resource,
     table_data_resource,
 )
+from keystile.wire.list_parameters import parse_jobs, parse_page, truth_value
+from keystile.wire.metadata import with_fields
+from keystile.wire.methods import METHODS
+from keystile.wire.paths import Call
+from keystile.wire.permissions import parse_permissions
+from keystile.wire.requests import PageRequest, QueryRequest
+from keystile.wire.resources import parse_dataset, parse_table
+from keystile.wire.responses import JobFailedError, JobView, Resource, ResultsView
 from keystile.wire.routines import parse_routine, parse_routine_update
 from keystile.wire.streaming import insert_all_resource, parse_rows
 from keystile.wire.updates import Update, parse_update

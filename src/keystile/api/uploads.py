@@ -8,9 +8,10 @@ from keystile.api.http import Answer, Request
 from keystile.api.ports import Uploads
 from keystile.model.errors import InvalidRequestError, MethodNotAllowedError
 from keystile.model.principal import Principal
+from keystile.wire.job_bodies import parse_insert
+from keystile.wire.job_resources import job_resource
 from keystile.wire.multipart import boundary_of, parted
-from keystile.wire.requests import parse_insert
-from keystile.wire.responses import JobView, job_resource, to_bytes
+from keystile.wire.responses import JobView, to_bytes
 from keystile.wire.uploads import UploadCall, piece_of, upload_call
 
 _CLIENT_CLOSED = 499  # what Google answers where an upload was given up

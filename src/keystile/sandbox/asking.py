@@ -15,8 +15,9 @@ from keystile.model.schema import TableId
 from keystile.sandbox.asks import Ask
 from keystile.sandbox.errors import unsupported
 from keystile.sandbox.transfer.requests import Create, Reference, Write, named_table
+from keystile.wire.job_bodies import parse_insert, parse_query
 from keystile.wire.jsonbody import parse_object
-from keystile.wire.requests import QueryRequest, parse_insert, parse_query
+from keystile.wire.requests import QueryRequest
 from keystile.wire.responses import Resource
 
 _PARTS = ("clustering", "rangePartitioning", "timePartitioning")

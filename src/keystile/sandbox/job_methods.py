@@ -11,16 +11,10 @@ from keystile.sandbox.jobs import Job, Jobs
 from keystile.sandbox.pages import page_of_list, page_of_rows
 from keystile.sandbox.transfer.requests import parse_transfer
 from keystile.sandbox.transfer.running import Transfers
-from keystile.wire import responses
+from keystile.wire import job_resources
 from keystile.wire.jsonbody import parse_object
-from keystile.wire.requests import (
-    JobsRequest,
-    PageRequest,
-    QueryRequest,
-    parse_jobs,
-    parse_page,
-    truth_value,
-)
+from keystile.wire.list_parameters import parse_jobs, parse_page, truth_value
+from keystile.wire.requests import JobsRequest, PageRequest, QueryRequest
 from keystile.wire.responses import Resource, ResultsView
 
 
@@ -45,7 +39,7 @@ class JobMethods:
         request = asked.request
         if request.dry_run:
             view = await self._jobs.dry_run(asked, ask.account)
-            return responses.query_resource(ResultsView(view))
+            return job_resources.query_resource(ResultsView(view))
         job = self._jobs.start(asked, ask.account)
         await self._jobs.wait(job, request.timeout_ms)
         return resources.query_resource(job, _page(job, _first_page(request)))
@@ -55,7 +49,7 @@ class JobMethods:
             return resources.job_resource(self._transfers.start(transfer, ask.account))
         asked = await self._jobs.placed(asked_by_insert(ask))
         if asked.request.dry_run:
-            return responses.job_resource(await self._jobs.dry_run(asked, ask.account))
+            return job_resources.job_resource(await self._jobs.dry_run(asked, ask.account))
         return resources.job_resource(self._jobs.start(asked, ask.account))
 
     async def _get(self, ask: Ask) -> Resource:

@@ -13,8 +13,9 @@ from keystile.model.errors import InvalidRequestError
 from keystile.model.schema import Field
 from keystile.sandbox.cells import with_float_times
 from keystile.sandbox.errors import unsupported
+from keystile.wire.list_parameters import parse_page
 from keystile.wire.paths import Call
-from keystile.wire.requests import PageRequest, parse_page
+from keystile.wire.requests import PageRequest
 from keystile.wire.responses import Row
 
 PAGE_ROWS = 10_000

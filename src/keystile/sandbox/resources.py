@@ -9,7 +9,7 @@ from keystile.sandbox.columns import columns_json
 from keystile.sandbox.data import Stored
 from keystile.sandbox.jobs import Job
 from keystile.sandbox.store import LOCATION, Dataset
-from keystile.wire import responses
+from keystile.wire import job_resources, responses
 from keystile.wire.responses import Resource, ResultsView
 
 _ROOT = "https://bigquery.googleapis.com/bigquery/v2"
@@ -83,7 +83,7 @@ def table_resource(stored: Stored, location: str = LOCATION) -> Resource:
 
 def job_resource(job: Job) -> Resource:
     """Give the answer of jobs.get, with what the job changed."""
-    resource = responses.job_resource(job.view)
+    resource = job_resources.job_resource(job.view)
     if job.moved:
         return job.moved.told(resource)
     statistics, configuration = resource["statistics"], resource["configuration"]
@@ -96,12 +96,12 @@ def job_resource(job: Job) -> Resource:
 
 def results_resource(job: Job, results: ResultsView) -> Resource:
     """Give the answer of jobs.getQueryResults."""
-    return _with_effects(responses.results_resource(results), job)
+    return _with_effects(job_resources.results_resource(results), job)
 
 
 def query_resource(job: Job, results: ResultsView) -> Resource:
     """Give the answer of jobs.query."""
-    told = _with_effects(responses.query_resource(results), job) | _session(job)
+    told = _with_effects(job_resources.query_resource(results), job) | _session(job)
     stats = job.effects.statistics().get("dmlStats")
     return {**told, "dmlStats": stats} if stats else told
 

@@ -20,10 +20,10 @@ from keystile.sandbox.rights import Right
 from keystile.sandbox.store import LOCATION
 from keystile.sandbox.streaming import Streams
 from keystile.sandbox.table_bodies import FIELDS, changed_table, new_table
-from keystile.wire import responses
+from keystile.wire import job_resources
 from keystile.wire.jsonbody import parse_object
+from keystile.wire.list_parameters import parse_page
 from keystile.wire.metadata import table_list, with_fields
-from keystile.wire.requests import parse_page
 from keystile.wire.responses import Resource
 
 _READING = frozenset(("bigquery.tables.get", "bigquery.tables.getData", "bigquery.tables.export"))
@@ -144,7 +144,7 @@ class TableMethods:
         shown, token = page_of_rows(rows, stored.fields, page, str(id_))
         if page.selected_fields:
             shown = selected(shown, stored.fields, page.selected_fields)
-        return responses.table_data_resource(
+        return job_resources.table_data_resource(
             shown, len(rows), token, [str(id_), stored.modified, page.selected_fields]
         )
 

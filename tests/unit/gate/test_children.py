@@ -15,8 +15,9 @@ from keystile.model.errors import (
 from keystile.model.facts import Action
 from keystile.model.schema import Field
 from keystile.upstream.values import JobRef, ScriptJob
+from keystile.wire.job_resources import job_resource
 from keystile.wire.requests import JobsRequest, PageRequest
-from keystile.wire.responses import JobView, RowsChanged, job_resource
+from keystile.wire.responses import JobView, RowsChanged
 from keystile.wire.scripts import frame_at
 
 NOW = PageRequest(timeout_ms=0)

@@ -9,7 +9,8 @@ from keystile.gate.sessions import Left
 from keystile.model.decision import Effect
 from keystile.model.errors import InvalidQueryError, RecordingUnavailableError, RefusedError
 from keystile.wire.into import into_of
-from keystile.wire.responses import job_resource, to_bytes
+from keystile.wire.job_resources import job_resource
+from keystile.wire.responses import to_bytes
 
 INTO = into_of("acme-shop", {"destinationTable": {"datasetId": "lab", "tableId": "kept"}})
 

@@ -11,14 +11,8 @@ from keystile.model.decision import ColumnMask, RowFilter
 from keystile.model.errors import RefusedError
 from keystile.model.masks import PatternMask
 from keystile.model.schema import ColumnRef, TableId
-from keystile.wire.responses import (
-    JobError,
-    ResultsView,
-    RowsChanged,
-    job_resource,
-    query_resource,
-    to_bytes,
-)
+from keystile.wire.job_resources import job_resource, query_resource
+from keystile.wire.responses import JobError, ResultsView, RowsChanged, to_bytes
 
 STATES = {
     JobState.PENDING: "PENDING",

@@ -9,7 +9,8 @@ import pytest
 from keystile.model.errors import InvalidRequestError, RefusedError
 from keystile.model.schema import TableId
 from keystile.wire.into import Into, into_of, into_of_text, split
-from keystile.wire.requests import QueryRequest, parse_insert, parse_query
+from keystile.wire.job_bodies import parse_insert, parse_query
+from keystile.wire.requests import QueryRequest
 
 NAMED = {"datasetId": "d", "tableId": "t"}
 FULL = {"projectId": "p", "datasetId": "d", "tableId": "t"}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from keystile.model.errors import InvalidRequestError, KeystileError, RefusedError
 from keystile.model.schema import TableId
-from keystile.wire.requests import parse_insert
+from keystile.wire.job_bodies import parse_insert
 from keystile.wire.transfers import Transfer, kind_of, transfer_of, transfer_of_text
 
 TABLE = {"projectId": "p", "datasetId": "d", "tableId": "t"}

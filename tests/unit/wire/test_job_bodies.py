@@ -11,16 +11,10 @@ from hypothesis import strategies as st
 from keystile.model.errors import InvalidRequestError, RefusedError
 from keystile.model.schema import Parameter, SqlType
 from keystile.wire.encode import NewJob, job_body
+from keystile.wire.job_bodies import parse_insert, parse_query
+from keystile.wire.list_parameters import parse_page
 from keystile.wire.paths import Call
-from keystile.wire.requests import (
-    JobsRequest,
-    PageRequest,
-    QueryRequest,
-    parse_insert,
-    parse_jobs,
-    parse_page,
-    parse_query,
-)
+from keystile.wire.requests import QueryRequest
 
 # As google-cloud-bigquery 3.47 writes it.
 _INSERT: dict[str, object] = {
@@ -220,35 +214,6 @@ def test_every_query_of_javas_client_was_refused_for_a_format_that_says_nothing(
     assert parse_page(Call("jobs.getQueryResults", parameters=given_)).use_int64_timestamp is micros
 
 
-def test_a_page_request_reads_its_query_parameters() -> None:
-    given_ = {
-        "location": "US",
-        "pageToken": "t",
-        "startIndex": "3",
-        "maxResults": "0",
-        "timeoutMs": "20",
-        "formatOptions.useInt64Timestamp": "True",
-        "selectedFields": "a,b",
-    }
-    assert parse_page(Call("tabledata.list", parameters=given_)) == PageRequest(
-        "US", "t", 3, 0, 20, use_int64_timestamp=True, selected_fields=("a", "b")
-    )
-
-
-@pytest.mark.parametrize(
-    "given_",
-    [
-        {"startIndex": "-1"},
-        {"maxResults": "x"},
-        {"formatOptions.useInt64Timestamp": "maybe"},
-        {"formatOptions.timestampOutputFormat": "ISO8601_STRING"},
-    ],
-)
-def test_a_malformed_page_request_is_refused(given_: dict[str, str]) -> None:
-    with pytest.raises((InvalidRequestError, RefusedError)):
-        parse_page(Call("jobs.getQueryResults", parameters=given_))
-
-
 _ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
@@ -277,42 +242,6 @@ def test_any_body_gives_a_request_or_an_error_of_ours(body: bytes) -> None:
     for parse in (parse_query, parse_insert):
         with contextlib.suppress(InvalidRequestError, RefusedError):
             assert parse("p", body).sql
-
-
-def test_a_list_of_jobs_is_asked_for() -> None:
-    call = Call(
-        "jobs.list",
-        parameters={
-            "allUsers": "True",
-            "stateFilter": "DONE",
-            "projection": "full",
-            "minCreationTime": "5",
-            "maxCreationTime": "7",
-            "parentJobId": "p",
-            "pageToken": "t",
-            "maxResults": "9",
-        },
-    )
-    assert parse_jobs(call) == JobsRequest(
-        "done", 5, 7, "p", full=True, page_token="t", max_results=9
-    )
-    assert parse_jobs(Call("jobs.list")) == JobsRequest()
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("stateFilter", "gone"),
-        ("projection", "all"),
-        ("allUsers", "yes"),
-        ("minCreationTime", "-1"),
-        ("maxCreationTime", "soon"),
-        ("maxResults", "1e3"),
-    ],
-)
-def test_a_list_of_jobs_names_what_it_does_not_understand(name: str, value: str) -> None:
-    with pytest.raises(InvalidRequestError, match=name):
-        parse_jobs(Call("jobs.list", parameters={name: value}))
 
 
 @pytest.mark.parametrize(("parse", "body"), [(parse_query, _query), (parse_insert, _insert)])
