@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -119,13 +120,29 @@ def _show(found: dict[str, Any]) -> None:
             mask = column["mask"]["kind"] if column["mask"] else ""
             grid.add_row(column["column"], ", ".join(column["uses"]), column["label"] or "", mask)
         out.print(grid)
-    for limits in found["limits"]:
-        amounts = ", ".join(f"{word} {limits[word]}" for word in LIMIT_WORDS if word in limits)
-        shared = f"for {limits['whose']} {limits['holder']}"
-        out.print(f"limits of {limits['rule']} {shared}: {amounts}", markup=False, soft_wrap=True)
+    for line in (*_detector_lines(found["detectors"]), *_limit_lines(found["limits"])):
+        out.print(line, markup=False, soft_wrap=True)
     if found["instead"]:
         out.print("This would be allowed:")
         out.print(found["instead"], markup=False, soft_wrap=True)
     if found["rewritten_sql"]:
         out.print("BigQuery would get:")
         out.print(found["rewritten_sql"], markup=False, soft_wrap=True)
+
+
+def _detector_lines(detectors: list[dict[str, Any]]) -> Iterator[str]:
+    """Say what is looked for where, in one line for those of a rule that look at the same."""
+    entities: dict[tuple[str, bool, str], list[str]] = {}
+    for one in detectors:
+        columns = one["columns"]
+        where = "every column" if columns is None else ", ".join(columns) or "no column"
+        entities.setdefault((one["rule"], one["keeps_back"], where), []).append(one["entity"])
+    for (rule, keeps_back, where), names in entities.items():
+        what = "keeps back" if keeps_back else "masks"
+        yield f"detector {rule} {what} {', '.join(names)} in: {where}"
+
+
+def _limit_lines(several: list[dict[str, Any]]) -> Iterator[str]:
+    for limits in several:
+        amounts = ", ".join(f"{word} {limits[word]}" for word in LIMIT_WORDS if word in limits)
+        yield f"limits of {limits['rule']} for {limits['whose']} {limits['holder']}: {amounts}"

@@ -50,8 +50,8 @@ def simulate_policy(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Decide on recorded queries under another policy, and show what would change.
 
-    Nothing runs. The exit code is 3 where something would change, 4 where nothing would but some
-    queries could not be simulated.
+    Nothing runs. The exit code is 3 where something would change, 4 where nothing would but it is
+    not known of some queries.
     """
     now = time.time()
     wanted = Wanted(epoch(since, now), epoch(until, now) if until else now, agent)
@@ -60,9 +60,9 @@ def simulate_policy(  # noqa: PLR0913 - one for each option
         say_json(to_json(found, wanted))
     else:
         show_outcome(found, wanted)
-    if found.report.changed:
+    if found.report.changed or found.limits.queries or found.detectors.queries:
         raise typer.Exit(WOULD_CHANGE)
-    if found.report.not_simulated:
+    if found.report.not_simulated or found.limits.unknown or found.detectors.unknown:
         raise typer.Exit(NOT_ALL_SIMULATED)
 
 

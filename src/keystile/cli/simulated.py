@@ -11,6 +11,7 @@ import msgspec
 from rich.status import Status
 
 from keystile.cli.common import err
+from keystile.cli.replayed import replayed_json, show_replayed
 from keystile.cli.terminal import moment, say, show, table, visible
 from keystile.console.highlight import tokens
 from keystile.gate.simulation_report import ChangedGroup, Outcome
@@ -86,6 +87,7 @@ def show_outcome(found: Outcome, wanted: Wanted) -> None:
         for why, count in unusable.most_common():
             say(f"  {count:,}: {why}")
     say(_schemas(found))
+    show_replayed(found.limits, found.detectors)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.kinds.items()))
     say(
         f"{report.changed:,} of {report.simulated:,} would change: {kinds}"
@@ -162,4 +164,5 @@ def to_json(found: Outcome, wanted: Wanted) -> dict[str, Any]:
         "listed": report.listed,
         "schemas_changed": found.changed_since,
         "groups": groups,
+        **replayed_json(found.limits, found.detectors),
     }

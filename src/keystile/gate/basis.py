@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from keystile.model.decision import Decision, Effect
+from keystile.model.decision import Decision, Detection, Effect
 from keystile.model.errors import NotFoundError
 from keystile.model.schema import Routine, RoutineId, Table, TableId
 from keystile.policy.context import Context
@@ -168,6 +168,20 @@ def protection_of(decision: Decision) -> str:
         return ""
     covered = (decision.masks, decision.row_filters)
     return hashlib.sha256(msgspec.json.encode(covered, order="deterministic")).hexdigest()
+
+
+def detectors_of(decision: Decision) -> dict[str, str]:
+    """Name, for each entity that is looked for, all that says where and what becomes of it.
+
+    The same names stand for the same look at the same result.
+    """
+    by_entity: dict[str, list[Detection]] = {}
+    for one in decision.detections:
+        by_entity.setdefault(one.entity, []).append(one)
+    return {
+        entity: hashlib.sha256(msgspec.json.encode(several, order="deterministic")).hexdigest()[:16]
+        for entity, several in by_entity.items()
+    }
 
 
 class SchemaLog:

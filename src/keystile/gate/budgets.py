@@ -48,8 +48,8 @@ def charge_of(
     that is written into a table by a job of its own. BigQuery holds each statement of a script to
     the bound by itself; how many run is known of one without loops (0 else).
     """
-    read = -(-witness.bytes_processed // _MEBIBYTE) * _MEBIBYTE
-    least = max(read, _LEAST_BILLED) if read else 0
+    read = _whole(witness.bytes_processed)
+    least = least_billed(witness.bytes_processed)
     facts, statements = analysed.facts, 1
     if facts.statement == "SCRIPT":
         loops = any(loop in node for node in analysed.skeleton for loop in _LOOPS)
@@ -60,6 +60,15 @@ def charge_of(
         most = read + _LEAST_BILLED * len(tables)
     partitions = unnamed_partitions(analysed, decision) if decision.limits else ()
     return Charge(least, most, statements, hides_bytes(decision), partitions)
+
+
+def least_billed(processed: int) -> int:
+    """Give what a query that processes so many bytes is billed at least."""
+    return max(_whole(processed), _LEAST_BILLED) if processed else 0
+
+
+def _whole(size: int) -> int:
+    return -(-size // _MEBIBYTE) * _MEBIBYTE
 
 
 async def check(ledger: Ledger, plan: Plan, charge: Charge, *, waits: bool) -> None:

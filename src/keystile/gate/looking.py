@@ -92,6 +92,28 @@ class Look:
         )
         return Caught(opened.closed(), findings)
 
+    def counted(self, rows: Rows) -> Counter[tuple[int, str, Detection]]:
+        """Count what entries look for in rows, by column of the result, path of the field, entry.
+
+        Nothing is done to the rows, nor kept back. Raises `TimeoutError`, `ValueError` and
+        `TypeError` as `through` does.
+        """
+        counts: Counter[tuple[int, str, Detection]] = Counter()
+        if self._rows.is_empty:
+            return counts
+        opened = self._rows.opened(rows)
+        for place, found in self._find(opened.texts).items():
+            at, path = opened.column(place)
+            wanted = self._wanted[at]
+            for one in found:
+                by = {entry for name in one.entities for entry in wanted.get(name, ())}
+                counts.update((at, path, entry) for entry in by)
+        return counts
+
+    def sources(self, at: int) -> tuple[str, ...]:
+        """Name the unlabelled columns of tables that a column of the result may come from."""
+        return self._columns[at]
+
     def told(self, text: str) -> str:
         """Give what BigQuery says of a failure with what was found in it masked."""
         found = self._find([text]).get(0, ())

@@ -9,7 +9,7 @@ import msgspec
 
 from keystile.approvals.machine import ApprovalRequest
 from keystile.detecting.rows import Rows
-from keystile.gate.basis import Basis, protection_of
+from keystile.gate.basis import Basis, detectors_of, protection_of
 from keystile.gate.decided import Decided
 from keystile.gate.jobs import Job
 from keystile.gate.looking import Caught, Finding
@@ -284,5 +284,6 @@ def _decision(decision: Decision, facts: QueryFacts) -> dict[str, Any]:
             for one in decision.row_filters
         ],
         "protection": protection_of(decision),
+        **({"detectors": detectors_of(decision)} if decision.detections else {}),
         **({"shadows": msgspec.to_builtins(decision.shadows)} if decision.shadows else {}),
     }

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar, cast
 
 import msgspec
 
 from keystile.analysis.analyst import Analyst
 from keystile.gate.alike import Alike
-from keystile.gate.basis import protection_of
+from keystile.gate.basis import detectors_of, protection_of
 from keystile.gate.decided import Decided
+from keystile.gate.plan import Plan
 from keystile.gate.planning import Planner
 from keystile.gate.recorded_catalogue import RecordedCatalogue, RecordedSchemas, UnknownSchemaError
 from keystile.gate.recorded_queries import UNDECIDED, Recalled, Unusable, recalled
 from keystile.gate.shares import Shares
 from keystile.masking.rewrite import Rewriter
-from keystile.model.decision import Effect
+from keystile.model.decision import Decision, Effect, Limits
 from keystile.model.errors import (
     EngineFailedError,
     InvalidQueryError,
@@ -27,6 +29,7 @@ from keystile.model.errors import (
     OverloadedError,
     UnmaskableError,
 )
+from keystile.model.facts import QueryFacts
 from keystile.policy.policy import Policy
 from keystile.policy.ruling import MASK_AT_READ, Change, Ruling, change, ruling_of
 from keystile.recording.asked import AskedQuery
@@ -42,21 +45,32 @@ _REFUSED = "analysing it again was refused"
 _FAILED = "the SQL analyser ran out of time or memory, or ended, on it"
 
 
+class Looked(NamedTuple):
+    """What is looked for in a result: a digest of it by entity, and the plan that says where."""
+
+    detectors: Mapping[str, str] = MappingProxyType({})
+    plan: Plan | None = None
+
+
 class Again(NamedTuple):
     """A second ruling on a query, or why there is none.
 
-    `others` are objects that the first decision had not looked up.
+    `others` are objects that the first decision had not looked up. `limits` hold for it, and
+    `looked` says what is looked for in its result.
     """
 
     ruling: Ruling | None
     why: str = ""
     others: tuple[str, ...] = ()
+    limits: tuple[Limits, ...] = ()
+    looked: Looked = Looked()
 
 
 class Simulated(NamedTuple):
     """One recorded query: what was decided then, and what would be.
 
     `change` is None where nothing would be otherwise, and where `why` says that it is not known.
+    `limits` would hold for it, and `looked` says what would be looked for in its result.
     """
 
     asked: AskedQuery
@@ -65,6 +79,8 @@ class Simulated(NamedTuple):
     change: Change | None = None
     why: str = ""
     others: tuple[str, ...] = ()
+    limits: tuple[Limits, ...] = ()
+    looked: Looked = Looked()
 
 
 class _Question(NamedTuple):
@@ -159,7 +175,9 @@ class Simulator:
         if again.ruling is None:
             return Simulated(asked, found.before, None, why=again.why)
         made = change(found.before, again.ruling)
-        return Simulated(asked, found.before, again.ruling, made, others=again.others)
+        return Simulated(
+            asked, found.before, again.ruling, made, "", again.others, again.limits, again.looked
+        )
 
     async def _all(self, new: dict[bytes, _Question]) -> Iterable[tuple[bytes, Again]]:
         """Decide on several, so many at a time that the engine is never idle.
@@ -186,16 +204,16 @@ class Simulator:
         query = question.query
         try:
             catalogue = self._schemas.of(query.objects, complete=query.complete)
-            ruling = await self._ruling(question, catalogue)
+            again = await self._ruling(question, catalogue)
         except UnknownSchemaError:
             return Again(None, _UNKNOWN)
         except (EngineFailedError, OverloadedError):
             # INVARIANT: nothing is known where the engine gave no answer, least of all a refusal.
             return Again(None, _FAILED)
-        return Again(ruling, "" if ruling else _REFUSED, tuple(dict.fromkeys(catalogue.others)))
+        return again._replace(others=tuple(dict.fromkeys(catalogue.others)))
 
-    async def _ruling(self, question: _Question, catalogue: RecordedCatalogue) -> Ruling | None:
-        """Rule on a query. None where the analysis is refused, which is not the policy's doing."""
+    async def _ruling(self, question: _Question, catalogue: RecordedCatalogue) -> Again:
+        """Rule on a query: on none where its analysis is refused, not the policy's doing."""
         query, planner = question.query, self._planner(catalogue)
         try:
             decided = await planner.decided(
@@ -204,16 +222,17 @@ class Simulator:
             if decided.decision.effect is not Effect.DENY:
                 await self._mask(planner, question, decided)
         except NotFoundError:
-            return Ruling("not_found")
+            return Again(Ruling("not_found"))
         except InvalidQueryError:
-            return Ruling("invalid")
+            return Again(Ruling("invalid"))
         except UnmaskableError:
-            return Ruling(str(Effect.DENY), (MASK_AT_READ,))
+            return Again(Ruling(str(Effect.DENY), (MASK_AT_READ,)))
         except (EngineFailedError, OverloadedError, UnknownSchemaError):
             raise
         except KeystileError:
-            return None
-        return ruling_of(decided.decision, decided.facts)
+            return Again(None, _REFUSED)
+        decision, facts = decided.decision, decided.facts
+        return Again(ruling_of(decision, facts), limits=decision.limits, looked=_looked(decided))
 
     async def _mask(self, planner: Planner, question: _Question, decided: Decided) -> None:
         """Raise `UnmaskableError` where what is hidden cannot be hidden in the query.
@@ -247,6 +266,25 @@ class Simulator:
             Shares(self._at_once, self._at_once),
             self._metrics,
         )
+
+
+def _looked(decided: Decided) -> Looked:
+    """Say what is looked for in the result; of the plan nothing else is kept."""
+    decision, facts = decided.decision, decided.facts
+    if not decision.detections:
+        return Looked()
+    used = {use.column for use in facts.columns}
+    plan = Plan(
+        QueryFacts(facts.statement, (), columns=facts.columns, output=facts.output),
+        Decision(decision.effect, (), "", detections=decision.detections),
+        sql="",
+        masked=tuple(one.column for one in decision.masks if one.column in used),
+        schema=(),
+        bytes_estimate=0,
+        digest="",
+        labels=decided.labels,
+    )
+    return Looked(detectors_of(decision), plan)
 
 
 def _keep(known: OrderedDict[KeyT, ValueT], new: Mapping[KeyT, ValueT], most: int) -> None:

@@ -13,6 +13,8 @@ import msgspec
 from keystile.analysis.remembered import RememberingAnalyst
 from keystile.config.settings import EngineLimits
 from keystile.gate.basis import Catalogue
+from keystile.gate.detector_replay import DetectorReplay, differs
+from keystile.gate.limit_replay import LimitReplay
 from keystile.gate.recorded_catalogue import RecordedSchemas
 from keystile.gate.simulation import Simulated, Simulator
 from keystile.googlesql.task import TaskRunner
@@ -123,12 +125,15 @@ class Outcome(NamedTuple):
     """What came out.
 
     `distinct` is how many rulings it took. `changed_since` names the tables and routines that are
-    now otherwise than on record; None where BigQuery could not be asked.
+    now otherwise than on record; None where BigQuery could not be asked. `limits` says what would
+    be over limits, `detectors` what would be found in rows.
     """
 
     report: Report
     distinct: int
     changed_since: tuple[str, ...] | None
+    limits: LimitReplay
+    detectors: DetectorReplay
 
 
 async def simulate(  # noqa: PLR0913, PLR0917 - what is read, what decides, and what is made of it
@@ -153,12 +158,30 @@ async def simulate(  # noqa: PLR0913, PLR0917 - what is read, what decides, and 
     # No value is ever masked with the key.
     rewriter = Rewriter(runner, always(token_bytes(32)))
     simulator = Simulator(policy, analyst, rewriter, schemas, 2 * limits.workers)
+    limits_replay, detectors = LimitReplay(), DetectorReplay(queries.results)
+
+    async def replay(found: list[Simulated]) -> None:
+        """Hold queries to limits, and look through their rows, where the policy has any."""
+        again = [one for one in found if one.limits or differs(one)]
+        ended = await queries.results.ended(_jobs(again)) if again else {}
+        for one in again:
+            limits_replay.add(one, ended)
+            await detectors.add(one, ended)
+
     done = 0
     async for batch in _ahead(queries.batches(wanted)):
-        report.add(await simulator.simulate(batch))
+        found = await simulator.simulate(batch)
+        report.add(found)
+        await replay(found)
         done += len(batch)
         progress(done)
-    return Outcome(report, simulator.decided, await schemas.changed(simulator.objects))
+    changed = await schemas.changed(simulator.objects)
+    return Outcome(report, simulator.decided, changed, limits_replay, detectors)
+
+
+def _jobs(found: Iterable[Simulated]) -> list[str]:
+    events = (one.asked.recorded.event for one in found if one.asked.recorded)
+    return [event.job for event in events if event.job]
 
 
 async def _ahead(batches: AsyncIterator[list[AskedQuery]]) -> AsyncIterator[list[AskedQuery]]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from keystile.model.decision import Decision
 from keystile.model.facts import QueryFacts
+
+_TEXTS = re.compile(r"\b(JSON|STRING)\b")
+"""What types of columns that hold texts have in their names."""
 
 
 def explanation(facts: QueryFacts, decision: Decision) -> dict[str, Any]:
@@ -50,6 +55,7 @@ def explanation(facts: QueryFacts, decision: Decision) -> dict[str, Any]:
             {"table": str(one.table), "rule": one.rule, "where": one.where}
             for one in decision.row_filters
         ],
+        "detectors": [*_detectors(facts, decision)],
         "limits": msgspec.to_builtins(decision.limits),
         "shadows": msgspec.to_builtins(decision.shadows),
         "not_understood": msgspec.to_builtins(facts.opaque),
@@ -59,3 +65,27 @@ def explanation(facts: QueryFacts, decision: Decision) -> dict[str, Any]:
 def _mask(mask: Any) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(mask)
     return plain
+
+
+def _detectors(facts: QueryFacts, decision: Decision) -> Iterator[dict[str, Any]]:
+    """Say what is looked for in which columns of the result; None where that is in all of it.
+
+    A column is left out that comes from nothing but what is masked or what the agent may see.
+    """
+    masked = {mask.column for mask in decision.masks}
+    for one in decision.detections:
+        passed = masked.union(one.shown)
+        columns = [
+            column.name
+            for column in facts.output
+            if _TEXTS.search(str(column.type))
+            and not (column.sources and passed.issuperset(column.sources))
+        ]
+        yield {
+            "rule": one.rule,
+            "entity": one.entity,
+            "label": one.label,
+            "keeps_back": one.deny,
+            "mask": None if one.deny else _mask(one.mask),
+            "columns": columns if facts.statement == "SELECT" else None,
+        }

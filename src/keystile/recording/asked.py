@@ -16,6 +16,7 @@ from keystile.recording.events import EventKind
 from keystile.recording.own_events import SchemaBody
 from keystile.recording.query_events import IntentBody, RefusedBody
 from keystile.recording.reader import Recorded, read_record
+from keystile.recording.results import JobResults
 
 _AT_ONCE = 1024
 _After = tuple[float, str, int]
@@ -59,6 +60,8 @@ class AskedQueries:
     def __init__(self, folder: Path) -> None:
         """Read `folder`, which may not exist yet."""
         self._folder = folder
+        self.results = JobResults(folder)
+        """What came of them."""
 
     async def count(self, wanted: Wanted) -> int:
         """Tell how many there are."""

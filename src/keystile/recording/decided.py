@@ -69,6 +69,7 @@ class DecisionBody(msgspec.Struct, frozen=True, kw_only=True):
 
     `masks` are those of the columns that the query uses; `protection` is a digest of all masks and
     row filters, whatever they are on. `limits` are what may be spent, by rule.
+    `detectors` has a digest of what is done with each entity that is looked for in the result.
     """
 
     effect: str = ""
@@ -79,6 +80,7 @@ class DecisionBody(msgspec.Struct, frozen=True, kw_only=True):
     approvals: tuple[DemandBody, ...] = ()
     row_filters: tuple[RowFilterBody, ...] = ()
     protection: str = ""
+    detectors: dict[str, str] = {}
     shadows: tuple[ShadowBody, ...] = ()
 
 

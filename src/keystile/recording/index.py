@@ -19,7 +19,7 @@ from keystile.recording.chain import BrokenLineError, Head
 from keystile.recording.events import EventKind
 
 INDEX_FILE = "index.sqlite"
-_VERSION = 2
+_VERSION = 3
 _BUSY_SECONDS = 30
 _TABLES = """
 CREATE TABLE chains (chain TEXT PRIMARY KEY, seq INTEGER, hash TEXT, segment TEXT, end INTEGER);
@@ -31,6 +31,7 @@ CREATE TABLE events (
 CREATE INDEX events_by_session ON events (session, agent, kind, effect);
 CREATE INDEX events_asked ON events (at, chain, seq) WHERE kind IN ('intent', 'refused');
 CREATE INDEX events_schema ON events (at, chain, seq) WHERE kind = 'schema';
+CREATE INDEX events_of_job ON events (job) WHERE kind IN ('outcome', 'page');
 CREATE TABLE sessions (
   session TEXT, agent TEXT, first_at REAL, last_at REAL, PRIMARY KEY (session, agent)
 ) WITHOUT ROWID;

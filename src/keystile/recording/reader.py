@@ -12,7 +12,7 @@ import msgspec
 from keystile.model.errors import InvalidRequestError, NotFoundError, RefusedError
 from keystile.recording import chain as chains
 from keystile.recording import index
-from keystile.recording.chain import BrokenLineError
+from keystile.recording.chain import BrokenLineError, Line
 from keystile.recording.events import Event, EventKind
 
 _SELECT = """
@@ -116,8 +116,8 @@ class RecordingReader:
         return tuple(read_record(self._folder, row[0], row[1], row[2:]) for row in rows)
 
 
-def read_record(folder: Path, chain: str, seq: int, place: tuple[str, int, int]) -> Recorded:
-    """Read one record from its place: its segment, and where it starts and ends there in bytes.
+def read_line(folder: Path, chain: str, seq: int, place: tuple[str, int, int]) -> Line:
+    """Read one line from its place: its segment, and where it starts and ends there in bytes.
 
     Raises `RefusedError` when it was altered or is gone.
     """
@@ -132,6 +132,12 @@ def read_record(folder: Path, chain: str, seq: int, place: tuple[str, int, int])
             f"record {seq} of `{chain}/{segment}` is gone or was altered",
             hint="run `keystile audit verify`",
         ) from error
+    return line
+
+
+def read_record(folder: Path, chain: str, seq: int, place: tuple[str, int, int]) -> Recorded:
+    """Read one record from its place. Raises `RefusedError` as `read_line` does."""
+    line = read_line(folder, chain, seq, place)
     return Recorded(chain, seq, msgspec.json.decode(line.event, type=Event))
 
 

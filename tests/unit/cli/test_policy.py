@@ -176,3 +176,19 @@ def test_explain_lists_the_limits_in_force(config: str) -> None:
     text = explain(config, "SELECT id FROM shop.customers")
     assert "limits of cost for agent " in text
     assert "bytes_per_day 2000000000000" in text
+
+
+def test_explain_says_which_detectors_look_at_which_columns(config: str) -> None:
+    net = "detectors: [{name: net, find: [ssn, email]}, {name: stop, find: [jwt], deny: true}]"
+    (Path(config).parent / "policy" / "net.yaml").write_text(net, encoding="utf-8")
+    sql = "SELECT id, ssn, 'x' AS note FROM shop.customers"
+    found = json.loads(explain(config, sql, "--json"))["detectors"]
+    assert [(one["entity"], one["columns"]) for one in found] == [
+        ("ssn", ["note"]),
+        ("email", ["note"]),
+        ("jwt", ["note"]),
+    ]
+    assert [one["entity"] for one in found if one["keeps_back"]] == ["jwt"]
+    text = explain(config, sql)
+    assert "detector net masks ssn, email in: note" in text
+    assert "detector stop keeps back jwt in: note" in text

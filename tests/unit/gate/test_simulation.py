@@ -255,3 +255,43 @@ async def test_statements_of_scripts_are_no_queries_of_their_own(tmp_path: Path)
     write(tmp_path, msgspec.convert({"kind": "intent", "at": NOW, "body": body}, Event))
     _, report = await tried(tmp_path, dict(read_policy(POLICY)))
     assert report.read == 0
+
+
+DETECTORS = """
+detectors:
+- {name: net, find: [email]}
+rules:
+- {name: cap, limits: {bytes_per_query: 1MB}}
+"""
+
+
+async def test_limits_and_detectors_of_a_draft_are_tried_on_what_is_on_record(
+    recordings: Path, tmp_path: Path
+) -> None:
+    event = msgspec.structs.replace(await intent_of(recordings), job="job")
+    sql = "SELECT subject AS s FROM shop.tickets"
+    objects = {name: digest for name, digest in await objects_of(recordings) if digest}
+    body = {**event.body, "sql": sql, "rests_on": {**event.body["rests_on"], "objects": objects}}
+    body["principal"] = {**event.body["principal"], "groups": ["coding-agents"]}
+    body["request"] = {**event.body["request"], "dry_run": False}
+    event = msgspec.structs.replace(event, body={**body, "bytes_estimate": 5_000_000})
+    rows = [{"f": [{"v": "to jane@example.com"}]}]
+    given = {"state": "done", "rows": rows, "schema": [{"name": "s", "type": "STRING"}]}
+    given |= {"bytes_billed": 10 << 20}
+    ended = msgspec.structs.replace(event, kind=EventKind.OUTCOME, at=event.at + 1, body=given)
+    write(tmp_path, *await schemas_of(recordings), event, ended)
+    policy = dict(read_policy(POLICY))
+    outcome, report = await tried(tmp_path, {**policy, "more.yaml": DETECTORS}, shop())
+    assert report.not_simulated == {}, report.found
+    assert (outcome.limits.limited, outcome.limits.queries) == (1, 1)
+    [(detected, count)] = outcome.detectors.found.items()
+    assert (detected.kind, detected.entity, detected.column) == ("newly masked", "email", "s")
+    assert detected.columns == ("acme-shop.shop.tickets.subject",)
+    assert (count.queries, count.values, count.jobs) == (1, 1, ["job"])
+    same, _ = await tried(tmp_path, policy, shop())
+    assert (same.limits.limited, same.detectors.looked) == (0, 0)
+
+
+async def objects_of(recordings: Path) -> list[tuple[str, str]]:
+    every = [one async for batch in AskedQueries(recordings).batches(WANTED) for one in batch]
+    return [pair for one in every if one.body for pair in one.body.rests_on.objects.items()]
