@@ -7,7 +7,8 @@ from keystile.sandbox import resources
 from keystile.sandbox.asking import asked_by_insert, asked_by_query
 from keystile.sandbox.asks import Answers, Ask
 from keystile.sandbox.errors import AccessDeniedError
-from keystile.sandbox.jobs import Job, Jobs
+from keystile.sandbox.job import Job
+from keystile.sandbox.jobs import Jobs
 from keystile.sandbox.pages import page_of_list, page_of_rows
 from keystile.sandbox.transfer.requests import parse_transfer
 from keystile.sandbox.transfer.running import Transfers

@@ -9,7 +9,6 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
 import msgspec
 
@@ -27,42 +26,19 @@ from keystile.sandbox.data import Stored
 from keystile.sandbox.dialect import Given
 from keystile.sandbox.effects import Effects
 from keystile.sandbox.into import check_into, write_result
+from keystile.sandbox.job import Job, anonymous, planned_view, view_of
 from keystile.sandbox.locations import check_location, location_name, location_of
 from keystile.sandbox.plans import Answer, Plan
 from keystile.sandbox.queries import Catalog
-from keystile.sandbox.rights import results_dataset
 from keystile.sandbox.running import run
 from keystile.sandbox.script_context import Ran
 from keystile.sandbox.scripting import planned, run_script
 from keystile.sandbox.sessions import Sessions, aborted
 from keystile.sandbox.store import LOCATION
-from keystile.sandbox.transfer.outcome import Moved
-from keystile.wire.requests import QueryRequest
-from keystile.wire.responses import JobError, JobView, Resource, etag
+from keystile.wire.responses import JobError, JobView, etag
 
 _KEPT = 1000
 _log = logging.getLogger(__name__)
-
-
-class Job:
-    """A job and, once done, its rows with timestamps as microseconds.
-
-    `moved` is what a load, copy or extract job tells of itself; a query has none. `told` is what
-    jobs.get repeats of the query's configuration, `session` the id of its session.
-    """
-
-    def __init__(self, view: JobView) -> None:
-        """Hold what is known at the start."""
-        self.view = view
-        self.rows: list[dict[str, Any]] = []
-        self.effects = Effects()
-        self.result: TableId | None = None
-        self.content = b""
-        self.moved: Moved | None = None
-        self.told: Resource = {}
-        self.session = ""
-        self.failure: KeystileError | None = None
-        self.task: asyncio.Task[None] | None = None
 
 
 class Jobs:
@@ -79,7 +55,7 @@ class Jobs:
         """Describe without running. Raises what planning raises."""
         request = asked.request
         plan = await self._planned(asked, owner)
-        view = _planned_view(_view(request, request.job_id, owner), plan)
+        view = planned_view(view_of(request, request.job_id, owner), plan)
         check_location(self._catalog.store, plan.tables, view.location)
         return msgspec.structs.replace(view, state="DONE", dry_run=True)
 
@@ -110,7 +86,7 @@ class Jobs:
         if request.request_id and repeated:
             return repeated
         self._sessions.scope(request.project, asked.session)
-        view = _view(request, request.job_id, owner)
+        view = view_of(request, request.job_id, owner)
         if asked.into:
             view = msgspec.structs.replace(view, destination=asked.into.table)
         job = self.begin(view, partial(self._work, asked=asked), request.job_timeout_ms or 0)
@@ -220,7 +196,7 @@ class Jobs:
             job.view = msgspec.structs.replace(job.view, statement="CALL", schema=None)
             return
         plan = await self._planned(asked, job.view.owner, job.session)
-        job.view = _planned_view(job.view, plan)
+        job.view = planned_view(job.view, plan)
         into = (asked.into.table,) if asked.into else ()
         check_location(self._catalog.store, (*plan.tables, *into), job.view.location)
         plan.refuse_beyond(asked.request.maximum_bytes_billed)
@@ -258,7 +234,7 @@ class Jobs:
             view, children=number + 1, bytes_processed=read, bytes_billed=billed
         )
         view = msgspec.structs.replace(
-            _planned_view(view, ran.plan),
+            planned_view(view, ran.plan),
             job_id=f"script_job_{hashlib.sha256(view.job_id.encode()).hexdigest()[:32]}_{number}",
             sql=ran.frames[0].text,
             parameters=ran.plan.question.parameters,
@@ -284,7 +260,7 @@ class Jobs:
             job.view = msgspec.structs.replace(job.view, schema=None, destination=done.destination)
             return
         job.rows, job.content = done.rows, done.content
-        job.result = _anonymous(job.view)
+        job.result = anonymous(job.view)
         self._catalog.store.know_hidden((job.result.project, job.result.dataset))
         self._catalog.store.put_result(
             Stored(
@@ -316,39 +292,3 @@ class Jobs:
         if gone.result:
             self._catalog.store.drop_result(gone.result)
         self._by_request = {at: job for at, job in self._by_request.items() if job is not gone}
-
-
-def _view(request: QueryRequest, job_id: str, owner: str) -> JobView:
-    return JobView(
-        project=request.project,
-        job_id=job_id,
-        location=request.location or LOCATION,
-        owner=owner,
-        state="PENDING",
-        sql=request.sql,
-        created=time.time(),
-        parameters=request.parameters,
-        labels=request.labels,
-        default_project=request.default_project,
-        default_dataset=request.default_dataset,
-        use_query_cache=request.use_query_cache,
-        maximum_bytes_billed=request.maximum_bytes_billed,
-        optional=request.job_creation_optional,
-    )
-
-
-def _planned_view(view: JobView, plan: Plan) -> JobView:
-    return msgspec.structs.replace(
-        view,
-        statement=plan.statement,
-        schema=None if plan.statement == "SCRIPT" else plan.fields,
-        referenced=plan.tables,
-        bytes_processed=plan.bytes_processed,
-        bytes_billed=plan.bytes_billed,
-    )
-
-
-def _anonymous(view: JobView) -> TableId:
-    """Name the result as BigQuery does: a hidden dataset of the account, a table of the job."""
-    table = hashlib.sha256(view.job_id.encode()).hexdigest()[:40]
-    return TableId(view.project, results_dataset(view.project, view.owner), f"anon{table}")

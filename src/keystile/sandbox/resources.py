@@ -7,7 +7,7 @@ from urllib.parse import quote
 from keystile.model.schema import TableKind
 from keystile.sandbox.columns import columns_json
 from keystile.sandbox.data import Stored
-from keystile.sandbox.jobs import Job
+from keystile.sandbox.job import Job
 from keystile.sandbox.store import LOCATION, Dataset
 from keystile.wire import job_resources, responses
 from keystile.wire.responses import Resource, ResultsView

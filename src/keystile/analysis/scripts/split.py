@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from keystile.analysis import names
-from keystile.analysis.calls import routine_id
 from keystile.analysis.functions import ALIASES, ALLOWED, DENIED
-from keystile.analysis.kinds import KINDS
-from keystile.analysis.made_routines import changed, temporary_function
+from keystile.analysis.made_routines import temporary_function
 from keystile.analysis.outlined import OutlineRequest
 from keystile.analysis.parsing import identifiers, statement_tree
 from keystile.analysis.scripts.constant import constant_text
-from keystile.analysis.scripts.parts import Role, Script, Using, Variable
-from keystile.analysis.scripts.state import BEFORE, CHANGED, makers, united
-from keystile.analysis.scripts.texts import Texts, skeleton, tables_of
-from keystile.analysis.temporary import is_certain, is_temporary, temporary, temporary_name
+from keystile.analysis.scripts.meanings import Meanings
+from keystile.analysis.scripts.parts import Role, Script, Using
+from keystile.analysis.scripts.state import united
+from keystile.analysis.scripts.texts import skeleton
 from keystile.analysis.tree import children, kind
 from keystile.analysis.words import in_bigquery_words
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.messages import service
 from keystile.googlesql.protos import has, inherited, language_options, unwrapped
-from keystile.model.errors import InvalidQueryError, KeystileError
+from keystile.model.errors import InvalidQueryError
 from keystile.model.facts import Action
-from keystile.model.schema import TableId
 
 _TAKEN = ALLOWED | ALIASES | DENIED
 """What a temporary function cannot be called: the engine stops where a name has two meanings."""
@@ -48,16 +44,13 @@ def script_tree(engine: Engine, sql: str) -> Any:
         return engine.call("Parse", request, service.ParseResponse).parsed_script
 
 
-class _Split(Texts):
+class _Split(Meanings):
     """One pass over a script."""
 
     def __init__(self, engine: Engine, request: OutlineRequest, tree: Any) -> None:
-        super().__init__(request.sql)
+        super().__init__(request)
         self._engine = engine
-        self._request = request
         self._tree = tree
-        self._variables: list[Variable] = []
-        self._declared: dict[tuple[int, str], int] = {}
         self._actions = {Action.SCRIPT}
 
     def script(self) -> Script:
@@ -67,7 +60,7 @@ class _Split(Texts):
         self.check_cases()
         return Script(
             parts=parts,
-            variables=tuple(self._variables),
+            variables=tuple(self.variables),
             actions=tuple(action for action in Action if action in self._actions),
             opaque=tuple(self.opaque),
             skeleton=skeleton(self._tree, parts),
@@ -76,8 +69,6 @@ class _Split(Texts):
             and all(temporary_function(statement) for statement in statements[:-1]),
         )
 
-    # What the statements of scripts do
-
     def _statements(self, holder: Any) -> None:
         for statement in holder.statement_list:
             node = unwrapped(statement)
@@ -85,11 +76,11 @@ class _Split(Texts):
             method(self, node)
 
     def _plain(self, node: Any) -> None:
-        self._apply(node, self.part(Role.STATEMENT, node))
+        self.apply(node, self.part(Role.STATEMENT, node))
 
     def _function(self, node: Any) -> None:
         number = self.part(Role.STATEMENT, node)
-        self._apply(node, number)
+        self.apply(node, number)
         name = temporary_function(node)
         if not name:
             return
@@ -162,7 +153,7 @@ class _Split(Texts):
     def _for(self, node: Any) -> None:
         rows = self.part(Role.ROWS, node.query)
         around = dict(self.visible)
-        self._gives(rows, [self._declare(node.variable, rows, row=True)])
+        self.gives(rows, [self.declare(node.variable, rows, row=True)])
         for _ in self.flow.rounds(_label(node), skippable=True):
             self._statements(inherited(node, "body"))
         self.visible = around
@@ -197,17 +188,17 @@ class _Split(Texts):
         default = part
         if has(node, "type"):
             part = self.part(Role.TYPE, unwrapped(node.type))
-        found = [self._declare(name, part) for name in node.variable_list.identifier_list]
+        found = [self.declare(name, part) for name in node.variable_list.identifier_list]
         if default >= 0:
-            self._gives(default, found)
+            self.gives(default, found)
 
     def _assignment(self, node: Any) -> None:
         value = self.part(Role.VALUE, unwrapped(node.expression))
-        self._gives(value, [self._variable(node.variable)])
+        self.gives(value, [self.variable(node.variable)])
 
     def _assignments(self, node: Any) -> None:
         value = self.part(Role.VALUE, unwrapped(node.struct_expression))
-        self._gives(value, map(self._variable, node.variables.identifier_list))
+        self.gives(value, map(self.variable, node.variables.identifier_list))
 
     def _setting(self, node: Any) -> None:
         self._actions.add(Action.SESSION)
@@ -239,8 +230,8 @@ class _Split(Texts):
         self.change(number, using=tuple(using))
         if has(node, "into_clause"):
             into = node.into_clause.identifiers.identifier_list
-            self._gives(number, map(self._variable, into))
-        self._apply(inner, number)
+            self.gives(number, map(self.variable, into))
+        self.apply(inner, number)
         if temporary_function(inner):
             self.note("temporary function in EXECUTE IMMEDIATE", node, "write the statement out")
 
@@ -251,82 +242,6 @@ class _Split(Texts):
             place = self.in_engine_words(node)
             words = f"Invalid EXECUTE IMMEDIATE sql string at {place}: {error.message}"
             raise InvalidQueryError(words, hint=error.hint) from error
-
-    # What becomes of names
-
-    def _declare(self, name: Any, part: int, *, row: bool = False) -> int:
-        key = (part, name.id_string.lower())
-        if key not in self._declared:
-            self._declared[key] = len(self._variables)
-            self._variables.append(Variable(name.id_string, part, row))
-        self.visible[key[1]] = self._declared[key]
-        return self._declared[key]
-
-    def _variable(self, name: Any) -> int:
-        number = self.visible.get(name.id_string.lower())
-        if number is None:
-            place = self.in_engine_words(name)
-            raise InvalidQueryError(f"Undeclared variable: {name.id_string} at {place}")
-        return number
-
-    def _gives(self, part: int, variables: Iterable[int]) -> None:
-        self.change(part, sets=tuple(variables))
-
-    def _apply(self, node: Any, number: int) -> None:
-        """Note what a statement makes of tables and routines."""
-        if kind(node) in _DEFINITIONS:
-            self._check_definition(node)
-        if routine := changed(node):
-            home = (self._request.project, self._request.dataset)
-            self.change(number, changes=routine_id(routine, *home))
-        known = KINDS.get(kind(node))
-        if known is None or Action.SCHEMA_CHANGE not in known.actions:
-            return
-        for field in known.targets:
-            path = unwrapped(inherited(node, field)) if has(node, field) else None
-            if path is None or kind(path) != "ASTPathExpression":
-                continue
-            if kind(node) == "ASTCreateTableStatement":
-                self._create(node, names.split(identifiers(path)), number)
-            else:
-                for table in self._targets(names.split(identifiers(path))):
-                    dropped = kind(node) == "ASTDropStatement" and is_temporary(table)
-                    self.flow.make(table, BEFORE if dropped else CHANGED)
-
-    def _check_definition(self, node: Any) -> None:
-        for table in sorted(tables_of(node)):
-            if makers(self.flow.here, temporary(table)) != {BEFORE}:
-                # INVARIANT: when it is used, the name may mean the table in the default dataset.
-                hint = "read the temporary table in the query that uses it"
-                what = f"temporary table `{table}` in the text of a function or a view"
-                self.note(what, node, hint)
-
-    def _create(self, node: Any, path: names.Path, number: int) -> None:
-        table: TableId | None = temporary(path[-1]) if inherited(node, "scope") else None
-        table = table or self._resolved(path)
-        if table is None:
-            return
-        odd = ("like_table_name", "clone_data_source", "copy_data_source")
-        known = not any(has(node, field) for field in odd)
-        missing = bool(inherited(node, "is_if_not_exists"))
-        self.change(number, makes=table if known else None, only_if_missing=missing)
-        self.flow.make(table, number if known else CHANGED, only_if_missing=missing and known)
-
-    def _targets(self, path: names.Path) -> list[TableId]:
-        """Give what a path of a DROP or an ALTER may mean here."""
-        found = []
-        by = makers(self.flow.here, temporary(temporary_name(path)))
-        if temporary_name(path) and by != {BEFORE}:
-            found.append(temporary(temporary_name(path)))
-        if not is_certain(path) and BEFORE in by and (table := self._resolved(path)):
-            found.append(table)
-        return found
-
-    def _resolved(self, path: names.Path) -> TableId | None:
-        try:
-            return names.resolve(path, self._request.project, self._request.dataset)
-        except KeystileError:
-            return None  # the statement itself is refused for it
 
     _methods: ClassVar[dict[str, Callable[[_Split, Any], None]]] = {
         "ASTBeginEndBlock": _block,
@@ -351,16 +266,6 @@ class _Split(Texts):
         "ASTExecuteImmediateStatement": _execute,
     }
 
-
-_DEFINITIONS = frozenset(
-    {
-        "ASTCreateFunctionStatement",
-        "ASTCreateMaterializedViewStatement",
-        "ASTCreateTableFunctionStatement",
-        "ASTCreateViewStatement",
-    }
-)
-"""Statements whose text is kept, and read whenever what they define is used."""
 
 _TRANSACTIONS = frozenset({"ASTBeginStatement", "ASTCommitStatement", "ASTRollbackStatement"})
 

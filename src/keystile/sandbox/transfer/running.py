@@ -6,7 +6,8 @@ import time
 from functools import partial
 
 from keystile.model.errors import InvalidRequestError
-from keystile.sandbox.jobs import Job, Jobs
+from keystile.sandbox.job import Job
+from keystile.sandbox.jobs import Jobs
 from keystile.sandbox.locations import check_location, location_name, location_of
 from keystile.sandbox.queries import Catalog
 from keystile.sandbox.transfer.copying import copy

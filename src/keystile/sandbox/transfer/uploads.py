@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from keystile.model.errors import InvalidRequestError, NotFoundError, OverloadedError
 from keystile.sandbox import resources
-from keystile.sandbox.jobs import Job
+from keystile.sandbox.job import Job
 from keystile.sandbox.transfer.multipart import boundary_of, parted
 from keystile.sandbox.transfer.requests import Load, Transfer, parse_transfer
 from keystile.sandbox.transfer.running import Transfers
