@@ -265,7 +265,7 @@ class _RuleCompiler:
 
     def _limits(self, rule: Rule) -> Limits | None:
         if rule.limits and rule.shadow:
-            hint = "count what is spent with a limit that nobody reaches"
+            hint = "see what they would do with `keystile policy simulate`"
             raise self._error("shadow", "`shadow` does not go with `limits`", hint)
         try:
             return compile_limits(rule)

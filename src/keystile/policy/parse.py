@@ -22,6 +22,7 @@ from keystile.policy.document import Document, Section
 
 _UNKNOWN_FIELD = re.compile(r"unknown field `(.*?)`")
 _INVALID_VALUE = re.compile(r"Invalid .*value '(.*?)'")
+_SHADOW = "shadow"
 _HINT = "see docs/reference/policy.md"
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -114,6 +115,9 @@ def _refusal(
         path = f"{path or '$'}.{field[1]}"
         message = f"unknown word `{field[1]}`"
         hint = suggestion(field[1], [*_words_at(place.strip("`"), type_)])
+        if field[1] == _SHADOW and type_ is Document:
+            message = "`shadow` goes with rules, masks and row filters alone, not"
+            hint = "see what the change would do with `keystile policy simulate`"
     elif value := _INVALID_VALUE.search(message):
         message = f"unknown value `{value[1]}`"
         hint = suggestion(value[1], _values())

@@ -32,6 +32,11 @@ RULE = "rules:\n  - name: r\n    agents: {groups: [g]}\n    allow: [read]\n"
         ("labels:\n - lable: x\n", "`lable` at `labels[0].lable`; did you mean `label`?"),
         ("masks:\n - labels: x\n", "`labels` at `masks[0].labels`; did you mean `label`?"),
         ("labels:\n - {label: x, deny: [read]}\n", "`deny` at `labels[0].deny`; see docs"),
+        (
+            "detectors:\n - {name: net, find: [ssn], shadow: true}\n",
+            "row filters alone, not at `detectors[0].shadow`; see what the change would do with",
+        ),
+        ("labels:\n - {label: x, columns: [a], shadow: true}\n", "not at `labels[0].shadow`"),
         ("rule: []\n", "`f` line 1: unknown word `rule` at `rule`; did you mean `rules`?"),
         (
             "masks:\n - {label: x, mask: {kind: constant, valu: 1}}\n",
