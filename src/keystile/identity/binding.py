@@ -11,6 +11,7 @@ import msgspec
 
 from keystile.config.identity import SenderConstraint
 from keystile.identity import dpop
+from keystile.identity.bound import FREE, Binding
 from keystile.identity.replay import Uses
 from keystile.identity.subjects import Verified
 from keystile.model.errors import TokenFault, TokenRefusedError
@@ -21,21 +22,6 @@ _WORDS = {
     "mtls": "a client certificate",
     "either": "a DPoP proof or a client certificate",
 }
-
-
-class Binding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Keys by their thumbprints, as `cnf` names them; empty where it is none."""
-
-    jkt: str = ""
-    x5t: str = msgspec.field(default="", name="x5t#S256")
-
-    def __bool__(self) -> bool:
-        """Tell whether there is any key."""
-        return bool(self.jkt or self.x5t)
-
-
-FREE = Binding()
-"""What binds nobody."""
 
 
 class Senders:

@@ -6,7 +6,8 @@ from functools import partial
 
 import msgspec
 
-from keystile.identity.binding import Binding, Senders, confirmed, demand
+from keystile.identity.binding import Senders, confirmed, demand
+from keystile.identity.bound import Binding
 from keystile.identity.digests import digest_of
 from keystile.identity.gateway_tokens import GatewayTokens, Known
 from keystile.identity.limits import Limits

@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, delete, func, insert, select
 
 from keystile.identity.agents import Agents
-from keystile.identity.binding import FREE, Binding
+from keystile.identity.bound import FREE, Binding
 from keystile.identity.digests import digest_of
 from keystile.identity.recent import Recent
 from keystile.model.errors import NotFoundError, UnauthenticatedError

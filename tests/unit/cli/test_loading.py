@@ -10,10 +10,11 @@ import pytest
 from tests.support.stack import ROOT
 
 STORE, CLIENT, GATEWAY = "sqlalchemy", "aiohttp", "keystile.gate.planning"
+CONDITIONS = "cel_expr_python"
 UNUSED = {
-    "agent": [GATEWAY],
+    "agent": [CONDITIONS, GATEWAY],
     "approvals": [CLIENT],
-    "person": [CLIENT],
+    "person": [CLIENT, CONDITIONS],
     "policy_validate": [STORE, CLIENT, GATEWAY],
     "sandbox": [STORE, CLIENT, GATEWAY],
     "sessions": [STORE, CLIENT, GATEWAY],
