@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from keystile.config.settings import PresetName
+from keystile.config.identity import PresetName
 
 AUDIENCE = "https://bigquery-gateway.example.com"
 KEY = RSAKey.generate_key(2048, {"kid": "k1"})
