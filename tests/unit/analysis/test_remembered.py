@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from keystile.analysis import remembered
 from keystile.analysis.remembered import RememberingAnalyst
 from keystile.analysis.statement import Earlier, Statement
 from keystile.googlesql.inline import InlineRunner
@@ -179,10 +178,8 @@ async def test_a_script_never_gets_the_values_of_another(analyst: RememberingAna
     assert mine not in [one for part in found.parts for one in part.analysed.statement.parameters]
 
 
-async def test_only_so_many_are_kept(
-    analyst: RememberingAnalyst, counting: Counting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(remembered, "_ANALYSES_KEPT", 2)
+async def test_only_so_many_are_kept(counting: Counting) -> None:
+    analyst = RememberingAnalyst(counting, 65_536, kept=2)
     source = Source(table(PEOPLE, "name"))
     for number in (1, 2, 3):
         await analyst.analyse(statement(f"SELECT {number} FROM people"), source)  # noqa: S608
