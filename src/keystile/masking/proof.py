@@ -11,47 +11,41 @@ columns none may be named but to be set.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from keystile.analysis.dml import target_path
-from keystile.analysis.fixed import is_fixed
 from keystile.analysis.groups import GOOGLESQL
-from keystile.analysis.holding import Held, Holding
+from keystile.analysis.holding import Holding
 from keystile.analysis.tree import kind
-from keystile.analysis.walker import enum_name
-from keystile.googlesql.protos import has, inherited, unwrapped
+from keystile.googlesql.protos import inherited, unwrapped
+from keystile.masking.masked_reads import Path, Template, masked_read
+from keystile.masking.messages import inner_messages
 from keystile.masking.within import Within
 from keystile.model.errors import RefusedError
 from keystile.model.schema import ColumnRef
 
-Path = tuple[str, ...]
+_MOST_NAMES = 5
 
+_DML = frozenset(
+    {
+        "ResolvedDeleteStmt",
+        "ResolvedInsertStmt",
+        "ResolvedMergeStmt",
+        "ResolvedTruncateStmt",
+        "ResolvedUpdateStmt",
+    }
+)
 
-class Template(NamedTuple):
-    """A masking subquery as the engine resolves it alone, in its normal form.
-
-    `projection` is empty where the table may only be written. `masked` are the paths of columns and
-    fields, in lower case, that must not be read raw; all of a top-level column counts where it is
-    handed on. `free` are columns of which nothing is masked; `filtered` tells of some rows only.
-    """
-
-    projection: bytes
-    masked: Within
-    free: tuple[str, ...] = ()
-    filtered: bool = False
-
-    def holds(self, column: str) -> bool:
-        """Tell whether anything of a top-level column is masked."""
-        return self.covers((column,))
-
-    def covers(self, path: Path) -> bool:
-        """Tell whether anything at, above or beneath a path is masked."""
-        return self.masked.touches(lowered(path))
-
-
-def lowered(path: Path) -> Path:
-    """Give a path as `Template` has it: the engine ignores case."""
-    return tuple(name.lower() for name in path)
+TELLING = Holding(
+    "FunctionRefProto",
+    "ResolvedColumnProto",
+    "ResolvedColumnRefProto",
+    "ResolvedGetStructFieldProto",
+    "ResolvedProjectScanProto",
+    "TableRefProto",
+    "TableValuedFunctionRefProto",
+)
+"""What `_Found` takes note of."""
 
 
 def prove(
@@ -86,22 +80,6 @@ def prove(
             "the masked form of this query could not be proved safe",
             hint="write it in a simpler way",
         )
-
-
-def normal(node: Any) -> bytes:
-    """Give a form that equal trees share: no places in the text, columns numbered from one."""
-    copy = type(node)()
-    copy.CopyFrom(node)
-    numbers: dict[int, int] = {}
-    for message in _messages(copy, _TO_CHANGE):
-        descriptor = message.DESCRIPTOR
-        if descriptor.name == "ResolvedColumnProto":
-            message.column_id = numbers.setdefault(message.column_id, len(numbers) + 1)
-            message.ClearField("table_name")  # the alias around the subquery; the number counts
-        elif "parse_location_range" in descriptor.fields_by_name:
-            message.ClearField("parse_location_range")
-    encoded: bytes = copy.SerializeToString(deterministic=True)
-    return encoded
 
 
 class _Found:
@@ -180,7 +158,7 @@ class _Found:
                 self._call(called)
         elif name == "TableValuedFunctionRefProto":
             self._call(message.name)
-        yield from _inner(message, _TELLING)
+        yield from inner_messages(message, TELLING)
 
     def _call(self, routine: str) -> None:
         """Note that a routine is called, where its text may read a masked column."""
@@ -210,111 +188,9 @@ class _Found:
         return True
 
 
-_MOST_NAMES = 5
-
-_DML = frozenset(
-    {
-        "ResolvedDeleteStmt",
-        "ResolvedInsertStmt",
-        "ResolvedMergeStmt",
-        "ResolvedTruncateStmt",
-        "ResolvedUpdateStmt",
-    }
-)
-
-
-def masked_read(projection: Any, templates: Mapping[str, Template]) -> Any | None:
-    """Give the scan of the table that a masking subquery reads; None where it is no such one."""
-    template = templates.get(_table_beneath(projection))
-    if template is None:
-        return None
-    projection, scan = _of_any_rows(projection)
-    return scan if _is_read(scan) and normal(projection) == template.projection else None
-
-
-def _table_beneath(projection: Any) -> str:
-    """Name the table that a masking subquery would read here; empty where there is none."""
-    scan = unwrapped(projection.input_scan)
-    for between in ("ResolvedFilterScan", "ResolvedSampleScan"):
-        if kind(scan) == between:
-            scan = unwrapped(scan.input_scan)
-    name: str = scan.table.full_name if _is_read(scan) else ""
-    return name
-
-
-def _of_any_rows(projection: Any) -> tuple[Any, Any]:
-    """Give a projection without what says of when and how many its rows are, and what it reads.
-
-    INVARIANT: only what no value of any table can change is left out; the rest is compared.
-    """
-    copy = type(projection)()
-    copy.CopyFrom(projection)
-    above = unwrapped(copy.input_scan)
-    if kind(above) != "ResolvedFilterScan":  # some of the table's rows
-        above = copy
-    scan = unwrapped(above.input_scan)
-    if kind(scan) == "ResolvedSampleScan" and _is_plain(scan):
-        sampled = type(above.input_scan)()
-        sampled.CopyFrom(scan.input_scan)
-        above.input_scan.CopyFrom(sampled)
-        scan = unwrapped(above.input_scan)
-    is_past = _is_read(scan) and has(scan, "for_system_time_expr")
-    if is_past and is_fixed(unwrapped(scan.for_system_time_expr)):
-        scan.ClearField("for_system_time_expr")
-    return copy, scan
-
-
-def _is_plain(sample: Any) -> bool:
-    """Tell whether a sample is `TABLESAMPLE SYSTEM (n PERCENT)`, with a fixed n."""
-    fields = {field.name for field, _ in sample.ListFields()}
-    plain = fields <= {"parent", "input_scan", "method", "size", "unit"}
-    is_percent = sample.method == "system" and enum_name(sample, "unit") == "PERCENT"
-    return plain and is_percent and is_fixed(unwrapped(sample.size))
-
-
-def _is_read(scan: Any) -> bool:
-    return kind(scan) == "ResolvedTableScan"
-
-
 def _bottom(expression: Any) -> Any:
     """Give the column that a chain of fields begins with."""
     node = expression
     while kind(node) == "ResolvedGetStructField":
         node = unwrapped(node.expr)
     return node.column
-
-
-def messages(message: Any) -> Iterator[Any]:
-    """Give a message and every one beneath it."""
-    return _messages(message, _ALL)
-
-
-def _messages(message: Any, holding: Holding) -> Iterator[Any]:
-    stack = [message]
-    while stack:
-        yield (current := stack.pop())
-        stack.extend(_inner(current, holding))
-
-
-def _inner(message: Any, holding: Holding) -> Iterator[Any]:
-    """Give the messages directly within that are, or can hold, what is looked for."""
-    for field, value in message.ListFields():
-        held = holding[field]
-        if held is Held.ONE:
-            yield value
-        elif held is Held.SEVERAL:
-            yield from value
-
-
-_ALL = Holding()
-_TO_CHANGE = Holding("ResolvedColumnProto", "ParseLocationRangeProto")
-_TELLING = Holding(
-    "FunctionRefProto",
-    "ResolvedColumnProto",
-    "ResolvedColumnRefProto",
-    "ResolvedGetStructFieldProto",
-    "ResolvedProjectScanProto",
-    "TableRefProto",
-    "TableValuedFunctionRefProto",
-)
-"""What `_Found` takes note of."""

@@ -11,7 +11,8 @@ from typing import Any
 
 from keystile.analysis.tree import kind
 from keystile.googlesql.protos import inherited, unwrapped
-from keystile.masking.proof import Template, masked_read, messages, normal
+from keystile.masking.masked_reads import Template, masked_read, normal
+from keystile.masking.messages import messages
 
 
 def same_query(original: Any, rewritten: Any, templates: Mapping[str, Template]) -> bool:

@@ -18,7 +18,8 @@ from keystile.googlesql.protos import unwrapped
 from keystile.googlesql.task import Task
 from keystile.masking import custom, keyed, placeholders, pseudo
 from keystile.masking.filters import predicate
-from keystile.masking.proof import Template, lowered, normal, prove
+from keystile.masking.masked_reads import Template, lowered, normal
+from keystile.masking.proof import prove
 from keystile.masking.same import same_query
 from keystile.masking.splice import ProtectedTable, spliced
 from keystile.masking.within import Within

@@ -10,7 +10,9 @@ from keystile.analysis.holding import Holding
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.messages import service
 from keystile.googlesql.protos import analyzer_options, builtin_catalog, type_proto, unwrapped
-from keystile.masking.proof import _TELLING, _TO_CHANGE, _messages, messages, normal
+from keystile.masking.masked_reads import TO_CHANGE, normal
+from keystile.masking.messages import held_messages, messages
+from keystile.masking.proof import TELLING
 from keystile.model.schema import SqlType
 
 QUERIES = [
@@ -53,13 +55,13 @@ def found(passing: Any, holding: Holding) -> list[str]:
 
 
 @pytest.mark.parametrize("sql", QUERIES)
-@pytest.mark.parametrize("holding", [_TELLING, _TO_CHANGE], ids=["telling", "to change"])
+@pytest.mark.parametrize("holding", [TELLING, TO_CHANGE], ids=["telling", "to change"])
 def test_nothing_that_is_looked_for_is_passed_over(
     engine: Engine, sql: str, holding: Holding
 ) -> None:
     tree = resolved(engine, sql)
-    assert found(_messages(tree, holding), holding) == found(messages(tree), holding) != []
-    passed = len([*_messages(tree, holding)])
+    assert found(held_messages(tree, holding), holding) == found(messages(tree), holding) != []
+    passed = len([*held_messages(tree, holding)])
     assert passed < len([*messages(tree)])
 
 
