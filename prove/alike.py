@@ -31,6 +31,7 @@ from keystile.model.schema import Parameter, SqlType
 from prove.evaluator import Given
 
 _OPEN = 3
+_AT_LIMITS = 0.15
 _KEYED = (
     re.compile(r"(@keystile_hash_\w*inner, CAST\()([^()]+)( AS BYTES\))"),
     re.compile(r"(points AS TO_CODE_POINTS\()([^()]+)(\))"),
@@ -55,12 +56,11 @@ def value(mask: Mask | None, type_: str, shown: Random, hidden: Random) -> str |
         case KeyedHashMask() | TokenMask() | SqlMask():
             literal = f"'{_text(shown, _OPEN)}{number}'"
         case JsonPathsMask():
-            literal = f"""JSON '{{"a": {number}, "b": {shown.randrange(9)}}}'"""
+            literal = f"JSON '{_json(shown, hidden)}'"
         case TruncateMask():
             literal = _moment(type_, shown, hidden)
         case BucketMask(width=int() as width) | RoundMask(to=int() as width):
-            whole = shown.randrange(-9, 9) * width + hidden.randrange(width // 2)
-            literal = f"CAST({whole} AS {type_})"
+            literal = _number(width, type_, shown, hidden)
     return literal
 
 
@@ -85,8 +85,27 @@ def _text(random: Random, count: int) -> str:
     return "".join(random.choice("0123456789x") for _ in range(count))
 
 
+def _number(width: int, type_: str, shown: Random, hidden: Random) -> str:
+    whole = shown.randrange(-9, 9) * width + hidden.randrange(width // 2)
+    if type_ == "INT64" and shown.random() < _AT_LIMITS:
+        # The least of all numbers is a multiple of few: what would lie beneath becomes the limit.
+        whole = -(1 << 63) + hidden.randrange(width // 2)
+    return f"CAST({whole} AS {type_})"
+
+
+def _json(shown: Random, hidden: Random) -> str:
+    """Give a value for the paths `$.a` and `$.c.d`; one of another form is hidden altogether."""
+    forms = ("{}", '"{}"', "[{}, 1]", '{{"x": [{}]}}', "true", '"a longer text {}"')
+    one, other = (hidden.choice(forms).format(hidden.randrange(100)) for _ in range(2))
+    known = shown.randrange(9)
+    whole = f'{{"a": {one}, "b": {known}, "c": {{"d": {other}, "e": {known}}}}}'
+    unlike = (f'[{one}, {{"b": {other}}}]', f'{{"b": {one}, "c": [{{"d": {other}}}]}}')
+    return shown.choice((whole, whole, whole, *unlike))
+
+
 def _moment(type_: str, shown: Random, hidden: Random) -> str:
-    day = f"20{shown.randrange(10, 13)}-{shown.randrange(1, 13):02d}-{hidden.randrange(1, 29):02d}"
+    year = shown.choice(("2010", "2011", "2012", "0001", "9999"))
+    day = f"{year}-{shown.randrange(1, 13):02d}-{hidden.randrange(1, 29):02d}"
     clock = f"{hidden.randrange(24):02d}:{hidden.randrange(60):02d}:00"
     if type_ == "DATE":
         return f"DATE '{day}'"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from keystile.model.decision import ColumnMask
+from keystile.model.decision import ColumnMask, RowFilter
 from keystile.model.masks import (
     BucketMask,
     ConstantMask,
@@ -26,7 +26,7 @@ from keystile.model.masks import (
 )
 from keystile.model.schema import ColumnRef, Field, Mode, Table, TableId, TableKind
 from prove.shop import DATASET, MASKS, PROJECT, TABLES
-from prove.worlds import Schema
+from prove.worlds import Filtered, Schema
 
 SCALARS = (
     *("BIGNUMERIC", "BOOL", "BYTES", "DATE", "DATETIME", "FLOAT64", "INT64", "INTERVAL", "JSON"),
@@ -161,7 +161,7 @@ STEPS = Schema(
         _masked(_STEPS, "n", BucketMask(10)),
         _masked(_STEPS, "price", BucketMask(4)),
         _masked(_STEPS, "weight", RoundMask(20)),
-        _masked(_STEPS, "note", JsonPathsMask(("$.a",))),
+        _masked(_STEPS, "note", JsonPathsMask(("$.a", "$.c.d"))),
     ),
 )
 """Masks that show roughly how great a value is, and some places of JSON."""
@@ -201,6 +201,22 @@ KEYED = Schema(
     ),
 )
 """Masks with keys, which the evaluator is handed so that they look at open parts alone."""
+
+_STAFF = _table(
+    "staff",
+    Field("id", "INT64"),
+    Field("team", "STRING"),
+    Field("pay", "INT64"),
+    Field("tags", "STRING", Mode.REPEATED),
+)
+FILTERED = Schema(
+    "filtered",
+    (_STAFF, _VISITS),
+    (_masked(_STAFF, "team", KeepFirstMask(0)), _masked(_STAFF, "pay", BucketMask(10))),
+    derived=(ColumnRef(_STAFF.id, ()),),  # how many rows there are is hidden, too
+    filtered=(Filtered(RowFilter(_STAFF.id, "mine", "team = 'red'"), "team", "'red'"),),
+)
+"""A table of which some rows are there, by a column that is masked itself."""
 
 
 def _view(name: str, query: str, *fields: Field) -> Table:
@@ -262,6 +278,7 @@ SCHEMAS = {
         STEPS,
         TRACES,
         KEYED,
+        FILTERED,
         SHOP,
     )
 }
@@ -276,9 +293,10 @@ WEIGHTS = {
     "deep": 6,
     "dated": 4,
     "views": 4,
-    "steps": 3,
-    "traces": 3,
+    "steps": 5,
+    "traces": 5,
     "keyed": 1,
+    "filtered": 6,
     "shop": 4,
 }
 """How many of a hundred cases ask about each; a rich table costs some five times a small one."""
@@ -286,7 +304,7 @@ WEIGHTS = {
 SERVED = {
     name: schema
     for name, schema in SCHEMAS.items()
-    if schema is not KEYED
+    if schema not in {KEYED, FILTERED}
     and not any(table.view_query or table.pseudo_columns for table in schema.tables)
 }
 """The schemas of plain tables, which are also asked about through the whole gateway."""

@@ -84,7 +84,11 @@ class Court:
         try:
             statement = Statement(sql, PROJECT, DATASET, parameters)
             analysed = await self.analyst.analyse(statement, self.source)
-            rewritten = await self.rewriter.rewrite(analysed, masks_for(analysed, self.schema))
+            rewritten = await self.rewriter.rewrite(
+                analysed,
+                masks_for(analysed, self.schema),
+                tuple(one.filter for one in self.schema.filtered),
+            )
         except RefusedError as error:
             return Trial(Outcome.REFUSED, str(error))
         except KeystileError as error:

@@ -7,7 +7,7 @@ from random import Random
 from typing import NamedTuple
 
 from keystile.masking.sql import null
-from keystile.model.decision import ColumnMask
+from keystile.model.decision import ColumnMask, RowFilter
 from keystile.model.errors import NotFoundError
 from keystile.model.masks import Mask
 from keystile.model.schema import (
@@ -27,6 +27,14 @@ Path = tuple[str, ...]
 Rows = list[list[str]]
 
 
+class Filtered(NamedTuple):
+    """A row filter that shows those rows of its table in which `column` has the value `shown`."""
+
+    filter: RowFilter
+    column: str
+    shown: str
+
+
 class Schema(NamedTuple):
     """Tables and the masks of their columns.
 
@@ -41,6 +49,7 @@ class Schema(NamedTuple):
     cased: bool = False
     routines: tuple[Routine, ...] = ()
     derived: tuple[ColumnRef, ...] = ()
+    filtered: tuple[Filtered, ...] = ()
 
     def mask(self, table: TableId, path: Path) -> Mask | None:
         """Give the mask of a column or nested field: its own or that of what it lies in."""
@@ -97,16 +106,22 @@ def rows(schema: Schema, table: Table, secret: int, shape: int = 7, count: int =
     """Give a table's rows as SQL literals.
 
     Rows of the same `shape` differ between secrets in masked values alone: where a value is NULL
-    and how many elements an array has is open.
+    and how many elements an array has is open. Rows that a filter leaves out differ altogether.
     """
-    maker = _Maker(schema, table, Random(f"{shape} {table.id}"), Random(f"{secret} {table.id}"))
-    return [
-        [
-            maker.value(field, (field.name,), str(number))
-            for field in (*table.fields, *table.pseudo_columns)
-        ]
-        for number in range(1, count + 1)
-    ]
+    hidden = Random(f"{secret} {table.id}")
+    maker = _Maker(schema, table, Random(f"{shape} {table.id}"), hidden)
+    made = [maker.row(table, str(number)) for number in range(1, count + 1)]
+    for one in schema.filtered:
+        if one.filter.table == table.id:
+            names = [field.name for field in table.fields]
+            place = names.index(one.column)
+            made = [[*row[:place], one.shown, *row[place + 1 :]] for row in made]
+            other = _Maker(schema, table, hidden, hidden)
+            for _ in range(hidden.randrange(count)):
+                row = other.row(table, str(hidden.randrange(9)))
+                if row[place] != one.shown:
+                    made.insert(hidden.randrange(len(made) + 1), row)
+    return made
 
 
 class _Maker:
@@ -117,6 +132,11 @@ class _Maker:
         self._table = table.id
         self._open = open_
         self._hidden = hidden
+
+    def row(self, table: Table, number: str) -> list[str]:
+        """Give the values of a row."""
+        fields = (*table.fields, *table.pseudo_columns)
+        return [self.value(field, (field.name,), number) for field in fields]
 
     def value(self, field: Field, path: Path, number: str = "") -> str:
         """Give a column's or field's value; `number` is the row's, for columns that count."""

@@ -98,6 +98,7 @@ class Selects(Sources):
             query = self.select([field.type for field in table.fields])
             return f"INSERT INTO {self.spelled(table)} ({names}) {query}"
         table = self.random.choice(tables)
+        self.touched = self.touched or self.schema.tells(table.id)
         source = of_table(self.schema, table, self.name(), self.spelled(table))
         return f"DELETE FROM {source.sql} WHERE {self.condition(source)}"
 

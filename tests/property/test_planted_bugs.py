@@ -23,8 +23,8 @@ from keystile.googlesql.engine import Engine
 from keystile.googlesql.inline import InlineRunner
 from keystile.googlesql.native import Service
 from keystile.googlesql.protos import has, inherited
+from keystile.masking import json_paths, keyed, shown, task
 from keystile.masking import sql as masks
-from keystile.masking import task
 from keystile.masking.splice import spliced
 from keystile.model.facts import OutputColumn, Use
 from keystile.model.schema import SqlType, TableKind
@@ -275,6 +275,26 @@ async def test_a_mask_that_leaks_for_one_type(monkeypatch: Patch) -> None:
     monkeypatch.setattr(masks, "scalar", leaking)
 
     assert await leaks("types")
+
+
+async def test_a_row_filter_that_is_not_put_in(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(task, "_filtered", lambda _, table, __: table)
+
+    assert await leaks("filtered")
+
+
+@pytest.mark.parametrize(
+    ("schema", "plant"),
+    {  # an array where objects are expected, a network of one address, a value for its token
+        "steps": lambda patch: patch.setattr(json_paths, "_above", lambda _: ["$.c"]),
+        "traces": lambda patch: patch.setattr(shown, "_V4_PREFIX", 32),
+        "keyed": lambda patch: patch.setattr(keyed, "token_sql", lambda _, value: value),
+    }.items(),
+)
+async def test_masks_that_show_too_much(schema: str, plant: Plant, monkeypatch: Patch) -> None:
+    plant(monkeypatch)
+
+    assert await leaks(schema)
 
 
 def forgets_the_last(sql: str, tree: Any, scans: Any, *rest: Any) -> Any:
