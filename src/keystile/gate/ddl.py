@@ -44,17 +44,17 @@ def create_dataset(new: NewDataset) -> str:
         "maxTimeTravelHours": new.time_travel_hours,
         "isCaseInsensitive": new.ignores_case or None,
     }
-    return f"CREATE SCHEMA {_path(new.project, new.dataset)}{_options(_given(options))}"
+    return f"CREATE SCHEMA {path_of(new.project, new.dataset)}{_options(_given(options))}"
 
 
 def alter_dataset(project: str, dataset: str, changed: Changed) -> str:
     """Write ALTER SCHEMA."""
-    return f"ALTER SCHEMA {_path(project, dataset)} SET{_options(_set(changed.options))}"
+    return f"ALTER SCHEMA {path_of(project, dataset)} SET{_options(_set(changed.options))}"
 
 
 def drop_dataset(project: str, dataset: str, *, contents: bool) -> str:
     """Write DROP SCHEMA."""
-    return f"DROP SCHEMA {_path(project, dataset)}{' CASCADE' if contents else ''}"
+    return f"DROP SCHEMA {path_of(project, dataset)}{' CASCADE' if contents else ''}"
 
 
 def create_table(new: NewTable) -> str:
@@ -62,7 +62,7 @@ def create_table(new: NewTable) -> str:
 
     Raises `InvalidRequestError` for what no statement can say.
     """
-    path = _path(*_parts(new.id))
+    path = path_of(*_parts(new.id))
     options = [*_given({**_words(new.words), "expirationTime": new.expires_ms})]
     if new.query:
         if new.fields or new.partitioning or new.clustering or new.keys != Keys():
@@ -91,7 +91,7 @@ def alter_table(table: TableId, kind: str, changed: Changed) -> Iterator[str]:
     of_tables = changed.added or not changed.keys.is_nothing or changed.clustering is not None
     if kind not in _ALTERED_AS or (of_tables and kind != TableKind.TABLE.value):
         raise InvalidRequestError(f"`{table}` is nothing that can be changed so here")
-    path = _path(*_parts(table))
+    path = path_of(*_parts(table))
     if changed.added:
         columns = (f"ADD COLUMN {_column(field)}" for field in changed.added)
         yield f"ALTER TABLE {path} {', '.join(columns)}"
@@ -108,15 +108,26 @@ def drop_table(table: TableId, kind: TableKind) -> str:
     """Write the DROP of a table of this kind. Raises `InvalidRequestError` where there is none."""
     if kind not in _DROPPED_AS:
         raise InvalidRequestError(f"`{table}` is nothing that can be dropped here")
-    return f"DROP {_DROPPED_AS[kind]} {_path(*_parts(table))}"
+    return f"DROP {_DROPPED_AS[kind]} {path_of(*_parts(table))}"
 
 
 def _parts(table: TableId) -> tuple[str, str, str]:
     return table.project, table.dataset, table.table
 
 
-def _path(*parts: str) -> str:
-    return ".".join(map(quoted, parts))
+def path_of(project: str, *names: str) -> str:
+    """Write the path of a dataset, or of what is in one.
+
+    Raises `InvalidRequestError` for a name with a dot in it, which SQL would read as two: the
+    statement would be about something else. Only a project's may have one (`domain.com:project`).
+    """
+    for name in names:
+        if "." in name:
+            raise InvalidRequestError(
+                f"`{name}` is no name of a dataset, table or routine",
+                hint="use letters, digits and `_` only",
+            )
+    return ".".join(map(quoted, (project, *names)))
 
 
 def _column(field: Field) -> str:
@@ -218,7 +229,7 @@ def _keys(keys: Keys) -> Iterator[str]:
         yield f"PRIMARY KEY ({_names(keys.primary)}) NOT ENFORCED"
     for key in keys.foreign:
         named = f"CONSTRAINT {quoted(key.name)} " if key.name else ""
-        there = f"{_path(*_parts(key.table))}({_names(key.referenced)})"
+        there = f"{path_of(*_parts(key.table))}({_names(key.referenced)})"
         yield f"{named}FOREIGN KEY ({_names(key.columns)}) REFERENCES {there} NOT ENFORCED"
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from keystile.analysis.made_routines import EnclosedRequest
 from keystile.analysis.routines import SQL, heading
-from keystile.analysis.text import quoted
+from keystile.gate.ddl import path_of
 from keystile.masking.literals import text
 from keystile.model.errors import InvalidRequestError
 from keystile.model.schema import RoutineId, RoutineKind
@@ -36,7 +36,7 @@ def create_function(new: NewRoutine, *, replaces: bool) -> Written:
     """Write CREATE FUNCTION, AGGREGATE FUNCTION or TABLE FUNCTION, with OR REPLACE where it may."""
     routine = new.routine
     create = "CREATE OR REPLACE" if replaces else "CREATE"
-    head, options = heading(create, routine, _path(routine.id)), _options(new)
+    head, options = heading(create, routine, path_of(*routine.id.path)), _options(new)
     if routine.language != SQL:
         head = f"{head}{_DETERMINISM[new.deterministic]} LANGUAGE js{options}"
         return Written(f"{head} AS {text(routine.body)}")
@@ -57,11 +57,7 @@ def drop_routine(id_: RoutineId, kind: str) -> str:
     """
     if kind not in _DROPPED_AS:
         raise InvalidRequestError(f"`{id_}` is nothing that can be dropped here")
-    return f"DROP {_DROPPED_AS[kind]} {_path(id_)}"
-
-
-def _path(id_: RoutineId) -> str:
-    return ".".join(map(quoted, id_.path))
+    return f"DROP {_DROPPED_AS[kind]} {path_of(*id_.path)}"
 
 
 def _options(new: NewRoutine) -> str:

@@ -151,6 +151,20 @@ def test_what_no_statement_can_say_is_refused() -> None:
     assert ddl.drop_table(ID, TableKind.SNAPSHOT).startswith("DROP SNAPSHOT TABLE ")
 
 
+def test_a_name_with_a_dot_in_it_is_not_taken_for_a_dataset_and_a_table() -> None:
+    id_ = TableId("acme-shop", "shop", "other.customers")
+    for write in (
+        lambda: ddl.create_table(NewTable(id_, Words(), (Field("a", "INT64"),))),
+        lambda: ddl.drop_table(id_, TableKind.TABLE),
+        lambda: ddl.drop_dataset("acme-shop", "shop.customers", contents=False),
+    ):
+        with pytest.raises(InvalidRequestError, match="is no name of a dataset, table or routine"):
+            write()
+    assert ddl.drop_dataset("example.com:shop", "shop", contents=False) == (
+        "DROP SCHEMA `example.com:shop`.`shop`"
+    )
+
+
 ODD = st.text(min_size=1, max_size=12) | st.sampled_from(
     ["`", "\\", "a` INT64) --", "'", "'); DROP TABLE x; --", "\n", "*/", "😀"]
 )
@@ -171,6 +185,10 @@ async def test_no_word_of_a_resource_becomes_sql(  # noqa: PLR0913, PLR0917 - so
     words = Words(description, key, {key: description})
     id_ = TableId("acme-shop", "shop", name)
     new = NewTable(id_, words, () if query else fields, "SELECT 1 AS a" if query else "")
+    if "." in name:
+        with pytest.raises(InvalidRequestError):
+            ddl.create_table(new)
+        return
     statement = Statement(ddl.create_table(new), "acme-shop", "")
     made = "CREATE_VIEW" if query else "CREATE_TABLE"
     options = {"description": description, "friendlyName": key, "labels": {key: description}}
