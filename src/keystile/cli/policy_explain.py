@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
@@ -19,7 +20,7 @@ from keystile.googlesql.pool import EnginePool
 from keystile.identity.agents import Agent, Agents
 from keystile.identity.builtin import issuer_url
 from keystile.model.decision import LIMIT_WORDS, Effect
-from keystile.model.errors import RefusedError
+from keystile.model.errors import RefusedError, UnmaskableError
 from keystile.model.principal import Principal
 from keystile.policy.explain import explanation
 from keystile.recording.decided import ShadowBody
@@ -88,7 +89,10 @@ def _principal(settings: Settings, known: Agent) -> Principal:
 async def _explained(
     planner: Planner, principal: Principal, request: QueryRequest
 ) -> dict[str, Any]:
-    decided = await planner.decide(principal, request)
+    decided = await planner.decide(principal, request, unmeasured=True)
+    if decided.once_measured:
+        with suppress(UnmaskableError):  # of which more is said below
+            decided = await planner.measured(request, decided)
     found = explanation(decided.facts, decided.decision)
     found["instead"] = decided.instead or None
     found["rewritten_sql"] = None

@@ -17,6 +17,7 @@ from keystile.gate.decided import Decided, refuse_denied
 from keystile.gate.job_store import JobStore
 from keystile.gate.jobs import Job
 from keystile.gate.ledger import Ledger
+from keystile.gate.measuring import refuse_for_size
 from keystile.gate.outages import OUTAGES
 from keystile.gate.plan import Plan
 from keystile.gate.planned import Planned
@@ -63,7 +64,9 @@ class Admission:
         context = context_of(request)
         try:
             session = await self._sessions.of(principal, request)
-            decided = await self._planner.decide(principal, request, session, context)
+            decided = await self._planner.decide(
+                principal, request, session, context, unmeasured=True
+            )
             await self._recorder.rests_on(decided.rests_on)
             refuse_denied(decided.decision, decided.instead)
             if session:
@@ -72,6 +75,11 @@ class Admission:
                     bigquery = self._accounts.at(decided.account)
                     session = await started(bigquery, session, request.project, decided)
                 decided = decided._replace(session=session)
+            if decided.once_measured:
+                first, decided = decided, await self._planner.measured(request, decided)
+                refuse_for_size(first, decided)
+                if session:
+                    refuse_in_session(request, decided.decision)
             return await self._planner.plan(principal, request, decided)
         except OUTAGES:
             raise

@@ -13,7 +13,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+import msgspec
+
 from keystile.gate import records
+from keystile.gate.basis import context_of
 from keystile.gate.decided import Decided, refuse_denied
 from keystile.gate.planning import Planner
 from keystile.gate.recorder import Recorder
@@ -61,7 +64,9 @@ class AtOnce:
         decided: Decided | None = None
         try:
             request = QueryRequest(same.sql, same.table.project)
-            decided = await self._planner.decide(direct.principal, request)
+            # INVARIANT: it reads nothing, which `_check` makes sure of.
+            context = msgspec.structs.replace(context_of(request), bytes=0)
+            decided = await self._planner.decide(direct.principal, request, context=context)
             await self._recorder.rests_on(decided.rests_on)
             await self._check(decided, same)
         except KeystileError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from keystile.analysis.analysed import Analysed
@@ -12,12 +12,23 @@ from keystile.gate.jobs import Job
 from keystile.gate.read_results import Understood
 from keystile.gate.sessions import QuerySession
 from keystile.masking.moved import Place
+from keystile.masking.rewrite import Rewritten
 from keystile.model.decision import Decision, Effect, NewLabel
 from keystile.model.errors import RefusedError
 from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
 from keystile.model.schema import TableId
-from keystile.upstream.values import NOBODY, Account
+from keystile.upstream.values import NOBODY, Account, DryRun, UpstreamQuery
+from keystile.wire.requests import QueryRequest
+
+
+class Heard(NamedTuple):
+    """What BigQuery says of the text that would run; `request` says where it would."""
+
+    request: QueryRequest
+    rewritten: Rewritten
+    query: UpstreamQuery
+    witness: DryRun
 
 
 class Decided(NamedTuple):
@@ -28,7 +39,8 @@ class Decided(NamedTuple):
     is not. `session` is the one that it is to run in, `account` who it is that runs it at BigQuery.
     `own` are tables of the agent's own data. `lost` is a column that the query would take a label
     from. `rests_on` is what it was decided on beside agent and query. `inherits` are labels that
-    the query gives to what it writes.
+    the query gives to what it writes. Where `once_measured` is there, the decision is not final: it
+    gives the one that is, for the bytes that the query reads. Then `heard` is what BigQuery said.
     """
 
     principal: Principal
@@ -44,6 +56,8 @@ class Decided(NamedTuple):
     lost: Lost | None = None
     rests_on: RestsOn = RestsOn()
     inherits: tuple[NewLabel, ...] = ()
+    once_measured: Callable[[int | None], Decision] | None = None
+    heard: Heard | None = None
 
     @property
     def facts(self) -> QueryFacts:
@@ -51,7 +65,7 @@ class Decided(NamedTuple):
         return self.understood.facts
 
 
-def refuse_denied(decision: Decision, instead: str = "") -> None:
+def refuse_denied(decision: Decision, instead: str = "", hint: str = "") -> None:
     """Raise `RefusedError` with every reason and its rule when the decision is a denial.
 
     `instead` is a query that would be allowed.
@@ -61,7 +75,7 @@ def refuse_denied(decision: Decision, instead: str = "") -> None:
     reasons = "; ".join(
         f"{reason.message.rstrip('.')} (rule `{reason.rule}`)" for reason in decision.reasons
     )
-    hint = f"this would be allowed: {instead}" if instead else ""
+    hint = f"this would be allowed: {instead}" if instead else hint
     raise RefusedError(f"refused by policy: {reasons}", hint=hint)
 
 

@@ -65,9 +65,10 @@ def digest_of(  # noqa: PLR0913, PLR0917 - each is a part of what is approved
     """Name exactly what an approval authorises, as a SHA-256.
 
     It covers the rewritten text, the parameters, the defaults, where the result goes, who asks with
-    which claims, the account that runs it, the policy, the schema of each table and the text of
-    each routine. Not their etags: a table's changes at BigQuery with the rows, so that an approval
-    of one in use would never fit. The byte estimate has a ceiling of its own: `bytes_ceiling`.
+    which claims, the account that runs it, the policy, who is to approve what, the schema of each
+    table and the text of each routine. Not their etags: a table's changes at BigQuery with the
+    rows, so that an approval of one in use would never fit. The byte estimate has a ceiling of its
+    own: `bytes_ceiling`.
     """
     covered = (
         sql,
@@ -78,6 +79,7 @@ def digest_of(  # noqa: PLR0913, PLR0917 - each is a part of what is approved
         (sorted(principal.attributes.items()), principal.on_behalf_of),
         (account.connection, account.name),
         decision.policy_digest,
+        decision.approvals,
         [
             (type(each).__name__, without_etag(each))
             for each in sorted(objects, key=lambda each: (type(each).__name__, str(each.id)))

@@ -11,6 +11,7 @@ from keystile.analysis.analysed import Analysed
 from keystile.analysis.statement import Earlier
 from keystile.gate.decided import Decided
 from keystile.gate.jobs import Job, JobState
+from keystile.gate.measuring import bytes_of, sized
 from keystile.gate.plan import Plan, digest_of, job_labels
 from keystile.gate.sessions import Left, QuerySession
 from keystile.gate.statements import statements_of
@@ -63,7 +64,7 @@ def plan_of(
         statements=statements_of(analysed, rewritten.parts, masked),
         instead=decided.instead,
         account=account,
-        basis=decided.rests_on.basis,
+        basis=sized(decided.rests_on.basis, bytes_of(decided.facts, witness)),
         inherits=decided.inherits,
     )
 

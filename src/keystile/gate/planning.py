@@ -11,11 +11,12 @@ from keystile.gate import transfers
 from keystile.gate.analysing import Analysing
 from keystile.gate.basis import Digests, context_of, object_name
 from keystile.gate.budgets import charge_of
-from keystile.gate.decided import Decided, labelled_columns
+from keystile.gate.decided import Decided, Heard, labelled_columns
 from keystile.gate.held_labels import lost_by, refuse_lost
 from keystile.gate.into import refuse_hidden
 from keystile.gate.lineage_labels import inherited, refuse_former
 from keystile.gate.locations import DEFAULT, lies_in
+from keystile.gate.measuring import bytes_of, settled
 from keystile.gate.own_tables import OwnTables
 from keystile.gate.planned import Planned, left_by, plan_of, query_of
 from keystile.gate.protecting import refuse_to_measure, seen_masked, unmaskable
@@ -26,7 +27,7 @@ from keystile.gate.transfer_plans import planned_transfer
 from keystile.gate.witness import agree, as_named, without_temporary
 from keystile.masking.moved import Place
 from keystile.masking.rewrite import Rewriter, Rewritten
-from keystile.model.decision import Effect
+from keystile.model.decision import Decision, Effect
 from keystile.model.errors import KeystileError
 from keystile.model.principal import Principal
 from keystile.policy.context import Context
@@ -80,27 +81,38 @@ class Planner:
         request: QueryRequest,
         session: QuerySession | None = None,
         context: Context | None = None,
+        *,
+        unmeasured: bool = False,
     ) -> Decided:
         """Find out what the query does and what policy says of it. Nothing is sent to BigQuery.
 
-        It is decided on in the `context` that is given, else in that of now.
+        It is decided on in the `context` that is given, else in that of now. With `unmeasured`, a
+        decision that depends on what the query reads is left to `measured`.
         """
         policy = self._policy()
-        decided = await self.decided(principal, request, policy, session, context)
-        self._metrics.decisions.labels(decided.decision.effect).inc()
-        for shadow in decided.decision.shadows:
-            self._metrics.shadows.labels(shadow.rule, shadow.would).inc()
+        decided = await self.decided(
+            principal, request, policy, session, context, unmeasured=unmeasured
+        )
+        if decided.once_measured is None:
+            self._count(decided.decision)
         if decided.decision.effect is Effect.ALLOW:
             return decided
         return decided._replace(instead=await self._instead(request, decided, policy))
 
-    async def decided(
+    def _count(self, decision: Decision) -> None:
+        self._metrics.decisions.labels(decision.effect).inc()
+        for shadow in decision.shadows:
+            self._metrics.shadows.labels(shadow.rule, shadow.would).inc()
+
+    async def decided(  # noqa: PLR0913 - those of `decide`
         self,
         principal: Principal,
         request: QueryRequest,
         policy: Policy,
         session: QuerySession | None = None,
         context: Context | None = None,
+        *,
+        unmeasured: bool = False,
     ) -> Decided:
         """Do what `decide` does under a given policy, without looking for another query."""
         context = context or context_of(request)
@@ -111,9 +123,15 @@ class Planner:
             )
         with self._metrics.query_seconds.labels(Phase.DECIDE).time():
             facts = analysed.session.all_facts if analysed.session else known.facts
-            decision = policy.decide(principal, facts, known.tables, context)
+            decision = policy.decide(principal, facts, known.tables, context, unmeasured=unmeasured)
         denied = decision.effect is Effect.DENY
         lost = None if denied else await lost_by(known.facts, noted, policy)
+
+        def once_measured(count: int | None) -> Decision:
+            """Decide on the same by the same policy, for so many bytes."""
+            known_by_now = msgspec.structs.replace(context, bytes=count)
+            return policy.decide(principal, facts, known.tables, known_by_now)
+
         wildcards = {object_name(table.id): table for table in known.tables if table.members}
         objects, by_results = noted.objects | wildcards, bool(read or own)
         return Decided(
@@ -129,6 +147,9 @@ class Planner:
             lost=lost,
             rests_on=self._digests.rests_on(context, objects, beside=by_results),
             inherits=() if denied else inherited(analysed, known, decision, policy),
+            once_measured=once_measured
+            if unmeasured and policy.asks_bytes and not denied
+            else None,
         )
 
     async def _bigquery(
@@ -195,11 +216,41 @@ class Planner:
         Raises `RefusedError` when it cannot be masked or the second witness disagrees, and
         BigQuery's own error when it does not accept the query.
         """
-        rewritten = await self.masked(request, decided)
-        bigquery = self._accounts.at(decided.account)
         if request.transfer:
+            await self.masked(request, decided)
+            bigquery = self._accounts.at(decided.account)
             own_tables = self._own_tables_of(request.transfer, decided)
             return await planned_transfer(request.transfer, request, decided, bigquery, own_tables)
+        heard = decided.heard or await self._heard(principal, request, decided)
+        request, rewritten, query, witness = heard[:4]
+        masked = seen_masked(decided, rewritten)
+        self._metrics.masked_columns.inc(len(masked))
+        return Planned(
+            plan_of(request, decided, rewritten, masked, witness),
+            query,
+            witness.location or query.location or DEFAULT,
+            decided.session,
+            left_by(decided.analysed, request, rewritten),
+            charge_of(decided.analysed, request, witness, decided.decision),
+        )
+
+    async def measured(self, request: QueryRequest, decided: Decided) -> Decided:
+        """Ask BigQuery what a query reads that policy did not deny yet, and decide for good.
+
+        Of a transfer nobody knows. Raises as `plan` does.
+        """
+        if request.transfer:
+            found = settled(decided, None)
+        else:
+            heard = await self._heard(decided.principal, request, decided)
+            found = settled(decided, bytes_of(decided.facts, heard.witness))._replace(heard=heard)
+        self._count(found.decision)
+        return found
+
+    async def _heard(self, principal: Principal, request: QueryRequest, decided: Decided) -> Heard:
+        """Mask a query, and hear the second witness of the text that would run."""
+        rewritten = await self.masked(request, decided)
+        bigquery = self._accounts.at(decided.account)
         if request.into:
             there = await lies_in(bigquery, request.into.table)
             request = msgspec.structs.replace(request, location=request.location or there)
@@ -213,16 +264,7 @@ class Planner:
                 query, session=session.upstream, location=session.location
             )
         witness = await self._witness(bigquery, query, decided, where)
-        masked = seen_masked(decided, rewritten)
-        self._metrics.masked_columns.inc(len(masked))
-        return Planned(
-            plan_of(request, decided, rewritten, masked, witness),
-            query,
-            witness.location or query.location or DEFAULT,
-            session,
-            left_by(decided.analysed, request, rewritten),
-            charge_of(decided.analysed, request, witness, decided.decision),
-        )
+        return Heard(request, rewritten, query, witness)
 
     def _own_tables_of(self, transfer: Transfer, decided: Decided) -> OwnTables | None:
         is_own = self._analysing.is_own(transfer, decided.principal)

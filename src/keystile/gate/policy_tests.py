@@ -16,6 +16,7 @@ from keystile.analysis.statement import Statement
 from keystile.analysis.text import quoted
 from keystile.gate.basis import context_of
 from keystile.gate.decided import Decided
+from keystile.gate.measuring import is_known, settled
 from keystile.gate.plan import hides_bytes
 from keystile.gate.planning import Planner
 from keystile.gate.shares import Shares
@@ -210,7 +211,8 @@ async def _outcome(
     estimate: int,
 ) -> Outcome:
     try:
-        decided = await planner.decide(principal, request, context=context)
+        decided = await planner.decide(principal, request, context=context, unmeasured=True)
+        decided = settled(decided, estimate if is_known(decided.facts) else None)
     except NotFoundError as error:
         return Outcome("not_found", str(error))
     except KeystileError as error:

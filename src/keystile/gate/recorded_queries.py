@@ -39,6 +39,7 @@ _BESIDE = "it reads the result of an earlier query"
 _NOT_READ = "the recorded request is not understood"
 
 _ADDRESS, _CLIENT, _TIME = "request", "request.client", "request.time"
+_BYTES = "query.bytes"
 """Words of conditions, as `keystile.policy.conditions` has them."""
 
 _SPELLED = {_ADDRESS: "request.network"}
@@ -88,6 +89,8 @@ class Recalled(NamedTuple):
         `asked` is what `asked()` gives.
         """
         who, context = self.principal, self.context
+        if _BYTES not in words:
+            context = msgspec.structs.replace(context, bytes=None)
         return _named(
             asked,
             msgspec.structs.replace(
@@ -147,7 +150,7 @@ def _unusable(event: Event, body: IntentBody | RefusedBody) -> str:
         return _SESSION
     if body.rests_on.beside:
         return _BESIDE
-    whole = _has(body.rests_on.context, Context)
+    whole = _has(body.rests_on.context, Context, but=["bytes"])
     known = _has(event.body.get("principal"), PrincipalBody, but=_OF_REQUEST)
     return "" if whole and known else _TOO_OLD
 

@@ -14,6 +14,7 @@ from keystile.analysis.analyst import Analyst
 from keystile.gate.alike import Alike
 from keystile.gate.basis import detectors_of, protection_of
 from keystile.gate.decided import Decided
+from keystile.gate.measuring import is_known
 from keystile.gate.plan import Plan
 from keystile.gate.planning import Planner
 from keystile.gate.recorded_catalogue import RecordedCatalogue, RecordedSchemas, UnknownSchemaError
@@ -41,8 +42,13 @@ ValueT = TypeVar("ValueT")
 
 _RULINGS_KEPT = _MASKINGS_KEPT = 1 << 16
 _UNKNOWN = "a schema that it needs is neither on record nor to be had from BigQuery"
+_SIZE = "how much it would read is not on record, and the policy asks for that"
 _REFUSED = "analysing it again was refused"
 _FAILED = "the SQL analyser ran out of time or memory, or ended, on it"
+
+
+class UnknownSizeError(KeystileError):
+    """What a query would read is not on record."""
 
 
 class Looked(NamedTuple):
@@ -207,6 +213,8 @@ class Simulator:
             again = await self._ruling(question, catalogue)
         except UnknownSchemaError:
             return Again(None, _UNKNOWN)
+        except UnknownSizeError:
+            return Again(None, _SIZE)
         except (EngineFailedError, OverloadedError):
             # INVARIANT: nothing is known where the engine gave no answer, least of all a refusal.
             return Again(None, _FAILED)
@@ -219,6 +227,7 @@ class Simulator:
             decided = await planner.decided(
                 query.principal, query.request, self._policy, None, query.context
             )
+            self._require_size(query, decided)
             if decided.decision.effect is not Effect.DENY:
                 await self._mask(planner, question, decided)
         except NotFoundError:
@@ -227,7 +236,7 @@ class Simulator:
             return Again(Ruling("invalid"))
         except UnmaskableError:
             return Again(Ruling(str(Effect.DENY), (MASK_AT_READ,)))
-        except (EngineFailedError, OverloadedError, UnknownSchemaError):
+        except (EngineFailedError, OverloadedError, UnknownSchemaError, UnknownSizeError):
             raise
         except KeystileError:
             return Again(None, _REFUSED)
@@ -255,6 +264,25 @@ class Simulator:
             _keep(self._maskable, {key: maskable}, _MASKINGS_KEPT)
         if not maskable:
             raise UnmaskableError("what is hidden cannot be hidden in this query")
+
+    def _require_size(self, query: Recalled, decided: Decided) -> None:
+        """Raise `UnknownSizeError` where the ruling depends on what is not on record.
+
+        Of a script nobody knew in service either, and the ruling is what it would be there.
+        """
+        if query.context.bytes is not None or not self._policy.asks_bytes:
+            return
+        if query.request.transfer or not is_known(decided.facts):
+            return
+        open_ = self._policy.decide(
+            query.principal,
+            decided.facts,
+            decided.understood.tables,
+            query.context,
+            unmeasured=True,
+        )
+        if ruling_of(open_, decided.facts) != ruling_of(decided.decision, decided.facts):
+            raise UnknownSizeError(_SIZE)
 
     def _planner(self, catalogue: RecordedCatalogue) -> Planner:
         return Planner(

@@ -246,6 +246,11 @@ class _RuleCompiler:
             section = getattr(rule, word)
             if section is not None and not any(msgspec.structs.astuple(section)):
                 raise self._error(word, f"`{word}` names nothing", "leave it out to mean all")
+        condition = None if rule.when is None else self._condition(rule.when)
+        if condition and condition.asks_bytes and (rule.unmask or _unmasking(rule)):
+            # INVARIANT: what is hidden is settled before anybody knows what the text then reads.
+            message = "`query.bytes` does not go with `unmask`: what is shown decides what is read"
+            raise self._error("when", message, "ask for the size in a rule of its own")
         try:
             scope = compile_scope(rule.resources, ignore_case=effect is not Effect.ALLOW)
         except ValueError as error:
@@ -256,7 +261,7 @@ class _RuleCompiler:
             message=rule.message,
             agents=compile_agents(rule.agents),
             scope=scope,
-            condition=None if rule.when is None else self._condition(rule.when),
+            condition=condition,
             actions=frozenset(rule.allow or rule.deny or Action),
             unmask=frozenset(rule.unmask),
             demand=_demand(rule),
@@ -305,6 +310,10 @@ class _RuleCompiler:
     def _error(self, word: str, message: str, hint: str = "") -> UnsafeConfigurationError:
         hint = hint or "see docs/reference/policy.md"
         return self._file.error(f"{self._at}.{word}", message, hint)
+
+
+def _unmasking(rule: Rule) -> bool:
+    return bool(rule.require_approval and rule.require_approval.unmask)
 
 
 def _demand(rule: Rule) -> ApprovalDemand | None:

@@ -47,6 +47,8 @@ _AGENT_WORDS: dict[str, Any] = {
     "request.client": _TEXT,
     "request": _ADDRESS,
 }
+_BYTES = "query.bytes"
+_MOST_BYTES = (1 << 63) - 1  # of the runtime's whole numbers
 _QUERY_WORDS: dict[str, Any] = {
     "query": _LABELS,
     "query.statement": _TEXT,
@@ -57,6 +59,7 @@ _QUERY_WORDS: dict[str, Any] = {
     "query.connections": _TEXTS,
     "query.columns": _TEXTS,
     "query.destination": _TEXTS,
+    _BYTES: cel.Type.INT,
 }
 
 WORDS = (*_AGENT_WORDS, *_QUERY_WORDS, *_FUNCTIONS, "network")
@@ -98,7 +101,9 @@ class Activation:
         for word in words:
             if word not in values:
                 values[word] = _VALUES[word](self._request)
-        return self._env.Activation({word: values[word] for word in words})
+        # What is not known is not there: asking for it fails, where it would matter.
+        known = {word: values[word] for word in words if values[word] is not None}
+        return self._env.Activation(known)
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -116,8 +121,13 @@ class Condition(msgspec.Struct, frozen=True):
 
     @property
     def about_query_alone(self) -> bool:
-        """Whether it asks for nothing but the query."""
-        return _AGENT_WORDS.keys().isdisjoint(self.words)
+        """Whether it asks for nothing but what the query does."""
+        return _AGENT_WORDS.keys().isdisjoint(self.words) and not self.asks_bytes
+
+    @property
+    def asks_bytes(self) -> bool:
+        """Whether it may ask how much the query reads."""
+        return _BYTES in self.words
 
     def holds(self, activation: Activation | None) -> bool | None:
         """Evaluate; None where that fails, for example for an attribute that the agent lacks."""
@@ -251,6 +261,10 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         raise ValueError(f"asks for `{text}`, which is no network such as `10.0.0.0/8`") from error
 
 
+def _bytes(count: int | None) -> int | None:
+    return None if count is None else min(count, _MOST_BYTES)
+
+
 def _texts(texts: Iterable[object]) -> list[str]:
     return [whole(str(text)) for text in texts]
 
@@ -277,6 +291,7 @@ _VALUES: dict[str, Callable[[Request], Any]] = {
     "query.connections": lambda asked: _texts(asked.facts.connections),
     "query.columns": lambda asked: sorted(set(_texts(used_columns(asked.facts)))),
     "query.destination": lambda asked: _texts(sorted(asked.facts.writes)),
+    _BYTES: lambda asked: _bytes(asked.context.bytes),
 }
 
 

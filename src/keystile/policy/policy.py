@@ -75,6 +75,9 @@ class Policy:
             word for rule in rules if rule.condition for word in rule.condition.words
         )
         """What conditions may ask for, as their words are named in `conditions`."""
+        every_rule = (*rules, *shadows.rules)
+        self.asks_bytes = any(one.condition and one.condition.asks_bytes for one in every_rule)
+        """Whether a decision, or one in shadow, may depend on how much a query reads."""
 
     def connection_of(self, principal: Principal) -> str:
         """Name the connection that a principal's queries run under; empty for the default one.
@@ -103,19 +106,32 @@ class Policy:
         return self._protection.lost(table, redefined)
 
     def decide(
-        self, principal: Principal, facts: QueryFacts, tables: tuple[Table, ...], context: Context
+        self,
+        principal: Principal,
+        facts: QueryFacts,
+        tables: tuple[Table, ...],
+        context: Context,
+        *,
+        unmeasured: bool = False,
     ) -> Decision:
         """Decide on one query.
 
         `tables` are all tables that it reads or writes, as the analysis saw them. Never raises for
-        a query: what does not fit together is denied.
+        a query: what does not fit together is denied. With `unmeasured` it is asked whether it may
+        be allowed at all, before anybody knows how much it reads: a denial is final, and what else
+        comes out is so where the policy `asks_bytes` of none.
         """
+        unmeasured = unmeasured and self.asks_bytes
         query = self._query(facts, tables)
         asked = self._index.near(principal, query.named)
-        question = Question(self._conditions, self._protection, principal, query, context)
+        question = Question(
+            self._conditions, self._protection, principal, query, context, unmeasured=unmeasured
+        )
         decision = self._ruled(principal, query, question, asked, self.row_filters)
         if query.problem or self._shadows == _NO_SHADOWS:
             return decision
+        if unmeasured and decision.effect is not Effect.DENY:
+            return decision  # it is made again, with what is in shadow
         shadows = self._in_shadow(principal, query, context, asked, decision)
         return msgspec.structs.replace(decision, shadows=tuple(shadows))
 

@@ -44,15 +44,22 @@ class Query(NamedTuple):
 class Question:
     """One query before the policy: what several rules ask of it is found once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a query, who asks it and by what it is decided
         self,
         conditions: Conditions,
         protection: Protection,
         principal: Principal,
         query: Query,
         context: Context,
+        *,
+        unmeasured: bool = False,
     ) -> None:
-        """Take one query, who asks it and when, and what the policy has found."""
+        """Take one query, who asks it and when, and what the policy has found.
+
+        While it is `unmeasured`, a condition that depends on how much it reads goes the way that
+        lets it on: no rule denies, asks or limits for that, and one that allows does.
+        """
+        self._unmeasured = unmeasured
         self._conditions = conditions
         self._protection = protection
         self._principal = principal
@@ -149,7 +156,10 @@ class Question:
         if condition is None:
             return True
         if not condition.about_query_alone:
-            return condition.holds(self._activation)
+            held = condition.holds(self._activation)
+            if held is None and self._unmeasured and condition.asks_bytes:
+                return rule.effect is Effect.ALLOW
+            return held
         if condition.text not in self._answers:
             self._answers[condition.text] = condition.holds(self._activation)
         return self._answers[condition.text]

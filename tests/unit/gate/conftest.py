@@ -231,8 +231,11 @@ class FakePlanner:
         principal: Principal,
         request: QueryRequest,
         session: Any = None,
-        _context: Any = None,
+        context: Any = None,
+        *,
+        unmeasured: bool = False,
     ) -> Decided:
+        del context, unmeasured
         if self.decide_fails:
             raise self.decide_fails
         reason = Reason("raw-ssn", self.effect, "raw numbers need a steward.")

@@ -39,7 +39,8 @@ class World(OneAccount):
         bigquery: Any = self
         self.blank = BlankTables(AtOnce(planner, Recorder(one.log, one.metrics), bigquery))
 
-    async def decide(self, principal: Any, request: Any) -> Decided:
+    async def decide(self, principal: Any, request: Any, context: Any) -> Decided:
+        del context
         self.asked.append(request.sql)
         demands = (self.bench.demand,) if self.effect is Effect.REQUIRE_APPROVAL else ()
         reasons = (Reason("no-tables", self.effect, "agents make no tables"),)

@@ -39,7 +39,8 @@ class World(OneAccount):
     def _policy(self) -> Policy:
         return compile_policy({"p.yaml": POLICY})
 
-    async def decide(self, principal: Any, request: Any) -> Decided:
+    async def decide(self, principal: Any, request: Any, context: Any) -> Decided:
+        del context
         self.asked.append(request.sql)
         demands = (self.bench.demand,) if self.effect is Effect.REQUIRE_APPROVAL else ()
         reasons = (Reason("no-changes", self.effect, "agents change no tables"),)

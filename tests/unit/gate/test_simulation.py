@@ -295,3 +295,35 @@ async def test_limits_and_detectors_of_a_draft_are_tried_on_what_is_on_record(
 async def objects_of(recordings: Path) -> list[tuple[str, str]]:
     every = [one async for batch in AskedQueries(recordings).batches(WANTED) for one in batch]
     return [pair for one in every if one.body for pair in one.body.rests_on.objects.items()]
+
+
+LARGE = """
+rules:
+- {name: large, deny: [read], when: query.bytes > 1000000}
+"""
+
+
+@pytest.mark.parametrize(
+    ("known", "changed", "why"),
+    [(5_000_000, 1, ""), (1000, 0, ""), (None, 0, "how much it would read is not on record")],
+)
+async def test_a_draft_that_asks_for_bytes_takes_those_on_record_and_guesses_none(
+    recordings: Path, tmp_path: Path, known: int | None, changed: int, why: str
+) -> None:
+    event = msgspec.structs.replace(await intent_of(recordings), job="job")
+    objects = {name: digest for name, digest in await objects_of(recordings) if digest}
+    context = {**event.body["rests_on"]["context"], "bytes": known}
+    rests_on = {**event.body["rests_on"], "objects": objects, "context": context}
+    body = {**event.body, "sql": "SELECT subject AS s FROM shop.tickets", "rests_on": rests_on}
+    body["principal"] = {**event.body["principal"], "groups": ["coding-agents"]}
+    write(
+        tmp_path,
+        *await schemas_of(recordings),
+        msgspec.structs.replace(event, body=body),
+    )
+    policy = dict(read_policy(POLICY))
+    _, report = await tried(tmp_path, {**policy, "more.yaml": LARGE}, shop())
+    assert (report.read, report.changed) == (1, changed)
+    assert [reason[: len(why)] for reason in report.not_simulated] == ([why] if why else [])
+    _, same = await tried(tmp_path, policy, shop())
+    assert (same.changed, same.not_simulated) == (0, {})

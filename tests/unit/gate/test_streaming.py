@@ -43,7 +43,8 @@ class FakePlanner:
         self.decide_fails: Exception | None = None
         self._demand = bench.demand
 
-    async def decide(self, principal: Any, request: Any) -> Decided:
+    async def decide(self, principal: Any, request: Any, context: Any) -> Decided:
+        del context
         self.asked.append(request.sql)
         if self.decide_fails:
             raise self.decide_fails
