@@ -66,16 +66,20 @@ class AgentEnabledBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConnectionChangedBody(msgspec.Struct, frozen=True, kw_only=True):
-    """`connection_changed`: who changed a connection to BigQuery by a command, and when.
+    """`connection_changed`: who changed a connection to BigQuery, and when.
 
-    `action` is `add`, `rotate` or `remove`; `account` the connection's at BigQuery, where that is
-    known without asking. Never a key or its id.
+    `action` is `add`, `rotate` or `remove`, a command of the `person`, or `replace`: another key
+    was found in its `source`, where the settings say; nobody can tell by whom. `account` is the
+    connection's at BigQuery, where that is known without asking, and `key` the id that Google has
+    for its key. INVARIANT: never a key.
     """
 
     action: str = ""
     connection: str = ""
     kind: str = ""
     account: str = ""
+    key: str = ""
+    source: str = ""
     person: str = ""
     via: str = ""
     at: float = 0.0

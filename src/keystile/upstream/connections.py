@@ -25,7 +25,7 @@ from keystile.upstream.google_tokens import GoogleTokens
 from keystile.upstream.key_files import KeyFiles
 from keystile.upstream.keys import SigningKey
 from keystile.upstream.opened import Opened
-from keystile.upstream.stored import KeyState, StoredConnections, StoredKey, of_connection
+from keystile.upstream.stored import Change, KeyState, StoredConnections, StoredKey, of_connection
 from keystile.upstream.tokens import Token
 from keystile.upstream.values import Account
 
@@ -253,7 +253,10 @@ class Connections:
         key = opened.keys[opened.current]
         before = [one.id for one in of_connection(self._known, name)]
         if key.id not in before:
-            await self._stored.adopt(name, key.id, key.account, time.time())
+            now, kind = time.time(), opened.settings.kind
+            change = Change("replace", name, kind, key.account, "", now, key.id, where, "settings")
+            replaced = change if before else None
+            await self._stored.adopt(name, key.id, key.account, now, replaced)
             self._known = await self._stored.keys()
             if before:
                 _log.info("credential_rotated", connection=name, key=key.id, account=key.account)

@@ -91,7 +91,8 @@ class Desk:
             settings = msgspec.structs.replace(settings, external_account_file=str(kept.absolute()))
         now = time.time()
         account = settings.impersonate or (key.account if key else "")
-        await self._stored.add(StoredConnection(name, settings, now, getpass.getuser()), account)
+        added = StoredConnection(name, settings, now, getpass.getuser())
+        await self._stored.add(added, account, key.id if key else "")
         if key is not None:
             self._files.write(name, key.id, key.content)
             await self._stored.adopt(name, key.id, key.account, now)
@@ -138,7 +139,7 @@ class Desk:
         if tried.problem:
             raise RefusedError(tried.problem, hint=_AGAIN.format(name))
         now = time.time()
-        await self._stored.promote(name, id_, now, await self._change("rotate", name, now))
+        await self._stored.promote(name, id_, now, await self._change("rotate", name, now, id_))
         return id_
 
     async def remove(self, name: str, uses: Sequence[str]) -> None:
@@ -163,11 +164,11 @@ class Desk:
             self._files.remove(name, key.id)
         self._files.remove(name, _EXTERNAL)
 
-    async def _change(self, action: str, name: str, now: float) -> Change:
+    async def _change(self, action: str, name: str, now: float, key: str = "") -> Change:
         settings = (await self._connections.every())[name]
         keys = of_connection(await self._stored.keys(), name)
         account = settings.impersonate or (keys[0].account if keys else "")
-        return Change(action, name, settings.kind, account, getpass.getuser(), now)
+        return Change(action, name, settings.kind, account, getpass.getuser(), now, key)
 
     def found(self, name: str) -> str:
         """Say what a connection has found as application default; empty where it is another kind.

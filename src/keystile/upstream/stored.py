@@ -47,7 +47,10 @@ class StoredConnection(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What a command does to a connection, for the record; `action` is one of its verbs."""
+    """What is done to a connection, for the record; `action` is a command's verb, or `replace`.
+
+    `key` is the id that Google has for its key, and `source` where a replaced one stands.
+    """
 
     action: str
     connection: str
@@ -55,6 +58,9 @@ class Change(NamedTuple):
     account: str
     person: str
     at: float
+    key: str = ""
+    source: str = ""
+    via: str = "cli"
 
 
 class StoredConnections:
@@ -93,8 +99,8 @@ class StoredConnections:
             for row in rows
         )
 
-    async def add(self, added: StoredConnection, account: str = "") -> None:
-        """Add a connection, of an account that may be known, and note it for the record.
+    async def add(self, added: StoredConnection, account: str = "", key: str = "") -> None:
+        """Add a connection, of an account and with a key that may be known, and note it.
 
         Raises `DuplicateError` where there is one of that name.
         """
@@ -114,6 +120,7 @@ class StoredConnections:
                     account,
                     added.created_by,
                     added.created_at,
+                    key,
                 )
                 await _note(connection, change)
         except IntegrityError as error:
@@ -122,16 +129,18 @@ class StoredConnections:
 
     async def add_key(self, name: str, id_: str, account: str, now: float) -> None:
         """Note a key that is to sign next, unless it is known."""
-        await self._add_key(name, id_, account, KeyState.NEXT, now)
+        await self._add_key(StoredKey(name, id_, account, KeyState.NEXT, now, now))
 
-    async def adopt(self, name: str, id_: str, account: str, now: float) -> None:
+    async def adopt(
+        self, name: str, id_: str, account: str, now: float, change: Change | None = None
+    ) -> None:
         """Note a key that signs from now on. One that is known stays as it is.
 
         INVARIANT: replicas may see a new key at different times, so a key that was known before is
-        never taken for a new one.
+        never taken for a new one, and one `change` is on record, with the key or not at all.
         """
-        if await self._add_key(name, id_, account, KeyState.NEXT, now):
-            await self.promote(name, id_, now)
+        key = StoredKey(name, id_, account, KeyState.NEXT, now, now)
+        await self._add_key(key, promoted=True, change=change)
 
     async def remove(self, change: Change) -> tuple[StoredKey, ...]:
         """Forget a connection that a command added, and note it; gives the keys that it had."""
@@ -146,19 +155,8 @@ class StoredConnections:
 
     async def promote(self, name: str, id_: str, now: float, change: Change | None = None) -> None:
         """Let a key sign; the one before it retires. A command's `change` is noted."""
-        mine = connection_keys.c.connection == name
-        active = connection_keys.c.state == KeyState.ACTIVE.value
         async with self._database.begin() as connection:
-            await connection.execute(
-                update(connection_keys)
-                .where(mine, active, connection_keys.c.key != id_)
-                .values(state=KeyState.RETIRING.value, since=now)
-            )
-            await connection.execute(
-                update(connection_keys)
-                .where(mine, connection_keys.c.key == id_, ~active)
-                .values(state=KeyState.ACTIVE.value, since=now)
-            )
+            await _promote(connection, name, id_, now)
             if change is not None:
                 await _note(connection, change)
 
@@ -172,19 +170,17 @@ class StoredConnections:
         return tuple([key for key in old if await self._forget(key)])
 
     async def _add_key(
-        self, name: str, id_: str, account: str, state: KeyState, now: float
+        self, key: StoredKey, *, promoted: bool = False, change: Change | None = None
     ) -> bool:
-        row = {
-            "connection": name,
-            "key": id_,
-            "account": account,
-            "state": state.value,
-            "added_at": now,
-            "since": now,
-        }
+        row = {**key._asdict(), "key": key.id, "state": key.state.value}
+        del row["id"]
         try:
             async with self._database.begin() as connection:
                 await connection.execute(insert(connection_keys).values(**row))
+                if promoted:
+                    await _promote(connection, key.connection, key.id, key.added_at)
+                if change is not None:
+                    await _note(connection, change)
         except IntegrityError:
             return False
         return True
@@ -199,8 +195,23 @@ class StoredConnections:
             return bool((await connection.execute(delete(connection_keys).where(same))).rowcount)
 
 
+async def _promote(connection: AsyncConnection, name: str, id_: str, now: float) -> None:
+    mine = connection_keys.c.connection == name
+    active = connection_keys.c.state == KeyState.ACTIVE.value
+    await connection.execute(
+        update(connection_keys)
+        .where(mine, active, connection_keys.c.key != id_)
+        .values(state=KeyState.RETIRING.value, since=now)
+    )
+    await connection.execute(
+        update(connection_keys)
+        .where(mine, connection_keys.c.key == id_, ~active)
+        .values(state=KeyState.ACTIVE.value, since=now)
+    )
+
+
 async def _note(connection: AsyncConnection, change: Change) -> None:
-    await note(connection, "connection_changed", {**change._asdict(), "via": "cli"})
+    await note(connection, "connection_changed", change._asdict())
 
 
 def of_connection(keys: Iterable[StoredKey], name: str) -> tuple[StoredKey, ...]:

@@ -37,8 +37,7 @@ def test_a_connection_is_added_listed_and_never_shows_its_key(config: str, tmp_p
     [one] = json.loads(text)
     assert (one["connection"], one["account"], one["key"]) == ("reports", ACCOUNT, "k1")
     assert one["state"] == "active"
-    pem = json.loads(key.read_text())["private_key"].splitlines()[1]
-    assert pem not in said + text + run(config, "list")[1]
+    assert pem_of(key) not in said + text + run(config, "list")[1]
     kept = tmp_path / "keystile-data" / "connections" / "reports" / "k1.json"
     assert kept.stat().st_mode & 0o077 == 0
     assert kept.read_bytes() == key.read_bytes()
@@ -56,6 +55,10 @@ def test_what_is_wrong_is_said_in_one_sentence(config: str, tmp_path: Path) -> N
     code, said = run(config, "rotate", "reports", "--key-file", str(tmp_path / "else.json"))
     assert (code, "add another connection for another account" in said) == (1, True)
     assert "waits to sign" in run(config, "rotate", "reports")[1]
+
+
+def pem_of(key: Path) -> str:
+    return str(json.loads(key.read_text())["private_key"].splitlines()[1])
 
 
 def noted(config: str) -> list[dict[str, object]]:
@@ -86,7 +89,8 @@ def test_a_connection_is_removed_with_its_keys_and_all_is_noted(
         ("add", "reports", ACCOUNT),
         ("remove", "reports", ACCOUNT),
     ]
-    assert "k1" not in str(told)
+    assert [one["key"] for one in told] == ["k1", ""]
+    assert pem_of(tmp_path / "key.json") not in str(told)
     # Its name is free again.
     assert run(config, "add", "reports", "--key-file", str(tmp_path / "key.json"))[0] == 0
 

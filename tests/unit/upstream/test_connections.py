@@ -17,6 +17,7 @@ from keystile.config.upstream import Connection, Upstream
 from keystile.model.errors import RefusedError, UnsafeConfigurationError
 from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
+from keystile.store.notes import Notes
 from keystile.upstream import connections as module
 from keystile.upstream.connections import Connections
 from keystile.upstream.key_files import KeyFiles
@@ -316,3 +317,34 @@ async def test_nobodys_token_is_used_on_once_another_stands_there(
     await connections.load()
     assert [way.id for way in connections.ways("default")] == [""]
     assert (await connections.account("default")).name == "ana"
+
+
+async def test_a_key_replaced_where_the_settings_say_is_on_record_once_and_never_the_key(
+    make: Made, tmp_path: Path, new_key: Any, database: Database
+) -> None:
+    new_key(tmp_path / "key.json", "a")
+    replicas = make(), make()
+    for one in replicas:
+        await one.open()
+    assert not await Notes(database).take(0.0)
+    made = new_key(tmp_path / "key.json", "b")
+    for one in replicas:
+        await one.load()
+        await one.load()
+    [note] = await Notes(database).take(0.0)
+    body = dict(note.body)
+    assert note.kind == "connection_changed"
+    assert (body.pop("at"), body) == (
+        pytest.approx(time.time(), abs=60),
+        {
+            "action": "replace",
+            "connection": "default",
+            "kind": "service account",
+            "account": GATEWAY.name,
+            "key": "b",
+            "source": str(tmp_path / "key.json"),
+            "person": "",
+            "via": "settings",
+        },
+    )
+    assert made.pem.splitlines()[1] not in str(note)
