@@ -46,6 +46,7 @@ function configuration(keys, adapter) {
     features: {
       clientCredentials: {enabled: true},
       deviceFlow: {enabled: true},
+      revocation: {enabled: true},
       resourceIndicators: {
         enabled: true,
         // A client that has named the audience once, as the device flow does, need not do so again.

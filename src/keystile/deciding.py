@@ -81,5 +81,6 @@ async def planning(
         yield Planning(planner, policy, accounts, connections, net, outward.ends)
     finally:
         await accounts.close()
+        await outward.close()
         await connections.close()
         await secrets.close()

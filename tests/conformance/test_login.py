@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 from prove.clients.environments import AbsentError
 from prove.identity.issuer import Client, Issuer, oidc_provider
@@ -103,8 +104,13 @@ def test_an_agent_acts_for_who_has_signed_in(issuer: tuple[Stack, Issuer], tmp_p
     code, stdout, stderr = _ran(stack, tmp_path, "--agent", "reader", "--alone")
     assert (code, stdout, "acts for" in stderr) == (0, "[(True,)]\n", False)
     assert _for_whom(stack).count(PERSON) == 1
+    refresh_token = json.loads(kept.read_text())["tokens"]["refresh_token"]
     logout = _keystile(stack, tmp_path, "logout")
-    assert logout.communicate(timeout=60)[0] == "signed out\n"
+    said = f"signed out, and {provider.url} has ended what it gave\n"
+    assert logout.communicate(timeout=60) == (said, "")
+    form = {"grant_type": "refresh_token", "client_id": "laptop", "refresh_token": refresh_token}
+    refused = requests.post(f"{provider.url}/token", data=form, timeout=30)
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
     assert list((tmp_path / "keystile" / "people").glob("*.json")) == []
 
 

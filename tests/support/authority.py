@@ -20,12 +20,12 @@ _USES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOI
 class Authority:
     """Signs certificates for this machine. Its own stands in `root`."""
 
-    def __init__(self, folder: Path, name: str = "ca") -> None:
+    def __init__(self, folder: Path, name: str = "ca", ends: float = 86_400) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
         self.folder = folder
         self.root = folder / f"{name}.pem"
-        made = _built(self._name, self._name, self._key, -3600, 86_400)
+        made = _built(self._name, self._name, self._key, -3600, ends)
         constraint = x509.BasicConstraints(ca=True, path_length=0)
         signed = made.add_extension(constraint, critical=True).sign(self._key, hashes.SHA256())
         self.root.write_bytes(signed.public_bytes(serialization.Encoding.PEM))

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from keystile.config.proxy import Proxy
 from keystile.config.section import Positive, Section, Text
 
 SenderConstraint = Literal["", "dpop", "mtls", "either"]
@@ -87,7 +88,7 @@ class Identity(Section, frozen=True, kw_only=True):
     """How agents sign in. `audience` is what their credential files name.
 
     `operators` are groups of people who may disable agents in the console, as each one's owner may.
-    `proxy` is asked to CONNECT to issuers for their documents.
+    `proxy` is the way to issuers for their documents.
     """
 
     audience: Text = "//keystile/agents"
@@ -96,7 +97,7 @@ class Identity(Section, frozen=True, kw_only=True):
     limits: ExchangeLimits = ExchangeLimits()
     builtin_issuer: BuiltinIssuer = BuiltinIssuer()
     operators: list[Text] = msgspec.field(default_factory=list)
-    proxy: str = ""
+    proxy: Proxy | None = None
     issuers: list[Issuer] = msgspec.field(default_factory=list)
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from keystile.config.identity import Issuer
 from keystile.config.listeners import HttpListener, Listener
+from keystile.config.proxy import Proxy
 from keystile.config.settings import Settings
 from keystile.config.upstream import Upstream
 from keystile.config.urls import is_loopback
@@ -71,6 +72,11 @@ def _check_upstream(file: Path, upstream: Upstream) -> None:
     certificate, key = upstream.client_certificate_file, upstream.client_key_file
     _check_pair(file, "upstream.client_", certificate, key)
     _check_proxy(file, "upstream.proxy", upstream.proxy)
+    proxy = urlsplit(upstream.proxy.address if upstream.proxy else "")
+    # The two are told apart by their names where certificates are looked at.
+    if proxy.scheme == "https" and proxy.hostname == urlsplit(upstream.endpoint).hostname:
+        message = f"`{file}` names one host as `upstream.endpoint` and as `upstream.proxy`"
+        raise UnsafeConfigurationError(message, hint="give the proxy a name of its own")
     chosen = upstream.ca_file or certificate or upstream.proxy
     if chosen and not upstream.endpoint.startswith("https://"):
         raise UnsafeConfigurationError(
@@ -87,15 +93,34 @@ def _check_issuer(file: Path, at: str, issuer: Issuer) -> None:
         raise UnsafeConfigurationError(message, hint="leave `ca_file` out")
 
 
-def _check_proxy(file: Path, name: str, url: str) -> None:
+def _check_proxy(file: Path, name: str, proxy: Proxy | None) -> None:
+    if proxy is None:
+        return
+    url = proxy.address
     try:
         parts = urlsplit(url)
-        understood = url.rstrip("/") == f"http://{parts.hostname}:{parts.port}"
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        plain = url.rstrip("/") == f"http://{host}:{parts.port}"
+        secured = url.rstrip("/") == f"https://{host}:{parts.port}"
     except ValueError:
-        understood = False
-    if url and not understood:
+        plain = secured = False
+    if not plain and not secured:
         # INVARIANT: not quoted, since somebody may have written a password into it.
         raise UnsafeConfigurationError(
-            f"`{file}`: `{name}` is no plain address of a proxy",
-            hint="write `http://HOST:PORT`, without a user; all that goes through it is encrypted",
+            f"`{file}`: `{name}.address` is no plain address of a proxy",
+            hint=f"write `http://HOST:PORT` or `https://HOST:PORT`, and who comes in `{name}.user`"
+            f" and `{name}.password`",
+        )
+    if bool(proxy.user) != bool(proxy.password):
+        message = f"`{file}` names one of `{name}.user` and `{name}.password`"
+        raise UnsafeConfigurationError(message, hint="name both, or none")
+    if proxy.ca_file and plain:
+        message = f"`{file}` names `{name}.ca_file`, and `{url}` is not https"
+        raise UnsafeConfigurationError(message, hint="write https, or leave `ca_file` out")
+    exposed = proxy.password and plain and not is_loopback(str(parts.hostname))
+    if exposed and not proxy.unsafe_plain_http:
+        raise UnsafeConfigurationError(
+            f"`{file}` would send `{name}.password` to `{url}` without encryption",
+            hint=f"use an https proxy or, in a network that you trust, set"
+            f" `{name}.unsafe_plain_http`",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from keystile.config.proxy import Proxy
 from keystile.config.secret_places import Secret
 from keystile.config.section import Positive, Section, Text
 
@@ -47,7 +48,7 @@ class Upstream(Section, frozen=True, kw_only=True):
     connection `default`, under which queries run that the policy
     gives to no other; `connections` are further ones by name. `iam_endpoint` is where the accounts
     to impersonate are asked for. `ca_file` replaces the system's authorities; the client's pair is
-    shown to an endpoint that asks for it. `proxy` is asked to CONNECT to the endpoint.
+    shown to an endpoint that asks for it. `proxy` is the way to it and to Google's other servers.
     `maximum_bytes_billed` goes with every query, whatever policy and clients say.
     """
 
@@ -60,7 +61,7 @@ class Upstream(Section, frozen=True, kw_only=True):
     ca_file: str = ""
     client_certificate_file: str = ""
     client_key_file: str = ""
-    proxy: str = ""
+    proxy: Proxy | None = None
 
     @property
     def every_connection(self) -> dict[str, Connection]:

@@ -85,15 +85,8 @@ class DeviceFlow:
 
     async def endpoints(self) -> Endpoints:
         """Find where the issuer takes requests, by its discovery document."""
-        status, found = await self._ask(
-            f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        )
+        found = await self._described()
         device, token = found.get("device_authorization_endpoint"), found.get("token_endpoint")
-        if status != 200 or found.get("issuer") != self._issuer:  # noqa: PLR2004 - OK
-            raise RefusedError(
-                f"`{self._issuer}` does not describe itself as an issuer",
-                hint="give the `iss` of its tokens, to the character",
-            )
         if not isinstance(device, str) or not isinstance(token, str):
             raise RefusedError(
                 f"`{self._issuer}` has no device authorization endpoint",
@@ -146,8 +139,44 @@ class DeviceFlow:
         }
         return _tokens(await self._posted(token_endpoint, form | _named(resource)))
 
-    async def _posted(self, url: str, form: Mapping[str, str]) -> dict[str, Any]:
-        status, answer = await self._ask(url, form)
+    async def revoke(self, tokens: Tokens) -> bool:
+        """Have the issuer end what it gave (RFC 7009); False where it offers no address for that.
+
+        Raises `OAuthError` where it does not, and `UnsafeConfigurationError` for plain http.
+        """
+        url = (await self._described()).get("revocation_endpoint")
+        if not isinstance(url, str):
+            return False
+        require_safe_url(url, "the issuer's revocation endpoint", query_allowed=True)
+        if tokens.refresh_token:
+            await self._revoked(url, tokens.refresh_token, "refresh_token")
+        try:
+            await self._revoked(url, tokens.access_token, "access_token")
+        except OAuthError as error:
+            # An issuer may keep nothing of access tokens, such as JWTs (section 2.2.1).
+            if error.code != "unsupported_token_type":
+                raise
+        return True
+
+    async def _revoked(self, url: str, token: str, kind: str) -> None:
+        form = {"client_id": self._client_id, "token": token, "token_type_hint": kind}
+        await self._posted(url, form, ignored=True)
+
+    async def _described(self) -> dict[str, Any]:
+        status, found = await self._ask(
+            f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
+        )
+        if status != 200 or found.get("issuer") != self._issuer:  # noqa: PLR2004 - OK
+            raise RefusedError(
+                f"`{self._issuer}` does not describe itself as an issuer",
+                hint="give the `iss` of its tokens, to the character",
+            )
+        return found
+
+    async def _posted(
+        self, url: str, form: Mapping[str, str], *, ignored: bool = False
+    ) -> dict[str, Any]:
+        status, answer = await self._ask(url, form, ignored=ignored)
         if status == 200:  # noqa: PLR2004 - OK
             return answer
         code, said = answer.get("error"), answer.get("error_description")
@@ -156,8 +185,9 @@ class DeviceFlow:
         raise OAuthError(code, said if isinstance(said, str) else "")
 
     async def _ask(
-        self, url: str, form: Mapping[str, str] | None = None
+        self, url: str, form: Mapping[str, str] | None = None, *, ignored: bool = False
     ) -> tuple[int, dict[str, Any]]:
+        """Send a request; the body of a success may be `ignored`, whatever it is."""
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
         try:
             async with (
@@ -167,6 +197,8 @@ class DeviceFlow:
                 ) as answer,
             ):
                 text = await short_body(answer, _MAX_BYTES)
+                if ignored and answer.status == 200:  # noqa: PLR2004 - OK
+                    return answer.status, {}
                 return answer.status, msgspec.json.decode(text or b"{}", type=dict[str, Any])
         except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
             message = f"`{self._issuer}` does not answer as an issuer does"

@@ -18,6 +18,7 @@ from joserfc.util import urlsafe_b64decode
 from keystile.config.urls import require_safe_url
 from keystile.model.errors import (
     InvalidRequestError,
+    RefusedError,
     TokenFault,
     TokenRefusedError,
     UnsafeConfigurationError,
@@ -186,6 +187,7 @@ class Documents:
         """Close all connections."""
         if self._session:
             await self._session.close()
+        await self.outward.close()
 
     async def get(self, address: str) -> bytes:
         """Give a document of at most 256 KiB. Raises `TokenRefusedError`."""
@@ -197,7 +199,10 @@ class Documents:
                 content = await self._download(address)
         except (OSError, aiohttp.ClientError, TimeoutError) as error:
             message = f"`{address}` cannot be fetched ({type(error).__name__})"
-            raise TokenRefusedError(message, fault=TokenFault.KEYS_UNAVAILABLE) from error
+            # INVARIANT: `from None`, since aiohttp's errors hold what was sent to a proxy.
+            raise TokenRefusedError(message, fault=TokenFault.KEYS_UNAVAILABLE) from None
+        except RefusedError as error:
+            raise TokenRefusedError(error.message, fault=TokenFault.KEYS_UNAVAILABLE) from None
         if len(content) > _MAX_BYTES:
             message = f"`{address}` is larger than {_MAX_BYTES} bytes"
             raise TokenRefusedError(message, fault=TokenFault.KEYS_UNAVAILABLE)
@@ -209,7 +214,7 @@ class Documents:
                 timeout=aiohttp.ClientTimeout(total=_FETCH_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
-        options = self.outward.options if address.startswith("https:") else {}
+        options = await self.outward.options() if address.startswith("https:") else {}
         async with self._session.get(address, allow_redirects=False, **options) as response:
             if response.status != 200:  # noqa: PLR2004  HTTP's own word for success
                 message = f"`{address}` answered with status {response.status}"

@@ -97,11 +97,12 @@ class Logins:
         except (OSError, msgspec.MsgspecError):
             return None
 
-    def forget(self, gateway: str) -> bool:
-        """Remove a sign-in, and tell whether there was one."""
-        existed = self._file(gateway).exists()
-        self._file(gateway).unlink(missing_ok=True)
-        return existed
+    async def forget(self, gateway: str) -> Login | None:
+        """Remove a sign-in and give it, if there was one."""
+        async with self._locked():  # else one that is being refreshed would come back
+            login = self.find(gateway)
+            self._file(gateway).unlink(missing_ok=True)
+            return login
 
     async def fresh(self, gateway: str) -> Login:
         """Give the sign-in with a token that lives for a while yet.

@@ -130,6 +130,12 @@ class Metrics:
             ["fault"],
             registry=self.registry,
         )
+        self.authority_expiry = Gauge(
+            "keystile_authority_expiry_timestamp_seconds",
+            "When the next of the authorities that are trusted ends, by where.",
+            ["at"],
+            registry=self.registry,
+        )
         self.certificate_expiry = Gauge(
             "keystile_certificate_expiry_timestamp_seconds",
             "When a certificate that is shown ends, in seconds since 1970.",

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from keystile.config.listeners import Gateway
+from keystile.config.proxy import Proxy as ProxySettings
 from keystile.config.settings import Settings
+from keystile.secrets.sources import Secrets
 from keystile.telemetry.logs import logger
 from keystile.tls.end import End, client, server
 from keystile.tls.outward import Outward
 from keystile.tls.pair import PairFiles
+from keystile.tls.proxy import Proxy
 
 _log = logger("tls")
 
@@ -36,14 +39,31 @@ def to_upstream(settings: Settings) -> Outward:
     files = _pair(settings, upstream.client_certificate_file, upstream.client_key_file)
     authorities = _file(settings, upstream.ca_file)
     end = client("upstream", files, authorities) if files or authorities else None
-    return Outward(end, upstream.proxy)
+    return Outward(end, _proxy(settings, "upstream.proxy", upstream.proxy))
+
+
+def to_google(settings: Settings) -> Outward:
+    """Give the way to Google's servers that give tokens. Raises likewise."""
+    return Outward(None, _proxy(settings, "upstream.proxy", settings.upstream.proxy))
 
 
 def to_issuer(settings: Settings, number: int) -> Outward:
     """Give the way to the issuer of that number. Raises `UnsafeConfigurationError` likewise."""
     authorities = _file(settings, settings.identity.issuers[number].ca_file)
     end = client(f"identity.issuers[{number}]", None, authorities) if authorities else None
-    return Outward(end, settings.identity.proxy)
+    return Outward(end, _proxy(settings, "identity.proxy", settings.identity.proxy))
+
+
+def _proxy(settings: Settings, name: str, chosen: ProxySettings | None) -> Proxy | None:
+    if chosen is None:
+        return None
+    secrets = Secrets(settings)
+    password = secrets.source(chosen.password) if chosen.password else None
+    if password and chosen.unsafe_plain_http:
+        _log.warning("unsafe_plain_http", at=name, host=chosen.address)
+    speaks = chosen.address.startswith("https:")
+    end = client(name, None, _file(settings, chosen.ca_file)) if speaks else None
+    return Proxy(chosen.address, end, chosen.user, password, secrets)
 
 
 def _pair(settings: Settings, certificate: str, key: str) -> PairFiles | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from keystile.tls.end import End
+from keystile.tls.proxy import Proxy
 
 
 class Outward(NamedTuple):
@@ -15,17 +16,26 @@ class Outward(NamedTuple):
     """
 
     tls: End | None = None
-    proxy: str = ""
+    proxy: Proxy | None = None
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """Give what a request of aiohttp takes, as of now: a renewed context is another one."""
-        return {"ssl": self.tls.context if self.tls else True, "proxy": self.proxy or None}
+    async def options(self) -> dict[str, Any]:
+        """Give what a request of aiohttp takes, as of now: a renewed context is another one.
+
+        Raises `RefusedError` where the proxy's password cannot be read.
+        """
+        context = self.tls.context if self.tls else None
+        return await self.proxy.options(context) if self.proxy else {"ssl": context or True}
 
     @property
     def ends(self) -> tuple[End, ...]:
         """Give what is to be renewed."""
-        return (self.tls,) if self.tls else ()
+        every = self.tls, self.proxy.tls if self.proxy else None
+        return tuple(end for end in every if end)
+
+    async def close(self) -> None:
+        """Give all resources back."""
+        if self.proxy:
+            await self.proxy.close()
 
 
 DIRECT = Outward()

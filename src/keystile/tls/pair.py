@@ -81,6 +81,25 @@ class PairFiles:
         return pair
 
 
+class Span(NamedTuple):
+    """How long a certificate counts, in UTC seconds."""
+
+    begins: float
+    ends: float
+
+
+def spans(authorities: bytes) -> tuple[Span, ...]:
+    """Say how long each certificate of a PEM file counts; none where Python cannot read one."""
+    try:
+        found = x509.load_pem_x509_certificates(authorities)
+    except ValueError:
+        return ()
+    return tuple(
+        Span(one.not_valid_before_utc.timestamp(), one.not_valid_after_utc.timestamp())
+        for one in found
+    )
+
+
 def read_pem(path: Path) -> bytes:
     """Read a file of certificates. Raises `UnsafeConfigurationError`."""
     try:

@@ -10,6 +10,7 @@ from keystile.model.errors import UnsafeConfigurationError
 from keystile.telemetry.logs import logger
 from keystile.telemetry.metrics import Metrics
 from keystile.tls.end import End
+from keystile.tls.pair import Span, spans
 
 _LOOK_SECONDS = 2.0
 _WARN_SECONDS = 14 * 86_400
@@ -27,7 +28,9 @@ class Watched:
         """Nothing is said yet."""
         self._end, self._metrics = end, metrics
         self._fault = self._said = ""
-        self._warned = float("-inf")
+        self._warned: dict[str, float] = {}
+        self._read = b""
+        self._authorities: tuple[Span, ...] = ()
 
     def look(self, now: float) -> None:
         """Take what is new; log what is broken once, and what ends soon once a day."""
@@ -44,18 +47,31 @@ class Watched:
         elif not fault:
             self._said = ""
         self._fault = fault
-        self._warn(now)
-
-    def _warn(self, now: float) -> None:
         pair = self._end.material.pair
-        if pair is None:
-            return
-        self._metrics.certificate_expiry.labels(self._end.name).set(pair.ends)
-        left = pair.ends - now
-        soon = min(_WARN_SECONDS, (pair.ends - pair.begins) * _WARN_SHARE)
-        if left < soon and now - self._warned >= _WARN_AGAIN_SECONDS:
-            self._warned = now
-            _log.warning("certificate_ends_soon", at=self._end.name, hours=round(left / 3600))
+        if pair:
+            self._metrics.certificate_expiry.labels(self._end.name).set(pair.ends)
+            self._warn("certificate_ends_soon", Span(pair.begins, pair.ends), now)
+        first = self._first_authority(now)
+        if first:
+            self._metrics.authority_expiry.labels(self._end.name).set(first.ends)
+            self._warn("authority_ends_soon", first, now)
+
+    def _first_authority(self, now: float) -> Span | None:
+        """Give the authority that ends next; of those that all have ended, the last one."""
+        content = self._end.material.authorities
+        if content != self._read:
+            self._read, self._authorities = content, spans(content) if content else ()
+        every = sorted(self._authorities, key=lambda one: one.ends)
+        # Files keep what has ended for years: only where nothing counts is that worth a word.
+        return next((one for one in every if one.ends > now), every[-1] if every else None)
+
+    def _warn(self, event: str, span: Span, now: float) -> None:
+        left = span.ends - now
+        soon = min(_WARN_SECONDS, (span.ends - span.begins) * _WARN_SHARE)
+        warned = self._warned.get(event, float("-inf"))
+        if left < soon and now - warned >= _WARN_AGAIN_SECONDS:
+            self._warned[event] = now
+            _log.warning(event, at=self._end.name, hours=round(left / 3600))
 
 
 async def watch(ends: Iterable[End], metrics: Metrics) -> None:

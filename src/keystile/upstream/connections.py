@@ -19,6 +19,7 @@ from keystile.model.errors import KeystileError, RefusedError, UnsafeConfigurati
 from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
 from keystile.telemetry.logs import logger
+from keystile.tls.from_settings import to_google
 from keystile.upstream.application_default import Found
 from keystile.upstream.connection import Connection, Fetch, Way
 from keystile.upstream.google_tokens import GoogleTokens
@@ -61,7 +62,7 @@ class Connections:
         self._stored = StoredConnections(database)
         self._secrets = secrets
         self._files = KeyFiles(settings.data_folder)
-        self._google = GoogleTokens(settings.upstream.iam_endpoint, settings.upstream.proxy)
+        self._google = GoogleTokens(settings.upstream.iam_endpoint, to_google(settings))
         self._opened: dict[str, Opened] = {}
         self._known: tuple[StoredKey, ...] = ()
         self._loading = asyncio.Lock()

@@ -214,6 +214,7 @@ class Desk:
                 answer = await transport.send(_call(project))
             finally:
                 await transport.close()
+                await outward.close()
         except KeystileError as error:
             return Tried(way.id, who, error.message)
         return Tried(way.id, who, _problem(answer.status, way.id, who, project))

@@ -28,6 +28,7 @@ from keystile.config.urls import require_safe_url
 from keystile.http.bodies import short_body
 from keystile.model.errors import RefusedError, UnsafeConfigurationError
 from keystile.secrets.file import SecretFile
+from keystile.tls.outward import Outward
 from keystile.upstream import credential_files
 from keystile.upstream.application_default import VARIABLE, ApplicationDefault
 from keystile.upstream.credential_files import LIFETIME_SECONDS, SCOPES, account_of
@@ -63,14 +64,14 @@ _HINTS = {
 class GoogleTokens:
     """Fetches tokens. One per gateway."""
 
-    def __init__(self, iam_endpoint: str, proxy: str) -> None:
-        """Accounts to impersonate are asked for at `iam_endpoint`, by `proxy` where there is one.
+    def __init__(self, iam_endpoint: str, outward: Outward) -> None:
+        """Accounts to impersonate are asked for at `iam_endpoint`, by the way `outward`.
 
         Raises `UnsafeConfigurationError` for one that would expose a token.
         """
         require_safe_url(iam_endpoint, "`upstream.iam_endpoint`")
         self._iam = iam_endpoint.rstrip("/")
-        self._proxy = proxy
+        self._outward = outward
         # Not the threads that all else shares: a server that hangs may hold these up.
         self._threads = ThreadPoolExecutor(4, "credentials")
         self._session: aiohttp.ClientSession | None = None
@@ -80,6 +81,7 @@ class GoogleTokens:
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._session:
             await self._session.close()
+        await self._outward.close()
 
     async def fetch(
         self, name: str, settings: Connection, key: SigningKey | None, folder: Path
@@ -89,7 +91,7 @@ class GoogleTokens:
         Raises `RefusedError` where nobody gives one: `KeyRejectedError` where that is for the key.
         """
         loop = asyncio.get_running_loop()
-        asking = _Asking(loop, self._open(), self._proxy)
+        asking = _Asking(loop, self._open(), self._outward)
         refreshed = partial(self._refreshed, settings, key, folder, asking)
         try:
             return await loop.run_in_executor(self._threads, refreshed)
@@ -180,9 +182,9 @@ class _Asking(transport.Request):
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession, proxy: str
+        self, loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession, outward: Outward
     ) -> None:
-        self._proxy = proxy
+        self._outward = outward
         self._loop = loop
         self._session = session
         self._host, self._status, self._code = "", 0, ""
@@ -204,7 +206,7 @@ class _Asking(transport.Request):
             answered = asyncio.run_coroutine_threadsafe(asked, self._loop)
             # Bounded, for the event loop may have ended meanwhile.
             return answered.result(seconds + 1)
-        except (aiohttp.ClientError, TimeoutError, OSError):
+        except (aiohttp.ClientError, TimeoutError, OSError, RefusedError):
             raise exceptions.TransportError("no answer") from None  # type: ignore[no-untyped-call]
 
     async def _sent(
@@ -217,7 +219,7 @@ class _Asking(transport.Request):
     ) -> _Answer:
         timeout = aiohttp.ClientTimeout(total=seconds)
         # INVARIANT: a proxy sees neither a token nor what it is made of.
-        proxy = self._proxy if url.startswith("https:") else None
+        way = await self._outward.options() if url.startswith("https:") else {}
         async with self._session.request(
             method,
             url,
@@ -225,7 +227,7 @@ class _Asking(transport.Request):
             headers=headers,
             timeout=timeout,
             allow_redirects=False,
-            proxy=proxy or None,
+            **way,
         ) as response:
             data = await short_body(response)
             self._status = response.status

@@ -160,7 +160,7 @@ class Transport:
                 headers={**headers, **_bearing(token)},
                 timeout=limits,
                 allow_redirects=False,
-                **self._outward.options,
+                **await self._outward.options(),
             )
             rejected = response.status == _UNAUTHORIZED
             if not (rejected and await self._credential.rejected(token)) or last_try:
@@ -204,7 +204,7 @@ class Transport:
     ) -> UploadAnswer:
         url = URL(self._origin + target, encoded=True)
         kind = {"Content-Type": "application/json" if method == "POST" else _BYTES}
-        step = _Step(self._timeout)
+        step, way = _Step(self._timeout), await self._outward.options()
         try:
             async with asyncio.timeout(self._timeout) as step.limit:
                 data = body if isinstance(body, bytes) else step.watched(body)
@@ -215,7 +215,7 @@ class Transport:
                     headers={**kind, **headers},
                     timeout=aiohttp.ClientTimeout(total=None),
                     allow_redirects=False,
-                    **self._outward.options,
+                    **way,
                 ) as response:
                     text = await short_body(response)
                     said = response.headers
@@ -228,6 +228,8 @@ class Transport:
         except (aiohttp.ClientError, ValueError) as error:
             if step.fault:
                 raise step.fault from None
+            if isinstance(error, aiohttp.ClientHttpProxyError):
+                raise _unreachable(error) from None
             message = f"the upload to BigQuery broke off ({type(error).__name__})"
             raise RefusedError(message, hint="go on with the upload") from None
 
@@ -298,6 +300,11 @@ def _refuse_large(left: int) -> None:
 
 def _unreachable(error: aiohttp.ClientError) -> RefusedError:
     # INVARIANT: its name alone, since aiohttp's errors hold the request and its headers.
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return RefusedError(
+            f"the proxy on the way to BigQuery answered with status {error.status}",
+            hint="check the setting `upstream.proxy`",
+        )
     return RefusedError(
         f"BigQuery cannot be reached ({type(error).__name__})", hint="try again later"
     )

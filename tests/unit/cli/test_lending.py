@@ -112,7 +112,7 @@ async def test_what_the_gateway_refuses_is_told_as_it_says_it(
 async def test_an_outage_or_an_ended_sign_in_is_no_5xx(gateway: Gateway, logins: Logins) -> None:
     lending = Lending(Way(gateway.url, "//keystile/agents"), logins, _agents)
     async with lending.serving() as url:
-        logins.forget(gateway.url)
+        await logins.forget(gateway.url)
         status, body = await _ask(url, lending.secret)
         assert status == 400
         assert "sign in again with `keystile login`" in body["error_description"]

@@ -89,11 +89,11 @@ def test_addresses_say_whether_tls_is_spoken(tmp_path: Path) -> None:
     [
         {"ca_file": "ca.pem"},
         {"client_certificate_file": "cert.pem", "client_key_file": "key.pem"},
-        {"proxy": "http://proxy.example:3128"},
+        {"proxy": {"address": "http://proxy.example:3128"}},
     ],
 )
 def test_certificates_and_a_proxy_are_for_an_encrypted_bigquery(
-    tmp_path: Path, chosen: dict[str, str]
+    tmp_path: Path, chosen: dict[str, Any]
 ) -> None:
     assert _loaded(tmp_path, upstream=chosen)
     with pytest.raises(UnsafeConfigurationError, match="is not https, so neither"):
@@ -109,7 +109,8 @@ def test_half_a_pair_for_bigquery_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "https://proxy.example:3128",
+        "https://proxy.example:3128/?a=b",
+        "https://user:w0rd@proxy.example:3128",
         "http://user:w0rd@proxy.example:3128",
         "http://proxy.example",
         "http://proxy.example:port",
@@ -122,10 +123,47 @@ def test_a_proxy_is_a_plain_address_and_a_password_in_it_is_not_shown(
     tmp_path: Path, section: str, url: str
 ) -> None:
     with pytest.raises(
-        UnsafeConfigurationError, match=rf"`{section}\.proxy` is no plain"
+        UnsafeConfigurationError, match=rf"`{section}\.proxy\.address` is no plain"
     ) as caught:
-        _loaded(tmp_path, **{section: {"proxy": url}})
+        _loaded(tmp_path, **{section: {"proxy": {"address": url}}})
     assert "w0rd" not in str(caught.value)
+
+
+def test_a_proxy_with_tls_is_not_called_what_bigquery_is(tmp_path: Path) -> None:
+    upstream = {
+        "endpoint": "https://proxy.example:8443",
+        "proxy": {"address": "https://proxy.example:3128"},
+    }
+    with pytest.raises(UnsafeConfigurationError, match="names one host"):
+        _loaded(tmp_path, upstream=upstream)
+
+
+_SECRET = {"user": "gateway", "password": {"environment": "X"}}
+
+
+@pytest.mark.parametrize("section", ["upstream", "identity"])
+@pytest.mark.parametrize(
+    ("proxy", "match"),
+    [
+        ({"address": "https://proxy.example:1", "user": "gateway"}, "names one of"),
+        ({"address": "https://proxy.example:1", "password": {"file": "x"}}, "names one of"),
+        ({"address": "http://proxy.example:1", **_SECRET}, "without encryption"),
+        ({"address": "http://proxy.example:1", "ca_file": "ca.pem"}, "is not https"),
+        ({"address": "https://proxy.example:1", **_SECRET, "user": "a:b"}, "user"),
+        ({"address": "https://proxy.example:1", **_SECRET}, ""),
+        ({"address": "https://[::1]:1", "ca_file": "ca.pem"}, ""),
+        ({"address": "http://127.0.0.1:1", **_SECRET}, ""),
+        ({"address": "http://proxy.example:1", **_SECRET, "unsafe_plain_http": True}, ""),
+    ],
+)
+def test_the_password_of_a_proxy_goes_nowhere_that_others_read(
+    tmp_path: Path, section: str, proxy: dict[str, Any], match: str
+) -> None:
+    if not match:
+        assert _loaded(tmp_path, **{section: {"proxy": proxy}})
+        return
+    with pytest.raises(UnsafeConfigurationError, match=match):
+        _loaded(tmp_path, **{section: {"proxy": proxy}})
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9000", "file:keys.json"])

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from keystile.identity.device_flow import Code, DeviceFlow, Endpoints, OAuthError
+from keystile.identity.device_flow import Code, DeviceFlow, Endpoints, OAuthError, Tokens
 from keystile.model.errors import KeystileError, RefusedError, UnsafeConfigurationError
 
 
@@ -183,3 +183,41 @@ async def test_fresh_tokens_are_asked_for(issuer: Issuer) -> None:
     with pytest.raises(OAuthError, match="refuses: invalid_grant") as error:
         await flow.refresh(f"{issuer.url}/post", "r1", "")
     assert "\x1b" not in str(error.value)
+
+
+TOKENS = Tokens("an-access-token", "", "a-refresh-token")
+
+
+async def test_all_that_was_given_is_revoked_the_refresh_token_first(issuer: Issuer) -> None:
+    issuer.described["revocation_endpoint"] = f"{issuer.url}/post"
+    issuer.answers = [(200, ["ignored"]), (400, {"error": "unsupported_token_type"})]
+    assert await issuer.flow().revoke(TOKENS)
+    assert [(form["token"], form["token_type_hint"]) for form in issuer.forms] == [
+        ("a-refresh-token", "refresh_token"),
+        ("an-access-token", "access_token"),
+    ]
+    assert {form["client_id"] for form in issuer.forms} == {"laptop"}
+
+
+async def test_an_issuer_that_revokes_nothing_is_asked_for_nothing(issuer: Issuer) -> None:
+    assert not await issuer.flow().revoke(TOKENS)
+    assert issuer.forms == []
+
+
+@pytest.mark.parametrize(
+    "answer", [(400, {"error": "unsupported_token_type"}), (401, {"error": "invalid_client"})]
+)
+async def test_a_refresh_token_that_is_not_revoked_is_not_said_to_be(
+    issuer: Issuer, answer: Any
+) -> None:
+    issuer.described["revocation_endpoint"] = f"{issuer.url}/post"
+    issuer.answers = [answer]
+    with pytest.raises(OAuthError) as refused:
+        await issuer.flow().revoke(TOKENS)
+    assert "a-refresh-token" not in str(refused.value)
+
+
+async def test_no_token_goes_to_an_address_without_encryption(issuer: Issuer) -> None:
+    issuer.described["revocation_endpoint"] = "http://login.example.com/revoke"
+    with pytest.raises(UnsafeConfigurationError, match="without encryption"):
+        await issuer.flow().revoke(TOKENS)

@@ -11,6 +11,7 @@ from tests.support.authority import Authority
 from tests.support.connect_proxy import connect_proxy
 
 from keystile.config.identity import BuiltinIssuer, Issuer
+from keystile.config.proxy import Proxy
 from keystile.config.settings import Settings
 from keystile.identity.builtin import builtin_issuer, issuer_url
 from keystile.identity.wiring import build
@@ -96,7 +97,7 @@ async def test_issuers_are_asked_by_way_of_a_proxy_and_this_machine_directly(
     authority = Authority(tmp_path)
     async with _issuer(authority) as port, connect_proxy(port) as proxy:
         trusted = [Issuer(issuer="https://localhost", audiences=["a"], ca_file="ca.pem")]
-        identity = build(settings(issuers=trusted, proxy=proxy.url), database)
+        identity = build(settings(issuers=trusted, proxy=Proxy(address=proxy.url)), database)
         assert await identity.documents[0].get("https://localhost/keys") == b'{"keys": []}'
         with pytest.raises(TokenRefusedError):
             await identity.documents[0].get("http://127.0.0.1:1/keys")

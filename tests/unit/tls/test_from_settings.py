@@ -11,7 +11,7 @@ from tests.support.authority import Authority
 from keystile.config.load import load
 from keystile.config.settings import Settings
 from keystile.model.errors import UnsafeConfigurationError
-from keystile.tls.from_settings import listening, to_issuer, to_upstream
+from keystile.tls.from_settings import listening, to_google, to_issuer, to_upstream
 
 
 @pytest.fixture
@@ -57,26 +57,71 @@ def test_plain_http_that_others_could_read_is_logged(tmp_path: Path) -> None:
     assert [(log["event"], log["at"]) for log in logs] == [("unsafe_plain_http", "gateway")]
 
 
-def test_without_settings_the_way_out_is_direct(tmp_path: Path) -> None:
+async def test_without_settings_the_way_out_is_direct(tmp_path: Path) -> None:
     issuer = {"issuer": "https://i.example", "audiences": ["a"]}
     settings = _settings(tmp_path, identity={"issuers": [issuer]})
     for outward in (to_upstream(settings), to_issuer(settings, 0)):
-        assert outward.options == {"ssl": True, "proxy": None}
+        assert await outward.options() == {"ssl": True}
         assert outward.ends == ()
 
 
-def test_the_way_to_bigquery_has_all_that_is_chosen(authority: Authority, tmp_path: Path) -> None:
+async def test_the_way_to_bigquery_has_all_that_is_chosen(
+    authority: Authority, tmp_path: Path
+) -> None:
     authority.write("me", "client")
     chosen = {
         "ca_file": "ca.pem",
         "client_certificate_file": "me.pem",
         "client_key_file": "me-key.pem",
-        "proxy": "http://proxy.example:3128",
+        "proxy": {"address": "http://proxy.example:3128"},
     }
     outward = to_upstream(_settings(tmp_path, upstream=chosen))
-    assert outward.options["proxy"] == "http://proxy.example:3128"
+    assert (await outward.options())["proxy"] == "http://proxy.example:3128"
     (end,) = outward.ends
-    before = outward.options["ssl"]
+    before = (await outward.options())["ssl"]
     authority.write("me", "client")
     end.renew()
-    assert outward.options["ssl"] is not before
+    assert (await outward.options())["ssl"] is not before
+
+
+async def test_a_proxy_has_authorities_and_a_password_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Authority(tmp_path)
+    monkeypatch.setenv("PROXY_PASSWORD", "planted-at-the-proxy")
+    proxy = {
+        "address": "https://proxy.example:3128",
+        "user": "gateway",
+        "password": {"environment": "PROXY_PASSWORD"},
+        "ca_file": "ca.pem",
+    }
+    settings = _settings(
+        tmp_path,
+        upstream={"proxy": proxy},
+        identity={"issuers": [{"issuer": "https://i.example", "audiences": ["a"]}], "proxy": proxy},
+    )
+    for way in (to_upstream, to_google, lambda given: to_issuer(given, 0)):
+        outward = way(settings)
+        (end,) = outward.ends
+        assert end.material.authorities == (tmp_path / "ca.pem").read_bytes()
+        options = await outward.options()
+        assert options["proxy_headers"]["Proxy-Authorization"].startswith("Basic ")
+        before = options["ssl"]
+        assert (await outward.options())["ssl"] is before
+        Authority(tmp_path)  # another one, in the same file
+        end.renew()
+        assert (await outward.options())["ssl"] is not before
+        assert "planted" not in f"{outward!r} {settings!r}"
+        await outward.close()
+
+
+def test_a_password_that_others_could_read_is_logged(tmp_path: Path) -> None:
+    proxy = {
+        "address": "http://proxy.example:3128",
+        "user": "gateway",
+        "password": {"environment": "PROXY_PASSWORD"},
+        "unsafe_plain_http": True,
+    }
+    with capture_logs() as logs:
+        to_upstream(_settings(tmp_path, upstream={"proxy": proxy}))
+    assert [(log["event"], log["at"]) for log in logs] == [("unsafe_plain_http", "upstream.proxy")]

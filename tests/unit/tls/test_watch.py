@@ -82,6 +82,39 @@ def test_what_ends_soon_is_said_once_a_day(
     assert len(logs) == 1
 
 
+def test_authorities_that_end_soon_are_said_and_measured_and_old_ones_beside_are_not(
+    tmp_path: Path,
+) -> None:
+    for name, ends in (("old", -60), ("soon", 20 * _DAY), ("later", 400 * _DAY)):
+        Authority(tmp_path, name, ends)
+    file, metrics = tmp_path / "both.pem", Metrics()
+    file.write_bytes(b"".join((tmp_path / f"{name}.pem").read_bytes() for name in ("old", "soon")))
+    upstream = end.client("upstream", None, file)
+    watched, now = Watched(upstream, metrics), time.time()
+
+    def left() -> float:
+        named = "keystile_authority_expiry_timestamp_seconds"
+        ends = metrics.registry.get_sample_value(named, {"at": "upstream"})
+        assert ends
+        return (ends - now) / _DAY
+
+    with capture_logs() as logs:
+        watched.look(now)
+        assert (round(left()), logs) == (20, [])
+        watched.look(now + 14 * _DAY)
+        watched.look(now + 14 * _DAY + 60)
+    [log] = logs
+    assert (log["event"], log["at"]) == ("authority_ends_soon", "upstream")
+    with capture_logs() as logs:
+        watched.look(now + 21 * _DAY)
+    assert round(left()) == 20
+    assert [log["event"] for log in logs] == ["authority_ends_soon"]
+    file.write_bytes((tmp_path / "later.pem").read_bytes())
+    with capture_logs() as logs:
+        watched.look(now + 22 * _DAY)
+    assert (round(left()), [log["event"] for log in logs]) == (400, ["certificate_renewed"])
+
+
 async def test_looking_never_ends(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.01)
     files = authority.write("a")

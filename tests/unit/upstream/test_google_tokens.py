@@ -17,6 +17,7 @@ from tests.support.google import Google, Person, Provider
 
 from keystile.config.upstream import Connection
 from keystile.model.errors import RefusedError
+from keystile.tls.outward import DIRECT
 from keystile.upstream.credential_files import account_of
 from keystile.upstream.errors import KeyRejectedError
 from keystile.upstream.google_tokens import GoogleTokens
@@ -38,7 +39,7 @@ def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[Google]:
 
 @pytest.fixture
 async def tokens(google: Google) -> AsyncIterator[GoogleTokens]:
-    made = GoogleTokens(google.url, "")
+    made = GoogleTokens(google.url, DIRECT)
     yield made
     await made.close()
 

@@ -16,12 +16,14 @@ from aiohttp.test_utils import TestServer
 from tests.support.authority import Authority, der
 from tests.support.connect_proxy import connect_proxy
 
-from keystile.model.errors import RefusedError
+from keystile.model.errors import RefusedError, UnsafeConfigurationError
 from keystile.tls import end
 from keystile.tls.outward import DIRECT, Outward
 from keystile.tls.pair import PairFiles
+from keystile.tls.proxy import Proxy
 from keystile.upstream.transport import Call, Transport
 
+PLANTED = "planted-at-the-proxy"
 CALL = Call("GET", ("projects", "p"))
 
 
@@ -124,7 +126,7 @@ async def _through_a_proxy(authority: Authority, credential: Any) -> None:
     ours = end.client("upstream", authority.pair("me", "client"), authority.root)
     async with _asked(authority, of_clients=True) as asked, connect_proxy(asked.port) as proxy:
         asked.url = "https://localhost"  # a port that only the proxy knows
-        async with _transport(asked, credential, Outward(ours, proxy.url)) as transport:
+        async with _transport(asked, credential, Outward(ours, Proxy(proxy.url))) as transport:
             assert (await transport.send(CALL)).status == 200
             assert (await transport.upload("PUT", "/upload", {}, b"x")).status == 200
     assert asked.shown == [der(authority.folder / "me.pem")] * 2
@@ -137,16 +139,74 @@ async def _through_a_proxy(authority: Authority, credential: Any) -> None:
 
 async def _proxy_that_refuses(authority: Authority, credential: Any) -> None:
     async with _asked(authority) as asked:
-        ours = Outward(end.client("upstream", None, authority.root), "http://127.0.0.1:1")
+        proxy = Proxy("http://127.0.0.1:1")
+        ours = Outward(end.client("upstream", None, authority.root), proxy)
         async with _transport(asked, credential, ours) as transport:
             with pytest.raises(RefusedError, match="cannot be reached"):
                 await transport.send(CALL)
     assert not asked.tokens
 
 
+class Password:
+    """A secret that stands somewhere."""
+
+    name = "a test"
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    async def read(self) -> bytes:
+        if not self.value:
+            raise UnsafeConfigurationError("gone")
+        return f"{self.value}\n".encode()
+
+
+async def _proxy_with_tls_and_a_password(authority: Authority, credential: Any) -> None:
+    (authority.folder / "proxy").mkdir(exist_ok=True)
+    of_proxy = Authority(authority.folder / "proxy")
+    password = Password(PLANTED)
+    ours = end.client("upstream", authority.pair("me", "client"), authority.root)
+    tls = end.server("proxy", of_proxy.pair("proxy"), authority.root).context
+    async with (
+        _asked(authority, of_clients=True) as asked,
+        connect_proxy(asked.port, "gateway", PLANTED, tls) as proxy,
+    ):
+        asked.url = "https://localhost"
+        to_proxy = end.client("upstream.proxy", None, of_proxy.root)
+        way = Proxy(proxy.url, to_proxy, "gateway", password)
+        async with _transport(asked, credential, Outward(ours, way)) as transport:
+            assert (await transport.send(CALL)).status == 200
+            assert (await transport.upload("PUT", "/upload", {}, b"x")).status == 200
+        assert len(asked.shown) == 2
+        # The proxy sees no certificate of ours, and no authority counts beyond what it is for.
+        assert proxy.shown
+        assert not any(proxy.shown)
+        for first, second in ((authority, authority), (of_proxy, of_proxy)):
+            wrong = Proxy(
+                proxy.url, end.client("upstream.proxy", None, first.root), "gateway", password
+            )
+            other = end.client("upstream", authority.pair("me", "client"), second.root)
+            async with _transport(asked, credential, Outward(other, wrong)) as transport:
+                with pytest.raises(RefusedError, match="BigQuery cannot be reached"):
+                    await transport.send(CALL)
+        assert len(asked.shown) == 2
+        password.value = "not it"
+        async with _transport(asked, credential, Outward(ours, way)) as transport:
+            for work in (transport.send(CALL), transport.upload("PUT", "/upload", {}, b"x")):
+                with pytest.raises(RefusedError, match="answered with status 407") as refused:
+                    await work
+                assert "upstream.proxy" in refused.value.hint
+            password.value = ""
+            with pytest.raises(RefusedError, match="password of the proxy") as refused:
+                await transport.send(CALL)
+    assert PLANTED not in f"{refused.value}{way!r}{Outward(ours, way)!r}"
+
+
 # As the gateway runs it, too.
 @pytest.mark.parametrize("loop", [None, uvloop.new_event_loop])
-@pytest.mark.parametrize("journey", [_through_a_proxy, _proxy_that_refuses])
+@pytest.mark.parametrize(
+    "journey", [_through_a_proxy, _proxy_that_refuses, _proxy_with_tls_and_a_password]
+)
 def test_a_proxy_passes_on_what_it_cannot_read(
     journey: Callable[..., Any], loop: Any, authority: Authority, credential: Any
 ) -> None:
