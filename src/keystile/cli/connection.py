@@ -18,6 +18,7 @@ from keystile.cli.common import (
     run,
     settings,
 )
+from keystile.cli.connection_history import history
 from keystile.cli.store import database
 from keystile.cli.terminal import moment, say, say_json, show, table, visible
 from keystile.config.policy_folder import read_policy
@@ -33,6 +34,10 @@ from keystile.upstream.connections import Connections
 from keystile.upstream.desk import Desk, Listed, Tried
 
 app = typer.Typer(help="Manage the gateway's identities at BigQuery.", no_args_is_help=True)
+
+app.command("history", epilog="Example: keystile connection history --json")(
+    reports_errors(history)
+)
 
 NameArgument = Annotated[str, typer.Argument(help="The connection's name.")]
 KeyOption = Annotated[

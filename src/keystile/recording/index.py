@@ -29,6 +29,7 @@ CREATE TABLE events (
   PRIMARY KEY (chain, seq)
 ) WITHOUT ROWID;
 CREATE INDEX events_by_session ON events (session, agent, kind, effect);
+CREATE INDEX events_of_connections ON events (at) WHERE kind = 'connection_changed';
 CREATE INDEX events_asked ON events (at, chain, seq) WHERE kind IN ('intent', 'refused');
 CREATE INDEX events_schema ON events (at, chain, seq) WHERE kind = 'schema';
 CREATE INDEX events_of_job ON events (job) WHERE kind IN ('outcome', 'page');

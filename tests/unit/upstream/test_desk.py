@@ -33,6 +33,7 @@ from keystile.store.notes import Notes
 from keystile.upstream import connections as module
 from keystile.upstream.connections import Connections
 from keystile.upstream.desk import Desk, Tried
+from keystile.upstream.key_files import KeyFiles
 from keystile.upstream.stored import KeyState, StoredConnections
 from keystile.upstream.values import Account
 
@@ -160,6 +161,8 @@ class KeyStates(RuleBasedStateMachine):
         self.google = {"k0"}
         self.ahead = 0.0
         self.made = 0
+        self.began: float | None = None
+        self.began_with = ""
         self._clock = patch.object(module.time, "time", lambda: _REAL() + self.ahead)
         self._clock.start()
         self.database = Database(f"sqlite+aiosqlite:///{self.folder / 'keystile.db'}")
@@ -214,7 +217,29 @@ class KeyStates(RuleBasedStateMachine):
         self.ahead += seconds
         gateway = self.gateways[which].connections
         self.run(gateway.load())
-        self.run(gateway._drop_retired(None))
+        self.run(gateway._drop_retired(self.began))
+
+    @precondition(lambda self: self.began is None)
+    @rule()
+    def a_job_begins(self) -> None:
+        self.began, self.began_with = module.time.time(), self.active()
+
+    @precondition(lambda self: self.began is not None)
+    @rule()
+    def the_job_ends(self) -> None:
+        self.began = None
+
+    def active(self) -> str:
+        known = self.run(StoredConnections(self.database).keys())
+        (active,) = [one.id for one in known if one.state is KeyState.ACTIVE]
+        return active
+
+    @invariant()
+    def the_key_that_a_running_job_began_with_can_be_fallen_back_on(self) -> None:
+        if self.began is not None:
+            known = [one.id for one in self.run(StoredConnections(self.database).keys())]
+            assert self.began_with in known
+            assert KeyFiles(self.folder / "data").read("reports", self.began_with)
 
     @rule(which=st.integers(0, 1))
     def a_gateway_starts_anew(self, which: int) -> None:
