@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import json
 import os
 import signal
 import ssl
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +23,6 @@ from google.api_core import exceptions
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from tests.support.authority import Authority
-from tests.support.connect_proxy import connect_proxy
 from tests.support.google import Google, Provider
 from tests.support.played import Played
 from tests.support.stack import PROJECT, Stack
@@ -34,7 +31,6 @@ from tests.support.vault import Vault
 from keystile.identity.builtin import builtin_issuer
 
 MASKING_KEY = "planted-masking-key-0123456789abcdef-fedcba"
-PROXY_PASSWORD = "planted-at-the-proxy-8675309-jenny"
 OTHERS = {
     "hurried": "impersonating",
     "modest": "federated",
@@ -154,30 +150,6 @@ def front(tmp_path: Path) -> Iterator[tuple[Played, Authority, Stack]]:
 
 
 @pytest.fixture
-def to_bigquery(front: tuple[Played, Authority, Stack]) -> Iterator[str]:
-    """Give the address of a proxy that BigQuery is behind, which asks who comes."""
-    played, authority, _ = front
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(*authority.write("proxy"))
-    port = int(played.url.rpartition(":")[2])
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-
-    def done(work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, loop).result(10)
-
-    running = connect_proxy(port, "gateway", PROXY_PASSWORD, tls)
-    proxy = done(running.__aenter__())
-    yield proxy.url
-    assert proxy.heads
-    done(running.__aexit__(None, None, None))
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
-
-
-@pytest.fixture
 def google() -> Iterator[Google]:
     with Google() as google:
         yield google
@@ -236,7 +208,6 @@ def planted(
     front: tuple[Played, Authority, Stack],
     vault: Vault,
     google: Google,
-    to_bigquery: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Planted]:
     played, authority, stack = front
@@ -258,9 +229,6 @@ def planted(
         "PLANTED_BESIDE", planted.plant("the environment", "planted-in-the-environment-5309")
     )
     monkeypatch.setenv("PLANTED_FILE", str(stack.folder / "planted"))
-    monkeypatch.setenv(
-        "PLANTED_PROXY_PASSWORD", planted.plant("the proxy's password", PROXY_PASSWORD)
-    )
     connections = more_accounts(planted, google, monkeypatch)
     stack.configure(
         masking_key=in_vault("masking"),
@@ -273,16 +241,10 @@ def planted(
             "service_account_file": "",
             "connections": {"default": {"service_account": in_vault("google")}, **connections},
             "iam_endpoint": google.url,
-            "endpoint": played.url.replace("127.0.0.1", "localhost"),
+            "endpoint": played.url,
             "ca_file": str(authority.root),
             "client_certificate_file": str(shown),
             "client_key_file": str(key),
-            "proxy": {
-                "address": to_bigquery,
-                "user": "gateway",
-                "password": {"environment": "PLANTED_PROXY_PASSWORD"},
-                "ca_file": str(authority.root),
-            },
         },
     )
     builtin_issuer(stack.settings).mint("reader", "first")  # makes the issuer's key
