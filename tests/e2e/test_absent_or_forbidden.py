@@ -30,6 +30,21 @@ rules:
     agents: {{names: [support]}}
     resources: {{datasets: [acme-shop.lab], tables: [acme-shop.shop.orders]}}
     allow: {ALL}
+  - name: does-all
+    agents: {{names: [hurried]}}
+    resources: {{projects: [acme-shop]}}
+    allow: {ALL}
+  - name: reads-all
+    agents: {{names: [modest]}}
+    resources: {{projects: [acme-shop]}}
+    allow: [read, script]
+  - name: people-only
+    agents: {{names: [hurried, modest]}}
+    resources:
+      datasets: [acme-shop.payroll, acme-shop.nothere]
+      tables: ["acme-shop.shop.tick*"]
+    deny: {ALL}
+    message: no agent reads what people earn
 """
 
 
@@ -46,12 +61,17 @@ class Names(NamedTuple):
 HIDDEN = Names("payroll", "salaries", "overviews", "bonus")
 IN_HIDDEN = Names("payroll", "salariex", "overviewx", "bonux")
 NOWHERE = Names("nothere", "salaries", "overviews", "bonus")
+UNNAMED = Names("unnamed", "salaries", "overviews", "bonus")
 BESIDE = Names("shop", "tickets", "tickeviews", "bonus")
 IN_BESIDE = Names("shop", "tickexs", "tickeviexs", "bonus")
+EVERY = ("reader", "support", "hurried", "modest")
+"""No rule opens what is hidden to the first two; to the others one does, and another denies it."""
 PAIRS = {
-    "a hidden dataset and none": (("reader", "support"), HIDDEN, NOWHERE),
-    "a table of a hidden dataset and none": (("reader", "support"), HIDDEN, IN_HIDDEN),
-    "a table beside others and none": (("reader", "support"), BESIDE, IN_BESIDE),
+    "a hidden dataset and none": (EVERY, HIDDEN, NOWHERE),
+    "a table of a hidden dataset and none": (EVERY, HIDDEN, IN_HIDDEN),
+    "a table beside others and none": (EVERY, BESIDE, IN_BESIDE),
+    # Who may read all that there is, but for what a rule denies, is not told of that rule.
+    "a denied dataset and one of no rule": (("modest",), HIDDEN, UNNAMED),
 }
 ASKED = [(agent, pair) for pair, (agents, *_) in PAIRS.items() for agent in agents]
 
@@ -333,7 +353,7 @@ def sql_of(pair: str) -> dict[str, str]:
     if pair == "a table beside others and none":
         return SQL
     whole = SQL | OF_ROUTINES
-    return whole | OF_DATASETS if pair == "a hidden dataset and none" else whole
+    return whole if pair == "a table of a hidden dataset and none" else whole | OF_DATASETS
 
 
 @pytest.mark.parametrize(("agent", "pair"), ASKED)

@@ -20,9 +20,9 @@ from keystile.googlesql.pool import EnginePool
 from keystile.identity.agents import Agent, Agents
 from keystile.identity.builtin import issuer_url
 from keystile.model.decision import LIMIT_WORDS, Effect
-from keystile.model.errors import RefusedError, UnmaskableError
+from keystile.model.errors import KeystileError, RefusedError, UnmaskableError, because
 from keystile.model.principal import Principal
-from keystile.policy.explain import explanation
+from keystile.policy.explain import explanation, hidden_explanation
 from keystile.recording.decided import ShadowBody
 from keystile.telemetry.metrics import Metrics
 from keystile.wire.requests import QueryRequest
@@ -89,7 +89,12 @@ def _principal(settings: Settings, known: Agent) -> Principal:
 async def _explained(
     planner: Planner, principal: Principal, request: QueryRequest
 ) -> dict[str, Any]:
-    decided = await planner.decide(principal, request, unmeasured=True)
+    try:
+        decided = await planner.decide(principal, request, unmeasured=True)
+    except KeystileError as error:
+        if (hides := because(error)) is None:
+            raise
+        return hidden_explanation(hides, str(error))
     if decided.once_measured:
         with suppress(UnmaskableError):  # of which more is said below
             decided = await planner.measured(request, decided)

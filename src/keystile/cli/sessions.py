@@ -171,7 +171,8 @@ def _show_principal(step: Step) -> None:
 def _show_decision(decision: DecisionBody) -> None:
     fact("decision", decision.effect or "-")
     for rule in decision.rules:
-        fact("rule", f"{rule.rule} ({rule.effect}): {rule.message}")
+        effect = f"{rule.effect}, not told to the agent" if rule.untold else rule.effect
+        fact("rule", f"{rule.rule} ({effect}): {rule.message}")
     for shadow in decision.shadows:
         fact("in shadow", f"{shadow.rule} {shadow.words}")
 

@@ -73,7 +73,9 @@ def refuse_denied(decision: Decision, instead: str = "", hint: str = "") -> None
     if decision.effect is not Effect.DENY:
         return
     reasons = "; ".join(
-        f"{reason.message.rstrip('.')} (rule `{reason.rule}`)" for reason in decision.reasons
+        f"{reason.message.rstrip('.')} (rule `{reason.rule}`)"
+        for reason in decision.reasons
+        if not reason.untold
     )
     hint = f"this would be allowed: {instead}" if instead else hint
     raise RefusedError(f"refused by policy: {reasons}", hint=hint)

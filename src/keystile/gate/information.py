@@ -16,6 +16,15 @@ from keystile.upstream.values import ListedTable
 _MOST_PARTITIONED = 500
 
 
+def refuse_unserved(id_: TableId) -> None:
+    """Raise `RefusedError` for a view that is not served, whether its dataset is there or not."""
+    view = view_of(id_)
+    if view and view.about is About.ROUTINES:
+        raise RefusedError(
+            f"`{id_}` is not served yet", hint="ask the gateway's operator what routines there are"
+        )
+
+
 class VisibleMetadata:
     """The views of INFORMATION_SCHEMA for one principal under one policy."""
 
@@ -37,11 +46,6 @@ class VisibleMetadata:
         assert view is not None, id_  # noqa: S101 - the caller has asked before
         if view.about is About.DATASETS:
             return view_table(id_, await self._datasets(id_.project))
-        if view.about is About.ROUTINES:
-            raise RefusedError(
-                f"`{id_}` is not served yet",
-                hint="ask the gateway's operator what routines there are",
-            )
         tables = [
             one
             for one in await self._bigquery.every_table(id_.project, id_.dataset)

@@ -38,6 +38,7 @@ from keystile.policy.document import byte_count
 from keystile.policy.parse import read_as
 from keystile.policy.policy import Policy
 from keystile.policy.policy_tests import Asking, Column, Outcome, PolicyTests, differences
+from keystile.policy.ruling import rule_names
 from keystile.telemetry.metrics import Metrics
 from keystile.upstream.accounts import Accounts
 from keystile.upstream.values import NOBODY, ListedTable
@@ -214,12 +215,14 @@ async def _outcome(
         decided = await planner.decide(principal, request, context=context, unmeasured=True)
         decided = settled(decided, estimate if is_known(decided.facts) else None)
     except NotFoundError as error:
-        return Outcome("not_found", str(error))
+        hiding = error.because.reasons if error.because else ()
+        return Outcome("not_found", str(error), rules=rule_names(hiding))
     except KeystileError as error:
         return Outcome("error", str(error))
     decision = decided.decision
-    effect, rules = str(decision.effect), tuple(reason.rule for reason in decision.reasons)
-    message = "; ".join(filter(None, (reason.message for reason in decision.reasons)))
+    effect, rules = str(decision.effect), rule_names(decision.reasons)
+    told = (reason.message for reason in decision.reasons if not reason.untold)
+    message = "; ".join(filter(None, told))
     if decision.effect is not Effect.DENY:
         try:
             await planner.rewrite(decided)

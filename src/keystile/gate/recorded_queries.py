@@ -171,7 +171,8 @@ def _before(body: IntentBody | RefusedBody) -> Ruling:
         return Ruling(str(Effect.DENY), (MASK_AT_READ,))
     rules = tuple(dict.fromkeys(one.rule for one in decision.rules))
     if decision.effect == Effect.DENY:
-        return Ruling(decision.effect, rules)
+        hidden = isinstance(body, RefusedBody) and body.reason == NotFoundError.reason
+        return Ruling(_NOT_FOUND if hidden else decision.effect, rules)
     return _ruling(decision, rules)
 
 

@@ -15,7 +15,7 @@ from keystile.gate.jobs import Job
 from keystile.gate.looking import Caught, Finding
 from keystile.gate.plan import Plan
 from keystile.model.decision import Decision
-from keystile.model.errors import KeystileError, UnmaskableError
+from keystile.model.errors import KeystileError, UnmaskableError, because
 from keystile.model.facts import QueryFacts
 from keystile.model.principal import Principal
 from keystile.recording.events import Event, EventKind
@@ -225,7 +225,9 @@ def _request(request: QueryRequest) -> dict[str, Any]:
 
 def _why(error: KeystileError) -> dict[str, Any]:
     unmaskable = {"unmaskable": True} if isinstance(error, UnmaskableError) else {}
-    return {"reason": error.reason, "message": str(error), **unmaskable}
+    why = {"reason": error.reason, "message": str(error), **unmaskable}
+    hides = because(error)
+    return {**why, "decision": _decision(hides, QueryFacts("", ()))} if hides else why
 
 
 def _found(found: Plan | Decided | Basis) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from keystile.model.errors import (
 )
 from keystile.model.facts import QueryFacts
 from keystile.policy.policy import Policy
-from keystile.policy.ruling import MASK_AT_READ, Change, Ruling, change, ruling_of
+from keystile.policy.ruling import MASK_AT_READ, Change, Ruling, change, rule_names, ruling_of
 from keystile.recording.asked import AskedQuery
 from keystile.telemetry.metrics import Metrics
 from keystile.upstream.accounts import Accounts
@@ -230,8 +230,9 @@ class Simulator:
             self._require_size(query, decided)
             if decided.decision.effect is not Effect.DENY:
                 await self._mask(planner, question, decided)
-        except NotFoundError:
-            return Again(Ruling("not_found"))
+        except NotFoundError as error:
+            hiding = error.because.reasons if error.because else ()
+            return Again(Ruling("not_found", rule_names(hiding)))
         except InvalidQueryError:
             return Again(Ruling("invalid"))
         except UnmaskableError:

@@ -7,8 +7,9 @@ import asyncio
 from keystile.analysis.information_schema import is_of_project, view_of
 from keystile.analysis.wildcard import check_members, no_match, stands_for
 from keystile.gate.basis import Catalogue
-from keystile.gate.information import VisibleMetadata
+from keystile.gate.information import VisibleMetadata, refuse_unserved
 from keystile.gate.read_results import Results
+from keystile.model.decision import Decision
 from keystile.model.errors import NotFoundError
 from keystile.model.principal import Principal
 from keystile.model.schema import Routine, RoutineId, Table, TableId
@@ -45,7 +46,7 @@ class VisibleObjects:
         if self._results and (result := await self._results.table(id)):
             return result
         if not self._sees(id):
-            raise not_found(id)
+            raise not_found(id).hidden(self._why(id))
         try:
             return await self._bigquery.table(id)
         except NotFoundError as error:
@@ -54,7 +55,7 @@ class VisibleObjects:
     async def routine(self, id: RoutineId) -> Routine:  # noqa: A002 - the word of the shared port
         """Give a routine of a dataset that is visible; else it is absent in the same words."""
         if not self._sees_dataset(id):
-            raise no_routine(id)
+            raise no_routine(id).hidden(self._why(_home(id)))
         try:
             return await self._bigquery.routine(id)
         except NotFoundError as error:
@@ -66,9 +67,11 @@ class VisibleObjects:
         Where the principal may not know of one of them it is as if there were none: BigQuery would
         read them all.
         """
+        if not self._sees_dataset(id):
+            raise no_match(id).hidden(self._why(_home(id)))
         found = [one for one in await self._every_table(id) if stands_for(id, one.id)]
-        if not all(self._sees(one.id) for one in found):
-            raise no_match(id)
+        if unseen := next((one.id for one in found if not self._sees(one.id)), None):
+            raise no_match(id).hidden(self._why(unseen))
         check_members(id, [one.kind for one in found])
         found.sort(key=lambda one: (-one.created, one.id))
         turns = asyncio.Semaphore(_TABLES_AT_ONCE)
@@ -81,17 +84,16 @@ class VisibleObjects:
         return tuple(await asyncio.gather(*map(in_turn, found)))
 
     async def _view(self, id_: TableId) -> Table:
+        refuse_unserved(id_)
         if not is_of_project(id_) and not self._sees_dataset(id_):
-            raise not_found(id_)
+            raise not_found(id_).hidden(self._why(_home(id_)))
         try:
             return await self._metadata.view(id_, self.table)
         except NotFoundError as error:
             raise not_found(id_) from error
 
     async def _every_table(self, like: TableId) -> tuple[ListedTable, ...]:
-        """List a dataset; one that is absent or hidden holds nothing."""
-        if not self._sees_dataset(like):
-            return ()
+        """List a dataset; one that is absent holds nothing."""
         try:
             return await self._bigquery.every_table(like.project, like.dataset)
         except NotFoundError:
@@ -103,6 +105,13 @@ class VisibleObjects:
 
     def _sees(self, table: TableId) -> bool:
         return self._policy.may_see_table(self._principal, table, self._context)
+
+    def _why(self, table: TableId) -> Decision | None:
+        return self._policy.hidden_by(self._principal, table, self._context)
+
+
+def _home(id_: TableId | RoutineId) -> TableId:
+    return TableId(id_.project, id_.dataset, "")
 
 
 def is_plain(table: TableId) -> bool:

@@ -18,12 +18,16 @@ class Effect(StrEnum):
     REQUIRE_APPROVAL = "require_approval"
 
 
-class Reason(msgspec.Struct, frozen=True):
-    """One rule that took part, its effect and the sentence that people see."""
+class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One rule that took part, its effect and the sentence that people see.
+
+    INVARIANT: of one that is `untold` the agent hears nothing: it would tell what is hidden.
+    """
 
     rule: str
     effect: Effect
     message: str
+    untold: bool = False
 
 
 class ColumnMask(msgspec.Struct, frozen=True):

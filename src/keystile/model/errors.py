@@ -10,6 +10,8 @@ from copy import copy
 from enum import StrEnum
 from typing import ClassVar, Self
 
+from keystile.model.decision import Decision
+
 
 class KeystileError(Exception):
     """Root of every error that Keystile raises on purpose.
@@ -149,11 +151,31 @@ class PolicyUnreadableError(RefusedError):
 
 
 class NotFoundError(KeystileError):
-    """No such thing, or not this principal's: the two are never told apart (404 `notFound`)."""
+    """No such thing, or not this principal's: the two are never told apart (404 `notFound`).
+
+    `because` is the decision by which policy hides it, for records and for people. INVARIANT: no
+    agent is told of it.
+    """
 
     http_status = 404
     reason = "notFound"
     status = "NOT_FOUND"
+    because: Decision | None = None
+
+    def hidden(self, decision: Decision | None) -> Self:
+        """Give the same error with the decision that is the reason for it."""
+        error = copy(self)
+        error.because = decision
+        return error
+
+
+def because(error: BaseException | None) -> Decision | None:
+    """Give the decision by which policy hides what an error, or one that led to it, is about."""
+    while error is not None:
+        if isinstance(error, NotFoundError) and error.because is not None:
+            return error.because
+        error = error.__cause__
+    return None
 
 
 class DuplicateError(KeystileError):

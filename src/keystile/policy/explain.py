@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from keystile.model.decision import Decision
+from keystile.model.decision import Decision, Effect
 from keystile.model.facts import QueryFacts
 
 _TEXTS = re.compile(r"\b(JSON|STRING)\b")
@@ -60,6 +60,14 @@ def explanation(facts: QueryFacts, decision: Decision) -> dict[str, Any]:
         "shadows": msgspec.to_builtins(decision.shadows),
         "not_understood": msgspec.to_builtins(facts.opaque),
     }
+
+
+def hidden_explanation(decision: Decision, told: str) -> dict[str, Any]:
+    """Give why what a query names is hidden from its agent, which is `told` that it is absent."""
+    found = explanation(QueryFacts("", ()), decision)
+    heard = {"rule": "not-found", "effect": str(Effect.DENY), "message": f"the agent hears: {told}"}
+    nothing = {"instead": None, "rewritten_sql": None}
+    return found | {"effect": "not_found", "reasons": [*found["reasons"], heard]} | nothing
 
 
 def _mask(mask: Any) -> dict[str, Any]:

@@ -8,6 +8,11 @@ from collections.abc import Sequence
 Part = str | re.Pattern[str]
 """A literal name, or the expression of a name with `*` in it."""
 
+ANY = "\0"
+"""The name that stands for any."""
+
+_STAR = ".*"
+
 
 def names(text: str) -> list[str]:
     """Split `a.b.c` into its parts; a domain-scoped project `example.com:p` is one part."""
@@ -34,7 +39,17 @@ def fit(pattern: Sequence[Part], candidate: Sequence[str]) -> bool:
     return True
 
 
+def stand_in(part: Part) -> str:
+    """Give a name that stands for all that a part means: what fits it fits every one of them.
+
+    INVARIANT: in the place of each `*` is a character that no pattern has, so only a `*` fits it.
+    """
+    if isinstance(part, str):
+        return part
+    return re.sub(r"\\(.)", r"\1", part.pattern.replace(_STAR, ANY), flags=re.DOTALL)
+
+
 def _part(text: str) -> Part:
     if "*" not in text:
         return text
-    return re.compile(".*".join(map(re.escape, re.split(r"\*+", text))), re.DOTALL)
+    return re.compile(_STAR.join(map(re.escape, re.split(r"\*+", text))), re.DOTALL)

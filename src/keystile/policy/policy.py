@@ -6,7 +6,7 @@ every required approval; masks unite; all limits hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -20,7 +20,7 @@ from keystile.model.decision import (
 from keystile.model.facts import QueryFacts, Redefined, used_columns
 from keystile.model.principal import Principal
 from keystile.model.schema import Table, TableId
-from keystile.policy.conditions import Conditions, TouchedLabels
+from keystile.policy.conditions import Conditions
 from keystile.policy.connections import ConnectionRules
 from keystile.policy.context import Context
 from keystile.policy.detectors import Detectors
@@ -28,9 +28,10 @@ from keystile.policy.filters import CompiledFilter, FilterError, RowFilters
 from keystile.policy.labels import Mark, Path
 from keystile.policy.limits import limits_of
 from keystile.policy.protection import PlacedKey, Protection
-from keystile.policy.question import Query, Question, pairs_of
+from keystile.policy.question import Denial, Query, Question, pairs_of
 from keystile.policy.rules import CompiledRule, RuleIndex, keys_of
 from keystile.policy.shadow import Shadows, shadow_of
+from keystile.policy.visibility import Visibility
 
 NOT_UNDERSTOOD = "not-understood"
 """The rule name in a reason where the analysis did not understand the query."""
@@ -61,6 +62,7 @@ class Policy:
         self.sql_masks = protection.placed
         self.named_keys = tuple(named_keys)
         self._index = RuleIndex(rules)
+        self._visibility = Visibility(self._index, conditions)
         self._connections = connections
         self._detectors = detectors
         self._conditions = conditions
@@ -154,13 +156,13 @@ class Policy:
             # can do more with those. Conditions are left alone: they ask about the details.
             plain = (rule for rule in asked if rule.condition is None)
             unclear = Reason(NOT_UNDERSTOOD, Effect.DENY, query.problem)
-            denials = tuple(question.denials(plain)) or (unclear,)
-            return Decision(Effect.DENY, denials, self.digest)
-        if denials := tuple(question.denials(asked)):
-            return Decision(Effect.DENY, denials, self.digest)
+            return self._denied(question, query, question.denials(plain), lambda _: (unclear,))
+        denials = tuple(question.denials(asked))
         allowing = question.allowing(asked)
-        if gaps := tuple(question.gaps(allowing)):
-            return Decision(Effect.DENY, gaps, self.digest)
+        if denials or any(question.gaps(allowing)):
+            return self._denied(
+                question, query, denials, lambda hidden: question.gaps(allowing, hidden)
+            )
         try:
             filters = row_filters.of(principal, query.tables)
         except FilterError as error:
@@ -185,6 +187,37 @@ class Policy:
             detections=self._detectors.of(
                 principal, query.facts, query.tables, question.lifted(allowing, demanding)
             ),
+        )
+
+    def _denied(
+        self,
+        question: Question,
+        query: Query,
+        denials: Iterable[Denial],
+        otherwise: Callable[[Collection[TableId | None]], Iterable[Reason]],
+    ) -> Decision:
+        """Deny a query; `otherwise` has what is said where no rule denies, but for what is hidden.
+
+        INVARIANT: what is told is the same whether a table that is hidden exists or not, and names
+        no rule for it that an agent could know it by.
+        """
+        hiding = {
+            table: self._visibility.hiding(question.principal, table, question.context)
+            for table in query.named
+            if table is not None
+        }
+        hidden = {table for table, rules in hiding.items() if rules}
+        told = tuple(one.reason for each in denials if (one := each.but(hidden)))
+        told = told or tuple(otherwise(hidden))
+        named = {reason.rule for reason in told}
+        untold = {
+            rule.name: _untold(rule, table)
+            for table, rules in hiding.items()
+            for rule in rules
+            if rule.name not in named
+        }
+        return Decision(
+            Effect.DENY, (*told, *(untold[name] for name in sorted(untold))), self.digest
         )
 
     def _in_shadow(
@@ -215,40 +248,31 @@ class Policy:
                 yield found
 
     def may_see_table(self, principal: Principal, table: TableId, context: Context) -> bool:
-        """Tell whether some rule allows the principal anything at all on the table.
+        """Tell whether rules leave the principal anything at all that it may do to the table.
 
-        Where not, the table must look absent. Conditions about the query count as met here.
+        Where not, the table must look absent. Conditions about the query count as met where they
+        allow, and as not met where they deny.
         """
-        return not _is_hidden(table.dataset) and any(
-            rule.scope is None or rule.scope.holds(table)
-            for rule in self._permitting(principal, context)
-        )
+        return self._visibility.sees(principal, table, context)
 
     def may_see_project(self, principal: Principal, project: str, context: Context) -> bool:
-        """Tell whether some rule allows the principal anything in the project."""
-        return any(
-            rule.scope is None or rule.scope.is_in(project)
-            for rule in self._permitting(principal, context)
-        )
+        """Tell whether rules leave the principal anything in the project."""
+        return self._visibility.sees_any(principal, (project,), context)
 
     def may_see_dataset(
         self, principal: Principal, project: str, dataset: str, context: Context
     ) -> bool:
-        """Tell whether some rule allows the principal anything in the dataset."""
-        return not _is_hidden(dataset) and any(
-            rule.scope is None or rule.scope.reaches(project, dataset)
-            for rule in self._permitting(principal, context)
-        )
+        """Tell whether rules leave the principal anything in the dataset."""
+        return self._visibility.sees_any(principal, (project, dataset), context)
 
-    def _permitting(self, principal: Principal, context: Context) -> Iterator[CompiledRule]:
-        nothing = QueryFacts("", ())
-        activation = self._conditions.activation(principal, nothing, TouchedLabels, context)
-        for rule in self._index.about(principal):
-            condition = rule.condition
-            if rule.effect is Effect.ALLOW and (
-                condition is None or condition.about_query or condition.holds(activation) is True
-            ):
-                yield rule
+    def hidden_by(self, principal: Principal, table: TableId, context: Context) -> Decision | None:
+        """Give the decision by which rules hide a table that others allow the principal; or None.
+
+        A dataset is a table without a name.
+        """
+        rules = self._visibility.hiding(principal, table, context)
+        reasons = tuple(_untold(rule, table) for rule in rules)
+        return Decision(Effect.DENY, reasons, self.digest) if reasons else None
 
     def _query(self, facts: QueryFacts, tables: tuple[Table, ...]) -> Query:
         """Give what is the same for all who ask, remembered while these very facts are asked about.
@@ -295,18 +319,14 @@ class Policy:
         return ""
 
 
-def _is_hidden(dataset: str) -> bool:
-    """Tell whether a dataset is one of BigQuery's own, which no policy can open.
-
-    INVARIANT: in the datasets whose names begin with `_` the results of all agents lie, and the
-    gateway's own account could read them all; `INFORMATION_SCHEMA` tells of everybody's jobs.
-    """
-    return dataset.startswith("_") or dataset.upper() == "INFORMATION_SCHEMA"
-
-
 def _allow_reason(rule: CompiledRule) -> Reason:
     allowed = ", ".join(f"`{action}`" for action in sorted(rule.actions))
     return Reason(rule.name, Effect.ALLOW, rule.message or f"rule `{rule.name}` allows {allowed}")
+
+
+def _untold(rule: CompiledRule, table: TableId) -> Reason:
+    plain = f"rule `{rule.name}` denies all that is allowed on `{table}`"
+    return Reason(rule.name, Effect.DENY, rule.message or plain, untold=True)
 
 
 def _filter_reasons(filters: Iterable[RowFilter]) -> Iterator[Reason]:

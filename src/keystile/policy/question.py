@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -41,6 +41,24 @@ class Query(NamedTuple):
     answers: dict[str, bool | None]
 
 
+class Denial(NamedTuple):
+    """A rule that denies, and all that it denies of a query."""
+
+    rule: CompiledRule
+    pairs: tuple[Pair, ...]
+
+    def but(self, hidden: Collection[TableId | None]) -> Denial | None:
+        """Leave out what is done to these tables; None where nothing is left."""
+        pairs = tuple(pair for pair in self.pairs if pair[1] not in hidden)
+        return Denial(self.rule, pairs) if pairs else None
+
+    @property
+    def reason(self) -> Reason:
+        """Say it in the rule's own words, or in plain ones."""
+        plain = f"rule `{self.rule.name}` denies {_say(self.pairs)}; ask its owner if you need it"
+        return Reason(self.rule.name, Effect.DENY, self.rule.message or plain)
+
+
 class Question:
     """One query before the policy: what several rules ask of it is found once."""
 
@@ -62,22 +80,21 @@ class Question:
         self._unmeasured = unmeasured
         self._conditions = conditions
         self._protection = protection
-        self._principal = principal
+        self.principal = principal
         self._facts = query.facts
         self._tables = query.tables
-        self._context = context
+        self.context = context
         self._pairs = query.pairs
         self._answers = query.answers
 
-    def denials(self, rules: Iterable[CompiledRule]) -> Iterator[Reason]:
-        """Yield a reason for every rule that denies. A condition that fails counts as met."""
+    def denials(self, rules: Iterable[CompiledRule]) -> Iterator[Denial]:
+        """Yield every rule that denies, with what. A condition that fails counts as met."""
         for rule in rules:
             if rule.effect is not Effect.DENY:
                 continue
-            hit = [pair for pair in self._pairs if rule.fits(*pair)]
+            hit = tuple(pair for pair in self._pairs if rule.fits(*pair))
             if hit and self._holds(rule) is not False:
-                default = f"rule `{rule.name}` denies {_say(hit)}; ask its owner if you need it"
-                yield Reason(rule.name, Effect.DENY, rule.message or default)
+                yield Denial(rule, hit)
 
     def allowing(self, rules: Iterable[CompiledRule]) -> list[CompiledRule]:
         """Give the rules that allow any part. A condition that fails counts as not met."""
@@ -89,12 +106,21 @@ class Question:
             and self._holds(rule) is True
         ]
 
-    def gaps(self, allowing: Sequence[CompiledRule]) -> Iterator[Reason]:
-        """Yield one reason if any action on any table is allowed by no rule."""
-        missing = [pair for pair in self._pairs if not any(rule.fits(*pair) for rule in allowing)]
+    def gaps(
+        self, allowing: Sequence[CompiledRule], hidden: Collection[TableId | None] = ()
+    ) -> Iterator[Reason]:
+        """Yield one reason if any action on any table is allowed by no rule.
+
+        To tables that are `hidden` nothing is allowed.
+        """
+        missing = [
+            pair
+            for pair in self._pairs
+            if pair[1] in hidden or not any(rule.fits(*pair) for rule in allowing)
+        ]
         if missing:
             message = (
-                f"no rule allows agent `{self._principal.agent}` {_say(missing)}, or it does not"
+                f"no rule allows agent `{self.principal.agent}` {_say(missing)}, or it does not"
                 " exist; ask the owner of the policy for a rule that does"
             )
             yield Reason(DEFAULT_DENY, Effect.DENY, message)
@@ -166,9 +192,7 @@ class Question:
 
     @cached_property
     def _activation(self) -> Activation:
-        return self._conditions.activation(
-            self._principal, self._facts, self._touched, self._context
-        )
+        return self._conditions.activation(self.principal, self._facts, self._touched, self.context)
 
     def _touched(self) -> TouchedLabels:
         facts = self._facts

@@ -12,12 +12,13 @@ from keystile.model.principal import Principal
 from keystile.model.schema import TableId
 from keystile.policy import document
 from keystile.policy.conditions import Condition
-from keystile.policy.patterns import Part, fit, names, parts
+from keystile.policy.patterns import ANY, Part, fit, names, parts, stand_in
 
 Key = tuple[str, ...]
 """One thing that is true of a principal, such as `("group", "analytics")`."""
 
 _PRINCIPALS_KEPT = 4096
+_DEPTH = 3
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -41,18 +42,23 @@ class Scope(msgspec.Struct, frozen=True):
             return False
         return any(fit(pattern, full_name[: len(pattern)]) for pattern in self.patterns)
 
-    def reaches(self, project: str, dataset: str) -> bool:
-        """Tell whether any pattern could name a table of the dataset."""
-        full_name = self._spelt(project, dataset)
-        return any(fit(pattern[:2], full_name[: len(pattern)]) for pattern in self.patterns)
+    def within(self, *home: str) -> Iterator[TableId]:
+        """Yield names that stand for all tables of a project, or of a dataset, that it is about.
 
-    def is_in(self, project: str) -> bool:
-        """Tell whether any pattern could name a table of the project."""
-        full_name = self._spelt(project)
-        return any(fit(pattern[:1], full_name) for pattern in self.patterns)
+        Each is the `stand_in` of a pattern: what is true of it is true of every such table.
+        """
+        size, spelt = len(home), self._spelt(*home)
+        for pattern in self.patterns:
+            if fit(pattern[:size], spelt[: len(pattern)]):
+                yield table_within(*home, *map(stand_in, pattern[size:]))
 
     def _spelt(self, *full_name: str) -> tuple[str, ...]:
         return tuple([name.casefold() for name in full_name]) if self.ignore_case else full_name
+
+
+def table_within(*home: str) -> TableId:
+    """Give the name that stands for all tables of what begins with these names."""
+    return TableId(*home, *(ANY,) * (_DEPTH - len(home)))
 
 
 class CompiledRule(msgspec.Struct, frozen=True):

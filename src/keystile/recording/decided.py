@@ -8,11 +8,12 @@ import msgspec
 
 
 class RuleBody(msgspec.Struct, frozen=True, kw_only=True):
-    """One rule that took part in a decision."""
+    """One rule that took part in a decision. Of one that is `untold` the agent heard nothing."""
 
     rule: str = ""
     effect: str = ""
     message: str = ""
+    untold: bool = False
 
 
 class MaskBody(msgspec.Struct, frozen=True, kw_only=True):

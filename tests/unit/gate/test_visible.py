@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from keystile.gate.visible import VisibleObjects
-from keystile.model.errors import NotFoundError, RefusedError
+from keystile.model.errors import NotFoundError, RefusedError, because
 from keystile.model.principal import Principal
 from keystile.model.schema import Field, Routine, RoutineId, RoutineKind, Table, TableId, TableKind
 from keystile.policy.compile import compile_policy
@@ -158,3 +158,22 @@ async def test_a_routine_of_a_hidden_dataset_looks_absent(
         said.append(str(error.value).replace(f"{dataset}.{name}", "NAME"))
     assert len(set(said)) == 1
     assert bigquery.asked == ["g"]
+
+
+async def test_what_a_deny_takes_altogether_is_absent_before_anybody_looks(
+    bigquery: FakeBigQuery,
+) -> None:
+    hides = "  - {name: people-only, resources: {tables: [p.d.orders]}, deny: [read]}\n"
+    policy, context = compile_policy({"f": POLICY + hides}), Context("p", datetime.now(UTC))
+    objects = VisibleObjects(bigquery, policy, READER, context)  # type: ignore[arg-type]
+    said = []
+    for name in ("orders", "absent"):
+        with pytest.raises(NotFoundError) as caught:
+            await objects.table(TableId("p", "d", name))
+        said.append(str(caught.value).replace(name, "NAME"))
+        hiding = because(caught.value)
+        rules = [reason.rule for reason in hiding.reasons] if hiding else []
+        assert rules == (["people-only"] if name == "orders" else [])
+    assert said[0] == said[1]
+    assert "people-only" not in said[0]
+    assert bigquery.asked == []

@@ -140,6 +140,7 @@ def test_any_deny_wins_and_all_that_deny_are_named(shop: Any) -> None:
         "- {name: a, deny: [write, read], resources: {tables: [acme-shop.shop.ORDERS]}}",
         "- {name: c, deny: [write]}",
         "- {name: ask, require_approval: {from: [p]}}",
+        "- {name: alter, allow: [schema_change]}",
     ]
     decision = decide(shop, policy(READ, *denials), shop.selects(shop.orders, "id"), "g")
     assert decision.effect is Effect.DENY

@@ -7,6 +7,7 @@ import pytest
 from keystile.model.principal import Principal
 from keystile.model.schema import TableId
 from keystile.policy.document import Agents, Resources
+from keystile.policy.patterns import ANY
 from keystile.policy.rules import CompiledRule, RuleIndex, compile_agents, compile_scope
 
 PRINCIPAL = Principal(
@@ -107,7 +108,20 @@ def test_scope_minds_case_only_where_it_permits(name: str) -> None:
 def test_a_dataset_is_reached_by_any_name_in_it(resources: Resources, *, reached: bool) -> None:
     scope = compile_scope(resources, ignore_case=False)
     assert scope is not None
-    assert scope.reaches("p", "d") is reached
+    assert any(scope.within("p", "d")) is reached
+
+
+def test_all_tables_of_a_home_are_stood_for_by_few_names() -> None:
+    tables = ("p.dx.t", "p.dx.a*b", "q.d.t")
+    resources = Resources(projects=("p",), datasets=("p.d*",), tables=tables)
+    scope = compile_scope(resources, ignore_case=True)
+    assert scope is not None
+    assert {*scope.within("P", "dX")} == {
+        TableId("P", "dX", ANY),
+        TableId("P", "dX", "t"),
+        TableId("P", "dX", f"a{ANY}b"),
+    }
+    assert TableId("P", f"d{ANY}", ANY) in {*scope.within("P")}
 
 
 @pytest.mark.parametrize(

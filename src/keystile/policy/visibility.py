@@ -1,0 +1,107 @@
+"""What an agent may know of: tables that rules leave it something to do to.
+
+It is told by agent and name alone, so that nobody has to look anything up first. INVARIANT: what
+is hidden can never be read, written or changed, whichever way a query is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from keystile.model.decision import Effect
+from keystile.model.facts import Action, QueryFacts
+from keystile.model.principal import Principal
+from keystile.model.schema import TableId
+from keystile.policy.conditions import Activation, Conditions, TouchedLabels
+from keystile.policy.context import Context
+from keystile.policy.rules import CompiledRule, Key, RuleIndex, keys_of, table_within
+
+_NAMES_KEPT = 4096
+_BY_ITSELF = frozenset({Action.READ, Action.WRITE, Action.SCHEMA_CHANGE, Action.ACCESS_CHANGE})
+"""What can be done to a table by itself; every other action comes with one of these."""
+
+
+class Visibility:
+    """Finds out what the rules of an index leave to a principal."""
+
+    def __init__(self, index: RuleIndex, conditions: Conditions) -> None:
+        """Take all rules that are enforced, and what evaluates their conditions."""
+        self._index = index
+        self._conditions = conditions
+        self._known: dict[tuple[frozenset[Key], TableId], tuple[CompiledRule, ...]] = {}
+
+    def sees(self, principal: Principal, table: TableId, context: Context) -> bool:
+        """Tell whether the principal may know of the table."""
+        rules = self._near(principal, table)
+        return _is_open(rules, self._activation(principal, context))
+
+    def sees_any(self, principal: Principal, home: tuple[str, ...], context: Context) -> bool:
+        """Tell whether the principal may know of any table that could be in a project or dataset.
+
+        `home` is the project's name, or that and the dataset's.
+        """
+        return any(
+            self.sees(principal, table, context)
+            for rule in self._index.about(principal)
+            if rule.effect is Effect.ALLOW
+            for table in (rule.scope.within(*home) if rule.scope else (table_within(*home),))
+        )
+
+    def hiding(
+        self, principal: Principal, table: TableId, context: Context
+    ) -> tuple[CompiledRule, ...]:
+        """Give the rules that hide the table; none where it is seen, or where nothing allows it."""
+        rules = self._near(principal, table)
+        activation = self._activation(principal, context)
+        allows = [rule for rule in rules if rule.effect is Effect.ALLOW]
+        if _is_open(rules, activation) or not _is_open(allows, activation):
+            return ()
+        return tuple(_denying(rules))
+
+    def _near(self, principal: Principal, table: TableId) -> tuple[CompiledRule, ...]:
+        """Give the rules that allow or deny the principal something on the table."""
+        if _is_closed(table.dataset):
+            return ()
+        key = (frozenset(keys_of(principal)), table)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _NAMES_KEPT:
+                self._known.clear()
+            known = self._known[key] = tuple(
+                rule
+                for rule in self._index.about(principal)
+                if rule.effect in {Effect.ALLOW, Effect.DENY} and rule.is_near((table,))
+            )
+        return known
+
+    def _activation(self, principal: Principal, context: Context) -> Activation:
+        nothing = QueryFacts("", ())
+        return self._conditions.activation(principal, nothing, TouchedLabels, context)
+
+
+def _is_open(rules: Sequence[CompiledRule], activation: Activation) -> bool:
+    """Tell whether these rules leave anything that can be done to what they are all about."""
+    allowed: set[Action] = set()
+    for rule in rules:
+        condition = rule.condition
+        if rule.effect is Effect.ALLOW and (
+            condition is None or condition.about_query or condition.holds(activation) is True
+        ):
+            allowed |= rule.actions
+    denied = {action for rule in _denying(rules) for action in rule.actions}
+    # What comes with other actions only is of no use where these are denied.
+    return bool((allowed & _BY_ITSELF or allowed) - denied)
+
+
+def _denying(rules: Sequence[CompiledRule]) -> Iterator[CompiledRule]:
+    """Yield the rules that deny something whatever is asked, and whenever it is."""
+    return (rule for rule in rules if rule.effect is Effect.DENY and rule.condition is None)
+
+
+def _is_closed(dataset: str) -> bool:
+    """Tell whether a dataset is one of BigQuery's own, which no policy can open.
+
+    INVARIANT: in the datasets whose names begin with `_` the results of all agents lie, and the
+    gateway's own account could read them all; `INFORMATION_SCHEMA` tells of everybody's jobs.
+    """
+    return dataset.startswith("_") or dataset.upper() == "INFORMATION_SCHEMA"
