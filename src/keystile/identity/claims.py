@@ -102,7 +102,7 @@ class ClaimMapping:
             if claim not in claims:
                 message = f"the token has no claim `{claim}`, as {what} has"
                 raise TokenRefusedError(message, fault=TokenFault.CLAIMS)
-        known = self._env.Activation({"assertion": dict(claims)})
+        known = {"assertion": dict(claims)}
         values = {word: _value(word, expr, known) for word, expr in self._words.items()}
         subject = _text(values, _SUBJECT, required=True)
         groups = _groups(values)
@@ -135,7 +135,7 @@ class ClaimMapping:
         for condition, expression in self._conditions:
             try:
                 # INVARIANT: only `true` itself; a condition that fails does not hold.
-                holds = evaluated(expression, self._env.Activation(known)) is True
+                holds = evaluated(expression, known) is True
             except ValueError:
                 holds = False
             if not holds:

@@ -92,7 +92,6 @@ def assembled(documents: Mapping[str, str]) -> tuple[Policy, dict[str, Placed]]:
     policy = Policy(
         _digest(file.document for file in files),
         [rules[name].compiled for name in sorted(rules) if name not in in_shadow],
-        conditions,
         protection,
         RowFilters(enforced),
         ConnectionRules(connections),

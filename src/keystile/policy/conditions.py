@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, NamedTuple
@@ -22,11 +23,12 @@ from keystile.policy.expressions import BOOL, compiled, evaluated, whole
 _ACTIONS = frozenset(map(str, Action))
 _TEXT = cel.Type.STRING
 _TEXTS = cel.Type.List(_TEXT)
-# What `query.touches(…)` is called on: three lists of labels, in the order of `_FUNCTIONS`.
-_LABELS = cel.Type.List(_TEXTS)
+# What `query.touches(…)` is called on: which function gives true for which labels, as `_asked` has
+# it. It is of a type that no other word has, and one value, where each item of a list costs time.
+_LABELS = cel.Type.BYTES
 _FUNCTIONS = ("touches", "outputs", "filters")
 # What `request.network(…)` is called on: the client's address, of a type that no other word has.
-_ADDRESS = cel.Type.BYTES
+_ADDRESS = cel.Type.List(cel.Type.BYTES)
 _NETWORK_ARGUMENT = re.compile(r"""\.\s*network\s*\(\s*(["'])([^"']*)\1\s*\)""")
 _IDENTIFIER = re.compile(r"\w+")
 _NO_WORDS = cel.NewEnv(variables={})
@@ -62,55 +64,54 @@ _QUERY_WORDS: dict[str, Any] = {
     _BYTES: cel.Type.INT,
 }
 
+_LAST = "|".join(word.partition(".")[2] for word in (*_AGENT_WORDS, *_QUERY_WORDS) if "." in word)
+_OF_LABEL = re.compile(rf"""query\.({"|".join(_FUNCTIONS)})\((["'])([\w.-]+)\2\)""")
+_ALONE = re.compile(rf"\b(query|request)\b(?!\s*\.\s*(?:{_LAST})\b)")
+
 WORDS = (*_AGENT_WORDS, *_QUERY_WORDS, *_FUNCTIONS, "network")
 """All that a condition may name beside the language's own functions."""
 
 
-class TouchedLabels(msgspec.Struct, frozen=True):
+class TouchedLabels(NamedTuple):
     """Labels, and all labels above them, on the columns that a query uses.
 
     `touches`: any use; `outputs`: part of a result's value; `filters`: decides which rows appear.
     """
 
-    touches: frozenset[str] = frozenset()
-    outputs: frozenset[str] = frozenset()
-    filters: frozenset[str] = frozenset()
+    touches: AbstractSet[str] = frozenset()
+    outputs: AbstractSet[str] = frozenset()
+    filters: AbstractSet[str] = frozenset()
 
 
-class Request(NamedTuple):
-    """What conditions ask about; `labels` finds those of the query's columns."""
+class Request:
+    """What conditions ask about: the value of each word, found when one first asks for it."""
 
-    principal: Principal
-    facts: QueryFacts
-    labels: Callable[[], TouchedLabels]
-    context: Context
-
-
-class Activation:
-    """Values of the words for one request, each found when a condition first asks for it."""
-
-    def __init__(self, env: Any, request: Request) -> None:
-        """Take the runtime's environment."""
-        self._env = env
-        self._request = request
+    def __init__(
+        self, principal: Principal, facts: QueryFacts, labels: TouchedLabels, context: Context
+    ) -> None:
+        """Take who asks, what the query does, the labels of its columns, and all around it."""
+        self.principal = principal
+        self.facts = facts
+        self.labels = labels
+        self.context = context
         self._values: dict[str, Any] = {}
 
-    def of(self, words: Iterable[str]) -> Any:
-        """Give the values of these words, as the runtime holds them."""
+    def values(self, words: Iterable[str]) -> dict[str, Any]:
+        """Give the values of these words, as the runtime takes them."""
         values = self._values
         for word in words:
             if word not in values:
-                values[word] = _VALUES[word](self._request)
+                values[word] = _VALUES[word](self)
         # What is not known is not there: asking for it fails, where it would matter.
-        known = {word: values[word] for word in words if values[word] is not None}
-        return self._env.Activation(known)
+        return {word: values[word] for word in words if values[word] is not None}
 
 
 class Condition(msgspec.Struct, frozen=True):
     """A compiled condition. `about_query` is False where it asks only for agent and request.
 
     One that `is_constant` asks for nothing, so that it holds always or never. `words` are those
-    that it may ask for; where they are `about_query_alone`, it does not matter who asks and when.
+    that it may ask for. One that is no more than `query.touches("pii")` is known by these two texts
+    as `of_label`, and needs no runtime to be answered.
     """
 
     text: str
@@ -118,47 +119,52 @@ class Condition(msgspec.Struct, frozen=True):
     expression: Any
     words: tuple[str, ...]
     is_constant: bool = False
-
-    @property
-    def about_query_alone(self) -> bool:
-        """Whether it asks for nothing but what the query does."""
-        return _AGENT_WORDS.keys().isdisjoint(self.words) and not self.asks_bytes
+    of_label: tuple[str, str] | None = None
 
     @property
     def asks_bytes(self) -> bool:
         """Whether it may ask how much the query reads."""
         return _BYTES in self.words
 
-    def holds(self, activation: Activation | None) -> bool | None:
-        """Evaluate; None where that fails, for example for an attribute that the agent lacks."""
+    def holds(self, request: Request | None) -> bool | None:
+        """Evaluate; None where that fails, for example for an attribute that the agent lacks.
+
+        One that `is_constant` needs no request.
+        """
+        if self.of_label and request:
+            function, label = self.of_label
+            return label in getattr(request.labels, function)
         try:
-            value = evaluated(self.expression, activation and activation.of(self.words))
+            value = evaluated(self.expression, request.values(self.words) if request else {})
         except ValueError:
             return None
         return value if isinstance(value, bool) else None
 
 
 class Conditions:
-    """Compiles and evaluates the conditions of one policy, which knows these `labels`."""
+    """Compiles the conditions of one policy, which knows these `labels`."""
 
     def __init__(self, labels: Collection[str]) -> None:
         """Declare the words. `labels` holds each declared label and all above it."""
         self._known = frozenset(labels)
+        self._compiled: dict[str, Condition] = {}
         network = _member("network", _ADDRESS, _is_in)
         self._about_agent = cel.NewEnv(variables=_AGENT_WORDS, functions=[network])
         self._about_query = cel.NewEnv(
             variables=_AGENT_WORDS | _QUERY_WORDS,
             functions=[
                 network,
-                *(
-                    _member(name, _LABELS, self._asks_for(number))
-                    for number, name in enumerate(_FUNCTIONS)
-                ),
+                *(_member(name, _LABELS, self._asks_for(name)) for name in _FUNCTIONS),
             ],
         )
 
     def compile(self, text: str) -> Condition:
         """Type-check one condition. Raises `ValueError` with a sentence for the policy's author."""
+        if text not in self._compiled:
+            self._compiled[text] = self._compile(text)
+        return self._compiled[text]
+
+    def _compile(self, text: str) -> Condition:
         expression = compiled(self._about_query, text, BOOL)
         for argument in _LABEL_ARGUMENT.finditer(text):
             if argument[2] not in self._known:
@@ -171,7 +177,14 @@ class Conditions:
         try:
             compiled(self._about_agent, text, BOOL)
         except ValueError:
-            return Condition(text, about_query=True, expression=expression, words=_words(text))
+            asks = _OF_LABEL.fullmatch(text.strip())
+            return Condition(
+                text,
+                about_query=True,
+                expression=expression,
+                words=_words(text),
+                of_label=(asks[1], asks[3]) if asks else None,
+            )
         return Condition(
             text,
             about_query=False,
@@ -180,23 +193,23 @@ class Conditions:
             is_constant=_is_constant(text),
         )
 
-    def activation(
-        self,
-        principal: Principal,
-        facts: QueryFacts,
-        labels: Callable[[], TouchedLabels],
-        context: Context,
-    ) -> Activation:
-        """Bind the words to one request."""
-        return Activation(self._about_query, Request(principal, facts, labels, context))
-
-    def _asks_for(self, number: int) -> Callable[[list[list[str]], str], bool]:
-        def asks(labels: list[list[str]], label: str) -> bool:
+    def _asks_for(self, function: str) -> Callable[[bytearray, str], bool]:
+        def asks(labels: bytearray, label: str) -> bool:
             if label not in self._known:  # computed, so not seen when compiled: an error, not False
                 raise UnknownLabelError(label)
-            return label in labels[number]
+            return _asked(function, label) in labels
 
         return asks
+
+
+def _asked(function: str, label: str) -> bytes:
+    """Give what stands among the labels where a function gives true: no label has a tab."""
+    return f"\t{function} {label}\t".encode()
+
+
+def _labels(touched: TouchedLabels) -> bytes:
+    named = zip(_FUNCTIONS, touched, strict=True)
+    return b"".join(_asked(name, label) for name, labels in named for label in sorted(labels))
 
 
 def _member(name: str, receiver: Any, implementation: Callable[..., bool]) -> Any:
@@ -214,16 +227,13 @@ def _member(name: str, receiver: Any, implementation: Callable[..., bool]) -> An
 def _words(text: str) -> tuple[str, ...]:
     """Give every word that an expression may ask for.
 
-    INVARIANT: the last part of a word that is asked for stands in the text by itself; where it
-    means something else, one word too many is bound.
+    INVARIANT: the last part of a word that is asked for stands in the text by itself, and `query`
+    or `request`, where it is asked for, before something else than the rest of another word. Where
+    they mean something else, one word too many is bound.
     """
     there = set(_IDENTIFIER.findall(text))
-    found = {word for word in _VALUES if word.rpartition(".")[2] in there}
-    if not there.isdisjoint(_FUNCTIONS):
-        found.add("query")
-    if "network" in there:
-        found.add("request")
-    return tuple(sorted(found))
+    found = {word for word in _VALUES if "." in word and word.rpartition(".")[2] in there}
+    return tuple(sorted(found.union(_ALONE.findall(text))))
 
 
 def _is_constant(text: str) -> bool:
@@ -234,8 +244,8 @@ def _is_constant(text: str) -> bool:
     return True
 
 
-def _plain(address: str) -> bytes:
-    """Give an address as text, as IPv4 where it is that of IPv4 in IPv6; none for no address.
+def _plain(address: str) -> list[bytes]:
+    """Give an address as text, as IPv4 where it is that of IPv4 in IPv6; empty for no address.
 
     INVARIANT: never its bytes, which the runtime reads up to the first NUL: `a01:203::` would be
     10.1.2.3.
@@ -243,13 +253,13 @@ def _plain(address: str) -> bytes:
     try:
         found = ip_address(address)
     except ValueError:
-        return b""
-    return str(getattr(found, "ipv4_mapped", None) or found).encode()
+        return [b""]
+    return [str(getattr(found, "ipv4_mapped", None) or found).encode()]
 
 
-def _is_in(address: bytearray, network: str) -> bool:
+def _is_in(address: list[bytearray], network: str) -> bool:
     # INVARIANT: an address that nobody knows is in no network and not outside of one: an error.
-    return ip_address(address.decode()) in _network(network)
+    return ip_address(address[0].decode()) in _network(network)
 
 
 @lru_cache(maxsize=1024)
@@ -282,7 +292,7 @@ _VALUES: dict[str, Callable[[Request], Any]] = {
     "request.dry_run": lambda asked: asked.context.dry_run,
     "request.client": lambda asked: whole(asked.principal.client),
     "request": lambda asked: _plain(asked.principal.address),
-    "query": lambda asked: [sorted(getattr(asked.labels(), name)) for name in _FUNCTIONS],
+    "query": lambda asked: _labels(asked.labels),
     "query.statement": lambda asked: asked.facts.statement,
     "query.actions": lambda asked: [str(action) for action in asked.facts.actions],
     "query.tables": lambda asked: _texts(sorted({*asked.facts.reads, *asked.facts.writes})),

@@ -7,6 +7,7 @@ steps of loops when it is evaluated; regular expressions are RE2, which takes li
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from cel_expr_python import cel
@@ -38,15 +39,20 @@ def compiled(env: Any, text: str, wanted: str, *, dynamic: bool = False) -> Any:
     return expression
 
 
-def evaluated(expression: Any, activation: Any) -> Any:
-    """Give the value as Python has it. Raises `ValueError` in the runtime's words."""
+def evaluated(expression: Any, known: Mapping[str, Any]) -> Any:
+    """Give the value as Python has it; `known` has those of the words that it may ask for.
+
+    Raises `ValueError` in the runtime's words.
+    """
     try:
-        value = expression.eval(activation)
-        if value.type() == cel.Type.ERROR:
-            raise ValueError(str(value.value()))
-        return value.plain_value()
+        value = expression.eval(None, known)
+        plain = value.plain_value()
+        # To ask for the type takes long, and where there is an error the value is a text.
+        if isinstance(plain, str) and value.type() == cel.Type.ERROR:
+            raise ValueError(plain)
     except RuntimeError as error:
         raise ValueError(str(error)) from error
+    return plain
 
 
 def whole(text: str) -> str:

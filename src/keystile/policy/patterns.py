@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
-Part = str | re.Pattern[str]
-"""A literal name, or the expression of a name with `*` in it."""
+
+class Wild(NamedTuple):
+    """A name with `*` in it, as the texts between them. `["a", ""]` is `a*`."""
+
+    texts: tuple[str, ...]
+
+    def fits(self, name: str) -> bool:
+        """Tell whether the name is these texts, in this order, with anything between them."""
+        first, *between, last = self.texts
+        end = len(name) - len(last)
+        if len(first) > end or not (name.startswith(first) and name.endswith(last)):
+            return False
+        at = len(first)
+        for text in between:
+            found = name.find(text, at, end)
+            if found < 0:
+                return False
+            at = found + len(text)
+        return True
+
+
+Part = str | Wild
+"""A literal name, or one with `*` in it."""
 
 ANY = "\0"
 """The name that stands for any."""
-
-_STAR = ".*"
 
 
 def names(text: str) -> list[str]:
@@ -24,7 +44,7 @@ def names(text: str) -> list[str]:
 def parts(texts: Sequence[str], *, ignore_case: bool) -> tuple[Part, ...]:
     """Compile each part. Raises `ValueError` where one is empty or holds a blank."""
     for text in texts:
-        if not text or text != "".join(text.split()):
+        if text.split() != [text]:
             raise ValueError(text)
     return tuple(_part(text.casefold() if ignore_case else text) for text in texts)
 
@@ -34,7 +54,7 @@ def fit(pattern: Sequence[Part], candidate: Sequence[str]) -> bool:
     if len(pattern) != len(candidate):
         return False
     for part, name in zip(pattern, candidate, strict=True):
-        if part != name and (isinstance(part, str) or part.fullmatch(name) is None):
+        if part != name and (isinstance(part, str) or not part.fits(name)):
             return False
     return True
 
@@ -44,12 +64,10 @@ def stand_in(part: Part) -> str:
 
     INVARIANT: in the place of each `*` is a character that no pattern has, so only a `*` fits it.
     """
-    if isinstance(part, str):
-        return part
-    return re.sub(r"\\(.)", r"\1", part.pattern.replace(_STAR, ANY), flags=re.DOTALL)
+    return part if isinstance(part, str) else ANY.join(part.texts)
 
 
 def _part(text: str) -> Part:
     if "*" not in text:
         return text
-    return re.compile(_STAR.join(map(re.escape, re.split(r"\*+", text))), re.DOTALL)
+    return Wild(tuple(re.split(r"\*+", text)))

@@ -7,6 +7,7 @@ every required approval; masks unite; all limits hold.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -17,27 +18,27 @@ from keystile.model.decision import (
     RowFilter,
     Shadow,
 )
-from keystile.model.facts import QueryFacts, Redefined, used_columns
+from keystile.model.facts import QueryFacts, Redefined
 from keystile.model.principal import Principal
 from keystile.model.schema import Table, TableId
-from keystile.policy.conditions import Conditions
 from keystile.policy.connections import ConnectionRules
 from keystile.policy.context import Context
 from keystile.policy.detectors import Detectors
 from keystile.policy.filters import CompiledFilter, FilterError, RowFilters
+from keystile.policy.index import RuleIndex
 from keystile.policy.labels import Mark, Path
 from keystile.policy.limits import limits_of
 from keystile.policy.protection import PlacedKey, Protection
-from keystile.policy.question import Denial, Query, Question, pairs_of
-from keystile.policy.rules import CompiledRule, RuleIndex, keys_of
+from keystile.policy.question import Denial, Near, Question
+from keystile.policy.rules import CompiledRule
 from keystile.policy.shadow import Shadows, shadow_of
 from keystile.policy.visibility import Visibility
 
 NOT_UNDERSTOOD = "not-understood"
 """The rule name in a reason where the analysis did not understand the query."""
 
-_QUERIES_KEPT = 1024
 _NO_SHADOWS = Shadows()
+_NOTHING: frozenset[str] = frozenset()
 
 
 class Policy:
@@ -47,7 +48,6 @@ class Policy:
         self,
         digest: str,
         rules: Sequence[CompiledRule],
-        conditions: Conditions,
         protection: Protection,
         row_filters: RowFilters,
         connections: ConnectionRules,
@@ -61,18 +61,17 @@ class Policy:
         self.digest = digest
         self.sql_masks = protection.placed
         self.named_keys = tuple(named_keys)
-        self._index = RuleIndex(rules)
-        self._visibility = Visibility(self._index, conditions)
+        self._index = RuleIndex((*rules, *shadows.rules))
+        self._enforced = (1 << len(rules)) - 1
+        self._visibility = Visibility(self._index, self._enforced)
         self._connections = connections
         self._detectors = detectors
-        self._conditions = conditions
         self._protection = protection
         self._allowed_by = {
             rule.name: _allow_reason(rule)
             for rule in (*rules, *shadows.rules)
             if rule.effect is Effect.ALLOW
         }
-        self._queries: dict[int, Query] = {}
         self.words = frozenset(
             word for rule in rules if rule.condition for word in rule.condition.words
         )
@@ -124,17 +123,17 @@ class Policy:
         comes out is so where the policy `asks_bytes` of none.
         """
         unmeasured = unmeasured and self.asks_bytes
-        query = self._query(facts, tables)
-        asked = self._index.near(principal, query.named)
-        question = Question(
-            self._conditions, self._protection, principal, query, context, unmeasured=unmeasured
-        )
-        decision = self._ruled(principal, query, question, asked, self.row_filters)
-        if query.problem or self._shadows == _NO_SHADOWS:
+        ask = partial(Question, self._index, self._protection, principal, facts, tables, context)
+        question = ask(unmeasured=unmeasured)
+        if not any(self._shadows):
+            return self._ruled(question, question.near, self.row_filters, self._protection)
+        enforced = [near for near in question.near if near[0] & self._enforced]
+        decision = self._ruled(question, enforced, self.row_filters, self._protection)
+        if question.problem:
             return decision
         if unmeasured and decision.effect is not Effect.DENY:
             return decision  # it is made again, with what is in shadow
-        shadows = self._in_shadow(principal, query, context, asked, decision)
+        shadows = self._in_shadow(ask() if unmeasured else question, enforced, decision)
         return msgspec.structs.replace(decision, shadows=tuple(shadows))
 
     @property
@@ -144,55 +143,60 @@ class Policy:
 
     def _ruled(
         self,
-        principal: Principal,
-        query: Query,
         question: Question,
-        asked: Sequence[CompiledRule],
+        rules: Sequence[Near],
         row_filters: RowFilters,
+        protection: Protection,
     ) -> Decision:
-        """Decide by these rules and filters, and by what the question knows to be protected."""
-        if query.problem:
+        """Decide by these rules, filters and masks."""
+        if question.problem:
             # What is denied whatever it says in detail is denied in the rule's own words: a reader
             # can do more with those. Conditions are left alone: they ask about the details.
-            plain = (rule for rule in asked if rule.condition is None)
-            unclear = Reason(NOT_UNDERSTOOD, Effect.DENY, query.problem)
-            return self._denied(question, query, question.denials(plain), lambda _: (unclear,))
-        denials = tuple(question.denials(asked))
-        allowing = question.allowing(asked)
-        if denials or any(question.gaps(allowing)):
-            return self._denied(
-                question, query, denials, lambda hidden: question.gaps(allowing, hidden)
-            )
+            unclear = Reason(NOT_UNDERSTOOD, Effect.DENY, question.problem)
+            plain = (near for near in rules if near[1].condition is None)
+            return self._denied(question, question.denials(plain), lambda _: (unclear,))
+        denials = question.denials(rules)
+        allowing = question.allowing(rules)
+        if denials or question.gaps(allowing):
+            return self._denied(question, denials, lambda hidden: question.gaps(allowing, hidden))
+        principal, tables = question.principal, question.tables
         try:
-            filters = row_filters.of(principal, query.tables)
+            filters = row_filters.of(principal, tables)
         except FilterError as error:
             denial = Reason(error.rule, Effect.DENY, str(error))
             return Decision(Effect.DENY, (denial,), self.digest)
-        demanding = list(question.demanding(asked))
-        reasons = tuple(_demand_reason(rule) for rule, _ in demanding)
+        demanding = question.demanding(rules)
+        lifted = question.lifted(allowing, demanding)
         return Decision(
             Effect.REQUIRE_APPROVAL if demanding else Effect.ALLOW,
             (
-                *reasons,
-                *(self._allowed_by[rule.name] for rule in allowing),
-                *_filter_reasons(filters),
+                *[_demand_reason(rule) for _, rule, _ in demanding],
+                *[self._allowed_by[rule.name] for _, rule in allowing],
+                *[_filter_reason(one) for one in filters],
             ),
             self.digest,
-            masks=question.masks(allowing, demanding),
-            approvals=tuple(demand for _, demand in demanding),
+            masks=tuple(
+                [
+                    mask
+                    for table in tables
+                    for mask in protection.masks(table, lifted.get(table.id, _NOTHING))
+                ]
+            ),
+            approvals=tuple([demand for _, _, demand in demanding]),
             row_filters=filters,
             limits=tuple(
-                limits for rule in question.limiting(asked) for limits in limits_of(rule, principal)
+                [
+                    limits
+                    for rule in question.limiting(rules)
+                    for limits in limits_of(rule, principal)
+                ]
             ),
-            detections=self._detectors.of(
-                principal, query.facts, query.tables, question.lifted(allowing, demanding)
-            ),
+            detections=self._detectors.of(principal, question.facts, tables, lifted),
         )
 
     def _denied(
         self,
         question: Question,
-        query: Query,
         denials: Iterable[Denial],
         otherwise: Callable[[Collection[TableId | None]], Iterable[Reason]],
     ) -> Decision:
@@ -203,8 +207,7 @@ class Policy:
         """
         hiding = {
             table: self._visibility.hiding(question.principal, table, question.context)
-            for table in query.named
-            if table is not None
+            for table in question.named
         }
         hidden = {table for table, rules in hiding.items() if rules}
         told = tuple(one.reason for each in denials if (one := each.but(hidden)))
@@ -221,30 +224,25 @@ class Policy:
         )
 
     def _in_shadow(
-        self,
-        principal: Principal,
-        query: Query,
-        context: Context,
-        asked: Sequence[CompiledRule],
-        real: Decision,
+        self, question: Question, enforced: Sequence[Near], real: Decision
     ) -> Iterator[Shadow]:
         """Yield what each of those in shadow would have done, alone beside all that is enforced."""
-        facts_of_agent = frozenset(keys_of(principal))
-        question = Question(self._conditions, self._protection, principal, query, context)
-        for rule in self._shadows.rules:
-            if rule.is_about(facts_of_agent) and any(rule.fits(*pair) for pair in query.pairs):
-                tried = self._ruled(principal, query, question, (*asked, rule), self.row_filters)
-                failed = question.fails(rule)
-                if found := shadow_of(rule.name, query.facts, real, tried, failed=failed):
-                    yield found
-        for filter_, filters in self._shadows.filters:
-            tried = self._ruled(principal, query, question, asked, filters)
-            if found := shadow_of(filter_.name, query.facts, real, tried):
+        facts, shadows = question.facts, self._shadows
+        for near in question.near:
+            one, rule = near
+            if one & self._enforced:
+                continue
+            tried = self._ruled(question, [*enforced, near], self.row_filters, self._protection)
+            failed = question.fails(rule)
+            if found := shadow_of(rule.name, facts, real, tried, failed=failed):
                 yield found
-        for name, protection in self._shadows.masks:
-            other = Question(self._conditions, protection, principal, query, context)
-            tried = self._ruled(principal, query, other, asked, self.row_filters)
-            if found := shadow_of(name, query.facts, real, tried):
+        for filter_, filters in shadows.filters:
+            tried = self._ruled(question, enforced, filters, self._protection)
+            if found := shadow_of(filter_.name, facts, real, tried):
+                yield found
+        for name, protection in shadows.masks:
+            tried = self._ruled(question, enforced, self.row_filters, protection)
+            if found := shadow_of(name, facts, real, tried):
                 yield found
 
     def may_see_table(self, principal: Principal, table: TableId, context: Context) -> bool:
@@ -274,50 +272,6 @@ class Policy:
         reasons = tuple(_untold(rule, table) for rule in rules)
         return Decision(Effect.DENY, reasons, self.digest) if reasons else None
 
-    def _query(self, facts: QueryFacts, tables: tuple[Table, ...]) -> Query:
-        """Give what is the same for all who ask, remembered while these very facts are asked about.
-
-        INVARIANT: what is remembered holds its facts, so no other facts can have their identity.
-        """
-        known = self._queries.get(id(facts))
-        if known is not None and known.facts is facts and known.tables == tables:
-            return known
-        if len(self._queries) >= _QUERIES_KEPT:
-            self._queries.clear()
-        problem = self._not_understood(facts, tables)
-        pairs = tuple(pairs_of(facts))
-        named = tuple(dict.fromkeys(table for _, table in pairs))
-        made = self._queries[id(facts)] = Query(facts, tables, pairs, problem, named, {})
-        return made
-
-    def _not_understood(self, facts: QueryFacts, tables: tuple[Table, ...]) -> str:
-        """Give the sentence for what is not understood, or an empty text."""
-        if facts.opaque:
-            what = facts.opaque[0]
-            place = f" at [{what.line}:{what.column}]" if what.line else ""
-            hint = what.hint or "write it without"
-            return f"{what.what}{place} is not understood, so the query is refused; {hint}"
-        if not facts.actions:
-            return (
-                f"what a `{facts.statement}` statement does is not known, so it is refused; write"
-                " it as statements of other kinds"
-            )
-        known = {table.id: self._protection.of(table).covered for table in tables}
-        tables_known = known.keys() | {member.id for table in tables for member in table.members}
-        for table in (*facts.reads, *facts.writes):
-            if table not in tables_known and (table in facts.reads or table not in facts.unseen):
-                return (
-                    f"the schema of `{table}` is not known, so the query is refused; read another"
-                    " table, or ask the gateway's operator"
-                )
-        for column in used_columns(facts):
-            if column.path not in known.get(column.table, ()):
-                return (
-                    f"column `{column}` is not in its table's schema, so the query is refused;"
-                    " leave it out, or try again if the table has just changed"
-                )
-        return ""
-
 
 def _allow_reason(rule: CompiledRule) -> Reason:
     allowed = ", ".join(f"`{action}`" for action in sorted(rule.actions))
@@ -329,9 +283,8 @@ def _untold(rule: CompiledRule, table: TableId) -> Reason:
     return Reason(rule.name, Effect.DENY, rule.message or plain, untold=True)
 
 
-def _filter_reasons(filters: Iterable[RowFilter]) -> Iterator[Reason]:
-    for one in filters:
-        yield Reason(one.rule, Effect.ALLOW, f"row filter `{one.rule}`: some rows of `{one.table}`")
+def _filter_reason(one: RowFilter) -> Reason:
+    return Reason(one.rule, Effect.ALLOW, f"row filter `{one.rule}`: some rows of `{one.table}`")
 
 
 def _demand_reason(rule: CompiledRule) -> Reason:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -17,7 +17,6 @@ from keystile.policy.patterns import ANY, Part, fit, names, parts, stand_in
 Key = tuple[str, ...]
 """One thing that is true of a principal, such as `("group", "analytics")`."""
 
-_PRINCIPALS_KEPT = 4096
 _DEPTH = 3
 
 
@@ -78,102 +77,21 @@ class CompiledRule(msgspec.Struct, frozen=True):
     demand: ApprovalDemand | None = None
     limits: Limits | None = None
 
-    def is_about(self, facts_of_agent: frozenset[Key]) -> bool:
-        """Tell whether every word about agents fits, each by any one of its values."""
-        return all(not facts_of_agent.isdisjoint(values) for values in self.agents)
 
-    def fits(self, action: Action, table: TableId | None) -> bool:
-        """Tell whether the rule is about this action on this table.
-
-        With no table known, a read reads none, so nothing can be wrong with it; anything else
-        might change whatever it wants, so only a rule about every table may allow it, and every
-        rule that protects is about it.
-        """
-        if action not in self.actions:
-            return False
-        if self.scope is None:
-            return True
-        if table is None:
-            return (action is Action.READ) == (self.effect is Effect.ALLOW)
-        return self.scope.holds(table)
-
-    def is_near(self, tables: Iterable[TableId | None]) -> bool:
-        """Tell whether the rule may be about some action on one of these tables."""
-        scope = self.scope
-        return scope is None or any(table is None or scope.holds(table) for table in tables)
-
-
-class RuleIndex:
-    """Finds the rules that are about a principal without asking each one."""
-
-    def __init__(self, rules: Sequence[CompiledRule]) -> None:
-        """Take the rules in the order in which they are to be reported."""
-        self._rules = rules
-        self._for_all: list[int] = []
-        self._by_key: dict[Key, list[int]] = {}
-        self._near: dict[
-            tuple[frozenset[Key], tuple[TableId | None, ...]], tuple[CompiledRule, ...]
-        ] = {}
-        self._known: dict[frozenset[Key], tuple[CompiledRule, ...]] = {}
-        for number, rule in enumerate(rules):
-            if not rule.agents:
-                self._for_all.append(number)
-                continue
-            for key in rule.agents[0]:
-                self._by_key.setdefault(key, []).append(number)
-
-    def about(self, principal: Principal) -> tuple[CompiledRule, ...]:
-        """Give every rule whose words about agents all fit, in the given order.
-
-        INVARIANT: the answer depends on what `keys_of` says of the principal alone, so that it is
-        remembered by that.
-        """
-        facts = frozenset(keys_of(principal))
-        known = self._known.get(facts)
-        if known is None:
-            if len(self._known) >= _PRINCIPALS_KEPT:
-                self._known.clear()
-            known = self._known[facts] = self._about(facts)
-        return known
-
-    def near(
-        self, principal: Principal, tables: tuple[TableId | None, ...]
-    ) -> tuple[CompiledRule, ...]:
-        """Give those rules about a principal that may be about one of these tables, too.
-
-        INVARIANT: a rule that is left out fits no action on any of them.
-        """
-        key = (frozenset(keys_of(principal)), tables)
-        known = self._near.get(key)
-        if known is None:
-            if len(self._near) >= _PRINCIPALS_KEPT:
-                self._near.clear()
-            rules = self.about(principal)
-            known = self._near[key] = tuple(rule for rule in rules if rule.is_near(tables))
-        return known
-
-    def _about(self, facts: frozenset[Key]) -> tuple[CompiledRule, ...]:
-        numbers = set(self._for_all)
-        for key in facts:
-            numbers.update(self._by_key.get(key, ()))
-        rules = map(self._rules.__getitem__, sorted(numbers))
-        return tuple(rule for rule in rules if rule.is_about(facts))
-
-
-def keys_of(principal: Principal) -> Iterator[Key]:
-    """Yield everything that `agents` can ask for."""
-    yield ("name", principal.agent)
-    yield ("subject", principal.subject)
-    yield ("issuer", principal.issuer)
-    yield ("service_account", principal.service_account)
-    for group in principal.groups:
-        yield ("group", group)
-    for name, value in principal.attributes.items():
-        yield ("attribute", name, value)
+def keys_of(principal: Principal) -> list[Key]:
+    """Give everything that `agents` can ask for."""
+    return [
+        ("name", principal.agent),
+        ("subject", principal.subject),
+        ("issuer", principal.issuer),
+        ("service_account", principal.service_account),
+        *[("group", group) for group in principal.groups],
+        *[("attribute", name, value) for name, value in principal.attributes.items()],
+    ]
 
 
 def compile_agents(agents: document.Agents | None) -> tuple[tuple[Key, ...], ...]:
-    """Turn the words into keys, the most telling word first, which the index then uses."""
+    """Turn the words into keys: of those of each word an agent has to have one."""
     if agents is None:
         return ()
     words: Mapping[str, tuple[str, ...] | None] = {
@@ -185,7 +103,7 @@ def compile_agents(agents: document.Agents | None) -> tuple[tuple[Key, ...], ...
     }
     listed = [tuple((word, value) for value in values) for word, values in words.items() if values]
     exact = [(("attribute", name, value),) for name, value in (agents.attributes or {}).items()]
-    return (*listed[:1], *exact, *listed[1:])
+    return (*listed, *exact)
 
 
 def compile_scope(resources: document.Resources | None, *, ignore_case: bool) -> Scope | None:

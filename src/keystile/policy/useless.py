@@ -6,19 +6,18 @@ keep the gateway from starting, so where it is not certain nothing is told.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from keystile.model.decision import Effect
 from keystile.policy.contradictions import impossible
 from keystile.policy.document import Rule
-from keystile.policy.patterns import Part, fit
+from keystile.policy.patterns import Part, Wild, fit
 from keystile.policy.rules import CompiledRule, Key, compile_scope
 
 Pattern = tuple[Part, ...]
 
-_ANY = re.compile(".*", re.DOTALL)
+_ANY = Wild(("", ""))
 _DEPTH = 3
 _NEVER = "`when` is never true"
 # A principal has one of each, and of each attribute; of groups it may have any number.
@@ -146,7 +145,7 @@ def _covers(wide: Pattern, narrow: Pattern) -> bool:
 def _covers_part(wide: Part, narrow: Part) -> bool:
     if isinstance(narrow, str):
         return fit((wide,), (narrow,))
-    return not isinstance(wide, str) and wide.pattern in {".*", narrow.pattern}
+    return not isinstance(wide, str) and wide in {_ANY, narrow}
 
 
 def _overlap(one: Pattern, other: Pattern) -> bool:

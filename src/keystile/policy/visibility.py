@@ -12,11 +12,11 @@ from keystile.model.decision import Effect
 from keystile.model.facts import Action, QueryFacts
 from keystile.model.principal import Principal
 from keystile.model.schema import TableId
-from keystile.policy.conditions import Activation, Conditions, TouchedLabels
+from keystile.policy.conditions import Request, TouchedLabels
 from keystile.policy.context import Context
-from keystile.policy.rules import CompiledRule, Key, RuleIndex, keys_of, table_within
+from keystile.policy.index import RuleIndex, RuleSet
+from keystile.policy.rules import CompiledRule, table_within
 
-_NAMES_KEPT = 4096
 _BY_ITSELF = frozenset({Action.READ, Action.WRITE, Action.SCHEMA_CHANGE, Action.ACCESS_CHANGE})
 """What can be done to a table by itself; every other action comes with one of these."""
 
@@ -24,25 +24,24 @@ _BY_ITSELF = frozenset({Action.READ, Action.WRITE, Action.SCHEMA_CHANGE, Action.
 class Visibility:
     """Finds out what the rules of an index leave to a principal."""
 
-    def __init__(self, index: RuleIndex, conditions: Conditions) -> None:
-        """Take all rules that are enforced, and what evaluates their conditions."""
+    def __init__(self, index: RuleIndex, enforced: RuleSet) -> None:
+        """Take all rules, and which of them are enforced."""
         self._index = index
-        self._conditions = conditions
-        self._known: dict[tuple[frozenset[Key], TableId], tuple[CompiledRule, ...]] = {}
+        self._enforced = enforced
 
     def sees(self, principal: Principal, table: TableId, context: Context) -> bool:
         """Tell whether the principal may know of the table."""
-        rules = self._near(principal, table)
-        return _is_open(rules, self._activation(principal, context))
+        return _is_open(self._near(self._about(principal), table), _request(principal, context))
 
     def sees_any(self, principal: Principal, home: tuple[str, ...], context: Context) -> bool:
         """Tell whether the principal may know of any table that could be in a project or dataset.
 
         `home` is the project's name, or that and the dataset's.
         """
+        mine, request = self._about(principal), _request(principal, context)
         return any(
-            self.sees(principal, table, context)
-            for rule in self._index.about(principal)
+            _is_open(self._near(mine, table), request)
+            for _, rule in self._index.rules(mine)
             if rule.effect is Effect.ALLOW
             for table in (rule.scope.within(*home) if rule.scope else (table_within(*home),))
         )
@@ -51,41 +50,34 @@ class Visibility:
         self, principal: Principal, table: TableId, context: Context
     ) -> tuple[CompiledRule, ...]:
         """Give the rules that hide the table; none where it is seen, or where nothing allows it."""
-        rules = self._near(principal, table)
-        activation = self._activation(principal, context)
+        rules, request = self._near(self._about(principal), table), _request(principal, context)
         allows = [rule for rule in rules if rule.effect is Effect.ALLOW]
-        if _is_open(rules, activation) or not _is_open(allows, activation):
+        if _is_open(rules, request) or not _is_open(allows, request):
             return ()
         return tuple(_denying(rules))
 
-    def _near(self, principal: Principal, table: TableId) -> tuple[CompiledRule, ...]:
-        """Give the rules that allow or deny the principal something on the table."""
+    def _about(self, principal: Principal) -> RuleSet:
+        return self._index.about(principal) & self._enforced
+
+    def _near(self, mine: RuleSet, table: TableId) -> list[CompiledRule]:
+        """Give those of an agent's rules that allow or deny something on the table."""
         if _is_closed(table.dataset):
-            return ()
-        key = (frozenset(keys_of(principal)), table)
-        known = self._known.get(key)
-        if known is None:
-            if len(self._known) >= _NAMES_KEPT:
-                self._known.clear()
-            known = self._known[key] = tuple(
-                rule
-                for rule in self._index.about(principal)
-                if rule.effect in {Effect.ALLOW, Effect.DENY} and rule.is_near((table,))
-            )
-        return known
-
-    def _activation(self, principal: Principal, context: Context) -> Activation:
-        nothing = QueryFacts("", ())
-        return self._conditions.activation(principal, nothing, TouchedLabels, context)
+            return []
+        near = self._index.rules(self._index.naming(mine, table))
+        return [rule for _, rule in near if rule.effect in {Effect.ALLOW, Effect.DENY}]
 
 
-def _is_open(rules: Sequence[CompiledRule], activation: Activation) -> bool:
+def _request(principal: Principal, context: Context) -> Request:
+    return Request(principal, QueryFacts("", ()), TouchedLabels(), context)
+
+
+def _is_open(rules: Sequence[CompiledRule], request: Request) -> bool:
     """Tell whether these rules leave anything that can be done to what they are all about."""
     allowed: set[Action] = set()
     for rule in rules:
         condition = rule.condition
         if rule.effect is Effect.ALLOW and (
-            condition is None or condition.about_query or condition.holds(activation) is True
+            condition is None or condition.about_query or condition.holds(request) is True
         ):
             allowed |= rule.actions
     denied = {action for rule in _denying(rules) for action in rule.actions}

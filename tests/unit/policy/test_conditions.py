@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from keystile.policy.conditions import Conditions, TouchedLabels, UnknownLabelError
+from keystile.policy.conditions import Conditions, Request, TouchedLabels, UnknownLabelError
 
 LABELS = {"pii", "pii.ssn", "pii.email"}
 TOUCHED = TouchedLabels(frozenset({"pii", "pii.ssn"}), frozenset({"pii"}), frozenset({"pii.ssn"}))
@@ -46,12 +46,12 @@ TOUCHED = TouchedLabels(frozenset({"pii", "pii.ssn"}), frozenset({"pii"}), froze
 )
 def test_words(shop: Any, text: str, result: bool | None) -> None:  # noqa: FBT001 - a table of results
     conditions = Conditions(LABELS)
-    activation = conditions.activation(
+    activation = Request(
         msgspec.structs.replace(
             shop.agent("g", purpose="support"), address="10.2.3.4", client="gl-python/3.11"
         ),
         shop.selects(shop.customers, "SSN"),
-        lambda: TOUCHED,
+        TOUCHED,
         shop.context,
     )
     assert conditions.compile(text).holds(activation) is result
@@ -80,7 +80,7 @@ def test_an_address_that_nobody_knows_is_neither_in_a_network_nor_outside(
     conditions = Conditions(LABELS)
     agent = msgspec.structs.replace(shop.agent(), address=address)
     facts = shop.selects(shop.customers, "SSN")
-    activation = conditions.activation(agent, facts, lambda: TOUCHED, shop.context)
+    activation = Request(agent, facts, TOUCHED, shop.context)
     within = conditions.compile('request.network("10.0.0.0/8")')
     outside = conditions.compile('!request.network("10.0.0.0/8")')
     assert (within.holds(activation), outside.holds(activation)) == (
@@ -94,7 +94,7 @@ def test_an_address_of_ipv6_is_read_to_its_end(shop: Any) -> None:
     conditions = Conditions(LABELS)
     agent = msgspec.structs.replace(shop.agent(), address="a01:203::7")
     facts = shop.selects(shop.customers, "SSN")
-    activation = conditions.activation(agent, facts, lambda: TOUCHED, shop.context)
+    activation = Request(agent, facts, TOUCHED, shop.context)
     assert conditions.compile('request.network("a01:203::/32")').holds(activation) is True
     assert conditions.compile('request.network("10.0.0.0/8")').holds(activation) is False
 
@@ -108,7 +108,7 @@ def test_what_is_no_network_is_refused(network: str) -> None:
 def test_a_destination_is_what_is_written(shop: Any) -> None:
     facts = msgspec.structs.replace(shop.selects(shop.customers, "SSN"), writes=(shop.orders.id,))
     conditions = Conditions(LABELS)
-    activation = conditions.activation(shop.agent(), facts, lambda: TOUCHED, shop.context)
+    activation = Request(shop.agent(), facts, TOUCHED, shop.context)
     text = 'query.destination.all(d, d.startsWith("acme-shop.shop."))'
     assert conditions.compile(text).holds(activation) is True
     assert conditions.compile('query.destination == ["acme-shop.shop.orders"]').holds(activation)
@@ -120,7 +120,7 @@ def test_an_address_is_never_cut_at_nul(shop: Any) -> None:
         shop.selects(shop.customers, "SSN"), uris=("gs://ours/x\0/../../theirs",)
     )
     conditions = Conditions(LABELS)
-    activation = conditions.activation(shop.agent(), facts, lambda: TOUCHED, shop.context)
+    activation = Request(shop.agent(), facts, TOUCHED, shop.context)
     assert conditions.compile('"gs://ours/x" in query.uris').holds(activation) is False
     assert conditions.compile('query.uris[0].endsWith("theirs")').holds(activation) is True
 

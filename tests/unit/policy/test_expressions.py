@@ -24,7 +24,7 @@ KNOWN = {"name": "demo", "any": {"name": "x", "list": ["a"], "flag": True, "many
     ],
 )
 def test_an_expression_gives_what_is_wanted(text: str, wanted: str, value: Any) -> None:
-    assert evaluated(compiled(ENV, text, wanted), ENV.Activation(KNOWN)) == value
+    assert evaluated(compiled(ENV, text, wanted), KNOWN) == value
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_an_expression_that_gives_something_else_is_refused(
 
 
 def test_a_type_that_only_evaluation_shows_is_taken_where_it_may_be() -> None:
-    assert evaluated(compiled(ENV, "any.name", TEXT, dynamic=True), ENV.Activation(KNOWN)) == "x"
+    assert evaluated(compiled(ENV, "any.name", TEXT, dynamic=True), KNOWN) == "x"
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,9 @@ def test_a_type_that_only_evaluation_shows_is_taken_where_it_may_be() -> None:
 )
 def test_what_cannot_be_evaluated_within_bounds_is_an_error_of_ours(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        evaluated(compiled(ENV, text + " == true", BOOL), ENV.Activation(KNOWN))
+        evaluated(compiled(ENV, text + " == true", BOOL), KNOWN)
 
 
 def test_a_text_is_read_to_its_end() -> None:
     expression = compiled(ENV, "name.endsWith('end')", BOOL)
-    assert evaluated(expression, ENV.Activation(KNOWN | {"name": whole("a\0end")}))
+    assert evaluated(expression, KNOWN | {"name": whole("a\0end")})

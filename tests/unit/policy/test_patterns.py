@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keystile.policy.patterns import fit, names, parts
 
@@ -21,6 +25,18 @@ from keystile.policy.patterns import fit, names, parts
 )
 def test_a_star_stays_within_its_part(pattern: str, name: str, *, fits: bool) -> None:
     assert fit(parts(names(pattern), ignore_case=False), name.split(".")) is fits
+
+
+@given(st.text("ab*", min_size=1), st.text("ab\n"))
+def test_a_star_stands_for_any_characters(pattern: str, name: str) -> None:
+    as_expression = ".*".join(re.escape(text) for text in pattern.split("*"))
+    fits = re.fullmatch(as_expression, name, re.DOTALL) is not None
+    assert fit(parts([pattern], ignore_case=False), [name]) is fits
+
+
+def test_many_stars_take_no_long_time() -> None:
+    """Tried by an expression, `*a*a*a…` took time that grew with a high power of the name."""
+    assert not fit(parts(["*a" * 30 + "b"], ignore_case=False), ["a" * 5000])
 
 
 def test_case_can_be_ignored() -> None:
