@@ -91,6 +91,18 @@ class RuleIndex:
                 found |= one if rule.scope and rule.scope.holds(table) else 0
         return found
 
+    def inside(self, among: RuleSet, action: Action, dataset: TableId) -> RuleSet:
+        """Give those rules that protect something in a dataset, which goes with it, from an action.
+
+        A dataset is a table without a name.
+        """
+        found = 0
+        among &= self._by_action[action] & ~self._allowing & ~self._everywhere
+        for one, rule in self.rules(among):
+            if rule.scope and any(rule.scope.within(dataset.project, dataset.dataset)):
+                found |= one
+        return found
+
     def _of(self, name: tuple[str, ...]) -> tuple[RuleSet, RuleSet]:
         """Give the rules with a pattern that fits a full name, and those with one that may."""
         dataset, project = name[:2], name[:1]

@@ -86,7 +86,14 @@ class Question:
         self._answers: dict[str, bool | None] = {}
         self._index = index
         mine = index.about(principal)
-        self._pairs = [(pair, index.on(mine, *pair)) for pair in pairs_of(facts)]
+        # INVARIANT: what drops a dataset drops all that is in it, so rules about these protect it.
+        dropped = {one.column.table for one in facts.redefined if not one.column.table.table}
+        self._pairs: list[tuple[Pair, RuleSet]] = []
+        for action, table in pairs_of(facts):
+            fitting = index.on(mine, action, table)
+            if table is not None and table in dropped:
+                fitting |= index.inside(mine, action, table)
+            self._pairs.append(((action, table), fitting))
         near = 0
         for _, fitting in self._pairs:
             near |= fitting

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from keystile.model.decision import Effect
-from keystile.model.facts import Action, ColumnUse, Opaque, QueryFacts, Use
+from keystile.model.facts import Action, ColumnUse, Opaque, QueryFacts, Redefined, Use
 from keystile.model.masks import DefaultMask, EmailMask, PatternMask
 from keystile.model.schema import ColumnRef, Table, TableId, TableKind
 from keystile.policy.compile import assembled, compile_policy
@@ -406,3 +406,27 @@ def test_labels_of_a_wildcard_are_found_anew_when_its_tables_change(shop: Any) -
     )
     assert made.labels(unlabelled) == {}
     assert made.labels(table) != {}
+
+
+@pytest.mark.parametrize(
+    ("scope", "denied"),
+    [
+        ("tables: [acme-shop.shop.orders]", True),
+        ("tables: ['ACME-shop.*.ord*']", True),
+        ("tables: [acme-shop.analytics.orders]", False),
+        ("projects: [other]", False),
+    ],
+)
+def test_a_table_that_a_rule_protects_was_dropped_with_its_dataset(
+    shop: Any, scope: str, *, denied: bool
+) -> None:
+    dataset = TableId("acme-shop", "shop", "")
+    made = policy(
+        "- {name: free, allow: [schema_change]}",
+        f"- {{name: keep, resources: {{{scope}}}, deny: [schema_change]}}",
+    )
+    named = QueryFacts("DROP_SCHEMA", (Action.SCHEMA_CHANGE,), writes=(dataset,), unseen=(dataset,))
+    dropped = msgspec.structs.replace(named, redefined=(Redefined(ColumnRef(dataset, ())),))
+    assert (decide(shop, made, dropped).effect is Effect.DENY) == denied
+    # What leaves its tables where they are is not about them.
+    assert decide(shop, made, named).effect is Effect.ALLOW
