@@ -100,9 +100,9 @@ class Question:
         self.near = index.rules(near)
 
     @property
-    def named(self) -> frozenset[TableId]:
-        """All tables that it does something to."""
-        return frozenset([table for (_, table), _ in self._pairs if table is not None])
+    def named(self) -> tuple[TableId, ...]:
+        """All tables that it does something to, in an order that is always the same."""
+        return tuple(dict.fromkeys(table for (_, table), _ in self._pairs if table is not None))
 
     def denials(self, rules: Iterable[Near]) -> list[Denial]:
         """Give every rule that denies, with what. A condition that fails counts as met."""

@@ -130,3 +130,12 @@ def test_what_is_not_understood_tells_nothing_of_a_rule_that_hides(shop: Any) ->
         ("not-understood", False),
         ("r1", True),
     ]
+
+
+def test_a_decision_named_another_hidden_table_in_each_process(shop: Any) -> None:
+    made, agent = policy(BROAD, f"{IN_PAYROLL}, deny: [read, write]"), shop.agent("g")
+    hidden = tuple(TableId("acme-shop", "payroll", f"t{number}") for number in range(8))
+    facts = QueryFacts("SELECT", (Action.READ,), reads=(OPEN, *hidden), unseen=(OPEN, *hidden))
+    reasons = made.decide(agent, facts, (), shop.context).reasons
+    [untold] = [reason for reason in reasons if reason.untold]
+    assert untold.message.endswith(f"`{hidden[-1]}`")
