@@ -16,8 +16,8 @@ from keystile.model.masks import KEYED, Mask, SqlMask
 from keystile.policy.conditions import WORDS, Condition, Conditions, UnknownLabelError
 from keystile.policy.connections import CompiledConnection, ConnectionRules
 from keystile.policy.detectors import compile_detectors, labels_of
-from keystile.policy.document import Document, Resources, RowFiltering, Rule, seconds
-from keystile.policy.filters import CompiledFilter, RowFilters, words
+from keystile.policy.document import Document, RowFiltering, Rule, seconds
+from keystile.policy.filters import CompiledFilter, RowFilters, compile_filter
 from keystile.policy.includes import refuse_includes
 from keystile.policy.labels import Labeller, ancestors
 from keystile.policy.limits import compile_limits
@@ -40,25 +40,23 @@ def compile_policy(documents: Mapping[str, str]) -> Policy:
     Raises `UnsafeConfigurationError` with file, line and, where one is near, the word meant.
     """
     policy, placed = assembled(documents)
-    # What is in shadow neither hides another rule nor has to be met.
-    every = [one for one in placed.values() if not one.rule.shadow]
-    for found in useless([(one.rule, one.compiled) for one in every]):
-        one = every[found.number]
+    for found in useless([(one.rule, one.compiled) for one in placed]):
+        one = placed[found.number]
         raise one.file.error(f"{one.at}.{found.word}", found.message, found.hint)
     return policy
 
 
 class Placed(NamedTuple):
-    """A rule, and where it stands."""
+    """A rule, or a row filter in the form of one, and where it stands."""
 
     file: Parsed
     at: str
-    rule: Rule
+    rule: Rule | RowFiltering
     compiled: CompiledRule
 
 
-def assembled(documents: Mapping[str, str]) -> tuple[Policy, dict[str, Placed]]:
-    """Compile a policy, and give its rules by name. That each of them applies is not looked at.
+def assembled(documents: Mapping[str, str]) -> tuple[Policy, list[Placed]]:
+    """Compile a policy, and give its rules and filters. That each applies is not looked at.
 
     Raises `UnsafeConfigurationError` as `compile_policy` does.
     """
@@ -75,6 +73,7 @@ def assembled(documents: Mapping[str, str]) -> tuple[Policy, dict[str, Placed]]:
     conditions = Conditions(known)
     rules = _rules(files, known, conditions)
     filters: dict[str, CompiledFilter] = {}
+    placed_filters = []
     for file in files:
         for number, entry in enumerate(file.document.row_filters):
             at = f"$.row_filters[{number}]"
@@ -82,7 +81,8 @@ def assembled(documents: Mapping[str, str]) -> tuple[Policy, dict[str, Placed]]:
                 raise file.error(
                     f"{at}.name", f"rule name `{entry.name}` is taken", "choose another"
                 )
-            filters[entry.name] = _row_filter(file, at, entry)
+            compiled = filters[entry.name] = compile_filter(file, at, entry)
+            placed_filters.append(Placed(file, at, entry, compiled.as_rule()))
     protection = Protection(labeller, masks, placed)
     connections = _connections(files, {*rules, *filters})
     taken = {*rules, *filters, *(one.name for one in connections)}
@@ -115,7 +115,7 @@ def assembled(documents: Mapping[str, str]) -> tuple[Policy, dict[str, Placed]]:
         ),
         [*_named_keys(files)],
     )
-    return policy, rules
+    return policy, [*rules.values(), *placed_filters]
 
 
 def _rules(files: Iterable[Parsed], known: set[str], conditions: Conditions) -> dict[str, Placed]:
@@ -146,29 +146,6 @@ def _connections(files: Iterable[Parsed], taken: set[str]) -> list[CompiledConne
             agents = compile_agents(entry.agents)
             found[entry.name] = CompiledConnection(entry.name, agents, entry.connection)
     return [found[name] for name in sorted(found)]
-
-
-def _row_filter(file: Parsed, at: str, entry: RowFiltering) -> CompiledFilter:
-    if entry.agents is not None and not any(msgspec.structs.astuple(entry.agents)):
-        raise file.error(f"{at}.agents", "`agents` names nothing", "leave it out to mean all")
-    try:
-        # INVARIANT: what protects ignores case, as datasets may.
-        scope = compile_scope(Resources(tables=entry.tables), ignore_case=True)
-    except ValueError as error:
-        raise file.error(f"{at}.tables", str(error), "use `*` for any") from error
-    assert scope is not None  # noqa: S101 - only where no resources are given
-    try:
-        used = words(entry.where)
-    except ValueError as error:
-        raise file.error(f"{at}.where", f"`where` is not understood: {error}") from error
-    return CompiledFilter(
-        name=entry.name,
-        agents=compile_agents(entry.agents),
-        scope=scope,
-        where=entry.where,
-        words=used,
-        place=file.place(f"{at}.where"),
-    )
 
 
 def _add_labels(file: Parsed, labeller: Labeller) -> Iterable[str]:

@@ -8,9 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from keystile.model.decision import RowFilter
+from keystile.model.facts import Action
 from keystile.model.principal import Principal
 from keystile.model.schema import Table, TableId, TableKind
-from keystile.policy.rules import Key, Scope, keys_of
+from keystile.policy.document import Resources, RowFiltering
+from keystile.policy.parse import Parsed
+from keystile.policy.rules import CompiledRule, Key, Scope, compile_agents, compile_scope, keys_of
 
 # Lexical, so it may find words in a literal too: too many do no harm.
 _WORDS = re.compile(r"\bagent\s*\.\s*(?:(attributes)\s*\.\s*)?(\w+|`[^`]+`)", re.IGNORECASE)
@@ -35,6 +38,19 @@ class CompiledFilter(msgspec.Struct, frozen=True):
         """Tell whether it is about the table."""
         return self.scope.holds(table.id)
 
+    def as_rule(self) -> CompiledRule:
+        """Give a rule about the same, whatever is done there, that has no effect of its own."""
+        return CompiledRule(
+            name=self.name,
+            effect=None,
+            message="",
+            agents=self.agents,
+            scope=self.scope,
+            condition=None,
+            actions=frozenset(Action),
+            unmask=frozenset(),
+        )
+
 
 class FilterError(Exception):
     """No row filter can be applied as the policy says; the sentence names the rule."""
@@ -54,6 +70,33 @@ def words(where: str) -> tuple[str, ...]:
             raise ValueError(f"there is no `agent.{name}`")
         found.add(f"attributes.{name}" if match[1] else name.lower())
     return tuple(sorted(found))
+
+
+def compile_filter(file: Parsed, at: str, entry: RowFiltering) -> CompiledFilter:
+    """Compile a row filter, which stands in `file` at `at`.
+
+    Raises `UnsafeConfigurationError` with file and line.
+    """
+    if entry.agents is not None and not any(msgspec.structs.astuple(entry.agents)):
+        raise file.error(f"{at}.agents", "`agents` names nothing", "leave it out to mean all")
+    try:
+        # INVARIANT: what protects ignores case, as datasets may.
+        scope = compile_scope(Resources(tables=entry.tables), ignore_case=True)
+    except ValueError as error:
+        raise file.error(f"{at}.tables", str(error), "use `*` for any") from error
+    assert scope is not None  # noqa: S101 - only where no resources are given
+    try:
+        used = words(entry.where)
+    except ValueError as error:
+        raise file.error(f"{at}.where", f"`where` is not understood: {error}") from error
+    return CompiledFilter(
+        name=entry.name,
+        agents=compile_agents(entry.agents),
+        scope=scope,
+        where=entry.where,
+        words=used,
+        place=file.place(f"{at}.where"),
+    )
 
 
 class RowFilters:

@@ -1,4 +1,4 @@
-"""Rules that can change no decision on any table, each of which is a mistake of its author.
+"""Rules and row filters that can change no decision, each of which is a mistake of its author.
 
 INVARIANT: what is told here is certain. A policy that is refused for a rule that does apply would
 keep the gateway from starting, so where it is not certain nothing is told.
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from keystile.model.decision import Effect
 from keystile.policy.contradictions import impossible
-from keystile.policy.document import Rule
+from keystile.policy.document import RowFiltering, Rule
 from keystile.policy.patterns import Part, Wild, fit
 from keystile.policy.rules import CompiledRule, Key, compile_scope
 
@@ -44,16 +44,22 @@ class _Reach(NamedTuple):
     one_of: dict[Key, frozenset[Key]]
 
 
-def useless(rules: Sequence[tuple[Rule, CompiledRule]]) -> Iterator[Useless]:
-    """Yield every rule that never applies. They are told by their numbers in `rules`."""
+def useless(rules: Sequence[tuple[Rule | RowFiltering, CompiledRule]]) -> Iterator[Useless]:
+    """Yield every rule that never applies. They are told by their numbers in `rules`.
+
+    What is in shadow hides no other rule and may be of no use yet; where it allows, others reach.
+    """
     every = [_reach(rule, compiled) for rule, compiled in rules]
     allows = [one for one in every if one.rule.effect is Effect.ALLOW]
     denies: dict[str | None, list[_Reach]] = {}
-    for one in every:
-        if one.rule.effect is Effect.DENY:
+    for one, (rule, _) in zip(every, rules, strict=True):
+        if one.rule.effect is Effect.DENY and not rule.shadow:
             denies.setdefault(_when(one), []).append(one)
-    for number, one in enumerate(every):
-        name = f"rule `{one.rule.name}` never applies"
+    for number, (one, (rule, _)) in enumerate(zip(every, rules, strict=True)):
+        if rule.shadow:
+            continue
+        kind = "rule" if isinstance(rule, Rule) else "row filter"
+        name = f"{kind} `{one.rule.name}` never applies"
         if why := _why_never_met(one.rule):
             yield Useless(number, "when", f"{name}: {why}", "mend it, or leave it out")
         elif one.rule.effect is Effect.DENY:
@@ -83,9 +89,9 @@ def _why_never_met(rule: CompiledRule) -> str:
     return ""
 
 
-def _reach(rule: Rule, compiled: CompiledRule) -> _Reach:
+def _reach(rule: Rule | RowFiltering, compiled: CompiledRule) -> _Reach:
     scope = compiled.scope
-    if scope and not scope.ignore_case:
+    if isinstance(rule, Rule) and scope and not scope.ignore_case:
         scope = compile_scope(rule.resources, ignore_case=True)
     one_of = {}
     for keys in compiled.agents:

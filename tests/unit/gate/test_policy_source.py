@@ -110,7 +110,7 @@ async def test_half_a_file_that_is_being_written_is_no_policy(bench: Bench) -> N
 
 
 async def test_a_row_filter_that_is_no_condition_stops_the_gateway(bench: Bench) -> None:
-    bench.write(FILTER.format("a) OR (b"))
+    bench.write(f"{RULES}{FILTER.format('a) OR (b')}")
     with pytest.raises(
         UnsafeConfigurationError, match=r"`rules.yaml` line \d: row filter `f`: it is no single"
     ):
@@ -200,7 +200,9 @@ async def test_a_folder_that_is_gone_is_no_matter_once_something_is_published(
     assert source.current().digest == digest(OTHER)
 
 
-@pytest.mark.parametrize("text", ["rules: [nonsense", FILTER.format("a) OR (b"), "of_later: 1"])
+@pytest.mark.parametrize(
+    "text", ["rules: [nonsense", f"{RULES}{FILTER.format('a) OR (b')}", "of_later: 1"]
+)
 async def test_a_version_that_cannot_be_read_leaves_no_policy(bench: Bench, text: str) -> None:
     running = await bench.opened()
     await bench.publish(text)

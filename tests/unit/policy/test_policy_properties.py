@@ -99,6 +99,11 @@ masks = st.builds(
         ]
     ),
 )
+row_filters = st.builds(
+    lambda about, table: {**about, "tables": [table], "where": "id = 1"},
+    st.sampled_from([{}, {"agents": {"groups": ["g"]}}, {"agents": {"names": ["demo"]}}]),
+    st.sampled_from(["Acme-Shop.shop.*", "*.*.orders", "acme-shop.shop.customers", "p.d.t"]),
+)
 columns = st.lists(st.sampled_from(["id", "name", "email", "SSN", "address.zip"]), unique=True)
 groups = st.lists(st.sampled_from(["g", "h"]), unique=True)
 attributes = st.sampled_from([{}, {"purpose": "support"}, {"purpose": "other"}])
@@ -220,19 +225,27 @@ def test_files_and_their_order_mean_nothing(
     assert one == other  # digest included
 
 
-@given(st.data(), rules)
+@given(st.data(), rules, st.lists(row_filters, max_size=3))
 def test_a_rule_that_is_refused_for_never_applying_changes_no_decision(
-    shop: Any, data: st.DataObject, list_: list[Rule]
+    shop: Any, data: st.DataObject, list_: list[Rule], filters: list[Rule]
 ) -> None:
     named = [{"name": f"r{number}", **rule} for number, rule in enumerate(list_)]
-    _, placed = assembled({"f": json.dumps({"labels": LABELS, "rules": named})})
-    found = [*useless([(one.rule, one.compiled) for one in placed.values()])]
+    named += [{"name": f"f{number}", **rule} for number, rule in enumerate(filters)]
+
+    def text(entries: list[Rule]) -> dict[str, str]:
+        by_word: dict[str, list[Rule]] = {"rules": [], "row_filters": []}
+        for entry in entries:
+            by_word["row_filters" if "where" in entry else "rules"].append(entry)
+        return {"f": json.dumps({"labels": LABELS, **by_word})}
+
+    _, placed = assembled(text(named))
+    found = [*useless([(one.rule, one.compiled) for one in placed])]
     assume(found)
     without = data.draw(st.sampled_from(found)).number
     principal, facts = data.draw(questions(shop))
     decisions = []
     for kept in (named, [*named[:without], *named[without + 1 :]]):
-        made, _ = assembled({"f": json.dumps({"labels": LABELS, "rules": kept})})
+        made, _ = assembled(text(kept))
         tables = (shop.customers, shop.orders)
         decision = made.decide(principal, facts, tables, shop.context)
         # What is said of a denial may differ: what no rule allows is no secret of another rule.

@@ -21,9 +21,9 @@ def at(**resources: list[str]) -> dict[str, Any]:
     return {"resources": resources}
 
 
-def policy(*rules: dict[str, Any]) -> dict[str, str]:
+def policy(*rules: dict[str, Any], file: str = "f") -> dict[str, str]:
     named = [{"name": f"r{number}", **rule} for number, rule in enumerate(rules)]
-    return {"f": "\n".join(["rules:", *(f"- {msgspec.json.encode(r).decode()}" for r in named)])}
+    return {file: "\n".join(["rules:", *(f"- {msgspec.json.encode(r).decode()}" for r in named)])}
 
 
 READ = {"allow": ["read"]}
@@ -114,3 +114,58 @@ def test_what_can_never_apply_is_refused(rules: list[dict[str, Any]], why: str) 
 )  # fmt: skip
 def test_what_may_apply_is_left_alone(rules: list[dict[str, Any]]) -> None:
     assert compile_policy(policy(*rules))
+
+
+def filtered(table: str, *rules: dict[str, Any], **words: Any) -> dict[str, str]:
+    one = {"name": "own", "tables": [table], "where": "a = 'x'", **words}
+    return {
+        "f": f"row_filters:\n- {msgspec.json.encode(one).decode()}\n",
+        **(policy(*rules, file="g") if rules else {}),
+    }
+
+
+@pytest.mark.parametrize(
+    ("documents", "why"),
+    [
+        (filtered("p.shop.a"), UNREACHED),
+        (filtered("p.shop.a", {**READ, **at(datasets=["p.other", "q.shop"])}), UNREACHED),
+        (filtered("p.*.a", {**READ, **at(tables=["p.shop.b"])}), UNREACHED),
+        (
+            filtered("p.a.a", {**READ, "agents": {"names": ["x"]}}, agents={"names": ["y"]}),
+            UNREACHED,
+        ),
+        (
+            filtered("p.shop.A", READ, {**ALL, **SHOP}),
+            "rule `r1` denies all that it is about; narrow one of the two, or leave this one out",
+        ),
+    ],
+)
+def test_a_row_filter_that_can_never_apply_is_refused(documents: dict[str, str], why: str) -> None:
+    with pytest.raises(UnsafeConfigurationError) as caught:
+        compile_policy(documents)
+    assert str(caught.value).startswith(f"`f` line 2: row filter `own` never applies: {why}")
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        filtered("p.shop.a", READ),
+        filtered("P.Shop.A", {**READ, **at(tables=["p.shop.a"])}),
+        filtered("p.shop.a", {**READ, **at(tables=["P.SHOP.*"])}),
+        filtered("p.*.a", {**READ, **SHOP}),
+        filtered("p.shop.a", {**READ, **H}, **G),  # an agent may be in both groups
+        filtered("p.shop.a", {**READ, **WHEN}),
+        # Changing rows of a filtered table is refused for the filter.
+        filtered("p.shop.a", {"allow": ["write"], **SHOP}),
+        filtered("p.shop.a", READ, {"deny": ["read"], **SHOP, **WHEN}),
+        # What is in force already waits for what is tried, and the other way round.
+        filtered("p.shop.a", {**READ, "shadow": True}),
+        filtered("p.shop.a", shadow=True),
+    ],
+)
+def test_a_row_filter_that_may_apply_is_left_alone(documents: dict[str, str]) -> None:
+    assert compile_policy(documents)
+
+
+def test_a_rule_may_be_there_before_what_allows_is_out_of_shadow() -> None:
+    assert compile_policy(policy(ASK, {**READ, "shadow": True}))
