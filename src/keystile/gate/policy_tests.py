@@ -30,6 +30,7 @@ from keystile.model.errors import (
     RefusedError,
     UnsafeConfigurationError,
 )
+from keystile.model.masks import Mask
 from keystile.model.principal import Principal
 from keystile.model.schema import Field, Routine, RoutineId, Table, TableId, TableKind
 from keystile.policy.budget import Charge, Used, broken, refusal
@@ -235,12 +236,14 @@ async def _outcome(
         message = str(refusal(over, charge))
     limits = tuple(dict.fromkeys(each.rule for each in decision.limits))
     shadows = tuple((one.rule, one.would) for one in decision.shadows)
-    return Outcome(effect, message, _masked(decided), rules, _filters(decided), limits, shadows)
+    return Outcome(effect, message, _masks(decided), rules, _filters(decided), limits, shadows)
 
 
-def _masked(decided: Decided) -> tuple[str, ...]:
+def _masks(decided: Decided) -> tuple[tuple[str, Mask], ...]:
     used = {use.column for use in decided.facts.columns}
-    return tuple(str(mask.column) for mask in decided.decision.masks if mask.column in used)
+    return tuple(
+        (str(one.column), one.mask) for one in decided.decision.masks if one.column in used
+    )
 
 
 def _filters(decided: Decided) -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
 from keystile.model.decision import Would
+from keystile.model.masks import Mask
 from keystile.policy.document import Bytes, Section, Text
 
 EffectWord = Literal["allow", "deny", "require_approval", "not_found"]
@@ -47,14 +48,15 @@ class Expected(Part, frozen=True, kw_only=True):
     """What is to come out. What is left out is not compared.
 
     `masked` are all columns that the query uses and the agent sees masked, those beneath views too;
-    `row_filters` all that apply, `limits` all rules whose limits do; `rules` are among the reasons,
-    and `message` is in the text that the agent sees. `shadows` are all rules in shadow that would
-    have done something, with what: the word of `Would`. An object that is hidden or absent gives
-    `not_found`.
+    `masks` says of some of them how; `row_filters` are all that apply, `limits` all rules whose
+    limits do; `rules` are among the reasons, and `message` is in the text that the agent sees.
+    `shadows` are all rules in shadow that would have done something, with what: the word of
+    `Would`. An object that is hidden or absent gives `not_found`.
     """
 
     effect: EffectWord
     masked: tuple[Text, ...] | None = None
+    masks: dict[Text, Mask] | None = None
     rules: tuple[Text, ...] | None = None
     row_filters: tuple[Text, ...] | None = None
     limits: tuple[Text, ...] | None = None
@@ -95,7 +97,7 @@ class Outcome(NamedTuple):
 
     effect: str
     message: str = ""
-    masked: tuple[str, ...] = ()
+    masks: tuple[tuple[str, Mask], ...] = ()
     rules: tuple[str, ...] = ()
     row_filters: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
@@ -112,9 +114,7 @@ def differences(expected: Expected, found: Outcome, project: str) -> tuple[str, 
     lines = []
     if found.effect != expected.effect:
         lines.append(f"effect: expected `{expected.effect}`, got `{found.effect}`")
-    if expected.masked is not None:
-        full = {name if name in found.masked else f"{project}.{name}" for name in expected.masked}
-        lines += _compared("masked", full, {*found.masked})
+    lines += _masking(expected, dict(found.masks), project)
     if expected.rules is not None:
         lines += _missing("rules", {*expected.rules} - {*found.rules})
     if expected.row_filters is not None:
@@ -128,6 +128,22 @@ def differences(expected: Expected, found: Outcome, project: str) -> tuple[str, 
     if lines and found.message:
         lines.append(f"the agent sees: {found.message}")
     return tuple(lines)
+
+
+def _masking(expected: Expected, found: Mapping[str, Mask], project: str) -> Iterator[str]:
+    def full(name: str) -> str:
+        return name if name in found else f"{project}.{name}"
+
+    if expected.masked is not None:
+        yield from _compared("masked", {full(name) for name in expected.masked}, {*found})
+    for name, mask in (expected.masks or {}).items():
+        if (other := found.get(full(name))) != mask:
+            got = f"got `{_word(other)}`" if other else "which is not masked"
+            yield f"masks: expected `{_word(mask)}` on `{full(name)}`, {got}"
+
+
+def _word(mask: Mask) -> str:
+    return msgspec.json.encode(mask).decode()
 
 
 def _said(shadows: Iterable[tuple[str, Would]]) -> set[str]:

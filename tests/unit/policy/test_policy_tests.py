@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from keystile.model.errors import UnsafeConfigurationError
+from keystile.model.masks import DefaultMask, KeepLastMask
 from keystile.policy import policy_tests
 from keystile.policy.parse import read_as
 from keystile.policy.policy_tests import Expected, Outcome, PolicyTests, differences
@@ -13,7 +14,7 @@ from keystile.policy.policy_tests import Expected, Outcome, PolicyTests, differe
 FOUND = Outcome(
     "deny",
     "agents change no schemas",
-    masked=("p.d.t.ssn", "other.d.t.ssn"),
+    masks=(("p.d.t.ssn", DefaultMask()), ("other.d.t.ssn", KeepLastMask(4))),
     rules=("frozen", "read"),
     row_filters=("own",),
     limits=("cost",),
@@ -32,6 +33,7 @@ def test_the_json_schema_beside_the_code_is_current() -> None:
     [
         Expected(effect="deny"),
         Expected(effect="deny", masked=("d.t.ssn", "other.d.t.ssn"), rules=("frozen",)),
+        Expected(effect="deny", masks={"other.d.t.ssn": KeepLastMask(4)}),
         Expected(effect="deny", row_filters=("own",), message="no schemas"),
         Expected(effect="deny", rules=(), limits=("cost",)),
     ],
@@ -48,6 +50,24 @@ def test_what_is_as_expected_has_no_difference(expected: Expected) -> None:
         (
             Expected(effect="deny", masked=("d.t.ssn", "other.d.t.ssn", "d.t.id")),
             "masked: expected `p.d.t.id`, which is not there",
+        ),
+        (
+            Expected(effect="deny", masks={"d.t.ssn": KeepLastMask(4)}),
+            (
+                'masks: expected `{"kind":"keep_last","count":4}` on `p.d.t.ssn`,'
+                ' got `{"kind":"default"}`'
+            ),
+        ),
+        (
+            Expected(effect="deny", masks={"other.d.t.ssn": KeepLastMask(3)}),
+            (
+                'masks: expected `{"kind":"keep_last","count":3}` on `other.d.t.ssn`,'
+                ' got `{"kind":"keep_last","count":4}`'
+            ),
+        ),
+        (
+            Expected(effect="deny", masks={"d.t.id": DefaultMask()}),
+            'masks: expected `{"kind":"default"}` on `p.d.t.id`, which is not masked',
         ),
         (Expected(effect="deny", rules=("x",)), "rules: expected `x`, which is not there"),
         (Expected(effect="deny", row_filters=()), "row_filters: `own` was not expected"),
