@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 
 from keystile.wire import (
+    job_bodies,
     keys,
     permissions,
-    requests,
     resources,
     routines,
     streaming,
-    transfers,
+    transfer_bodies,
     updates,
 )
 from keystile.wire.methods import METHODS
@@ -34,7 +34,7 @@ class _PatchOfTable(updates._OfTable, frozen=True):
 
 _WITH_BODY = frozenset(("PATCH", "POST", "PUT"))
 _BODIES: Mapping[str, Any] = {
-    "jobs.query": requests._QueryBody,
+    "jobs.query": job_bodies._QueryBody,
     "datasets.insert": resources._Dataset,
     "datasets.patch": updates._OfDataset,
     "datasets.update": updates._OfDataset,
@@ -47,10 +47,10 @@ _BODIES: Mapping[str, Any] = {
     "tabledata.insertAll": streaming._Body,
 }
 _JOBS = {
-    "query": requests._Query,
-    "load": transfers._Load,
-    "copy": transfers._Copy,
-    "extract": transfers._Extract,
+    "query": job_bodies._Query,
+    "load": transfer_bodies.LoadBody,
+    "copy": transfer_bodies.CopyBody,
+    "extract": transfer_bodies.ExtractBody,
 }
 _TEXTS = (
     "SELECT 1",
@@ -229,7 +229,7 @@ class _Describer:
         ]
         properties = {
             "configuration": {"anyOf": kinds},
-            "jobReference": self._schema(requests._JobReference),
+            "jobReference": self._schema(job_bodies._JobReference),
         }
         return {"type": "object", "properties": properties, "required": ["configuration"]}
 

@@ -10,7 +10,9 @@ import pytest
 from prove.clients.environments import AbsentError
 from prove.identity.issuer import Client, Issuer, oidc_provider
 
-from keystile.config import settings as words
+from keystile.config import identity as words
+from keystile.config.settings import Settings
+from keystile.config.upstream import Upstream
 from keystile.identity import keys
 from keystile.identity.wiring import Identity, build
 from keystile.model.errors import TokenRefusedError
@@ -40,8 +42,8 @@ async def identity(issuer: Issuer, tmp_path: Path) -> AsyncIterator[Identity]:
             "attribute.client": "has(assertion.client_id) ? assertion.client_id : ''"
         },
     )
-    upstream = words.Upstream(service_account_file=str(tmp_path / "key.json"))
-    settings = words.Settings(
+    upstream = Upstream(service_account_file=str(tmp_path / "key.json"))
+    settings = Settings(
         folder=tmp_path, upstream=upstream, identity=words.Identity(issuers=[trusted])
     )
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'store.db'}")

@@ -167,7 +167,7 @@ def test_a_dry_run_in_a_session_leaves_nothing(stack: Stack) -> None:
 DIES = """
 import os, signal
 from keystile.cli import main
-from keystile.gate.jobs import JobStore
+from keystile.gate.job_store import JobStore
 
 add = JobStore.add
 
