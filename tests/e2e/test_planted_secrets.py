@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
 import os
 import signal
 import ssl
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +27,7 @@ from google.api_core import exceptions
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from tests.support.authority import Authority
+from tests.support.connect_proxy import connect_proxy
 from tests.support.google import Google, Provider
 from tests.support.played import Played
 from tests.support.stack import PROJECT, Stack
@@ -31,6 +36,7 @@ from tests.support.vault import Vault
 from keystile.identity.builtin import builtin_issuer
 
 MASKING_KEY = "planted-masking-key-0123456789abcdef-fedcba"
+PROXY_PASSWORD = "planted-at-the-proxy-8675309-jenny"
 OTHERS = {
     "hurried": "impersonating",
     "modest": "federated",
@@ -75,6 +81,21 @@ async def stopped(self):
 
 Metadata.models, Duties.stop = models, stopped
 cli.main()
+"""
+
+# Stands for several runs of `keystile`, which take most of their time to start.
+SEVERAL = """
+import json, sys
+from keystile import cli
+
+codes = []
+for sys.argv[1:] in json.loads(sys.argv[1]):
+    try:
+        cli.main()
+    except SystemExit as end:
+        codes.append(end.code or 0)
+print()
+print(json.dumps(codes))
 """
 
 
@@ -150,6 +171,30 @@ def front(tmp_path: Path) -> Iterator[tuple[Played, Authority, Stack]]:
 
 
 @pytest.fixture
+def to_bigquery(front: tuple[Played, Authority, Stack]) -> Iterator[str]:
+    """Give the address of a proxy that BigQuery is behind, which asks who comes."""
+    played, authority, _ = front
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(*authority.write("proxy"))
+    port = int(played.url.rpartition(":")[2])
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    def done(work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(10)
+
+    running = connect_proxy(port, "gateway", PROXY_PASSWORD, tls)
+    proxy = done(running.__aenter__())
+    yield proxy.url
+    assert proxy.heads
+    done(running.__aexit__(None, None, None))
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+
+
+@pytest.fixture
 def google() -> Iterator[Google]:
     with Google() as google:
         yield google
@@ -208,6 +253,7 @@ def planted(
     front: tuple[Played, Authority, Stack],
     vault: Vault,
     google: Google,
+    to_bigquery: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Planted]:
     played, authority, stack = front
@@ -229,6 +275,9 @@ def planted(
         "PLANTED_BESIDE", planted.plant("the environment", "planted-in-the-environment-5309")
     )
     monkeypatch.setenv("PLANTED_FILE", str(stack.folder / "planted"))
+    monkeypatch.setenv(
+        "PLANTED_PROXY_PASSWORD", planted.plant("the proxy's password", PROXY_PASSWORD)
+    )
     connections = more_accounts(planted, google, monkeypatch)
     stack.configure(
         masking_key=in_vault("masking"),
@@ -241,10 +290,16 @@ def planted(
             "service_account_file": "",
             "connections": {"default": {"service_account": in_vault("google")}, **connections},
             "iam_endpoint": google.url,
-            "endpoint": played.url,
+            "endpoint": played.url.replace("127.0.0.1", "localhost"),
             "ca_file": str(authority.root),
             "client_certificate_file": str(shown),
             "client_key_file": str(key),
+            "proxy": {
+                "address": to_bigquery,
+                "user": "gateway",
+                "password": {"environment": "PLANTED_PROXY_PASSWORD"},
+                "ca_file": str(authority.root),
+            },
         },
     )
     builtin_issuer(stack.settings).mint("reader", "first")  # makes the issuer's key
@@ -321,15 +376,17 @@ def ask_as_others(planted: Planted, google: Google) -> Iterator[tuple[str, bytes
     assert len({grant.principal for grant in google.tokens.values()}) == 3
     for number, token in enumerate(google.tokens):
         planted.plant(f"token {number} of Google", token)
-    for words in (
+    other_key = str(stack.folder / "impersonator.json")
+    codes, printed = several(
+        stack,
         ("connection", "list"),
         ("connection", "list", "--json"),
         *(("connection", "test", name) for name in OTHERS.values()),
-        ("connection", "rotate", "added", "--key-file", str(stack.folder / "impersonator.json")),
+        ("connection", "rotate", "added", "--key-file", other_key),
         ("connection", "remove", "added"),
-    ):
-        done = stack.run(*words)
-        yield " ".join(words), (done.stdout + done.stderr).encode()
+    )
+    assert codes == [0, 0, 1, 1, 1, 0, 1, 1], printed
+    yield "commands on connections", printed.encode()
 
 
 def console(planted: Planted) -> Iterator[tuple[str, bytes]]:
@@ -391,7 +448,8 @@ def commands(planted: Planted, vault: Vault) -> Iterator[tuple[str, bytes]]:
     stack = planted.stack
     session = stack.sessions()[0]
     explained = ("--agent", "reader", "--project", PROJECT, "--sql", "SELECT * FROM shop.customers")
-    for words in (
+    codes, printed = several(
+        stack,
         ("agent", "list"),
         ("agent", "show", "reader"),
         ("person", "list"),
@@ -401,11 +459,9 @@ def commands(planted: Planted, vault: Vault) -> Iterator[tuple[str, bytes]]:
         ("sessions", "replay", session),
         ("audit", "verify"),
         ("policy", "explain", *explained),
-    ):
-        done = stack.run(*words)
-        assert done.returncode == 0, done.stderr
-        yield " ".join(words), (done.stdout + done.stderr).encode()
-    whole = stack.config.read_text()
+    )
+    assert not any(codes), printed
+    yield "commands that show something", printed.encode()
     vault.put(
         "gateway",
         masking=MASKING_KEY,
@@ -424,14 +480,32 @@ def commands(planted: Planted, vault: Vault) -> Iterator[tuple[str, bytes]]:
         },
         "has no such text for field `nothing`": {"masking_key": in_vault("nothing")},
     }
-    for words, sections in wrong.items():
-        document = {**yaml.safe_load(whole), "gateway": {"port": stack.port + 1}, **sections}
-        stack.config.write_text(yaml.safe_dump(document))
-        stopped = stack.run("serve")
-        assert stopped.returncode == 1
-        assert words in stopped.stderr
-        yield words, (stopped.stdout + stopped.stderr).encode()
-    stack.config.write_text(whole)
+    started = list[tuple[str, ...]]()
+    for number, sections in enumerate(wrong.values()):
+        document = yaml.safe_load(stack.config.read_text())
+        file = stack.folder / f"wrong-{number}.yaml"
+        other = {"gateway": {"port": stack.port + 1}, **sections}
+        file.write_text(yaml.safe_dump({**document, **other}))
+        started.append(("serve", "--config", str(file)))
+    codes, printed = several(stack, *started)
+    assert codes == [1] * len(wrong)
+    assert [words for words in wrong if words not in printed] == []
+    yield "gateways that do not start", printed.encode()
+
+
+def several(stack: Stack, *commands: tuple[str, ...]) -> tuple[list[int], str]:
+    """Run commands one after the other in one process; give their exit codes and all they print."""
+    given = json.dumps(
+        [one if "--config" in one else (*one, "--config", str(stack.config)) for one in commands]
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", SEVERAL, given],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1]), done.stdout + done.stderr
 
 
 def broken(stack: Stack) -> Path:
