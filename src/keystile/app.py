@@ -129,6 +129,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
                     identity.own_issuer,
                     settings.identity.operators,
                     Ledger(database),
+                    identity.tokens,
                 ),
                 versions=versions,
             )

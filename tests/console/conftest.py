@@ -24,6 +24,7 @@ from keystile.gate.ledger import Ledger
 from keystile.gate.policy_versions import PolicyVersions
 from keystile.identity.agents import Agents
 from keystile.identity.disabling import Disablings
+from keystile.identity.gateway_tokens import GatewayTokens
 from keystile.identity.people import People
 from keystile.model.decision import ApprovalDemand
 from keystile.model.principal import Principal
@@ -142,13 +143,15 @@ class Console:
 
 
 def fleet(database: Database) -> Fleet:
+    agents = Agents(database)
     return Fleet(
-        Agents(database),
+        agents,
         Disablings(database),
         JobStore(database, "console"),
         "http://gw/issuer",
         ["data-stewards"],
         Ledger(database),
+        GatewayTokens(database, agents, "http://gw/issuer", 600),
     )
 
 

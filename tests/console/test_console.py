@@ -303,6 +303,26 @@ def test_an_agent_is_disabled_by_who_may_and_by_nobody_else(page: Page, console:
     expect(page.get_by_role("button", name="Disable")).to_have_count(0)
 
 
+def test_an_agent_is_enabled_for_a_reason_once_all_it_left_is_stopped(
+    page: Page, console: Any
+) -> None:
+    name = f"bot-{time.monotonic_ns()}"
+    console.run(console.fleet.agents.create(name, [], {}, "operator"))
+    left = console.run(console.fleet.disablings.disable(Target(subject=name), "ana", "cli"))
+    sign_in(page, console)
+    page.goto(f"{console.url}/agent?issuer=&subject={name}")
+    enable = page.get_by_role("button", name="Enable this agent")
+    expect(enable).to_be_disabled()
+    expect(page.locator("#live")).to_have_text("Live")
+    console.run(console.fleet.disablings.close(left))
+    expect(enable).to_be_enabled(timeout=5000)
+    enable.click()  # without a reason the browser sends nothing
+    page.get_by_label("Why it may come back").fill("the bug is fixed")
+    enable.click()
+    expect(page.locator("#agent-head")).to_contain_text("active")
+    expect(page.get_by_role("button", name="Disable this agent")).to_be_visible()
+
+
 def test_the_page_of_an_agent_follows_what_happens(page: Page, console: Any) -> None:
     name = f"bot-{time.monotonic_ns()}"
     console.run(console.fleet.agents.create(name, [], {}, "operator"))

@@ -41,6 +41,7 @@ from keystile.config.settings import Settings
 from keystile.identity.agents import OWN, Agent, AgentId, Agents, Facts
 from keystile.identity.builtin import builtin_issuer, issuer_url
 from keystile.identity.disabling import Disablings, Target
+from keystile.identity.enabling import Enabling
 from keystile.identity.gateway_tokens import GatewayTokens
 from keystile.model.errors import InvalidRequestError, NotFoundError
 
@@ -148,7 +149,7 @@ def disable(
     subject: SubjectOption = "",
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Keep an agent out, within seconds and for good, and stop what it has running.
+    """Keep an agent out, within seconds, and stop what it has running.
 
     By name, or one alone by `--issuer` and `--subject`, even before it comes for the first time.
     """
@@ -272,13 +273,8 @@ async def _enable(settings: Settings, target: Target, reason: str) -> None:
     async with database(settings) as store:
         agents, own = Agents(store), issuer_url(settings)
         tokens = GatewayTokens(store, agents, own, settings.identity.token_lifetime)
-        meant = {(target.issuer, target.subject)} if target.subject else set()
-        if target.name:
-            meant = {(each.issuer, each.subject) for each in await agents.named(target.name)}
-        # First, for whoever had one of them when it was disabled may not be the agent.
-        for issuer, subject in meant:
-            await tokens.revoke_all(issuer or own, subject)
-        await Disablings(store).enable(target, getpass.getuser(), reason, "cli")
+        enabling = Enabling(agents, Disablings(store), tokens, own)
+        await enabling.enable(target, getpass.getuser(), reason, "cli")
 
 
 def _target(settings: Settings, name: str, issuer: str, subject: str) -> Target:

@@ -1,4 +1,4 @@
-"""The registry of agents, and the button that keeps one out."""
+"""The registry of agents, and the buttons that keep one out and let it in again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from keystile.console.sign_in import SEE_OTHER
 from keystile.gate.job_store import JobStore
 from keystile.gate.ledger import Ledger, holders_of
 from keystile.identity.agents import Agent, AgentId, Agents
-from keystile.identity.disabling import Disablings, Target
+from keystile.identity.disabling import Disabled, Disablings, Target
+from keystile.identity.enabling import Enabling
+from keystile.identity.gateway_tokens import GatewayTokens
 from keystile.model.decision import Limits
 from keystile.model.errors import InvalidRequestError, KeystileError, RefusedError
 from keystile.model.principal import agent_of
@@ -32,7 +34,7 @@ class Fleet(NamedTuple):
     """What the pages stand on.
 
     `own_issuer` is the name of the built-in issuer; `operators` are the groups of people who may
-    disable every agent.
+    disable and enable every agent.
     """
 
     agents: Agents
@@ -41,6 +43,7 @@ class Fleet(NamedTuple):
     own_issuer: str
     operators: Sequence[str]
     ledger: Ledger
+    tokens: GatewayTokens
 
 
 class Spending(NamedTuple):
@@ -80,11 +83,13 @@ class AgentPages:
             Route("/agents", self.list, methods=["GET"]),
             Route("/agent", self.one, methods=["GET"]),
             Route("/agent", self.disable, methods=["POST"]),
+            Route("/agent/enable", self.enable, methods=["POST"]),
         ]
 
     async def look(self) -> object:
         """Give a value that differs once an agent comes, changes, or has more or less running."""
-        return await self._fleet.agents.list(), await self._running()
+        stopping = await self._fleet.disablings.open()
+        return await self._fleet.agents.list(), await self._running(), stopping
 
     async def list(self, request: Request) -> Response:
         """List agents, those with something running first, then by when they were seen."""
@@ -129,6 +134,55 @@ class AgentPages:
             return await self._show(visit, agent, error.http_status, error=error)
         return RedirectResponse(agent_url(agent), SEE_OTHER)
 
+    async def enable(self, request: Request) -> Response:
+        """End a disabling of the agent, for the reason that is given."""
+        visit, fields = await self._desk.change(request)
+        agent = await self._named(fields)
+        fleet = self._fleet
+        enabling = Enabling(fleet.agents, fleet.disablings, fleet.tokens, fleet.own_issuer)
+        try:
+            await enabling.enable(
+                await self._disabled(agent, fields.get("scope", ""), visit.person),
+                visit.person.name,
+                fields.get("reason", ""),
+                "console",
+            )
+        except KeystileError as error:
+            return await self._show(visit, agent, error.http_status, error=error)
+        return RedirectResponse(agent_url(agent), SEE_OTHER)
+
+    async def _disabled(self, agent: Agent, scope: str, person: Person) -> Target:
+        """Read what the form enables. Raises `InvalidRequestError`, `RefusedError`."""
+        targets = {
+            "one": Target(issuer=agent.issuer, subject=agent.subject),
+            "name": Target(agent.name),
+        }
+        if scope not in targets:
+            raise InvalidRequestError("choose what is to be enabled")
+        target = targets[scope]
+        for one in await self._disablings(agent):
+            if Target(one.name, one.issuer, one.subject) == target and (
+                why := self._why_not_back(person, one)
+            ):
+                raise RefusedError(why, hint="ask someone of those groups, or whoever disabled it")
+        return target
+
+    async def _disablings(self, agent: Agent) -> tuple[Disabled, ...]:
+        return await self._fleet.disablings.of(agent.issuer, agent.subject, agent.name)
+
+    def _why_not_back(self, person: Person, disabled: Disabled) -> str:
+        """Say why a person may not end a disabling; empty where they may.
+
+        INVARIANT: an owner undoes no more than what they did here themselves, so that whoever
+        brought an incident about cannot end what was done against it.
+        """
+        operators = self._fleet.operators
+        theirs = (disabled.by, disabled.via) == (person.name, "console")
+        if theirs or not set(person.groups).isdisjoint(operators):
+            return ""
+        groups = f" and is not in {', '.join(f'`{group}`' for group in operators)}"
+        return f"`{person.name}` did not disable it{groups if operators else ''}"
+
     async def _target(self, agent: Agent, scope: str, person: Person) -> Target:
         """Read what the form disables. Raises `InvalidRequestError`, `RefusedError`."""
         if scope == "one":
@@ -165,6 +219,9 @@ class AgentPages:
         jobs.sort(key=lambda job: job.created_at)
         state = agent.state(visit.now)
         spending = await self._spending(agent)
+        disablings = [
+            (one, self._why_not_back(visit.person, one)) for one in await self._disablings(agent)
+        ]
         return await self._desk.page(
             visit,
             "agent.html",
@@ -179,9 +236,10 @@ class AgentPages:
             spending=spending,
             amount=size,
             spending_version=version_of(spending),
+            disablings=disablings,
             blocked=self._why_not(visit.person, agent),
             error=error,
-            agent_version=version_of((agent, state, str(error), len(others))),
+            agent_version=version_of((agent, state, str(error), len(others), disablings)),
             jobs_version=version_of((job.id, job.state) for job in jobs),
         )
 

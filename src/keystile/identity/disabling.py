@@ -113,6 +113,12 @@ class Disablings:
         async with self._database.read() as connection:
             return await disabled_of(connection, disabled_agents.c.due_at.is_not(None))
 
+    async def of(self, issuer: str, subject: str, name: str) -> tuple[Disabled, ...]:
+        """Give those that keep this agent out, that of its name first."""
+        async with self._database.read() as connection:
+            found = await disabled_of(connection, covering(issuer, subject, name))
+        return tuple(sorted(found, key=lambda one: not one.name))
+
     async def take(self, one: Disabled, until: float) -> bool:
         """Take a disabling to see to it, for others not to before `until`; only one process can."""
         due = disabled_agents.c.due_at == one.due_at

@@ -10,14 +10,18 @@ from keystile.gate.jobs import Job, JobState
 from keystile.gate.ledger import reserve
 from keystile.gate.plan import Plan
 from keystile.identity.agents import AgentId, Facts
+from keystile.identity.disabling import Target
 from keystile.model.decision import Decision, Effect, Limits
+from keystile.model.errors import UnauthenticatedError
 from keystile.model.facts import Action, QueryFacts
 from keystile.model.principal import Principal
 from keystile.policy.budget import Charge
+from keystile.store.notes import Notes
 from keystile.wire.requests import QueryRequest
 
 ISSUER = "https://issuer.example"
 CI = Principal(ISSUER, "repo:acme/shop:main", "acme/shop", "run-1", groups=("ci",))
+BOT_PAGE = "/agent?issuer=&subject=bot"
 CI_PAGE = f"/agent?{urlencode({'issuer': ISSUER, 'subject': CI.subject})}"
 
 
@@ -160,12 +164,104 @@ async def test_what_disables_nobody(desk: Any, changes: dict[str, str], status: 
     assert await desk.fleet.disablings.open() == ()
 
 
+async def enable(desk: Any, scope: str, changes: dict[str, str] | None = None) -> Any:
+    fields = {"csrf": await desk.csrf(), "issuer": "", "subject": "bot", "scope": scope}
+    fields["reason"] = "the bug is fixed"
+    return await desk.post("/agent/enable", **(fields | (changes or {})))
+
+
+async def disabled(desk: Any, by: str, via: str = "console", name: str = "") -> Target:
+    """Disable the bot, with nothing left to stop."""
+    target = Target(name) if name else Target(subject="bot")
+    await desk.fleet.disablings.close(await desk.fleet.disablings.disable(target, by, via))
+    return target
+
+
+async def state_of_bot(desk: Any) -> str:
+    return str((await desk.fleet.agents.get("bot")).state(0))
+
+
+async def test_an_operator_enables_for_a_reason_and_tokens_of_before_are_ended(desk: Any) -> None:
+    await desk.sign_in("operator")
+    await known(desk)
+    token, _ = await desk.fleet.tokens.issue(Principal("http://gw/issuer", "bot", "bot", "s"))
+    await disabled(desk, "ana", "cli")
+    page = (await desk.get(BOT_PAGE)).text
+    assert "This agent alone, by ana" in page
+    assert "Enable this agent" in page
+    answer = await enable(desk, "one")
+    assert (answer.status, answer.headers["location"]) == (303, BOT_PAGE)
+    assert await state_of_bot(desk) == "active"
+    with pytest.raises(UnauthenticatedError):
+        await desk.fleet.tokens.find(token)
+    (note,) = await Notes(desk.fleet.disablings._database).take(time.time())
+    told = {"person": "operator", "reason": "the bug is fixed", "via": "console"}
+    assert note.kind == "agent_enabled"
+    assert told.items() <= note.body.items()
+
+
+async def test_what_was_disabled_by_name_is_enabled_by_name(desk: Any) -> None:
+    await desk.sign_in("operator")
+    await known(desk)
+    await disabled(desk, "operator", name="bot")
+    assert "Enable all that are called so" in (await desk.get(BOT_PAGE)).text
+    assert (await enable(desk, "one")).status == 404
+    assert await state_of_bot(desk) == "disabled"
+    assert (await enable(desk, "name")).status == 303
+    assert await state_of_bot(desk) == "active"
+
+
+async def test_an_owner_takes_back_their_own_disabling_and_nobody_elses(desk: Any) -> None:
+    await desk.sign_in("visitor")
+    await known(desk)
+    await disabled(desk, "operator")
+    assert "did not disable it" in (await desk.get(BOT_PAGE)).text
+    assert (await enable(desk, "one")).status == 403
+    # A command's user of the same name is another person.
+    await desk.fleet.disablings.enable(Target(subject="bot"), "ana", "fixed", "cli")
+    await disabled(desk, "visitor", "cli")
+    assert (await enable(desk, "one")).status == 403
+    assert await state_of_bot(desk) == "disabled"
+    await desk.fleet.disablings.enable(Target(subject="bot"), "ana", "fixed", "cli")
+    await disabled(desk, "visitor")
+    assert (await enable(desk, "one")).status == 303
+    assert await state_of_bot(desk) == "active"
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"csrf": "0" * 64}, 403),
+        ({"scope": "all"}, 400),
+        ({"subject": "ghost"}, 404),
+        ({"reason": " "}, 400),
+        ({"reason": "x" * 501}, 400),
+    ],
+)
+async def test_what_enables_nobody(desk: Any, changes: dict[str, str], status: int) -> None:
+    await desk.sign_in("operator")
+    await known(desk)
+    await disabled(desk, "operator")
+    assert (await enable(desk, "one", changes)).status == status
+    assert await state_of_bot(desk) == "disabled"
+
+
+async def test_an_agent_is_not_enabled_while_what_it_left_is_being_stopped(desk: Any) -> None:
+    await desk.sign_in("operator")
+    await known(desk)
+    await disable(desk, "", "bot", "one")
+    assert "still being stopped" in (await desk.get(BOT_PAGE)).text
+    assert (await enable(desk, "one")).status == 400
+    assert await state_of_bot(desk) == "disabled"
+
+
 async def test_who_is_not_signed_in_sees_and_does_nothing(desk: Any) -> None:
     await known(desk)
     for answer in (
         await desk.get("/agents"),
         await desk.get(CI_PAGE),
         await desk.post("/agent", issuer="", subject="bot", scope="one", csrf="0" * 64),
+        await desk.post("/agent/enable", issuer="", subject="bot", scope="one", reason="why"),
     ):
         assert answer.status == 401
         assert "acme/shop" not in answer.text
