@@ -22,7 +22,7 @@ from keystile.identity.builtin import issuer_url
 from keystile.model.decision import LIMIT_WORDS, Effect
 from keystile.model.errors import KeystileError, RefusedError, UnmaskableError, because
 from keystile.model.principal import Principal
-from keystile.policy.explain import explanation, hidden_explanation
+from keystile.policy.explain import explanation, unseen_explanation
 from keystile.recording.decided import ShadowBody
 from keystile.telemetry.metrics import Metrics
 from keystile.wire.requests import QueryRequest
@@ -94,7 +94,7 @@ async def _explained(
     except KeystileError as error:
         if (hides := because(error)) is None:
             raise
-        return hidden_explanation(hides, str(error))
+        return unseen_explanation(hides, str(error))
     if decided.once_measured:
         with suppress(UnmaskableError):  # of which more is said below
             decided = await planner.measured(request, decided)

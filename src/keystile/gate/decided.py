@@ -72,13 +72,18 @@ def refuse_denied(decision: Decision, instead: str = "", hint: str = "") -> None
     """
     if decision.effect is not Effect.DENY:
         return
+    hint = f"this would be allowed: {instead}" if instead else hint
+    raise RefusedError(refusal_of(decision), hint=hint)
+
+
+def refusal_of(decision: Decision) -> str:
+    """Say every reason of a denial that the agent may hear, each with its rule."""
     reasons = "; ".join(
         f"{reason.message.rstrip('.')} (rule `{reason.rule}`)"
         for reason in decision.reasons
         if not reason.untold
     )
-    hint = f"this would be allowed: {instead}" if instead else hint
-    raise RefusedError(f"refused by policy: {reasons}", hint=hint)
+    return f"refused by policy: {reasons}"
 
 
 def labelled_columns(decided: Decided) -> tuple[str, ...]:

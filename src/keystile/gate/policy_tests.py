@@ -28,6 +28,7 @@ from keystile.model.errors import (
     KeystileError,
     NotFoundError,
     RefusedError,
+    ShutOutError,
     UnsafeConfigurationError,
 )
 from keystile.model.masks import Mask
@@ -215,9 +216,10 @@ async def _outcome(
     try:
         decided = await planner.decide(principal, request, context=context, unmeasured=True)
         decided = settled(decided, estimate if is_known(decided.facts) else None)
-    except NotFoundError as error:
+    except (NotFoundError, ShutOutError) as error:
         hiding = error.because.reasons if error.because else ()
-        return Outcome("not_found", str(error), rules=rule_names(hiding))
+        effect = "not_found" if isinstance(error, NotFoundError) else "deny"
+        return Outcome(effect, str(error), rules=rule_names(hiding))
     except KeystileError as error:
         return Outcome("error", str(error))
     decision = decided.decision

@@ -28,6 +28,7 @@ from keystile.model.errors import (
     KeystileError,
     NotFoundError,
     OverloadedError,
+    ShutOutError,
     UnmaskableError,
 )
 from keystile.model.facts import QueryFacts
@@ -230,9 +231,10 @@ class Simulator:
             self._require_size(query, decided)
             if decided.decision.effect is not Effect.DENY:
                 await self._mask(planner, question, decided)
-        except NotFoundError as error:
+        except (NotFoundError, ShutOutError) as error:
             hiding = error.because.reasons if error.because else ()
-            return Again(Ruling("not_found", rule_names(hiding)))
+            effect = "not_found" if isinstance(error, NotFoundError) else str(Effect.DENY)
+            return Again(Ruling(effect, rule_names(hiding)))
         except InvalidQueryError:
             return Again(Ruling("invalid"))
         except UnmaskableError:

@@ -7,10 +7,10 @@ import asyncio
 from keystile.analysis.information_schema import is_of_project, view_of
 from keystile.analysis.wildcard import check_members, no_match, stands_for
 from keystile.gate.basis import Catalogue
+from keystile.gate.decided import refusal_of
 from keystile.gate.information import VisibleMetadata, refuse_unserved
 from keystile.gate.read_results import Results
-from keystile.model.decision import Decision
-from keystile.model.errors import NotFoundError
+from keystile.model.errors import KeystileError, NotFoundError, ShutOutError
 from keystile.model.principal import Principal
 from keystile.model.schema import Routine, RoutineId, Table, TableId
 from keystile.policy.context import Context
@@ -46,7 +46,7 @@ class VisibleObjects:
         if self._results and (result := await self._results.table(id)):
             return result
         if not self._sees(id):
-            raise not_found(id).hidden(self._why(id))
+            raise self._unseen(id, not_found(id))
         try:
             return await self._bigquery.table(id)
         except NotFoundError as error:
@@ -55,7 +55,7 @@ class VisibleObjects:
     async def routine(self, id: RoutineId) -> Routine:  # noqa: A002 - the word of the shared port
         """Give a routine of a dataset that is visible; else it is absent in the same words."""
         if not self._sees_dataset(id):
-            raise no_routine(id).hidden(self._why(_home(id)))
+            raise self._unseen(_home(id), no_routine(id))
         try:
             return await self._bigquery.routine(id)
         except NotFoundError as error:
@@ -68,10 +68,10 @@ class VisibleObjects:
         read them all.
         """
         if not self._sees_dataset(id):
-            raise no_match(id).hidden(self._why(_home(id)))
+            raise self._unseen(_home(id), no_match(id))
         found = [one for one in await self._every_table(id) if stands_for(id, one.id)]
         if unseen := next((one.id for one in found if not self._sees(one.id)), None):
-            raise no_match(id).hidden(self._why(unseen))
+            raise self._unseen(unseen, no_match(id))
         check_members(id, [one.kind for one in found])
         found.sort(key=lambda one: (-one.created, one.id))
         turns = asyncio.Semaphore(_TABLES_AT_ONCE)
@@ -86,7 +86,7 @@ class VisibleObjects:
     async def _view(self, id_: TableId) -> Table:
         refuse_unserved(id_)
         if not is_of_project(id_) and not self._sees_dataset(id_):
-            raise not_found(id_).hidden(self._why(_home(id_)))
+            raise self._unseen(_home(id_), not_found(id_))
         try:
             return await self._metadata.view(id_, self.table)
         except NotFoundError as error:
@@ -106,8 +106,12 @@ class VisibleObjects:
     def _sees(self, table: TableId) -> bool:
         return self._policy.may_see_table(self._principal, table, self._context)
 
-    def _why(self, table: TableId) -> Decision | None:
-        return self._policy.hidden_by(self._principal, table, self._context)
+    def _unseen(self, table: TableId, absent: NotFoundError) -> KeystileError:
+        """Give what is said of what the principal may not see, whether it is there or not."""
+        decision = self._policy.hidden_by(self._principal, table, self._context)
+        if decision and not any(reason.untold for reason in decision.reasons):
+            return ShutOutError(refusal_of(decision)).by(decision)
+        return absent.by(decision)
 
 
 def _home(id_: TableId | RoutineId) -> TableId:

@@ -18,12 +18,14 @@ class KeystileError(Exception):
 
     `http_status`, `reason` and `status` are the three words of BigQuery's error shape. `place` is
     the line and column of the query's text that the error is about, counted from 1; zeros where
-    there is none, or where the message says it in BigQuery's own words.
+    there is none, or where the message says it in BigQuery's own words. `because` is the decision
+    that it comes from, where there was no query yet to decide on.
     """
 
     http_status: ClassVar[int] = 500
     reason: ClassVar[str] = "internalError"
     status: ClassVar[str] = "INTERNAL"
+    because: Decision | None = None
 
     def __init__(self, message: str, *, hint: str = "", place: tuple[int, int] = (0, 0)) -> None:
         """Keep sentence, hint and place apart; `str()` joins them for a reader."""
@@ -42,6 +44,12 @@ class KeystileError(Exception):
         """Give the same error about another place of the text."""
         error = copy(self)
         error.place = place
+        return error
+
+    def by(self, decision: Decision | None) -> Self:
+        """Give the same error with the decision that is the reason for it."""
+        error = copy(self)
+        error.because = decision
         return error
 
 
@@ -126,6 +134,10 @@ class RefusedError(KeystileError):
     status = "PERMISSION_DENIED"
 
 
+class ShutOutError(RefusedError):
+    """Rules about every table leave the agent nothing, so it is told whatever it names."""
+
+
 class OpaqueQueryError(RefusedError):
     """The analysis met something that it does not understand, so the query is refused."""
 
@@ -160,19 +172,12 @@ class NotFoundError(KeystileError):
     http_status = 404
     reason = "notFound"
     status = "NOT_FOUND"
-    because: Decision | None = None
-
-    def hidden(self, decision: Decision | None) -> Self:
-        """Give the same error with the decision that is the reason for it."""
-        error = copy(self)
-        error.because = decision
-        return error
 
 
 def because(error: BaseException | None) -> Decision | None:
-    """Give the decision by which policy hides what an error, or one that led to it, is about."""
+    """Give the decision that an error, or one that led to it, comes from."""
     while error is not None:
-        if isinstance(error, NotFoundError) and error.because is not None:
+        if isinstance(error, KeystileError) and error.because is not None:
             return error.because
         error = error.__cause__
     return None

@@ -62,11 +62,13 @@ def explanation(facts: QueryFacts, decision: Decision) -> dict[str, Any]:
     }
 
 
-def hidden_explanation(decision: Decision, told: str) -> dict[str, Any]:
-    """Give why what a query names is hidden from its agent, which is `told` that it is absent."""
+def unseen_explanation(decision: Decision, told: str) -> dict[str, Any]:
+    """Give why an agent may see nothing of what a query names, and hears what is `told`."""
     found = explanation(QueryFacts("", ()), decision)
     heard = {"rule": "not-found", "effect": str(Effect.DENY), "message": f"the agent hears: {told}"}
     nothing = {"instead": None, "rewritten_sql": None}
+    if not any(reason.untold for reason in decision.reasons):
+        return found | nothing
     return found | {"effect": "not_found", "reasons": [*found["reasons"], heard]} | nothing
 
 

@@ -209,7 +209,7 @@ class Policy:
             table: self._visibility.hiding(question.principal, table, question.context)
             for table in question.named
         }
-        hidden = {table for table, rules in hiding.items() if rules}
+        hidden = {table for table, rules in hiding.items() if _hide(rules)}
         told = tuple(one.reason for each in denials if (one := each.but(hidden)))
         told = told or tuple(otherwise(hidden))
         named = {reason.rule for reason in told}
@@ -217,7 +217,7 @@ class Policy:
             rule.name: _untold(rule, table)
             for table, rules in hiding.items()
             for rule in rules
-            if rule.name not in named
+            if _hide(rules) and rule.name not in named
         }
         return Decision(
             Effect.DENY, (*told, *(untold[name] for name in sorted(untold))), self.digest
@@ -264,18 +264,30 @@ class Policy:
         return self._visibility.sees_any(principal, (project, dataset), context)
 
     def hidden_by(self, principal: Principal, table: TableId, context: Context) -> Decision | None:
-        """Give the decision by which rules hide a table that others allow the principal; or None.
+        """Give the decision by which rules take from the principal all that others allow; or None.
 
-        A dataset is a table without a name.
+        Its reasons are `untold`, unless rules about every table suffice for it. A dataset is a
+        table without a name.
         """
         rules = self._visibility.hiding(principal, table, context)
-        reasons = tuple(_untold(rule, table) for rule in rules)
+        say = _untold if _hide(rules) else _told
+        reasons = tuple(say(rule, table) for rule in rules)
         return Decision(Effect.DENY, reasons, self.digest) if reasons else None
 
 
 def _allow_reason(rule: CompiledRule) -> Reason:
     allowed = ", ".join(f"`{action}`" for action in sorted(rule.actions))
     return Reason(rule.name, Effect.ALLOW, rule.message or f"rule `{rule.name}` allows {allowed}")
+
+
+def _hide(rules: Sequence[CompiledRule]) -> bool:
+    """Tell whether the agent must not hear of these rules, for one is about some tables only."""
+    return any(rule.scope is not None for rule in rules)
+
+
+def _told(rule: CompiledRule, _: TableId) -> Reason:
+    plain = f"rule `{rule.name}` denies all that is allowed; ask its owner if you need it"
+    return Reason(rule.name, Effect.DENY, rule.message or plain)
 
 
 def _untold(rule: CompiledRule, table: TableId) -> Reason:

@@ -49,11 +49,18 @@ class Visibility:
     def hiding(
         self, principal: Principal, table: TableId, context: Context
     ) -> tuple[CompiledRule, ...]:
-        """Give the rules that hide the table; none where it is seen, or where nothing allows it."""
+        """Give the rules that leave nothing of a table; none where something is, or never was.
+
+        Where those about every table suffice they are all: these tell of no table, and need not be
+        kept from the agent.
+        """
         rules, request = self._near(self._about(principal), table), _request(principal, context)
         allows = [rule for rule in rules if rule.effect is Effect.ALLOW]
         if _is_open(rules, request) or not _is_open(allows, request):
             return ()
+        everywhere = [rule for rule in _denying(rules) if rule.scope is None]
+        if not _is_open([*allows, *everywhere], request):
+            return tuple(everywhere)
         return tuple(_denying(rules))
 
     def _about(self, principal: Principal) -> RuleSet:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from keystile.gate.visible import VisibleObjects
-from keystile.model.errors import NotFoundError, RefusedError, because
+from keystile.model.errors import NotFoundError, RefusedError, ShutOutError, because
 from keystile.model.principal import Principal
 from keystile.model.schema import Field, Routine, RoutineId, RoutineKind, Table, TableId, TableKind
 from keystile.policy.compile import compile_policy
@@ -176,4 +176,20 @@ async def test_what_a_deny_takes_altogether_is_absent_before_anybody_looks(
         assert rules == (["people-only"] if name == "orders" else [])
     assert said[0] == said[1]
     assert "people-only" not in said[0]
+    assert bigquery.asked == []
+
+
+async def test_a_rule_about_every_table_is_heard_whether_one_is_there_or_not(
+    bigquery: FakeBigQuery,
+) -> None:
+    frozen = "  - {name: frozen, agents: {names: [reader]}, deny: [read], message: not today}\n"
+    policy, context = compile_policy({"f": POLICY + frozen}), Context("p", datetime.now(UTC))
+    objects = VisibleObjects(bigquery, policy, READER, context)  # type: ignore[arg-type]
+    for name in ("events_1", "events_absent"):
+        with pytest.raises(ShutOutError) as caught:
+            await objects.table(TableId("p", "d", name))
+        assert str(caught.value) == "refused by policy: not today (rule `frozen`)"
+        hiding = because(caught.value)
+        assert hiding
+        assert [reason.rule for reason in hiding.reasons] == ["frozen"]
     assert bigquery.asked == []

@@ -144,7 +144,7 @@ def test_what_is_hidden_is_never_read_nor_written(
             assert decision.effect is Effect.DENY
         if hiding := made.hidden_by(principal, table, shop.context):
             rules_of = {reason.rule for reason in decision.reasons}
-            assert {reason.rule for reason in hiding.reasons} <= rules_of
+            assert {reason.rule for reason in hiding.reasons if reason.untold} <= rules_of
             assert not made.may_see_table(principal, table, shop.context)
 
 
@@ -225,11 +225,16 @@ def test_files_and_their_order_mean_nothing(
     assert one == other  # digest included
 
 
-@given(st.data(), rules, st.lists(row_filters, max_size=3))
+@given(st.data(), rules, st.lists(row_filters, max_size=3), permissions)
 def test_a_rule_that_is_refused_for_never_applying_changes_no_decision(
-    shop: Any, data: st.DataObject, list_: list[Rule], filters: list[Rule]
+    shop: Any, data: st.DataObject, list_: list[Rule], filters: list[Rule], shadowed: Rule
 ) -> None:
-    named = [{"name": f"r{number}", **rule} for number, rule in enumerate(list_)]
+    # One that takes all of another, for of drawn ones few do.
+    taking = {("deny" if word == "allow" else word): said for word, said in shadowed.items()}
+    taking.pop("unmask", None)
+    named = [
+        {"name": f"r{number}", **rule} for number, rule in enumerate([*list_, shadowed, taking])
+    ]
     named += [{"name": f"f{number}", **rule} for number, rule in enumerate(filters)]
 
     def text(entries: list[Rule]) -> dict[str, str]:

@@ -139,3 +139,18 @@ def test_a_decision_named_another_hidden_table_in_each_process(shop: Any) -> Non
     reasons = made.decide(agent, facts, (), shop.context).reasons
     [untold] = [reason for reason in reasons if reason.untold]
     assert untold.message.endswith(f"`{hidden[-1]}`")
+
+
+def test_a_rule_about_every_table_is_told_whatever_is_named(shop: Any) -> None:
+    made = policy(
+        BROAD, f"{IN_PAYROLL}, deny: [read, write]", "deny: [read, write], message: closed"
+    )
+    agent = shop.agent("g")
+    for table in (OPEN, SALARIES, TableId("acme-shop", "shop", "absent")):
+        assert not made.may_see_table(agent, table, shop.context)
+        hidden = made.hidden_by(agent, table, shop.context)
+        assert [(one.rule, one.message, one.untold) for one in hidden.reasons] == [
+            ("r2", "closed", False)
+        ]
+        facts = QueryFacts("SELECT", (Action.READ,), reads=(table,), unseen=(table,))
+        assert not any(one.untold for one in made.decide(agent, facts, (), shop.context).reasons)
