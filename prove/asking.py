@@ -22,7 +22,7 @@ _JOBS = f"/projects/{PROJECT}/jobs"
 _PAGE_ROWS = 2
 
 WAYS: Mapping[str, int] = {
-    "query": 48,
+    "query": 44,
     "result": 6,
     "script": 6,
     "pages": 16,
@@ -30,11 +30,12 @@ WAYS: Mapping[str, int] = {
     "dry_run_insert": 4,
     "limit": 4,
     "write": 8,
+    "around": 4,
 }
 """How many of a hundred cases are asked in each way: by jobs.query; by jobs.insert, then page by
-page; as a dry run of either; under `maximumBytesBilled`; by statements that write; as a statement
-of a script, each of which the agent then asks for its rows; by jobs.query, whose result two more
-queries read."""
+page; as a dry run of either; under `maximumBytesBilled`; by statements that write; by those of
+`around` in its place; as a statement of a script, each of which the agent then asks for its rows;
+by jobs.query, whose result two more queries read."""
 
 
 class Asked(NamedTuple):

@@ -304,7 +304,6 @@ WEIGHTS = {
 SERVED = {
     name: schema
     for name, schema in SCHEMAS.items()
-    if schema not in {KEYED, FILTERED}
-    and not any(table.view_query or table.pseudo_columns for table in schema.tables)
+    if not any(table.view_query or table.pseudo_columns for table in schema.tables)
 }
 """The schemas of plain tables, which are also asked about through the whole gateway."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -31,8 +32,15 @@ SCRATCH = "scratch"
 """The dataset in which statements that write make their tables."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_KEY = "masking-key"
 # One engine for each process keeps two gateways and two sandboxes on two cores.
-_SETTINGS = {"engine": {"workers": 1}, "identity": {"token_lifetime": 3600}}
+_SETTINGS = {
+    "engine": {"workers": 1},
+    "identity": {"token_lifetime": 3600},
+    "masking_key_file": _KEY,
+    "masking_keys": {"named": {"file": _KEY}},
+}
+_SANDBOX = (sys.executable, "-m", "prove.blinded", "sandbox")
 
 
 class Served(NamedTuple):
@@ -61,7 +69,10 @@ def served(folder: Path, schemas: Iterable[Schema], gateway: Sequence[str]) -> I
     folder.mkdir(parents=True, exist_ok=True)
     policy = folder / "policy"
     _write_policy(policy, schemas)
-    with running(folder, policy=policy, settings=_SETTINGS, gateway=gateway or PROGRAM) as stack:
+    (folder / _KEY).write_text("5" * 64)  # of both worlds: tokens would differ by their keys alone
+    with running(
+        folder, policy=policy, settings=_SETTINGS, gateway=gateway or PROGRAM, sandbox=_SANDBOX
+    ) as stack:
         stack.keystile("agent", "create", AGENT)
         file = folder / "service-account.json"
         account = SigningKey(file.read_bytes(), str(file))
@@ -120,6 +131,8 @@ def _loaded(value: Any, type_: SqlType) -> object:
 
 def _write_policy(folder: Path, schemas: Iterable[Schema]) -> None:
     """Label each masked column by its full name, and let the agent do what policy can allow."""
+    schemas = tuple(schemas)
+    filters = [one.filter for schema in schemas for one in schema.filtered]
     masks = {mask.column: mask.mask for schema in schemas for mask in schema.masks}
     labels, maskings = [], []
     for number, (column, mask) in enumerate(masks.items()):
@@ -134,7 +147,15 @@ def _write_policy(folder: Path, schemas: Iterable[Schema]) -> None:
         "allow": ["read", "write", "schema_change", "script"],
     }
     folder.mkdir(exist_ok=True)
-    document = {"labels": labels, "masks": maskings, "rules": [rule]}
+    row_filters = [
+        {"name": one.rule, "tables": [str(one.table)], "where": one.where} for one in filters
+    ]
+    document = {
+        "labels": labels,
+        "masks": maskings,
+        "rules": [rule],
+        "row_filters": row_filters,
+    }
     (folder / "policy.yaml").write_text(json.dumps(document))
 
 
