@@ -34,6 +34,7 @@ _OPEN = 3
 _AT_LIMITS = 0.15
 _KEYED = (
     re.compile(r"(@keystile_hash_\w*inner, CAST\()([^()]+)( AS BYTES\))"),
+    re.compile(r"(@keystile_hash_\w*inner, )([^()]+)(\))"),
     re.compile(r"(points AS TO_CODE_POINTS\()([^()]+)(\))"),
 )
 
@@ -54,7 +55,7 @@ def value(mask: Mask | None, type_: str, shown: Random, hidden: Random) -> str |
         case IpMask():
             literal = f"'10.0.{shown.randrange(3)}.{hidden.randrange(256)}'"
         case KeyedHashMask() | TokenMask() | SqlMask():
-            literal = f"'{_text(shown, _OPEN)}{number}'"
+            literal = f"{'b' * (type_ == 'BYTES')}'{_text(shown, _OPEN)}{number}'"
         case JsonPathsMask():
             literal = f"JSON '{_json(shown, hidden)}'"
         case TruncateMask():

@@ -39,6 +39,11 @@ WAYS_ROUND: dict[str, tuple[str, ...]] = {
             "CREATE TEMP FUNCTION f(x ANY TYPE) AS (TO_JSON_STRING(x));"
             " SELECT f(t) AS a FROM {table} AS t ORDER BY 1"
         ),
+        (
+            "CREATE TEMP FUNCTION f(x STRING) AS"
+            " ((SELECT MAX(TO_JSON_STRING(t)) FROM {table} AS t WHERE TO_JSON_STRING(t) < x));"
+            " SELECT f(TO_JSON_STRING(t)) AS a FROM {table} AS t ORDER BY 1"
+        ),
     ),
     "a function of a dataset": (
         "CREATE FUNCTION {fresh}() AS ((SELECT MAX(TO_JSON_STRING(t)) FROM {table} AS t))",
@@ -74,11 +79,11 @@ WAYS_ROUND: dict[str, tuple[str, ...]] = {
         "ALTER TABLE {table} RENAME COLUMN {column} TO other",
     ),
     "what is told of it": (
-        "SELECT * FROM {home}.INFORMATION_SCHEMA.COLUMNS WHERE table_name = '{name}'",
-        "SELECT * FROM {home}.INFORMATION_SCHEMA.COLUMN_FIELD_PATHS WHERE table_name = '{name}'",
-        "SELECT * EXCEPT (last_modified_time) FROM {home}.INFORMATION_SCHEMA.PARTITIONS WHERE table_name = '{name}'",
-        "SELECT * EXCEPT (creation_time) FROM {home}.INFORMATION_SCHEMA.TABLES WHERE table_name = '{name}'",
-        "SELECT * FROM {home}.INFORMATION_SCHEMA.TABLE_STORAGE WHERE table_name = '{name}'",
+        "SELECT * FROM {schema}.COLUMNS WHERE {named}",
+        "SELECT * FROM {schema}.COLUMN_FIELD_PATHS WHERE {named}",
+        "SELECT * EXCEPT (last_modified_time) FROM {schema}.PARTITIONS WHERE {named}",
+        "SELECT * EXCEPT (creation_time) FROM {schema}.TABLES WHERE {named}",
+        "SELECT * FROM {schema}.TABLE_STORAGE WHERE {named}",
         "SELECT * FROM {home}.__TABLES__ WHERE table_id = '{name}'",
     ),
 }
@@ -88,11 +93,14 @@ WAYS_ROUND: dict[str, tuple[str, ...]] = {
 def way_round(random: Random, table: Table, dataset: str, name: str) -> tuple[str, ...]:
     """Choose a way, and give its statements about a table; `name` is fresh in `dataset`."""
     id_ = table.id
+    home = quoted(f"{id_.project}.{id_.dataset}")
     words = {
         "table": quoted(str(id_)),
         "wild": quoted(f"{str(id_)[:-1]}*"),
         "fresh": quoted(f"{id_.project}.{dataset}.{name}"),
-        "home": quoted(f"{id_.project}.{id_.dataset}"),
+        "home": home,
+        "schema": f"{home}.INFORMATION_SCHEMA",
+        "named": f"table_name = '{id_.table}'",
         "name": id_.table,
         "column": quoted(table.fields[-1].name),
     }

@@ -69,8 +69,8 @@ class Search:
         tally.outcomes[trial.outcome.value] += 1
         tally.benign += query.benign
         if trial.outcome in {Outcome.REFUSED, Outcome.INVALID}:
-            tally.reason(trial.why)
-            tally.benign_refused += query.benign and trial.outcome is Outcome.REFUSED
+            benign = query.benign and trial.outcome is Outcome.REFUSED
+            tally.reason(trial.why, benign=benign)
         elif trial.answers[0].error:
             tally.errors += 1
         if trial.outcome is Outcome.LEAK:

@@ -182,8 +182,7 @@ class HttpSearch:
             outcome = await self._outcome(pair, case, status, tally)
         tally.outcomes[outcome.value] += 1
         if outcome in {Outcome.REFUSED, Outcome.INVALID}:
-            tally.reason(message)
-            tally.benign_refused += case.benign and outcome is Outcome.REFUSED
+            tally.reason(message, benign=case.benign and outcome is Outcome.REFUSED)
         elif outcome is Outcome.LEAK:
             found = len(tally.leaks)
             tally.leaks.append((case.schema, await self._small(pair, case, found)))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec.structs import replace
 
+from keystile.analysis.text import quoted
 from keystile.model.decision import ColumnMask, RowFilter
 from keystile.model.masks import (
     BucketMask,
@@ -24,7 +27,19 @@ from keystile.model.masks import (
     TruncateMask,
     UrlHostMask,
 )
-from keystile.model.schema import ColumnRef, Field, Mode, Table, TableId, TableKind
+from keystile.model.schema import (
+    Argument,
+    ColumnRef,
+    Field,
+    Mode,
+    Routine,
+    RoutineId,
+    RoutineKind,
+    SqlType,
+    Table,
+    TableId,
+    TableKind,
+)
 from prove.shop import DATASET, MASKS, PROJECT, TABLES
 from prove.worlds import Filtered, Schema
 
@@ -190,6 +205,7 @@ _SIGNED = _table(
     "signed",
     Field("id", "INT64"),
     Field("who", "STRING"),
+    Field("seal", "BYTES"),
     Field("at", "STRUCT", fields=(Field("home", "STRING"), Field("n", "INT64"))),
 )
 KEYED = Schema(
@@ -197,10 +213,52 @@ KEYED = Schema(
     (_SIGNED, _VISITS),
     (
         _masked(_SIGNED, "who", KeyedHashMask("named")),
+        _masked(_SIGNED, "seal", KeyedHashMask()),
         _masked(_SIGNED, "at.home", TokenMask()),
     ),
 )
 """Masks with keys, which the evaluator is handed so that they look at open parts alone."""
+
+
+def _routine(name: str, body: str, *arguments: str, **more: Any) -> Routine:
+    """Make a function; an argument is a name and a type, or a name alone for any type."""
+    given = tuple(
+        Argument(one, SqlType(type_) if type_ else None)
+        for one, _, type_ in (argument.partition(" ") for argument in arguments)
+    )
+    more = {"kind": RoutineKind.SCALAR} | more
+    id_ = RoutineId(PROJECT, "fn", name)
+    return Routine(id_, language="SQL", arguments=given, body=body, **more)
+
+
+_TEXT = SqlType("STRING")
+_PLACES = ".".join(quoted(part) for part in str(_VISITS.id).split("."))
+CALLING = Schema(
+    "calling",
+    (_PEOPLE, _VISITS),
+    SMALL.masks,
+    routines=(
+        _routine("same", "x", "x"),
+        _routine("both", "CONCAT(x, '-', y)", "x STRING", "y INT64", returns=_TEXT),
+        _routine("more", f"`{PROJECT}`.fn.both(x, LENGTH(x))", "x STRING", returns=_TEXT),
+        _routine("failing", "IF(x > '4', ERROR(x), x)", "x STRING", returns=_TEXT),
+        _routine(
+            "looked",
+            f"(SELECT MAX(v.place) FROM {_PLACES} AS v WHERE v.place > x)",  # noqa: S608
+            "x STRING",
+            returns=_TEXT,
+        ),
+        _routine("last", "MAX(x)", "x STRING", returns=_TEXT, kind=RoutineKind.AGGREGATE),
+        _routine(
+            "rows_of",
+            f"SELECT x AS t, v.id FROM {_PLACES} AS v WHERE v.place > x",  # noqa: S608
+            "x STRING",
+            columns=(Field("t", "STRING"), Field("id", "INT64")),
+            kind=RoutineKind.TABLE_VALUED,
+        ),
+    ),
+)
+"""Functions in SQL, which get what is masked as arguments."""
 
 _STAFF = _table(
     "staff",
@@ -279,6 +337,7 @@ SCHEMAS = {
         TRACES,
         KEYED,
         FILTERED,
+        CALLING,
         SHOP,
     )
 }
@@ -297,13 +356,15 @@ WEIGHTS = {
     "traces": 5,
     "keyed": 1,
     "filtered": 6,
+    "calling": 6,
     "shop": 4,
 }
-"""How many of a hundred cases ask about each; a rich table costs some five times a small one."""
+"""How many of some hundred cases ask about each; a rich table costs some five times a small one."""
 
 SERVED = {
     name: schema
     for name, schema in SCHEMAS.items()
-    if not any(table.view_query or table.pseudo_columns for table in schema.tables)
+    if not schema.routines
+    and not any(table.view_query or table.pseudo_columns for table in schema.tables)
 }
 """The schemas of plain tables, which are also asked about through the whole gateway."""

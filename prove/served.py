@@ -144,7 +144,7 @@ def _write_policy(folder: Path, schemas: Iterable[Schema]) -> None:
         "name": "prover",
         "agents": {"names": [AGENT]},
         "resources": {"datasets": datasets},
-        "allow": ["read", "write", "schema_change", "script"],
+        "allow": ["read", "write", "schema_change", "script", "routine"],
     }
     folder.mkdir(exist_ok=True)
     row_filters = [

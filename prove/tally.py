@@ -36,9 +36,10 @@ class Tally:
         self.leaks += other.leaks
         self.misjudged += other.misjudged
 
-    def reason(self, why: str) -> None:
-        """Count a refusal."""
-        self.reasons[why[:_REASON]] += 1
+    def reason(self, why: str, *, benign: bool) -> None:
+        """Count a refusal; `benign` tells of one that should have been served."""
+        self.benign_refused += benign
+        self.reasons[f"BENIGN: {why}" if benign else why[:_REASON]] += 1
 
     @property
     def sound(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from keystile.analysis.functions import ALLOWED
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.messages import function_pb2, service, type_pb2
 from keystile.googlesql.protos import builtin_catalog, sql_type
+from keystile.model.schema import Routine, RoutineKind
 from prove.queries.columns import MADE
 
 _KINDS = function_pb2.SignatureArgumentKind
@@ -47,6 +48,24 @@ def calls() -> tuple[Call, ...]:
         if name in ALLOWED and name[0] != "$" and not _left_out(name):
             found += _calls(name, function)
     return tuple(dict.fromkeys(found))
+
+
+def own_calls(routines: Iterable[Routine], *, aggregate: bool) -> tuple[Call, ...]:
+    """Give a call of each function of a schema's own."""
+    return tuple(
+        _own_call(one) for one in routines if (one.kind is RoutineKind.AGGREGATE) == aggregate
+    )
+
+
+def _own_call(routine: Routine) -> Call:
+    name = ".".join(routine.id.path[1:])
+    given = ", ".join(f"{{{argument.type or 'STRING'}}}" for argument in routine.arguments)
+    called, type_ = f"{name}({given})", str(routine.returns or "")
+    aggregate = routine.kind is RoutineKind.AGGREGATE
+    if routine.columns:
+        column = routine.columns[0]
+        called, type_ = f"(SELECT MAX(r.{column.name}) FROM {called} AS r)", column.type
+    return Call(name, called, type_, aggregate)
 
 
 def _left_out(name: str) -> bool:

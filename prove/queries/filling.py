@@ -13,7 +13,7 @@ from functools import cache
 from typing import ClassVar
 
 from prove.queries import words
-from prove.queries.calls import Call, calls
+from prove.queries.calls import Call, calls, own_calls
 from prove.queries.columns import LITERALS, MADE, NUMBER, TEXT, Column, Source, both, ways
 from prove.queries.expressions import Expressions
 
@@ -23,6 +23,7 @@ _SLOT = re.compile(r"\{([^{}:]+)(?::(\w))?\}")
 _FROM = re.compile(r"\{from(?::(\w))?\}")
 _NOTHING = Source("", [], [], [], [])
 _CALLED = 0.3
+_OWN = 0.6
 _ASKED = 0.15
 _FAILING = 0.05
 
@@ -155,7 +156,10 @@ class Filling(Expressions):
 
     def _call(self, source: Source, *, aggregate: bool) -> tuple[str, str]:
         """Call any function that there is; give its type as well."""
-        call: Call = self.random.choice(_calls(aggregate=aggregate))
+        each = own_calls(self.schema.routines, aggregate=aggregate)
+        if not each or not self.chance(_OWN):
+            each = _calls(aggregate=aggregate)
+        call: Call = self.random.choice(each)
         return self.fill(call.template, source), call.type
 
     def _text_array(self, source: Source) -> str:

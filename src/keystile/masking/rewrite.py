@@ -191,7 +191,7 @@ def _masking(
         masks=tuple(column for column in columns if column.table in there),
         mentions=analysed.mentions,
         filters=tuple(one for one in filters if one.table in there),
-        texts=_texts(given) if written else (),
+        given=given if written else (),
     )
     return _Masking(request, added, tuple(ColumnRef(c.table, c.path) for c in read))
 
@@ -215,14 +215,6 @@ def _hidden_parameters(
         )
     names = dict.fromkeys(name for one in with_key for name in keyed.parameters(one.mask))
     return tuple(hidden[name] for name in names)
-
-
-def _texts(given: Iterable[Parameter]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (one.name.lower(), str(one.value["value"]))
-        for one in given
-        if one.type.kind == "STRING" and one.value.get("value") is not None
-    )
 
 
 def _check_parameters(parameters: Iterable[Parameter]) -> None:

@@ -27,7 +27,7 @@ from keystile.model.decision import RowFilter
 from keystile.model.errors import InvalidQueryError, RefusedError
 from keystile.model.facts import OutputColumn, WrittenColumn
 from keystile.model.masks import Mask, SqlMask
-from keystile.model.schema import ColumnRef, Table, TableId, TableKind
+from keystile.model.schema import ColumnRef, Parameter, Table, TableId, TableKind
 
 
 class MaskedColumn(msgspec.Struct, frozen=True):
@@ -41,8 +41,8 @@ class MaskedColumn(msgspec.Struct, frozen=True):
 class MaskRequest(msgspec.Struct, frozen=True):
     """A statement in canonical spelling with what its analysis found, and the masks.
 
-    The parameters of `scope` include those of keyed masks; `texts` are the agent's own of type
-    STRING, where the statement writes.
+    The parameters of `scope` include those of keyed masks; `given` are the agent's own, where
+    the statement writes.
     """
 
     sql: str
@@ -53,7 +53,7 @@ class MaskRequest(msgspec.Struct, frozen=True):
     written: tuple[WrittenColumn, ...] = ()
     mentions: tuple[Mention, ...] = ()
     filters: tuple[RowFilter, ...] = ()
-    texts: tuple[tuple[str, str], ...] = ()
+    given: tuple[Parameter, ...] = ()
 
 
 class MaskedQuery(msgspec.Struct, frozen=True):
@@ -132,7 +132,7 @@ def _prove(engine: Engine, request: MaskRequest, sql: str, protected: list[Prote
     if request.written:
         columns = {(str(one.table), lowered(one.path)): one.mask for one in request.masks}
         try:
-            placeholders.check(statement, columns, dict(request.texts))
+            placeholders.check(statement, columns, request.given)
         except RefusedError as error:
             raise error.at(_first_place(request)) from None
     ids = {table.table.id for table in protected}
