@@ -206,7 +206,7 @@ _SIGNED = _table(
     Field("id", "INT64"),
     Field("who", "STRING"),
     Field("seal", "BYTES"),
-    Field("at", "STRUCT", fields=(Field("home", "STRING"), Field("n", "INT64"))),
+    Field("stay", "STRUCT", fields=(Field("home", "STRING"), Field("n", "INT64"))),
 )
 KEYED = Schema(
     "keyed",
@@ -214,7 +214,7 @@ KEYED = Schema(
     (
         _masked(_SIGNED, "who", KeyedHashMask("named")),
         _masked(_SIGNED, "seal", KeyedHashMask()),
-        _masked(_SIGNED, "at.home", TokenMask()),
+        _masked(_SIGNED, "stay.home", TokenMask()),
     ),
 )
 """Masks with keys, which the evaluator is handed so that they look at open parts alone."""

@@ -198,3 +198,13 @@ def test_a_copy_waits_for_a_person_and_then_runs(stack: Stack, mover: Client) ->
     stack.approve(waiting.id)
     job.result(timeout=30)
     assert mover.get_table(f"{LAB}.approved").num_rows == 20
+
+
+def test_masked_rows_came_back_in_the_place_of_the_values(mover: Client) -> None:
+    table = f"{PROJECT}.shop.customers"
+    read = mover.list_rows(table, max_results=2)
+    rows = [{"id": row["id"], "ssn": row["ssn"]} for row in read]
+    for disposition in ("WRITE_TRUNCATE", "WRITE_TRUNCATE_DATA"):
+        config = bigquery.LoadJobConfig(write_disposition=disposition)
+        with pytest.raises(exceptions.Forbidden, match="would replace its values"):
+            mover.load_table_from_json(rows, table, job_config=config)

@@ -85,7 +85,8 @@ def refuse_hidden(transfer: Transfer, decision: Decision) -> None:
     """Raise `RefusedError` where a table to be moved, or replaced, is not all for the agent to see.
 
     INVARIANT: no value that is masked for an agent, and no row that is filtered out for it, leaves
-    its table by a transfer.
+    its table by a transfer. What an agent brings itself takes the place of no value that it may
+    have read masked.
     """
     for mask in decision.masks:
         if mask.column.table in transfer.sources:
@@ -103,6 +104,16 @@ def refuse_hidden(transfer: Transfer, decision: Decision) -> None:
             )
     if transfer.replaces and transfer.destination:
         targets.refuse_to_replace(transfer.destination, decision)
+        _refuse_masks_over_values(transfer, transfer.destination, decision)
+
+
+def _refuse_masks_over_values(transfer: Transfer, to: TableId, decision: Decision) -> None:
+    for mask in decision.masks:
+        if transfer.upload and mask.column.table == to:
+            raise RefusedError(
+                f"`{mask.column}` is masked for you, and the upload would replace its values",
+                hint="append to it, load into another table, or change rows with UPDATE",
+            )
 
 
 def configuration(transfer: Transfer, facts: QueryFacts) -> dict[str, object]:

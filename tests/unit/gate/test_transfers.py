@@ -150,6 +150,16 @@ def test_hidden_rows_are_not_replaced_and_masks_of_a_target_do_not_matter() -> N
             transfers.refuse_hidden(copy(writeDisposition=disposition), decision(filter_="there"))
 
 
+def test_a_table_that_was_read_masked_was_replaced_by_what_an_agent_uploads() -> None:
+    for disposition in ("WRITE_TRUNCATE", "WRITE_TRUNCATE_DATA"):
+        uploaded = load(upload=True, writeDisposition=disposition)
+        with pytest.raises(RefusedError, match="the upload would replace its values"):
+            transfers.refuse_hidden(uploaded, decision(mask="there"))
+        transfers.refuse_hidden(uploaded, decision(mask="elsewhere"))
+        transfers.refuse_hidden(load(writeDisposition=disposition), decision(mask="there"))
+    transfers.refuse_hidden(load(upload=True), decision(mask="there"))
+
+
 async def test_a_table_is_made_only_where_policy_was_asked_about_it() -> None:
     for transfer, said in ((load(), "CREATE_NEVER"), (load("new"), None)):
         sent: Any = transfers.configuration(transfer, await facts_of(transfer))
