@@ -70,6 +70,8 @@ from keystile.telemetry.metrics import Metrics
 from keystile.tls.end import End
 from keystile.tls.from_settings import listening
 from keystile.tls.watch import watch
+from keystile.upstream.listing import Listing
+from keystile.upstream.stored import StoredConnections
 
 _RETENTION_SECONDS = 3600.0
 
@@ -132,6 +134,7 @@ async def serve(settings: Settings, ready: asyncio.Event) -> None:
                     identity.tokens,
                 ),
                 versions=versions,
+                listing=Listing(StoredConnections(database), plans.connections),
             )
             try:
                 async with _storage(settings, rooms.reads, identity.callers, metrics, ends):

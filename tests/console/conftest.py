@@ -17,6 +17,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from keystile.approvals.machine import ApprovalRequest, Summary, TouchedColumn
 from keystile.approvals.requests import Approvals
+from keystile.config.settings import Settings
+from keystile.config.upstream import Connection, Upstream
 from keystile.console.agents import Fleet
 from keystile.console.app import console_app
 from keystile.gate.job_store import JobStore
@@ -32,7 +34,11 @@ from keystile.model.schema import Parameter, SqlType
 from keystile.recording.events import Event, EventKind
 from keystile.recording.log import RecordingLog
 from keystile.recording.reader import Recorded, RecordingReader
+from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
+from keystile.upstream.connections import Connections
+from keystile.upstream.listing import Listing
+from keystile.upstream.stored import StoredConnections
 
 BROWSERS = (
     "/usr/bin/chromium",
@@ -65,6 +71,7 @@ class Console:
         self.approvals = Approvals(self.database)
         self.fleet = fleet(self.database)
         self.versions = PolicyVersions(self.database)
+        self.listing = listing(folder, self.database)
         self.recording = RecordingLog(self.recordings, 1 << 20)
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
@@ -87,6 +94,7 @@ class Console:
             recordings=self.recordings,
             fleet=self.fleet,
             versions=self.versions,
+            listing=self.listing,
         )
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
         self.server = uvicorn.Server(config)
@@ -140,6 +148,14 @@ class Console:
     def record(self, *events: Event) -> None:
         for event in events:
             self.run(self.recording.append(event))
+
+
+def listing(folder: Path, database: Database) -> Listing:
+    """List a connection of the machine's, and those that are added to the store."""
+    upstream = Upstream(connections={"on-the-machine": Connection(metadata_server=True)})
+    settings = Settings(upstream=upstream, data="data", folder=folder)
+    connections = Connections(settings, database, Secrets(settings))
+    return Listing(StoredConnections(database), connections)
 
 
 def fleet(database: Database) -> Fleet:

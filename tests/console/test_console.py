@@ -10,9 +10,12 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from keystile.approvals.machine import Person
+from keystile.config.upstream import Connection
 from keystile.gate.policy_versions import Draft, Replica
 from keystile.identity.disabling import Target
 from keystile.model.decision import ApprovalDemand
+from keystile.recording.events import Event, EventKind
+from keystile.upstream.stored import StoredConnection
 
 AGENT = "demo-agent"
 TWO_PEOPLE = ApprovalDemand("two-people", ("data-stewards",), 2, 600)
@@ -229,6 +232,7 @@ def test_both_themes_fit_a_phone_and_meet_contrast(
         f"/session?id=theme&agent={AGENT}",
         "/agents",
         f"/agent?issuer={come.issuer}&subject={come.subject}",
+        "/connections",
         "/sign-in",
     ):
         page.goto(console.url + path)
@@ -356,3 +360,22 @@ def test_a_published_version_appears_live_with_what_it_changed(page: Page, conso
     page.locator("#history").get_by_role("link", name="version 1").click()
     expect(page.get_by_role("heading", name="Version 1")).to_be_visible()
     expect(page.locator("pre")).to_contain_text("name: agents-may, allow: [read]")
+
+
+def test_a_connection_and_what_was_done_to_it_appear_live(page: Page, console: Any) -> None:
+    sign_in(page, console)
+    page.get_by_role("link", name="Connections").click()
+    expect(page.locator("#keys")).to_contain_text("on-the-machine")
+    expect(page.locator("#history")).to_contain_text("Nothing is on record yet.")
+    expect(page.locator("#live")).to_have_text("Live")
+    now, who = time.time(), "reports@acme-shop.iam.example"
+    listing = console.listing
+    one = StoredConnection("reports", Connection(), now, "ana")
+    console.run(listing.stored.add(one, who, "key-1"))
+    console.run(listing.stored.adopt("reports", "key-1", who, now))
+    console.run(listing.connections.load())
+    expect(page.locator("#keys")).to_contain_text("key-1", timeout=5000)
+    told = {"action": "add", "connection": "reports", "account": who, "key": "key-1", "at": now}
+    console.record(Event(EventKind.CONNECTION_CHANGED, now, body=told | {"person": "ana"}))
+    expect(page.locator("#history")).to_contain_text("added", timeout=5000)
+    expect(page.locator("#history")).to_contain_text("ana")

@@ -400,7 +400,8 @@ def console(planted: Planted) -> Iterator[tuple[str, bytes]]:
     (cookie,) = visit.cookies
     planted.plant("a person's session", str(cookie.value))
     session = stack.sessions()[0]
-    for path in ("approvals", "sessions", f"session?id={quote(session)}", "agents"):
+    paths = ("approvals", "sessions", f"session?id={quote(session)}", "agents", "connections")
+    for path in paths:
         page = visit.get(f"{root}/{path}", timeout=30)
         yield path, page.content
 

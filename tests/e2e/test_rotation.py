@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from google.cloud import bigquery
+from google.cloud.bigquery import client as bigquery_client
 from tests.support.google import write_key_file
 from tests.support.stack import PROJECT, Stack
+
+from keystile.identity.agents import Agents
 
 ACCOUNT = "keystile@acme-shop.iam.gserviceaccount.com"
 QUERY = f"SELECT id FROM `{PROJECT}.shop.customers` ORDER BY id LIMIT 3"  # noqa: S608 - no input
 AGENTS = ("reader", "support", "hurried")
+RULES = """
+rules:
+  - name: askers
+    agents: {groups: [coding-agents]}
+    resources: {datasets: [acme-shop.shop]}
+    allow: [read]
+  - name: loaders
+    agents: {names: [loader]}
+    resources: {datasets: [acme-shop.lab]}
+    allow: [read, write, schema_change]
+"""
+CHUNK = 256 << 10
+"""The smallest that the protocol knows; the client's own are larger than what tests should send."""
 
 
 def running(stack: Stack) -> Iterator[Stack]:
@@ -29,10 +47,11 @@ def running(stack: Stack) -> Iterator[Stack]:
         stack.stop()
 
 
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
-    """A stack whose default connection was added by command."""
-    stack = Stack(tmp_path)
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose default connection was added by command, and one more agent, that uploads."""
+    stack = Stack(tmp_path_factory.mktemp("rotation"), rules=RULES)
+    stack.with_store(lambda store: Agents(store).create("loader", [], {}, "tests"))
     stack.configure(upstream={"service_account_file": ""})
     added = stack.run("connection", "add", "default", "--key-file", str(stack.key_file))
     assert added.returncode == 0, added.stderr
@@ -128,6 +147,51 @@ def test_no_query_fails_while_a_key_is_rotated_and_the_old_one_revoked(stack: St
     tried = stack.run("connection", "test", "default", "--project", PROJECT)
     assert f"{ACCOUNT} by key key-2: BigQuery answers" in tried.stdout
     assert "Google does not take the key `key-1`" in tried.stdout
+
+
+class Turning(io.BytesIO):
+    """A file that does something once half of it is read."""
+
+    def __init__(self, data: bytes, then: Callable[[], None]) -> None:
+        super().__init__(data)
+        self._half, self._then = len(data) // 2, [then]
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self._then and self.tell() >= self._half:
+            self._then.pop()()
+        return super().read(size)
+
+
+def test_an_upload_goes_on_while_a_key_is_rotated_and_the_old_one_revoked(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bigquery_client, "_DEFAULT_CHUNKSIZE", CHUNK)
+    old = (stack.folder / "public.pem").read_bytes()
+    file, public = new_key(stack, "key-3")
+
+    def rotate() -> None:
+        know(stack, old, public)
+        rotated = stack.run("connection", "rotate", "default", "--key-file", str(file))
+        assert rotated.returncode == 0, rotated.stderr
+        know(stack, public)
+
+    client = stack.client("loader")
+    client.create_dataset("lab")
+    lines = [f"{number},{'x' * 90}" for number in range(12_000)]
+    config = bigquery.LoadJobConfig(
+        source_format="CSV",
+        schema=[bigquery.SchemaField("n", "INTEGER"), bigquery.SchemaField("text", "STRING")],
+    )
+    data = Turning("\n".join(lines).encode(), rotate)
+    job = client.load_table_from_file(data, f"{PROJECT}.lab.uploaded", job_config=config)
+    assert job.result().output_rows == len(lines)
+    counted = f"SELECT COUNT(*), COUNT(DISTINCT n) FROM `{PROJECT}.lab.uploaded`"  # noqa: S608
+    (row,) = client.query_and_wait(counted)
+    assert tuple(row.values()) == (len(lines), len(lines))
+    assert listed(stack)["key-3"] == "active"
+    pieces = [seen.status for seen in client.seen if seen.method == "PUT"]
+    assert pieces.count(308) == len(data.getvalue()) // CHUNK > 3
+    assert set(pieces) <= {200, 308, 503}  # upon a 503 the client sends the piece again
 
 
 def test_no_query_fails_while_the_file_of_the_settings_is_replaced(with_file: Stack) -> None:

@@ -31,7 +31,8 @@ from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
 from keystile.telemetry import logs
 from keystile.upstream.connections import Connections
-from keystile.upstream.desk import Desk, Listed, Tried
+from keystile.upstream.desk import Desk, Tried
+from keystile.upstream.listing import Listed
 
 app = typer.Typer(help="Manage the gateway's identities at BigQuery.", no_args_is_help=True)
 

@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from keystile.approvals.requests import Approvals
 from keystile.console.agents import AgentPages, Fleet
+from keystile.console.connections import ConnectionPages
 from keystile.console.desk import Desk, bare_page
 from keystile.console.guard import Guard
 from keystile.console.inbox import Inbox
@@ -32,6 +33,7 @@ from keystile.identity.people import People
 from keystile.model.errors import KeystileError, UnauthenticatedError
 from keystile.recording.log import RecordingLog
 from keystile.recording.reader import RecordingReader
+from keystile.upstream.listing import Listing
 
 
 def console_app(  # noqa: PLR0913 - one for each thing that it shows
@@ -43,12 +45,13 @@ def console_app(  # noqa: PLR0913 - one for each thing that it shows
     recordings: Path,
     fleet: Fleet,
     versions: PolicyVersions,
+    listing: Listing,
     clock: Callable[[], float] = time.time,
 ) -> Starlette:
     """Make the console that people reach at `url`; `recordings` is the recording folder.
 
-    `fleet` is what is known of agents, `versions` are those of the policy; `recording` takes what
-    people do here (sign-ins, viewings).
+    `fleet` is what is known of agents, `versions` are those of the policy, and `listing` lists
+    connections to BigQuery; `recording` takes what people do here (sign-ins, viewings).
     Serve the app with its lifespan on and a short graceful timeout: event streams stay open until
     the server stops.
     """
@@ -57,10 +60,12 @@ def console_app(  # noqa: PLR0913 - one for each thing that it shows
     sessions = Sessions(desk, RecordingReader(recordings), Integrity(recordings, clock))
     agents = AgentPages(desk, fleet)
     policy = PolicyPages(desk, versions)
+    connections = ConnectionPages(desk, listing, recordings)
     looks = {
         "approvals": inbox.look,
         "sessions": sessions.look,
         "agents": agents.look,
+        "connections": connections.look,
         "policy": policy.look,
     }
     live = Live(desk, looks)
@@ -78,6 +83,7 @@ def console_app(  # noqa: PLR0913 - one for each thing that it shows
             *inbox.routes,
             *sessions.routes,
             *agents.routes,
+            *connections.routes,
             *policy.routes,
             *live.routes,
             Mount("/static", StaticFiles(packages=[("keystile.console", "static")])),

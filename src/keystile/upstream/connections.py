@@ -34,7 +34,9 @@ _FOLLOW_SECONDS = 1.0
 _FALLBACK_SECONDS = 600.0
 """How long a key can be fallen back on at least: Google may take minutes to know a new one."""
 
-_OLD_SECONDS = 90 * 24 * 3600.0
+OLD_SECONDS = 90 * 24 * 3600.0
+"""From what age on a key that signs is old, which is warned of."""
+
 _WARN_EVERY_SECONDS = 24 * 3600.0
 
 _log = logger("upstream")
@@ -285,7 +287,7 @@ class Connections:
     def _warn_of_old(self, keys: Iterable[StoredKey], now: float) -> None:
         for key in keys:
             age = now - key.added_at
-            if key.state is KeyState.ACTIVE and age > _OLD_SECONDS:
+            if key.state is KeyState.ACTIVE and age > OLD_SECONDS:
                 days = round(age / 86400)
                 self._warn(key.id, "credential_old", key.connection, key=key.id, days=days)
 

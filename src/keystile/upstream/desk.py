@@ -31,6 +31,7 @@ from keystile.upstream.connection import Way
 from keystile.upstream.connections import Connections
 from keystile.upstream.key_files import KeyFiles
 from keystile.upstream.keys import SigningKey
+from keystile.upstream.listing import Listed, Listing
 from keystile.upstream.stored import (
     Change,
     KeyState,
@@ -43,17 +44,6 @@ from keystile.upstream.transport import Call, Transport
 _EXTERNAL = "external-account"
 _USES_TOLD = 5
 _AGAIN = "run `keystile connection rotate {}` again in a minute: Google may not know the key yet"
-
-
-class Listed(msgspec.Struct, frozen=True):
-    """A key of a connection, or a connection without one. `added_at` is when it was first seen."""
-
-    connection: str
-    kind: str
-    account: str
-    key: str
-    state: str
-    added_at: float | None
 
 
 class Tried(NamedTuple):
@@ -189,16 +179,7 @@ class Desk:
 
     async def list(self) -> tuple[Listed, ...]:
         """List every connection with its keys."""
-        keys, found = await self._stored.keys(), list[Listed]()
-        for name, settings in sorted((await self._connections.every()).items()):
-            mine = of_connection(keys, name) if self._connections.has_keys(name) else ()
-            rows = [(key.account, key.id, key.state.value, key.added_at) for key in mine]
-            for account, key, state, added in rows:
-                who = settings.impersonate or account
-                found.append(Listed(name, settings.kind, who, key, state, added))
-            if not rows:
-                found.append(Listed(name, settings.kind, settings.impersonate, "", "", None))
-        return tuple(found)
+        return await Listing(self._stored, self._connections).list()
 
     async def _tried(self, way: Way, project: str) -> Tried:
         upstream = self._settings.upstream

@@ -16,6 +16,8 @@ from starlette.types import Message
 
 from keystile.approvals.machine import ApprovalRequest, Summary
 from keystile.approvals.requests import Approvals
+from keystile.config.settings import Settings
+from keystile.config.upstream import Connection, Upstream
 from keystile.console.agents import Fleet
 from keystile.console.app import console_app
 from keystile.gate.job_store import JobStore
@@ -28,7 +30,11 @@ from keystile.identity.people import People
 from keystile.model.decision import ApprovalDemand
 from keystile.model.principal import Principal
 from keystile.recording.log import RecordingLog
+from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
+from keystile.upstream.connections import Connections
+from keystile.upstream.listing import Listing
+from keystile.upstream.stored import StoredConnections
 
 URL = "http://127.0.0.1:8421"
 
@@ -109,6 +115,15 @@ class Desk:
         return await self.approvals.open(**(values | changes))
 
 
+@pytest.fixture
+def listing(tmp_path: Path, database: Database) -> Listing:
+    """List a connection of the machine's, and those that are added to the store."""
+    upstream = Upstream(connections={"on-the-machine": Connection(metadata_server=True)})
+    settings = Settings(upstream=upstream, data="data", folder=tmp_path)
+    connections = Connections(settings, database, Secrets(settings))
+    return Listing(StoredConnections(database), connections)
+
+
 def fleet(database: Database) -> Fleet:
     agents = Agents(database)
     return Fleet(
@@ -139,7 +154,9 @@ async def recording(tmp_path: Path) -> AsyncIterator[RecordingLog]:
 
 
 @pytest.fixture
-async def desk(database: Database, recording: RecordingLog, tmp_path: Path) -> Desk:
+async def desk(
+    database: Database, recording: RecordingLog, listing: Listing, tmp_path: Path
+) -> Desk:
     people = People(database)
     await people.create("operator", ("data-stewards",))
     await people.create("visitor", ("sales",))
@@ -152,5 +169,6 @@ async def desk(database: Database, recording: RecordingLog, tmp_path: Path) -> D
         recordings=tmp_path / "recordings",
         fleet=fleet(database),
         versions=PolicyVersions(database),
+        listing=listing,
     )
     return Desk(app, people, approvals, fleet(database))
