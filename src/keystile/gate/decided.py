@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -20,6 +21,9 @@ from keystile.model.principal import Principal
 from keystile.model.schema import TableId
 from keystile.upstream.values import NOBODY, Account, DryRun, UpstreamQuery
 from keystile.wire.requests import QueryRequest
+
+_ADVICE = re.compile(r"[;.:!?]\s")
+"""What stands between what is so and what to do, in the words of an author."""
 
 
 class Heard(NamedTuple):
@@ -68,11 +72,15 @@ class Decided(NamedTuple):
 def refuse_denied(decision: Decision, instead: str = "", hint: str = "") -> None:
     """Raise `RefusedError` with every reason and its rule when the decision is a denial.
 
-    `instead` is a query that would be allowed.
+    `instead` is a query that would be allowed. Without that or a `hint`, who reads words of an
+    author's that say no more than that it is so is told whom to ask.
     """
     if decision.effect is not Effect.DENY:
         return
     hint = f"this would be allowed: {instead}" if instead else hint
+    told = [one.message for one in decision.reasons if not one.untold]
+    if not hint and not any(map(_ADVICE.search, told)):
+        hint = "ask the owner of the policy if you need it"
     raise RefusedError(refusal_of(decision), hint=hint)
 
 

@@ -73,7 +73,8 @@ class SecondNet:
             look = await self._look(job, ())
             told.message, told.hint = look.told(error.message), look.told(error.hint)
         except (KeystileError, TimeoutError):
-            told.message, told.hint = "the query failed; BigQuery's words are kept back", ""
+            told.message = "the query failed, and BigQuery's words are kept back"
+            told.hint = "look for what may fail in it, such as a `CAST`"
         return told
 
     async def _look(self, job: Job, schema: Sequence[Field]) -> Look:

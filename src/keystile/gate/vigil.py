@@ -104,20 +104,27 @@ def refusal(seen: Seen) -> JobError:
         if request.state is ApprovalState.DENIED:
             vote = next(vote for vote in request.votes if not vote.approve)
             return _refused(
-                f"denied by `{vote.person}`: {vote.comment or 'no reason given'}", request
+                f"denied by `{vote.person}`: {vote.comment or 'no reason given'}",
+                request,
+                f"ask `{vote.person}` what would be approved",
             )
     expired = next(r for r in seen.requests if r.state is not ApprovalState.APPROVED)
-    return _refused("nobody approved the query in time", expired)
+    groups = " or ".join(f"`{group}`" for group in expired.demand.approvers)
+    hint = f"run it again when somebody of {groups} can decide"
+    return _refused("nobody approved the query in time", expired, hint)
 
 
 def withdrawn() -> StoppedError:
     """Say that the agent itself has cancelled what waited."""
-    return StoppedError("the job was cancelled while it waited for approval")
+    return StoppedError(
+        "the job was cancelled while it waited for approval",
+        hint="run it again to ask once more",
+    )
 
 
-def _refused(sentence: str, request: ApprovalRequest) -> JobError:
-    rule = request.demand.rule
-    return JobError.of(RefusedError(f"{sentence} (rule `{rule}`, request `{request.id}`)"))
+def _refused(sentence: str, request: ApprovalRequest, hint: str) -> JobError:
+    where = f"(rule `{request.demand.rule}`, request `{request.id}`)"
+    return JobError.of(RefusedError(f"{sentence} {where}", hint=hint))
 
 
 def _verdict(job: Job, requests: tuple[ApprovalRequest, ...]) -> Verdict:

@@ -148,3 +148,15 @@ async def test_what_is_no_row_of_the_schema_is_not_given(
     await one.settle()
     ended = await one.gate.job(bench.principal(), "acme-shop", job.job_id)
     assert "could not be looked through" in str(ended.error)
+
+
+async def test_words_of_an_error_that_cannot_be_looked_through_are_kept_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def slow(*_: object) -> None:
+        raise TimeoutError
+
+    net = SecondNet(always(bytes(32)), Metrics())
+    monkeypatch.setattr(net, "_look", slow)
+    told = await net.said(job_with(looks_for("ssn")), InvalidQueryError("bad value: 123-45-6789"))
+    assert str(told).startswith("the query failed, and BigQuery's words are kept back; look for")
