@@ -72,26 +72,25 @@ class Decided(NamedTuple):
 def refuse_denied(decision: Decision, instead: str = "", hint: str = "") -> None:
     """Raise `RefusedError` with every reason and its rule when the decision is a denial.
 
-    `instead` is a query that would be allowed. Without that or a `hint`, who reads words of an
-    author's that say no more than that it is so is told whom to ask.
+    `instead` is a query that would be allowed.
     """
     if decision.effect is not Effect.DENY:
         return
+    sentence, advice = refusal_of(decision)
     hint = f"this would be allowed: {instead}" if instead else hint
-    told = [one.message for one in decision.reasons if not one.untold]
-    if not hint and not any(map(_ADVICE.search, told)):
-        hint = "ask the owner of the policy if you need it"
-    raise RefusedError(refusal_of(decision), hint=hint)
+    raise RefusedError(sentence, hint=hint or advice)
 
 
-def refusal_of(decision: Decision) -> str:
-    """Say every reason of a denial that the agent may hear, each with its rule."""
-    reasons = "; ".join(
-        f"{reason.message.rstrip('.')} (rule `{reason.rule}`)"
-        for reason in decision.reasons
-        if not reason.untold
-    )
-    return f"refused by policy: {reasons}"
+def refusal_of(decision: Decision) -> tuple[str, str]:
+    """Say every reason of a denial that the agent may hear, each with its rule, and what to do.
+
+    Who reads words of an author's that say no more than that it is so is told whom to ask.
+    """
+    told = [reason for reason in decision.reasons if not reason.untold]
+    said = "; ".join(f"{one.message.rstrip('.')} (rule `{one.rule}`)" for one in told)
+    advised = any(_ADVICE.search(one.message) for one in told)
+    hint = "" if advised else "ask the owner of the policy if you need it"
+    return f"refused by policy: {said}", hint
 
 
 def labelled_columns(decided: Decided) -> tuple[str, ...]:

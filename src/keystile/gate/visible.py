@@ -110,7 +110,8 @@ class VisibleObjects:
         """Give what is said of what the principal may not see, whether it is there or not."""
         decision = self._policy.hidden_by(self._principal, table, self._context)
         if decision and not any(reason.untold for reason in decision.reasons):
-            return ShutOutError(refusal_of(decision)).by(decision)
+            sentence, advice = refusal_of(decision)
+            return ShutOutError(sentence, hint=advice).by(decision)
         return absent.by(decision)
 
 

@@ -188,7 +188,10 @@ async def test_a_rule_about_every_table_is_heard_whether_one_is_there_or_not(
     for name in ("events_1", "events_absent"):
         with pytest.raises(ShutOutError) as caught:
             await objects.table(TableId("p", "d", name))
-        assert str(caught.value) == "refused by policy: not today (rule `frozen`)"
+        assert str(caught.value) == (
+            "refused by policy: not today (rule `frozen`);"
+            " ask the owner of the policy if you need it"
+        )
         hiding = because(caught.value)
         assert hiding
         assert [reason.rule for reason in hiding.reasons] == ["frozen"]
