@@ -29,7 +29,9 @@ POLICY = compile_policy(
     {
         "p.yaml": """
 labels: [{label: pii, descriptions: ["[pii]"]}]
-rules: [{name: all, allow: [read, write, schema_change, access_change, script]}]
+rules:
+  # The agent sees all values as they are, so that nothing is refused for what is masked.
+  - {name: all, allow: [read, write, schema_change, access_change, script], unmask: [pii]}
 """
     }
 )
