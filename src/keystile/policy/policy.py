@@ -7,7 +7,6 @@ every required approval; masks unite; all limits hold.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 
 import msgspec
 
@@ -123,8 +122,8 @@ class Policy:
         comes out is so where the policy `asks_bytes` of none.
         """
         unmeasured = unmeasured and self.asks_bytes
-        ask = partial(Question, self._index, self._protection, principal, facts, tables, context)
-        question = ask(unmeasured=unmeasured)
+        asked = (self._index, self._protection, principal, facts, tables, context)
+        question = Question(*asked, unmeasured=unmeasured)
         if not any(self._shadows):
             return self._ruled(question, question.near, self.row_filters, self._protection)
         enforced = [near for near in question.near if near[0] & self._enforced]
@@ -133,7 +132,7 @@ class Policy:
             return decision
         if unmeasured and decision.effect is not Effect.DENY:
             return decision  # it is made again, with what is in shadow
-        shadows = self._in_shadow(ask() if unmeasured else question, enforced, decision)
+        shadows = self._in_shadow(Question(*asked) if unmeasured else question, enforced, decision)
         return msgspec.structs.replace(decision, shadows=tuple(shadows))
 
     @property

@@ -86,18 +86,25 @@ class Question:
         self._answers: dict[str, bool | None] = {}
         self._index = index
         mine = index.about(principal)
-        # INVARIANT: what drops a dataset drops all that is in it, so rules about these protect it.
-        dropped = {one.column.table for one in facts.redefined if not one.column.table.table}
-        self._pairs: list[tuple[Pair, RuleSet]] = []
-        for action, table in pairs_of(facts):
-            fitting = index.on(mine, action, table)
-            if table is not None and table in dropped:
-                fitting |= index.inside(mine, action, table)
-            self._pairs.append(((action, table), fitting))
+        self._pairs = [(pair, index.on(mine, *pair)) for pair in pairs_of(facts)]
+        if facts.redefined:
+            self._pairs = [*self._with_contents(mine)]
         near = 0
         for _, fitting in self._pairs:
             near |= fitting
         self.near = index.rules(near)
+
+    def _with_contents(self, mine: RuleSet) -> Iterator[tuple[Pair, RuleSet]]:
+        """Add to a dataset that is dropped the rules about what is in it.
+
+        INVARIANT: what drops a dataset drops all that is in it, so these rules protect it.
+        """
+        tables = {one.column.table for one in self.facts.redefined}
+        for (action, table), fitting in self._pairs:
+            inside = 0
+            if table is not None and table in tables and not table.table:
+                inside = self._index.inside(mine, action, table)
+            yield (action, table), fitting | inside
 
     @property
     def named(self) -> tuple[TableId, ...]:
