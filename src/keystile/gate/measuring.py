@@ -14,6 +14,7 @@ from keystile.gate.basis import Basis, protection_of
 from keystile.gate.decided import Decided, refuse_denied
 from keystile.gate.plan import hides_bytes
 from keystile.model.decision import Effect
+from keystile.model.errors import RefusedError
 from keystile.model.facts import Action, QueryFacts
 from keystile.policy.budget import size
 from keystile.upstream.values import DryRun
@@ -48,7 +49,10 @@ def settled(decided: Decided, count: int | None) -> Decided:
     decision = decided.once_measured(count)
     hidden = protection_of(decided.decision)
     if decision.effect is not Effect.DENY and protection_of(decision) != hidden:
-        raise AssertionError  # see above
+        raise RefusedError(
+            "what is hidden from you would depend on how much the query reads",
+            hint="tell the gateway's operator",
+        )
     rests_on = decided.rests_on._replace(basis=sized(decided.rests_on.basis, count))
     return decided._replace(decision=decision, rests_on=rests_on, once_measured=None)
 
