@@ -100,6 +100,15 @@ def test_nothing_reaches_bigquery_that_is_not_on_record(own_stack: Stack) -> Non
     assert own_stack.strays() == []
 
 
+def test_a_gateway_of_which_nothing_was_asked_needs_no_record(own_stack: Stack) -> None:
+    """Where a worker's tests are all refused at once, its stack sends nothing."""
+    assert own_stack.strays() == []
+    own_stack.client("reader").query_and_wait("SELECT 1")
+    own_stack.sandbox_log.write_bytes(b"")
+    with pytest.raises(ValueError, match="nothing reached"):
+        own_stack.strays()
+
+
 PLANTED = """
 from keystile.cli import main
 from keystile.model.schema import TableId
