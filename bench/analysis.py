@@ -19,8 +19,8 @@ from keystile.analysis.analyst import Analyst
 from keystile.analysis.remembered import RememberingAnalyst
 from keystile.analysis.resolve import ResolveRequest, resolved_tree
 from keystile.analysis.statement import Statement
-from keystile.app import TASKS
 from keystile.config.settings import EngineLimits
+from keystile.deciding import TASKS
 from keystile.googlesql.engine import Engine
 from keystile.googlesql.pool import EnginePool
 from keystile.masking.keyed import always

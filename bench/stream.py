@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -231,7 +231,7 @@ async def measure(total: int, row: int, pairs: int, only: Collection[str] = ()) 
             def memory() -> Memory:
                 return Memory(stack.pid, base)
 
-            loads = {
+            loads: dict[str, Callable[[], Awaitable[Mapping[str, Any]]]] = {
                 "result": lambda: results(memory(), sides),
                 "result_gzip": lambda: results(memory(), (packed, direct)),
                 "table": lambda: results(memory(), sides, table=True),

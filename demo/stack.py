@@ -114,7 +114,8 @@ def running(  # noqa: PLR0913 - what the demo and each proof have their own of
     when the gateway is started, `sandbox` the command that stands for BigQuery.
     """
     ports = {name: _port(_PREFERRED[name] if preferred_ports else 0) for name in _PREFERRED}
-    stack = Stack(folder, *(f"http://127.0.0.1:{ports[name]}" for name in _PREFERRED))
+    gateway_url, console, sandbox_url = (f"http://127.0.0.1:{ports[name]}" for name in _PREFERRED)
+    stack = Stack(folder, gateway_url, console, sandbox_url)
     _write_key(folder)
     _write_config(stack, ports, {"policy": str(policy), **(settings or {})})
     data = folder / "bigquery"

@@ -48,8 +48,7 @@ class Veil:
             values = (contact["value"] for contact in customer["contacts"])
             self._masks |= dict.fromkeys((customer["notes"], *values), "")
         self._masks |= {ticket["body"]: "" for ticket in tickets}
-        for nothing in (None, ""):
-            self._masks.pop(nothing, None)
+        self._masks = {value: mask for value, mask in self._masks.items() if value}
         longest_first = sorted(map(re.escape, self._masks), key=len, reverse=True)
         self._protected = re.compile("|".join(longest_first))
 

@@ -40,6 +40,7 @@ def page_fault(name: str, environment: Mapping[str, str], veil: Veil) -> str | N
     It must print the first customers, masked. Gives None where the page has no program, but a file.
     """
     language, text = snippets()[name]
+    command: tuple[str, ...]
     if language in _BUILT:
         command = _BUILT[language]
     elif language in _RUN_BY:

@@ -88,7 +88,7 @@ class Stage(NamedTuple):
         file = Path(environment["GOOGLE_APPLICATION_CREDENTIALS"])
         credential = {**json.loads(file.read_text()), "universe_domain": DOMAIN}
         file.write_text(json.dumps(credential, indent=2))
-        return environment | self.names
+        return {**environment, **self.names}
 
     def past(self, session: str, *, tls: bool = False) -> dict[str, str]:
         """Give the environment of a program that goes straight to BigQuery."""

@@ -51,7 +51,7 @@ def tried(
     word = uuid4().hex[:8]
 
     def run(environment: dict[str, str], kinds: Sequence[str]) -> Outcomes:
-        return ran((*command, *kinds), environment | found_by)
+        return ran((*command, *kinds), {**environment, **found_by})
 
     with ThreadPoolExecutor() as pool:
         direct = pool.submit(run, stage.past(f"{word}-direct", tls=tls), _DIRECT)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from joserfc import jwt
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwk import ECKey, Key, RSAKey
+from joserfc.jws import JWSRegistry
 
 OURS, THEIRS = "//keystile/agents", "//keystile/theirs"
 A, B, PEOPLE = "https://a.test", "https://b.test", "https://people.test"
@@ -34,12 +34,13 @@ _LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_
 
 def issuers(folder: Path) -> list[dict[str, Any]]:
     """Give `identity.issuers` for all, with their keys in files of a folder."""
-    trusted = []
-    for name, audience, keys in (
-        (A, OURS, [KEY_A, RSA_A]),
-        (B, THEIRS, [KEY_B]),
-        (PEOPLE, OURS, [KEY_PEOPLE]),
-    ):
+    trusted: list[dict[str, Any]] = []
+    held: dict[str, tuple[str, list[Key]]] = {
+        A: (OURS, [KEY_A, RSA_A]),
+        B: (THEIRS, [KEY_B]),
+        PEOPLE: (OURS, [KEY_PEOPLE]),
+    }
+    for name, (audience, keys) in held.items():
         file = folder / f"{name[8:-5]}.json"
         public = [key.as_dict(private=False) for key in keys]
         file.write_text(json.dumps({"keys": public}))
@@ -72,7 +73,7 @@ def signed(key: Any = KEY_A, header: dict[str, Any] | None = None, **changes: An
 def raw(header: bytes, payload: bytes, key: Any = KEY_A) -> str:
     """Sign exactly these bytes."""
     text = f"{b64(header)}.{b64(payload)}"
-    signature = jwt.JWSRegistry.algorithms["ES256"].sign(text.encode(), key)
+    signature = JWSRegistry.algorithms["ES256"].sign(text.encode(), key)
     return f"{text}.{b64(signature)}"
 
 

@@ -6,7 +6,7 @@ Each begins with what is honest and must be taken, so that the rest is refused f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import requests
@@ -61,8 +61,9 @@ def _taken(reply: requests.Response) -> requests.Response:
     return reply
 
 
-def _person(**changes: object) -> str:
-    return signed(KEY_PEOPLE, iss=PEOPLE, sub="sample-person", **({"jti": uuid4().hex} | changes))
+def _person(**changes: Any) -> str:
+    its = {"iss": PEOPLE, "sub": "sample-person", "jti": uuid4().hex}
+    return signed(KEY_PEOPLE, **(its | changes))
 
 
 def _once_too_often(gateway: Gateway, replica: Gateway) -> requests.Response:

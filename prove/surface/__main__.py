@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import requests
 import schemathesis
@@ -24,6 +24,7 @@ from demo.stack import PROJECT, SANDBOX, Stack, running
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import APIOperation, Case, GenerationMode, SerializationContext
+from schemathesis.core.result import Err
 from schemathesis.generation.feedback import FeedbackSources
 
 from keystile.config.load import load
@@ -130,11 +131,15 @@ class _Prober:
         for name, (likely, mode) in _MODES.items():
             schema = schemathesis.openapi.from_dict(described(document.json(), likely=likely))
             for one in schema.get_all_operations():
+                if isinstance(one, Err):
+                    raise TypeError(f"a schema of our own is wrong: {one.err()}")
                 operation = one.ok()
                 if mode is GenerationMode.POSITIVE or operation.query or operation.body:
                     self._probe(operation, mode, name)
 
-    def _probe(self, operation: APIOperation, mode: GenerationMode, name: str) -> None:
+    def _probe(
+        self, operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, name: str
+    ) -> None:
         strategy = operation.as_strategy(mode, feedback=FeedbackSources())
         bounds = settings(
             max_examples=self._examples,
@@ -148,7 +153,7 @@ class _Prober:
         with suppress(Unsatisfiable):
             tried()
 
-    def _ask(self, case: Case) -> None:
+    def _ask(self, case: Case[Any]) -> None:
         """Ask as the agent, and every so often as nobody."""
         asked = sum(self.statuses.values())
         for agent in (True, False) if asked % 5 == 0 else (True,):

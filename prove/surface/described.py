@@ -204,7 +204,11 @@ class _Describer:
             "parameters": [project, kind, upload, self._parameter("content-range", "header")],
             "requestBody": {"content": {"application/octet-stream": binary}},
         }
-        operations = {"post": begun, "put": piece, "delete": {"parameters": [project, upload]}}
+        operations: dict[str, dict[str, Any]] = {
+            "post": begun,
+            "put": piece,
+            "delete": {"parameters": [project, upload]},
+        }
         return {verb: {"operationId": f"{verb} {root}"} | one for verb, one in operations.items()}
 
     def _parameters(self, given: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -56,7 +56,7 @@ def run(folder: Path, keywords: str) -> tuple[dict[str, Outcome], dict[str, Outc
         ThreadPoolExecutor() as pool,
     ):
         ways = (stage.past("direct"), stage.through(WORKER, "gateway"))
-        runs = [pool.submit(ran, tests, way | found_by, only) for way in ways]
+        runs = [pool.submit(ran, tests, {**way, **found_by}, only) for way in ways]
         return runs[0].result(), runs[1].result()
 
 

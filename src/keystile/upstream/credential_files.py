@@ -79,14 +79,14 @@ def credentials(info: Mapping[str, Any], where: str) -> Any:
         case "authorized_user":
             # No scopes: a refresh that asks for others than the person agreed to is refused.
             found = {word: value for word, value in info.items() if word != "scopes"}
-            return people.Credentials.from_authorized_user_info(found)  # type: ignore[no-untyped-call]
+            return people.Credentials.from_authorized_user_info(found)
         case _:
             return _impersonated(info, where)
 
 
 def of_key(key: SigningKey) -> Any:
     """Give google-auth's credentials for a key."""
-    return service_account.Credentials(  # type: ignore[no-untyped-call]
+    return service_account.Credentials(
         key.signer, key.account, "", scopes=list(SCOPES), always_use_jwt_access=True
     )
 
@@ -141,7 +141,7 @@ def _impersonated(info: Mapping[str, Any], where: str) -> Any:
     if before["type"] == info["type"]:
         message = f"`{where}` impersonates by way of another impersonation"
         raise UnsafeConfigurationError(message, hint="name the accounts between as `delegates`")
-    return impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
+    return impersonated_credentials.Credentials(
         credentials(before, where),
         named[1],
         list(SCOPES),

@@ -116,7 +116,7 @@ class GoogleTokens:
     def _impersonating(self, source: Any, account: str) -> Any:
         if not account:
             return source
-        return impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
+        return impersonated_credentials.Credentials(
             source,
             account,
             list(SCOPES),
@@ -146,7 +146,7 @@ def _source(settings: Connection, key: SigningKey | None, folder: Path) -> Any:
     else:
         content = b""
     if not content:
-        return compute_engine.Credentials(scopes=list(SCOPES))  # type: ignore[no-untyped-call]
+        return compute_engine.Credentials(scopes=list(SCOPES))
     info = credential_files.read(content, where)
     if settings.external_account_file and info["type"] != credential_files.WORKLOAD_IDENTITY:
         raise UnsafeConfigurationError(
@@ -207,7 +207,7 @@ class _Asking(transport.Request):
             # Bounded, for the event loop may have ended meanwhile.
             return answered.result(seconds + 1)
         except (aiohttp.ClientError, TimeoutError, OSError, RefusedError):
-            raise exceptions.TransportError("no answer") from None  # type: ignore[no-untyped-call]
+            raise exceptions.TransportError("no answer") from None
 
     async def _sent(
         self,

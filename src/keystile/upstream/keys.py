@@ -41,9 +41,7 @@ class SigningKey:
         """
         try:
             file = msgspec.json.decode(content, type=_File)
-            self.signer: Any = crypt.RSASigner.from_string(  # type: ignore[no-untyped-call]
-                file.private_key, file.private_key_id
-            )
+            self.signer: Any = crypt.RSASigner.from_string(file.private_key, file.private_key_id)
         except (msgspec.MsgspecError, ValueError, google.auth.exceptions.GoogleAuthError):
             # INVARIANT: `from None`, since the cause may quote the key.
             raise UnsafeConfigurationError(
@@ -66,5 +64,5 @@ class SigningKey:
             "iat": now,
             "exp": now + LIFETIME_SECONDS,
         }
-        text = jwt.encode(self.signer, claims).decode("ascii")  # type: ignore[no-untyped-call]
+        text = jwt.encode(self.signer, claims).decode("ascii")
         return Token(text, self.account, float(now + LIFETIME_SECONDS))
