@@ -34,17 +34,19 @@ _SAID_EVERY_SECONDS = 10.0
 _SHARE = 20
 """Of the usual set each text comes so often, on average."""
 
+_UNLIKE_SHARE = 10
+"""Of those of which each is analysed, so many times fewer are simulated."""
 
 SETS = ("repeated", "all_distinct", "all_unlike")
 
 
 class _Unlike(AgentQueries):
-    """Queries of which no two are alike: each has a comment of its own."""
+    """Queries of which no two are alike: in each stands what alike ones may not have."""
 
     def sql(self) -> tuple[str, str]:
         """Give the next text and its shape."""
         text, shape = super().sql()
-        return f"{text}\n-- {len(self._made)}", shape
+        return f"{text}\n-- ''' {len(self._made)}", shape
 
 
 async def measure(queries: int, *, only: str = "") -> dict[str, object]:
@@ -52,10 +54,12 @@ async def measure(queries: int, *, only: str = "") -> dict[str, object]:
     found: dict[str, object] = {"workers": _WORKERS}
     for name in SETS:
         if only in {"", name}:
-            kind = _Unlike if name == "all_unlike" else AgentQueries
+            kind, count = AgentQueries, queries
+            if name == "all_unlike":
+                kind, count = _Unlike, max(queries // _UNLIKE_SHARE, 1)
             asked = kind("bench", max(queries // _SHARE, 1) if name == "repeated" else 0)
             with tempfile.TemporaryDirectory() as folder:
-                found[name] = await _measured(name, Path(folder), queries, asked)
+                found[name] = await _measured(name, Path(folder), count, asked)
             print(f"{name}: {found[name]}", flush=True)
     return found
 
@@ -89,7 +93,7 @@ async def _measured(
     written = time.perf_counter()
     reader = AskedQueries(recordings)
     await reader.count(wanted)
-    indexed = time.perf_counter()
+    indexed, spent = time.perf_counter(), _processor_seconds()
     pool = EnginePool(_LIMITS, TASKS)
     await pool.start()
     try:
@@ -107,7 +111,7 @@ async def _measured(
         )
     finally:
         await pool.close()
-    seconds = time.perf_counter() - indexed
+    seconds, spent = time.perf_counter() - indexed, _processor_seconds() - spent
     return {
         "queries": report.read,
         "distinct_texts": texts,
@@ -119,9 +123,16 @@ async def _measured(
         "simulate_s": round(seconds, 1),
         "queries_per_s": round(report.read / seconds),
         "decisions_per_s": round(outcome.distinct / seconds),
+        "cpu_s_per_1000": round(1000 * spent / report.read, 1),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
         "recordings_mb": sum(one.stat().st_size for one in recordings.rglob("*.jsonl")) >> 20,
     }
+
+
+def _processor_seconds() -> float:
+    """Give what this process and its ended workers have had of the processors."""
+    used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def main() -> None:

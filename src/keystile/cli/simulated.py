@@ -20,6 +20,9 @@ from keystile.recording.asked import Wanted
 
 _SAID_EVERY_SECONDS = 10.0
 _LONGEST_LINE = 100
+_MINUTES_FROM = 120
+"""From so many seconds on, minutes are said."""
+
 _HIDDEN = {"string": "?", "number": "?", "comment": ""}
 
 
@@ -58,11 +61,18 @@ class Progress:
         rate = count / max(now - self._started, 0.001)
         left = max(self._total - count, 0) / max(rate, 0.001)
         text = f"{count:,} of {self._total:,} recorded queries, {rate:,.0f} a second"
-        text += f", {left:,.0f} s left"
+        text += f", {_time(left)} left"
         if self._status:
             self._status.update(text)
         else:
             err.print(text, markup=False, soft_wrap=True)
+
+
+def _time(seconds: float) -> str:
+    """Say a time as precisely as it can be foreseen."""
+    if seconds < _MINUTES_FROM:
+        return f"{seconds:,.0f} s"
+    return f"{seconds / 60:,.0f} min"
 
 
 def first_line(sql: str) -> str:

@@ -15,7 +15,7 @@ from keystile.masking.within import Within
 
 Path = tuple[str, ...]
 
-TO_CHANGE = Holding("ResolvedColumnProto", "ParseLocationRangeProto")
+TO_CHANGE = Holding("ResolvedColumnProto", "ResolvedNodeProto")
 """What `normal` changes in a tree."""
 
 
@@ -52,11 +52,11 @@ def normal(node: Any) -> bytes:
     copy.CopyFrom(node)
     numbers: dict[int, int] = {}
     for message in held_messages(copy, TO_CHANGE):
-        descriptor = message.DESCRIPTOR
-        if descriptor.name == "ResolvedColumnProto":
+        held = kind(message)
+        if held == "ResolvedColumn":
             message.column_id = numbers.setdefault(message.column_id, len(numbers) + 1)
             message.ClearField("table_name")  # the alias around the subquery; the number counts
-        elif "parse_location_range" in descriptor.fields_by_name:
+        elif held == "ResolvedNode":
             message.ClearField("parse_location_range")
     encoded: bytes = copy.SerializeToString(deterministic=True)
     return encoded

@@ -20,14 +20,16 @@ def held_messages(message: Any, holding: Holding) -> Iterator[Any]:
     stack = [message]
     while stack:
         yield (current := stack.pop())
-        stack.extend(inner_messages(current, holding))
+        stack += inner_messages(current, holding)
 
 
-def inner_messages(message: Any, holding: Holding) -> Iterator[Any]:
+def inner_messages(message: Any, holding: Holding) -> list[Any]:
     """Give the messages directly within that are, or can hold, what is looked for."""
+    found = []
     for field, value in message.ListFields():
         held = holding[field]
         if held is Held.ONE:
-            yield value
+            found.append(value)
         elif held is Held.SEVERAL:
-            yield from value
+            found += value
+    return found

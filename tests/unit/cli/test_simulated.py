@@ -46,6 +46,16 @@ def test_without_a_terminal_a_line_comes_now_and_then(monkeypatch: pytest.Monkey
     assert lines[0] == "200 of 1,000 recorded queries, 17 a second, 48 s left"
 
 
+def test_a_long_time_that_is_left_is_told_in_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    written, now = io.StringIO(), [100.0]
+    monkeypatch.setattr(simulated, "err", Console(file=written, highlight=False))
+    monkeypatch.setattr(simulated.time, "monotonic", lambda: now[0])
+    with Progress(100_000) as progress:
+        now[0] += 10
+        progress.done(1000)
+    assert written.getvalue() == "1,000 of 100,000 recorded queries, 100 a second, 16 min left\n"
+
+
 def test_on_a_terminal_one_line_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     written: Any = io.StringIO()
     terminal = Console(file=written, force_terminal=True, highlight=False)

@@ -31,6 +31,38 @@ def test_texts_with_other_numbers_to_compare_with_are_alike(sql: str, other: str
 @pytest.mark.parametrize(
     ("sql", "other"),
     [
+        ("SELECT a FROM t -- run 1", "SELECT a FROM t -- run 2"),
+        ("SELECT a FROM t -- '", "SELECT a FROM t -- it's"),
+        ("SELECT a # one\nFROM t", "SELECT a # another\nFROM t"),
+        ("/* run: 1 */ SELECT a FROM t", "/* run: 2\n */ SELECT a FROM t"),
+        ("SELECT a/**/FROM t", "SELECT a/***/FROM t"),
+        ("SELECT a FROM t -- 1\nWHERE id = 1", "SELECT a FROM t -- 2\nWHERE id = 2"),
+    ],
+)
+def test_texts_with_other_comments_are_alike(sql: str, other: str) -> None:
+    assert shape_of(sql) == shape_of(other)
+
+
+@pytest.mark.parametrize(
+    ("sql", "other"),
+    [
+        ("SELECT '-- 1' FROM t", "SELECT '-- 2' FROM t"),
+        ("SELECT `/* 1 */` FROM t", "SELECT `/* 2 */` FROM t"),
+        ("SELECT a FROM t /* 1", "SELECT a FROM t /* 2"),
+        ("SELECT 1 -- a\r, 2", "SELECT 1 -- b\r, 3"),
+        ("SELECT a -- 1\nb FROM t", "SELECT a -- 2\n, b FROM t"),
+        ("SELECT a/**/b FROM t", "SELECT ab FROM t"),
+        ("SELECT 'a -- 'b' FROM t", "SELECT 'a -- 'c' FROM t"),
+        ("SELECT a FROM t -- '''1", "SELECT a FROM t -- '''2"),
+    ],
+)
+def test_what_only_looks_like_a_comment_makes_no_texts_alike(sql: str, other: str) -> None:
+    assert shape_of(sql) != shape_of(other)
+
+
+@pytest.mark.parametrize(
+    ("sql", "other"),
+    [
         ("SELECT a FROM t ORDER BY 1", "SELECT a FROM t ORDER BY 2"),
         ("SELECT a FROM t LIMIT 1", "SELECT a FROM t LIMIT 2"),
         ("SELECT a > 1 FROM t GROUP BY a > 1", "SELECT a > 1 FROM t GROUP BY a > 2"),
@@ -45,7 +77,6 @@ def test_texts_with_other_numbers_to_compare_with_are_alike(sql: str, other: str
             "SELECT * FROM t PIVOT(SUM(a) FOR b IN (1))",
             "SELECT * FROM t PIVOT(SUM(a) FOR b IN (2))",
         ),
-        ("SELECT a FROM t WHERE id = 1 -- '", "SELECT a FROM t WHERE id = 2 -- '"),
         (r"SELECT 'a\' = 1' FROM t", r"SELECT 'a\' = 2' FROM t"),
         ("SELECT '''a' = 1''' FROM t", "SELECT '''a' = 2''' FROM t"),
         ("DECLARE a INT64; SET a = 1", "DECLARE a INT64; SET a = 2"),
@@ -110,5 +141,28 @@ def test_the_engine_finds_the_same_in_texts_that_are_alike(
         return clause.format(one, two)
 
     sql, other = text(*numbers[:2]), text(*numbers[2:])
+    if shape_of(sql) == shape_of(other):
+        assert found(sql) == found(other)
+
+
+ANYTHING = st.lists(
+    st.sampled_from(("-- ", "#", "/*", "*/", "'", '"', "`", "\n", "\r", " ", "id", ">", "1", ",")),
+    max_size=4,
+).map("".join)
+COMMENTS = st.one_of(ANYTHING.map("/*{}*/".format), ANYTHING.map("--{}\n".format))
+
+
+@settings(deadline=None, max_examples=100)
+@given(CLAUSES, COMPARED, st.lists(COMMENTS, min_size=4, max_size=4))
+def test_the_engine_finds_the_same_in_texts_with_other_comments(
+    clause: str, compared: str, comments: list[str]
+) -> None:
+    words = f"{compared} (1)" if compared.endswith("IN") else f"{compared} 1"
+
+    def text(first: str, second: str) -> str:
+        select, blank, rest = clause.format(words, words).partition(" ")
+        return f"{select}{first}{blank}{rest}{second}"
+
+    sql, other = text(*comments[:2]), text(*comments[2:])
     if shape_of(sql) == shape_of(other):
         assert found(sql) == found(other)
