@@ -297,7 +297,7 @@ def test_an_agent_is_disabled_by_who_may_and_by_nobody_else(page: Page, console:
     page.get_by_role("link", name="Agents").click()
     page.get_by_role("link", name=name).click()
     expect(page.get_by_role("button", name="Disable this agent")).to_be_disabled()
-    expect(page.locator("#blocked")).to_contain_text("neither owns")
+    expect(page.locator("#blocked")).to_contain_text("does not own")
     page.get_by_role("button", name="Sign out").click()
     sign_in(page, console)
     page.goto(f"{console.url}/agents")

@@ -164,7 +164,7 @@ class AgentPages:
             if Target(one.name, one.issuer, one.subject) == target and (
                 why := self._why_not_back(person, one)
             ):
-                raise RefusedError(why, hint="ask someone of those groups, or whoever disabled it")
+                raise RefusedError(why)
         return target
 
     async def _disablings(self, agent: Agent) -> tuple[Disabled, ...]:
@@ -180,8 +180,9 @@ class AgentPages:
         theirs = (disabled.by, disabled.via) == (person.name, "console")
         if theirs or not set(person.groups).isdisjoint(operators):
             return ""
-        groups = f" and is not in {', '.join(f'`{group}`' for group in operators)}"
-        return f"`{person.name}` did not disable it{groups if operators else ''}"
+        groups = _listed(operators)
+        no = f"`{person.name}` did not disable it{groups and f' and is not in {groups}'}"
+        return f"{no}; {_instead('enable', groups)}"
 
     async def _target(self, agent: Agent, scope: str, person: Person) -> Target:
         """Read what the form disables. Raises `InvalidRequestError`, `RefusedError`."""
@@ -195,7 +196,7 @@ class AgentPages:
         # INVARIANT: by a name goes everybody who is called so, which takes the right to all.
         for one in meant:
             if why := self._why_not(person, one):
-                raise RefusedError(why, hint="ask its owner, or someone of those groups")
+                raise RefusedError(why)
         return target
 
     def _why_not(self, person: Person, agent: Agent) -> str:
@@ -203,8 +204,9 @@ class AgentPages:
         operators = self._fleet.operators
         if person.name == agent.owner or not set(person.groups).isdisjoint(operators):
             return ""
-        groups = f" or is in {', '.join(f'`{group}`' for group in operators)}" if operators else ""
-        return f"`{person.name}` neither owns `{agent.name}`{groups}"
+        groups = _listed(operators)
+        no = f"`{person.name}` does not own `{agent.name}`{groups and f' and is not in {groups}'}"
+        return f"{no}; {_instead('disable', groups)}"
 
     async def _show(
         self,
@@ -271,3 +273,13 @@ class AgentPages:
 def agent_url(agent: Agent) -> str:
     """Give the address of an agent's page."""
     return f"/agent?{urlencode({'issuer': agent.issuer, 'subject': agent.subject})}"
+
+
+def _listed(groups: Sequence[str]) -> str:
+    return ", ".join(f"`{group}`" for group in groups)
+
+
+def _instead(command: str, groups: str) -> str:
+    """Say what someone does who may not do it here."""
+    ask = f"ask someone of {groups}, or " if groups else ""
+    return f"{ask}run `keystile agent {command}` on the gateway's machine"

@@ -161,14 +161,15 @@ async def desk(
     await people.create("operator", ("data-stewards",))
     await people.create("visitor", ("sales",))
     approvals = Approvals(database)
+    known = fleet(database)
     app = console_app(
         url=URL,
         people=people,
         approvals=approvals,
         recording=recording,
         recordings=tmp_path / "recordings",
-        fleet=fleet(database),
+        fleet=known,
         versions=PolicyVersions(database),
         listing=listing,
     )
-    return Desk(app, people, approvals, fleet(database))
+    return Desk(app, people, approvals, known)

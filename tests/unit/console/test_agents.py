@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import time
 from typing import Any
 from urllib.parse import urlencode
@@ -138,7 +139,7 @@ async def test_an_owner_disables_their_own_agent_and_nobody_elses(desk: Any) -> 
     await known(desk)
     refused = await disable(desk, ISSUER, CI.subject, "one")
     assert refused.status == 403
-    assert "neither owns" in refused.text
+    assert "does not own" in refused.text
     assert await desk.fleet.disablings.open() == ()
     assert (await disable(desk, "", "bot", "one")).status == 303
     assert (await desk.fleet.agents.get("bot")).disabled_by == "visitor"
@@ -209,6 +210,23 @@ async def test_what_was_disabled_by_name_is_enabled_by_name(desk: Any) -> None:
     assert await state_of_bot(desk) == "disabled"
     assert (await enable(desk, "name")).status == 303
     assert await state_of_bot(desk) == "active"
+
+
+async def test_who_may_not_disable_an_agent_was_told_half_a_sentence(desk: Any) -> None:
+    await desk.sign_in("visitor")
+    await known(desk)
+    command = "run <code>keystile agent disable</code> on the gateway's machine"
+    said = "<code>visitor</code> does not own <code>acme/shop</code>"
+    assert f"{said} and is not in <code>data-stewards</code>; ask someone of" in (
+        await told(desk, CI_PAGE)
+    )
+    desk.fleet.operators.clear()  # as where the settings name none
+    assert f"{said}; {command}" in await told(desk, CI_PAGE)
+
+
+async def told(desk: Any, page: str) -> str:
+    """Give a page's text, as it reads."""
+    return html.unescape((await desk.get(page)).text)
 
 
 async def test_an_owner_takes_back_their_own_disabling_and_nobody_elses(desk: Any) -> None:
