@@ -169,8 +169,13 @@ class JobStore:
             jobs.c.state.in_([state.value for state in states]),
             or_(jobs.c.lease == "", jobs.c.lease_until < now),
         )
+        query = select(jobs).where(free).limit(20)
+        # Most calls find nothing, and then no writer needs to wait for this one.
+        async with self._database.read() as connection:
+            if (await connection.execute(query)).first() is None:
+                return []
         async with self._database.begin() as connection:
-            rows = (await connection.execute(select(jobs).where(free).limit(20))).all()
+            rows = (await connection.execute(query)).all()
             claimed = []
             for row in rows:
                 taken = await connection.execute(
@@ -198,6 +203,8 @@ class JobStore:
 
     async def renew(self, ids: list[str], now: float) -> None:
         """Keep the leases of jobs that this replica is carrying."""
+        if not ids:
+            return
         async with self._database.begin() as connection:
             await connection.execute(
                 update(jobs)

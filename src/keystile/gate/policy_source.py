@@ -106,26 +106,33 @@ class PolicySource:
 
     async def follow(self, replica: str, name: str) -> None:
         """Look for changes for ever, and tell the store what holds at the gateway of this name."""
-        told: Holding | None = None
-        due = 0.0
         try:
-            while True:
-                await self._looked()
-                if self.holding is not told or time.monotonic() >= due:
-                    told, due = self.holding, time.monotonic() + _TELLING_SECONDS
-                    await self._tell(replica, name, told)
-                await asyncio.sleep(_TICK_SECONDS)
+            # A new version must not wait until the store takes what is told of the one before.
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._keep_looking())
+                both.create_task(self._keep_telling(replica, name))
         finally:
             with suppress(KeystileError):
                 await self._versions.leave(replica)
 
-    async def _looked(self) -> None:
-        try:
-            await self.look()
-        except KeystileError as error:
-            _log.error("policy_not_replaced", reason=str(error))
-        except Exception:  # noqa: BLE001 - a fault must not end the looking
-            _log.exception("policy_fault")
+    async def _keep_looking(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except KeystileError as error:
+                _log.error("policy_not_replaced", reason=str(error))
+            except Exception:  # noqa: BLE001 - a fault must not end the looking
+                _log.exception("policy_fault")
+            await asyncio.sleep(_TICK_SECONDS)
+
+    async def _keep_telling(self, replica: str, name: str) -> None:
+        told: Holding | None = None
+        due = 0.0
+        while True:
+            if self.holding is not told or time.monotonic() >= due:
+                told, due = self.holding, time.monotonic() + _TELLING_SECONDS
+                await self._tell(replica, name, told)
+            await asyncio.sleep(_TICK_SECONDS)
 
     async def _tell(self, replica: str, name: str, holding: Holding) -> None:
         digest = holding.policy.digest if holding.policy else ""

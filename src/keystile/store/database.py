@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from keystile.model.errors import StoreUnavailableError, UnsafeConfigurationError
 from keystile.store.migrations import HEAD
+from keystile.store.writing import BEGIN, WritingConnection
 
-# How long a writer waits for another process's transaction before the store counts as unavailable.
-_BUSY_MILLISECONDS = 5_000
-_READ_ONLY = "keystile_read_only"
+# How long a writer waits for its turn, in its process and then among all, before the store counts
+# as unavailable. Google's clients wait two minutes for a token, and do not ask again after an error
+# (google-auth 2.x, `transport/requests.py` and `oauth2/sts.py`).
+_WAIT_SECONDS = 20.0
+_READERS = 8
 
 
 class Database:
@@ -36,7 +39,8 @@ class Database:
         Raises `UnsafeConfigurationError` for any other kind of database.
         """
         self._file = _file_of(url)
-        self._engine: AsyncEngine | None = None
+        self._readers: AsyncEngine | None = None
+        self._writer: AsyncEngine | None = None
         self._reader: sqlite3.Connection | None = None
 
     async def open(self) -> None:
@@ -44,7 +48,7 @@ class Database:
 
         Raises `UnsafeConfigurationError` when the file cannot be used or is of a newer version.
         """
-        if self._engine is not None:
+        if self._writer is not None:
             return
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -54,14 +58,17 @@ class Database:
                 f"cannot use the control store `{self._file}`: {error.strerror}",
                 hint="give the gateway a data folder that it may write to",
             ) from error
-        self._engine = _engine(self._file)
+        self._readers, self._writer = _readers(self._file), _writer(self._file)
         self._reader = _reader(self._file)
 
     async def close(self) -> None:
         """Give every connection back."""
-        if self._engine is not None:
-            await self._engine.dispose()
-            self._engine = None
+        if self._readers is not None:
+            await self._readers.dispose()
+            self._readers = None
+        if self._writer is not None:
+            await self._writer.dispose()
+            self._writer = None
         if self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -71,10 +78,11 @@ class Database:
         """Give a connection inside one writing transaction; it commits unless the block raises.
 
         Writers of all processes take turns (`BEGIN IMMEDIATE`), so what the block reads stays true
-        until it commits. Keep the block short and wait for nothing else in it. Raises
-        `StoreUnavailableError` when the store cannot be reached; `IntegrityError` passes through.
+        until it commits; those of one process in the order in which they came. Keep the block short
+        and wait for nothing else in it. Raises `StoreUnavailableError` when the store cannot be
+        reached; `IntegrityError` passes through.
         """
-        async with self._transaction(read_only=False) as connection:
+        async with _transaction(self._writer) as connection:
             yield connection
 
     @asynccontextmanager
@@ -83,7 +91,7 @@ class Database:
 
         Raises `StoreUnavailableError` when the store cannot be reached.
         """
-        async with self._transaction(read_only=True) as connection:
+        async with _transaction(self._readers) as connection:
             yield connection
 
     def look_up(self, sql: str, values: Sequence[str | float]) -> list[tuple[Any, ...]]:
@@ -102,21 +110,21 @@ class Database:
                 hint="try again; an operator sees why in the log",
             ) from error
 
-    @asynccontextmanager
-    async def _transaction(self, *, read_only: bool) -> AsyncIterator[AsyncConnection]:
-        if self._engine is None:
-            raise StoreUnavailableError("the control store is not open")
-        engine = self._engine.execution_options(**{_READ_ONLY: read_only})
-        try:
-            async with engine.begin() as connection:
-                yield connection
-        except IntegrityError:
-            raise
-        except (DBAPIError, PoolTimeoutError) as error:
-            raise StoreUnavailableError(
-                "the control store is unavailable",
-                hint="try again; an operator sees why in the log",
-            ) from error
+
+@asynccontextmanager
+async def _transaction(engine: AsyncEngine | None) -> AsyncIterator[AsyncConnection]:
+    if engine is None:
+        raise StoreUnavailableError("the control store is not open")
+    try:
+        async with engine.begin() as connection:
+            yield connection
+    except IntegrityError:
+        raise
+    except (DBAPIError, PoolTimeoutError) as error:
+        raise StoreUnavailableError(
+            "the control store is unavailable",
+            hint="try again; an operator sees why in the log",
+        ) from error
 
 
 def _file_of(url: str) -> Path:
@@ -134,11 +142,32 @@ def _file_of(url: str) -> Path:
     return Path(str(parsed.database))
 
 
-def _engine(file: Path) -> AsyncEngine:
-    engine = create_async_engine(f"sqlite+aiosqlite:///{file}", pool_size=8, max_overflow=0)
-    event.listen(engine.sync_engine, "connect", _connected)
-    event.listen(engine.sync_engine, "begin", _begun)
+def _readers(file: Path) -> AsyncEngine:
+    engine = create_async_engine(_url(file), pool_size=_READERS, max_overflow=0)
+    event.listen(engine.sync_engine, "begin", _begins("BEGIN"))
     return engine
+
+
+def _writer(file: Path) -> AsyncEngine:
+    """Give what writes: one connection, for which its process's writers queue."""
+    engine = create_async_engine(
+        _url(file),
+        async_creator=lambda: WritingConnection(file, _WAIT_SECONDS),
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=_WAIT_SECONDS,
+    )
+    event.listen(engine.sync_engine, "connect", _connected)
+    event.listen(engine.sync_engine, "begin", _begins(BEGIN))
+    return engine
+
+
+def _begins(sql: str) -> Callable[[Connection], object]:
+    return lambda connection: connection.exec_driver_sql(sql)
+
+
+def _url(file: Path) -> str:
+    return f"sqlite+aiosqlite:///{file}"
 
 
 def _reader(file: Path) -> sqlite3.Connection:
@@ -149,14 +178,9 @@ def _reader(file: Path) -> sqlite3.Connection:
 
 def _connected(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    for pragma in ("synchronous=FULL", f"busy_timeout={_BUSY_MILLISECONDS}", "foreign_keys=ON"):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _begun(connection: Connection) -> None:
-    read_only = connection.get_execution_options().get(_READ_ONLY, False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
 def _prepare(file: Path) -> None:
@@ -200,7 +224,7 @@ def _locked(file: Path) -> Iterator[None]:
 
 
 async def _upgrade(file: Path) -> None:
-    engine = _engine(file)
+    engine = _writer(file)
     try:
         async with engine.connect() as connection:
             raw = await connection.get_raw_connection()

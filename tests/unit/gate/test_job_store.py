@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,6 +79,17 @@ async def test_only_the_holder_renews_a_lease(bench: Any, one: Any) -> None:
     later = job.created_at + bench.lease_seconds + 1
     await two.jobs.renew([job.id], later)
     assert len(await two.jobs.claim(later, (JobState.RUNNING,))) == 1
+
+
+async def test_looking_for_free_jobs_kept_writers_waiting(one: Any, tmp_path: Path) -> None:
+    """Each gateway looks every two seconds, and mostly there is nothing for it to write."""
+    file = tmp_path / "keystile.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with asyncio.timeout(1):
+            assert await one.jobs.claim(0.0, (JobState.READY, JobState.RUNNING)) == []
+            await one.jobs.renew([], 0.0)
+        other.execute("COMMIT")
 
 
 async def test_the_width_of_the_record_is_kept(bench: Any, one: Any) -> None:

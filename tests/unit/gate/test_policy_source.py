@@ -275,3 +275,23 @@ async def test_a_gateway_tells_the_store_what_holds_and_leaves(bench: Bench) -> 
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
     assert await bench.versions.replicas() == ()
+
+
+async def test_a_new_version_waited_until_the_one_before_was_told_of(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def busy(_told: object) -> None:
+        await asyncio.sleep(60)
+
+    source = await bench.opened()
+    monkeypatch.setattr(bench.versions, "note", busy)
+    following = asyncio.ensure_future(source.follow("r1", "here"))
+    try:
+        await asyncio.sleep(0.05)
+        await bench.publish(OTHER)
+        async with asyncio.timeout(5):
+            while source.current().digest != digest(OTHER):  # noqa: ASYNC110 - the store, no event
+                await asyncio.sleep(0.01)
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
