@@ -23,11 +23,10 @@ from keystile.googlesql.task import TaskRunner
 from keystile.masking import tasks as masking
 from keystile.masking.rewrite import Rewriter
 from keystile.secrets.masking_keys import MaskingKeys
-from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
 from keystile.telemetry.metrics import Metrics
 from keystile.tls.end import End
-from keystile.tls.from_settings import to_upstream
+from keystile.tls.from_settings import secrets_of, to_upstream, to_vault
 from keystile.upstream.accounts import Accounts
 from keystile.upstream.connections import Connections
 
@@ -57,12 +56,14 @@ async def planning(
     await policy.open()
     require_safe_url(settings.upstream.endpoint, "`upstream.endpoint`")
     outward = to_upstream(settings)
-    secrets = Secrets(settings)
+    vault = to_vault(settings)
+    secrets = secrets_of(settings, vault)
     keys = MaskingKeys(settings, secrets)
     connections = Connections(settings, database, secrets)
     upstream = settings.upstream
     noted = InheritedLabels(database).noted
     most_billed = upstream.maximum_bytes_billed
+    ends = (*outward.ends, *connections.ends, *vault.ends)
     accounts = Accounts(
         connections, upstream.endpoint, upstream.timeout, outward, noted, most_billed
     )
@@ -78,7 +79,7 @@ async def planning(
         planner = Planner(
             analyst, policy.current, rewriter, accounts, shares, metrics, results, own_tables
         )
-        yield Planning(planner, policy, accounts, connections, net, outward.ends)
+        yield Planning(planner, policy, accounts, connections, net, ends)
     finally:
         await accounts.close()
         await outward.close()

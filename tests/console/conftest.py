@@ -34,8 +34,8 @@ from keystile.model.schema import Parameter, SqlType
 from keystile.recording.events import Event, EventKind
 from keystile.recording.log import RecordingLog
 from keystile.recording.reader import Recorded, RecordingReader
-from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
+from keystile.tls.from_settings import secrets_of
 from keystile.upstream.connections import Connections
 from keystile.upstream.listing import Listing
 from keystile.upstream.stored import StoredConnections
@@ -154,7 +154,7 @@ def listing(folder: Path, database: Database) -> Listing:
     """List a connection of the machine's, and those that are added to the store."""
     upstream = Upstream(connections={"on-the-machine": Connection(metadata_server=True)})
     settings = Settings(upstream=upstream, data="data", folder=folder)
-    connections = Connections(settings, database, Secrets(settings))
+    connections = Connections(settings, database, secrets_of(settings))
     return Listing(StoredConnections(database), connections)
 
 

@@ -14,7 +14,7 @@ from tests.support.vault import Vault
 
 from keystile.config.load import load
 from keystile.config.settings import Settings
-from keystile.secrets.sources import Secrets
+from keystile.tls.from_settings import secrets_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "keep-secrets.md"
 EMAIL = "gateway@acme-shop.iam.gserviceaccount.com"
@@ -40,7 +40,7 @@ def test_a_reader_of_the_page_gets_there(tmp_path: Path) -> None:
         written = written.replace("https://vault.example.com:8200", server.url)
         written = written.replace("ROLE-ID", (tmp_path / "role-id").read_text().strip())
         (tmp_path / "keystile.yaml").write_text(written)
-        masking, key = asyncio.run(secrets_of(load(tmp_path / "keystile.yaml")))
+        masking, key = asyncio.run(keys_of(load(tmp_path / "keystile.yaml")))
     assert masking == b"k" * 64
     # The page's last command has replaced the key, and left the other field alone.
     assert key == (tmp_path / "new.json").read_bytes()
@@ -61,9 +61,9 @@ def follow(text: str, folder: Path, server: Vault) -> None:
     assert done.returncode == 0, f"{text}\n{done.stderr}"
 
 
-async def secrets_of(settings: Settings) -> list[bytes]:
+async def keys_of(settings: Settings) -> list[bytes]:
     """Give the masking key and the default connection's."""
-    secrets = Secrets(settings)
+    secrets = secrets_of(settings)
     named = settings.masking_key, settings.upstream.connections["default"].service_account
     try:
         return [await secrets.source(one).read() for one in named if one]

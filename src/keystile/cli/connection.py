@@ -27,9 +27,9 @@ from keystile.config.upstream import Connection
 from keystile.gate.connection_uses import uses_of
 from keystile.gate.policy_versions import PolicyVersions
 from keystile.model.errors import InvalidRequestError
-from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
 from keystile.telemetry import logs
+from keystile.tls.from_settings import secrets_of
 from keystile.upstream.connections import Connections
 from keystile.upstream.desk import Desk, Tried
 from keystile.upstream.listing import Listed
@@ -183,7 +183,7 @@ async def _desk(found: Settings) -> AsyncIterator[Desk]:
 
 @asynccontextmanager
 async def _desk_on(found: Settings, store: Database) -> AsyncIterator[Desk]:
-    secrets = Secrets(found)
+    secrets = secrets_of(found)
     # What a gateway would log is no part of what the command prints.
     logs.configure()
     connections = Connections(found, store, secrets)

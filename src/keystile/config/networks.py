@@ -28,6 +28,7 @@ def check_networks(file: Path, settings: Settings) -> None:
     _check_address(file, "console_url", settings.console_url, settings.console)
     _check_upstream(file, settings.upstream)
     _check_proxy(file, "identity.proxy", settings.identity.proxy)
+    _check_secret_servers(file, settings)
     for number, issuer in enumerate(settings.identity.issuers):
         _check_issuer(file, f"identity.issuers[{number}]", issuer)
 
@@ -72,11 +73,7 @@ def _check_upstream(file: Path, upstream: Upstream) -> None:
     certificate, key = upstream.client_certificate_file, upstream.client_key_file
     _check_pair(file, "upstream.client_", certificate, key)
     _check_proxy(file, "upstream.proxy", upstream.proxy)
-    proxy = urlsplit(upstream.proxy.address if upstream.proxy else "")
-    # The two are told apart by their names where certificates are looked at.
-    if proxy.scheme == "https" and proxy.hostname == urlsplit(upstream.endpoint).hostname:
-        message = f"`{file}` names one host as `upstream.endpoint` and as `upstream.proxy`"
-        raise UnsafeConfigurationError(message, hint="give the proxy a name of its own")
+    _check_names(file, "upstream.endpoint", upstream.endpoint, "upstream.proxy", upstream.proxy)
     chosen = upstream.ca_file or certificate or upstream.proxy
     if chosen and not upstream.endpoint.startswith("https://"):
         raise UnsafeConfigurationError(
@@ -84,6 +81,42 @@ def _check_upstream(file: Path, upstream: Upstream) -> None:
             "certificates nor a proxy are of use",
             hint="write https, or leave them out",
         )
+
+
+def _check_secret_servers(file: Path, settings: Settings) -> None:
+    google, proxy = settings.secret_manager, settings.upstream.proxy
+    _check_names(file, "secret_manager.endpoint", google.endpoint, "upstream.proxy", proxy)
+    if proxy and proxy.password and proxy.password.secret_manager:
+        raise UnsafeConfigurationError(
+            f"`{file}`: `upstream.proxy.password` stands in Secret Manager, which is asked by way"
+            " of that proxy",
+            hint="keep it in a file, in the environment or in Vault",
+        )
+    vault = settings.vault
+    if vault is None:
+        return
+    _check_proxy(file, "vault.proxy", vault.proxy)
+    _check_names(file, "vault.address", vault.address, "vault.proxy", vault.proxy)
+    if (vault.ca_file or vault.proxy) and not vault.address.startswith("https://"):
+        raise UnsafeConfigurationError(
+            f"`{file}`: `vault.address` `{vault.address}` is not https, so neither certificates "
+            "nor a proxy are of use",
+            hint="write https, or leave them out",
+        )
+    word = vault.proxy.password if vault.proxy else None
+    if word and (word.vault or word.secret_manager):
+        raise UnsafeConfigurationError(
+            f"`{file}`: `vault.proxy.password` stands on a server",
+            hint="keep it in a file or in the environment",
+        )
+
+
+def _check_names(file: Path, name: str, url: str, proxy_name: str, proxy: Proxy | None) -> None:
+    """Refuse one name for both, which are told apart by it where certificates are looked at."""
+    secured = proxy and proxy.address.startswith("https:")
+    if proxy and secured and urlsplit(proxy.address).hostname == urlsplit(url).hostname:
+        message = f"`{file}` names one host as `{name}` and as `{proxy_name}`"
+        raise UnsafeConfigurationError(message, hint="give the proxy a name of its own")
 
 
 def _check_issuer(file: Path, at: str, issuer: Issuer) -> None:

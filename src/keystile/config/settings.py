@@ -12,7 +12,8 @@ import msgspec
 
 from keystile.config.identity import Identity, Publishing
 from keystile.config.listeners import Console, Gateway, Listener, Storage
-from keystile.config.secret_places import Secret, SecretManager, Vault
+from keystile.config.secret_places import Secret
+from keystile.config.secret_servers import SecretManager, Vault
 from keystile.config.section import Positive, Section, Text
 from keystile.config.upstream import Upstream
 from keystile.model.masks import KeyName

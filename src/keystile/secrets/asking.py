@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import aiohttp
 import msgspec
 
-from keystile.model.errors import UnsafeConfigurationError
+from keystile.model.errors import RefusedError
 from keystile.secrets.kept import OutageError
 
 _SECONDS = 5.0
@@ -36,20 +34,32 @@ class Answer(NamedTuple):
         return self.status == _OK
 
 
+class Way(Protocol):
+    """How requests leave the gateway; the room `tls` knows."""
+
+    async def options(self) -> dict[str, Any]:
+        """Give what a request of aiohttp takes. Raises `RefusedError`."""
+
+    async def close(self) -> None:
+        """Give all resources back."""
+
+
 class Asking:
     """Sends requests to one server, which is called `server` in errors."""
 
-    def __init__(self, server: str, root: str, ca_file: Path | None = None) -> None:
-        """Connect lazily to `root`; `ca_file` has the certificates to trust, not the system's."""
+    def __init__(self, server: str, root: str, way: Way | None = None) -> None:
+        """Connect lazily to `root`, where that is encrypted by `way`, else directly."""
         self._server = f"{server} at `{root}`"
         self._root = root.rstrip("/")
-        self._ca_file = ca_file
+        self._way = way
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
         """Close all connections."""
         if self._session:
             await self._session.close()
+        if self._way:
+            await self._way.close()
 
     async def get(self, path: str, headers: Mapping[str, str]) -> Answer:
         """Ask for a path below the root. Raises `OutageError` where an answer may come later."""
@@ -63,8 +73,9 @@ class Asking:
         self, method: str, path: str, headers: Mapping[str, str], data: bytes | None
     ) -> Answer:
         try:
+            way = await self._options()
             async with self._open().request(
-                method, self._root + path, headers=headers, data=data, allow_redirects=False
+                method, self._root + path, headers=headers, data=data, allow_redirects=False, **way
             ) as response:
                 status, content = response.status, bytearray()
                 async for chunk in response.content.iter_chunked(_MAX_BYTES):
@@ -74,6 +85,11 @@ class Asking:
         except aiohttp.ClientConnectorCertificateError:
             message = f"{self._server} has no certificate that is trusted here"
             raise OutageError(message, hint="give the CA's certificate in `ca_file`") from None
+        except aiohttp.ClientHttpProxyError as error:
+            message = f"the proxy to {self._server} answered with status {error.status}"
+            raise OutageError(message, hint="look at the proxy, and at its password") from None
+        except RefusedError as error:
+            raise OutageError(error.message, hint=error.hint) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # INVARIANT: `from None`, since aiohttp's errors hold the request and its headers.
             message = f"{self._server} cannot be reached ({type(error).__name__})"
@@ -86,18 +102,15 @@ class Asking:
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return Answer(status, {})
 
+    async def _options(self) -> dict[str, Any]:
+        # INVARIANT: a proxy sees neither what signs in nor a secret.
+        encrypted = self._root.startswith("https:")
+        return await self._way.options() if self._way and encrypted else {}
+
     def _open(self) -> aiohttp.ClientSession:
         # Made lazily, since a session belongs to the running event loop.
         if self._session is None:
-            trusted: ssl.SSLContext | bool = True
-            if self._ca_file:
-                try:
-                    trusted = ssl.create_default_context(cafile=self._ca_file)
-                except (OSError, ssl.SSLError) as error:
-                    message = f"`{self._ca_file}` has no certificates to trust for {self._server}"
-                    raise UnsafeConfigurationError(message, hint="give a PEM file") from error
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=trusted),
                 timeout=aiohttp.ClientTimeout(total=_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )

@@ -15,10 +15,10 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
-from keystile.config.secret_places import SecretManager as SecretManagerSettings
+from keystile.config.secret_servers import SecretManager as SecretManagerSettings
 from keystile.config.urls import require_safe_url
 from keystile.model.errors import UnsafeConfigurationError
-from keystile.secrets.asking import Asking
+from keystile.secrets.asking import Asking, Way
 from keystile.secrets.kept import Fetched, OutageError
 from keystile.secrets.source import SecretSource
 
@@ -42,14 +42,14 @@ class SecretManager:
     words do not either.
     """
 
-    def __init__(self, settings: SecretManagerSettings, key: SecretSource | None) -> None:
+    def __init__(self, settings: SecretManagerSettings, key: SecretSource | None, way: Way) -> None:
         """`key` is a service account's; without one the metadata server is asked for a token.
 
         Raises `UnsafeConfigurationError` for an endpoint that would expose either.
         """
         require_safe_url(settings.endpoint, "`secret_manager.endpoint`")
         self._key = key
-        self._asking = Asking("Secret Manager", settings.endpoint)
+        self._asking = Asking("Secret Manager", settings.endpoint, way)
         # As Google's own libraries find it.
         host = os.environ.get("GCE_METADATA_HOST", "metadata.google.internal")
         self._metadata = Asking("the metadata server", f"http://{host}")

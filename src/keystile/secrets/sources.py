@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from keystile.config.secret_places import Secret
-from keystile.config.secret_places import Vault as VaultSettings
+from keystile.config.secret_servers import Vault as VaultSettings
 from keystile.config.settings import Settings
 from keystile.model.errors import UnsafeConfigurationError
-from keystile.secrets.asking import Asking
+from keystile.secrets.asking import Asking, Way
 from keystile.secrets.file import SecretFile
 from keystile.secrets.kept import KeptSecret
 from keystile.secrets.secret_manager import SecretManager
@@ -54,9 +55,15 @@ class EnvironmentSource:
 class Secrets:
     """Opens the sources that the settings name."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Take the settings; relative paths count from their folder. Nothing is opened yet."""
+    def __init__(
+        self, settings: Settings, to_vault: Callable[[], Way], to_manager: Callable[[], Way]
+    ) -> None:
+        """Take the settings, from whose folder relative paths count, and the ways to the servers.
+
+        Nothing is opened yet.
+        """
         self._settings = settings
+        self._to_vault, self._to_manager = to_vault, to_manager
         self._vault: tuple[Vault, Asking] | None = None
         self._manager: SecretManager | None = None
 
@@ -91,8 +98,7 @@ class Secrets:
                     "a secret stands in Vault, and the settings do not say where Vault is",
                     hint="add the section `vault`",
                 )
-            trusted = self._settings.path(chosen.ca_file) if chosen.ca_file else None
-            asking = Asking("Vault", chosen.address, trusted)
+            asking = Asking("Vault", chosen.address, self._to_vault())
             self._vault = Vault(chosen, asking, self.source(_proof(chosen))), asking
         return self._vault[0]
 
@@ -100,7 +106,8 @@ class Secrets:
         if self._manager is None:
             chosen = self._settings.secret_manager
             file = chosen.service_account_file
-            self._manager = SecretManager(chosen, self.source(Secret(file=file)) if file else None)
+            key = self.source(Secret(file=file)) if file else None
+            self._manager = SecretManager(chosen, key, self._to_manager())
         return self._manager
 
 

@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 import structlog
 
-from keystile.config.secret_places import Vault as VaultSettings
 from keystile.config.secret_places import VaultSecret
+from keystile.config.secret_servers import Vault as VaultSettings
 from keystile.config.urls import require_safe_url
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.secrets.asking import Answer, Asking

@@ -47,6 +47,21 @@ def to_google(settings: Settings) -> Outward:
     return Outward(None, _proxy(settings, "upstream.proxy", settings.upstream.proxy))
 
 
+def to_vault(settings: Settings) -> Outward:
+    """Give the way to Vault. Raises `UnsafeConfigurationError` for files that are not sound."""
+    vault = settings.vault
+    if vault is None:
+        return Outward()
+    authorities = _file(settings, vault.ca_file)
+    end = client("vault", None, authorities) if authorities else None
+    return Outward(end, _proxy(settings, "vault.proxy", vault.proxy))
+
+
+def secrets_of(settings: Settings, vault: Outward | None = None) -> Secrets:
+    """Give the sources of secrets; `vault` is the way to Vault, where it is open already."""
+    return Secrets(settings, lambda: vault or to_vault(settings), lambda: to_google(settings))
+
+
 def to_issuer(settings: Settings, number: int) -> Outward:
     """Give the way to the issuer of that number. Raises `UnsafeConfigurationError` likewise."""
     authorities = _file(settings, settings.identity.issuers[number].ca_file)
@@ -57,13 +72,16 @@ def to_issuer(settings: Settings, number: int) -> Outward:
 def _proxy(settings: Settings, name: str, chosen: ProxySettings | None) -> Proxy | None:
     if chosen is None:
         return None
-    secrets = Secrets(settings)
-    password = secrets.source(chosen.password) if chosen.password else None
+    secret = chosen.password
+    vault = to_vault(settings) if secret and secret.vault else None
+    secrets = secrets_of(settings, vault)
+    password = secrets.source(secret) if secret else None
     if password and chosen.unsafe_plain_http:
         _log.warning("unsafe_plain_http", at=name, host=chosen.address)
     speaks = chosen.address.startswith("https:")
     end = client(name, None, _file(settings, chosen.ca_file)) if speaks else None
-    return Proxy(chosen.address, end, chosen.user, password, secrets)
+    ends = (*((end,) if end else ()), *(vault.ends if vault else ()))
+    return Proxy(chosen.address, end, chosen.user, password, secrets, ends)
 
 
 def _pair(settings: Settings, certificate: str, key: str) -> PairFiles | None:

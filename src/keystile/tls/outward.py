@@ -29,8 +29,8 @@ class Outward(NamedTuple):
     @property
     def ends(self) -> tuple[End, ...]:
         """Give what is to be renewed."""
-        every = self.tls, self.proxy.tls if self.proxy else None
-        return tuple(end for end in every if end)
+        own = (self.tls,) if self.tls else ()
+        return (*own, *(self.proxy.ends if self.proxy else ()))
 
     async def close(self) -> None:
         """Give all resources back."""

@@ -22,17 +22,22 @@ class Proxy:
     INVARIANT: its password goes to it alone, and appears in no repr, log or error.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what a proxy may have
         self,
         address: str,
         tls: End | None = None,
         user: str = "",
         password: SecretSource | None = None,
         secrets: Secrets | None = None,
+        ends: tuple[End, ...] = (),
     ) -> None:
-        """`tls` is the way to a proxy that speaks it; `secrets` has opened the `password`."""
+        """`tls` is the way to a proxy that speaks it; `secrets` has opened the `password`.
+
+        `ends` are to be renewed, for the proxy and for what its password is read by.
+        """
         self.address = address
         self.tls = tls
+        self.ends = ends
         self._user = user
         self._password = password
         self._secrets = secrets

@@ -64,7 +64,9 @@ class Connections:
         self._stored = StoredConnections(database)
         self._secrets = secrets
         self._files = KeyFiles(settings.data_folder)
-        self._google = GoogleTokens(settings.upstream.iam_endpoint, to_google(settings))
+        google = to_google(settings)
+        self.ends = google.ends
+        self._google = GoogleTokens(settings.upstream.iam_endpoint, google)
         self._opened: dict[str, Opened] = {}
         self._known: tuple[StoredKey, ...] = ()
         self._loading = asyncio.Lock()

@@ -138,6 +138,52 @@ def test_a_proxy_with_tls_is_not_called_what_bigquery_is(tmp_path: Path) -> None
         _loaded(tmp_path, upstream=upstream)
 
 
+_TOKEN = {"token": {"environment": "VAULT_TOKEN"}}
+
+
+@pytest.mark.parametrize("word", ["vault", "secret_manager"])
+def test_a_proxy_with_tls_is_not_called_what_keeps_secrets_is(tmp_path: Path, word: str) -> None:
+    proxy = {"address": "https://proxy.example:3128"}
+    sections = {
+        "vault": {"vault": {"address": "https://proxy.example", **_TOKEN, "proxy": proxy}},
+        "secret_manager": {
+            "upstream": {"proxy": proxy},
+            "secret_manager": {"endpoint": "https://proxy.example"},
+        },
+    }
+    with pytest.raises(UnsafeConfigurationError, match="names one host"):
+        _loaded(tmp_path, **sections[word])
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"ca_file": "ca.pem"}, {"proxy": {"address": "http://proxy.example:1"}}]
+)
+def test_certificates_and_a_proxy_are_for_an_encrypted_vault(
+    tmp_path: Path, chosen: dict[str, Any]
+) -> None:
+    assert _loaded(tmp_path, vault={"address": "https://v.example", **_TOKEN, **chosen})
+    with pytest.raises(UnsafeConfigurationError, match="is not https, so neither"):
+        _loaded(tmp_path, vault={"address": "http://127.0.0.1:8200", **_TOKEN, **chosen})
+
+
+@pytest.mark.parametrize(
+    "place", [{"vault": {"path": "p", "field": "f"}}, {"secret_manager": "projects/p/secrets/s"}]
+)
+def test_the_password_of_a_proxy_does_not_stand_beyond_it(
+    tmp_path: Path, place: dict[str, Any]
+) -> None:
+    vault = {"address": "https://v.example", **_TOKEN}
+    proxy = {"address": "https://proxy.example:1", "user": "gateway", "password": place}
+    with pytest.raises(UnsafeConfigurationError, match="stands on a server"):
+        _loaded(tmp_path, vault=vault | {"proxy": proxy})
+    sections = {"vault": vault, "upstream": {"proxy": proxy}}
+    if "vault" in place:
+        assert _loaded(tmp_path, **sections)
+        return
+    with pytest.raises(UnsafeConfigurationError, match="asked by way of that proxy"):
+        _loaded(tmp_path, **sections)
+
+
 _SECRET = {"user": "gateway", "password": {"environment": "X"}}
 
 

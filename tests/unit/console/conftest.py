@@ -30,8 +30,8 @@ from keystile.identity.people import People
 from keystile.model.decision import ApprovalDemand
 from keystile.model.principal import Principal
 from keystile.recording.log import RecordingLog
-from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
+from keystile.tls.from_settings import secrets_of
 from keystile.upstream.connections import Connections
 from keystile.upstream.listing import Listing
 from keystile.upstream.stored import StoredConnections
@@ -120,7 +120,7 @@ def listing(tmp_path: Path, database: Database) -> Listing:
     """List a connection of the machine's, and those that are added to the store."""
     upstream = Upstream(connections={"on-the-machine": Connection(metadata_server=True)})
     settings = Settings(upstream=upstream, data="data", folder=tmp_path)
-    connections = Connections(settings, database, Secrets(settings))
+    connections = Connections(settings, database, secrets_of(settings))
     return Listing(StoredConnections(database), connections)
 
 

@@ -11,7 +11,7 @@ from keystile.config.settings import Settings
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.secrets import masking_keys
 from keystile.secrets.masking_keys import MaskingKeys
-from keystile.secrets.sources import Secrets
+from keystile.tls.from_settings import secrets_of
 
 
 def settings_in(folder: Path, **more: object) -> Settings:
@@ -26,7 +26,7 @@ async def key_of(settings: Settings) -> bytes:
 
 
 async def opened(settings: Settings) -> MaskingKeys:
-    keys = MaskingKeys(settings, Secrets(settings))
+    keys = MaskingKeys(settings, secrets_of(settings))
     await keys.open()
     return keys
 

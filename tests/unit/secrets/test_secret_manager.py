@@ -12,10 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
+from tests.support.connect_proxy import connect_proxy
 from tests.support.google import Google
 from tests.support.google import Secret as Managed
 
-from keystile.config.secret_places import Secret, SecretManager
+from keystile.config.proxy import Proxy
+from keystile.config.secret_places import Secret
+from keystile.config.secret_servers import SecretManager
 from keystile.config.settings import Settings
 from keystile.config.upstream import Upstream
 from keystile.model.errors import UnsafeConfigurationError
@@ -23,6 +26,7 @@ from keystile.secrets.kept import OutageError
 from keystile.secrets.secret_manager import crc32c
 from keystile.secrets.source import SecretSource
 from keystile.secrets.sources import Secrets
+from keystile.tls.from_settings import secrets_of
 
 EMAIL = "gateway@acme-shop.iam.gserviceaccount.com"
 NAME = "projects/acme-shop/secrets/bigquery-key"
@@ -42,7 +46,7 @@ class Opened:
             secret_manager=chosen,
             folder=self._folder,
         )
-        secrets = Secrets(settings)
+        secrets = secrets_of(settings)
         self._opened.append(secrets)
         return secrets.source(msgspec.convert({"secret_manager": name}, Secret))
 
@@ -81,6 +85,25 @@ async def test_an_account_of_its_own_signs_for_secret_manager_alone(
     assert await opened.source(**FILE).read() == b"first"
     assert not google.tokens
     assert google.asked == [f"GET /v1/{NAME}/versions/latest:access"]
+
+
+async def test_secret_manager_was_asked_past_the_proxy_to_google(
+    google: Google, tmp_path: Path
+) -> None:
+    google.account(tmp_path / "own.json", EMAIL)
+    async with connect_proxy(int(google.url.rpartition(":")[2])) as proxy:
+        settings = Settings(
+            upstream=Upstream(service_account_file="own.json", proxy=Proxy(address=proxy.url)),
+            secret_manager=SecretManager(**FILE),
+            folder=tmp_path,
+        )
+        secrets = secrets_of(settings)
+        # What answers there is not Google, as its certificate would show.
+        with pytest.raises(OutageError, match=r"Secret Manager at .* cannot be reached"):
+            await secrets.source(msgspec.convert({"secret_manager": NAME}, Secret)).read()
+        await secrets.close()
+    assert [head.split()[1] for head in proxy.heads] == [b"secretmanager.googleapis.com:443"]
+    assert not google.asked
 
 
 async def test_a_version_can_be_pinned(google: Google, opened: Opened) -> None:

@@ -11,12 +11,12 @@ from keystile.config.settings import Settings
 from keystile.config.upstream import Upstream
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.secrets.source import SecretSource
-from keystile.secrets.sources import Secrets
+from keystile.tls.from_settings import secrets_of
 
 
 def source(folder: Path, **words: Any) -> SecretSource:
     settings = Settings(upstream=Upstream(service_account_file="key.json"), folder=folder)
-    return Secrets(settings).source(msgspec.convert(words, Secret))
+    return secrets_of(settings).source(msgspec.convert(words, Secret))
 
 
 async def test_a_file_counts_from_the_settings_folder_and_is_read_again(tmp_path: Path) -> None:

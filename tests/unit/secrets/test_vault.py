@@ -12,17 +12,21 @@ from aiohttp import web
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from structlog.testing import capture_logs
+from tests.support.authority import Authority
+from tests.support.connect_proxy import connect_proxy
 from tests.support.played import Played
 from tests.support.vault import Vault
 
 from keystile.config.secret_places import Secret
-from keystile.config.secret_places import Vault as VaultSettings
+from keystile.config.secret_servers import Vault as VaultSettings
 from keystile.config.settings import Settings
 from keystile.config.upstream import Upstream
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.secrets.kept import OutageError
 from keystile.secrets.source import SecretSource
 from keystile.secrets.sources import Secrets
+from keystile.tls import end
+from keystile.tls.from_settings import secrets_of, to_vault
 
 READ = "keystile"
 PATH = "keystile/google"
@@ -43,7 +47,7 @@ class Opened:
             vault=msgspec.convert({**address, **way}, VaultSettings),
             folder=self._folder,
         )
-        secrets = Secrets(settings)
+        secrets = secrets_of(settings)
         self._opened.append(secrets)
         return secrets.source(msgspec.convert({"vault": words}, Secret))
 
@@ -67,6 +71,8 @@ def token_file(folder: Path, token: str) -> dict[str, Any]:
 
 
 KEY = {"path": PATH, "field": "key"}
+PASSWORD = "planted-at-the-proxy"
+NO_CA = {"ca_file": ""}
 
 
 async def test_a_token_reads_and_a_new_version_counts_within_half_a_minute(
@@ -272,13 +278,74 @@ async def test_what_is_not_there_is_said(
         await opened.source(words, **way).read()
 
 
+async def test_vault_was_asked_past_the_proxy_that_is_the_only_way_out(
+    vault: Vault, opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "proxy").mkdir()
+    of_proxy = Authority(tmp_path / "proxy")
+    tls = end.server("proxy", of_proxy.pair("proxy"), None).context
+    monkeypatch.setenv("PASSWORD", PASSWORD)
+    async with connect_proxy(int(vault.url.rpartition(":")[2]), "gw", PASSWORD, tls) as proxy:
+        way: dict[str, Any] = {
+            **token_file(tmp_path, vault.token(READ)),
+            "address": "https://localhost:8200",
+            "proxy": {
+                "address": proxy.url,
+                "user": "gw",
+                "password": {"environment": "PASSWORD"},
+                "ca_file": str(of_proxy.root),
+            },
+        }
+        with capture_logs() as logs:
+            assert await opened.source(KEY, **way).read() == b"first"
+            assert {head.split()[1] for head in proxy.heads} == {b"localhost:8200"}
+            assert b"X-Vault" not in b"".join(proxy.heads)
+            # The authority of the one is none of the other's.
+            for other in ({"ca_file": str(of_proxy.root)}, {"proxy": way["proxy"] | NO_CA}):
+                with pytest.raises(OutageError):
+                    await opened.source(KEY, **way | other).read()
+            monkeypatch.setenv("PASSWORD", "another")
+            with pytest.raises(OutageError, match=r"the proxy to Vault .* status 407"):
+                await opened.source(KEY, **way).read()
+            monkeypatch.delenv("PASSWORD")
+            with pytest.raises(OutageError, match=r"password of the proxy .* cannot be read"):
+                await opened.source(KEY, **way).read()
+    assert PASSWORD not in str(logs)
+
+
+async def test_authorities_of_vault_are_renewed(vault: Vault, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    (tmp_path / "other").mkdir()
+    file.write_bytes(vault.ca_file.read_bytes())
+    vault.policy(READ, f"secret/data/{PATH}")
+    vault.put(PATH, key="first")
+    words = token_file(tmp_path, vault.token(READ))
+    settings = Settings(
+        upstream=Upstream(service_account_file="key.json"),
+        vault=msgspec.convert({"address": vault.url, "ca_file": "ca.pem", **words}, VaultSettings),
+        folder=tmp_path,
+    )
+    to = to_vault(settings)
+    assert [one.name for one in to.ends] == ["vault"]
+    secrets = secrets_of(settings, to)
+    first, second = (secrets.source(msgspec.convert({"vault": KEY}, Secret)) for _ in range(2))
+    file.write_bytes(Authority(tmp_path / "other").root.read_bytes())
+    assert to.ends[0].renew()
+    with pytest.raises(OutageError, match="no certificate that is trusted here"):
+        await first.read()
+    file.write_bytes(vault.ca_file.read_bytes())
+    assert to.ends[0].renew()
+    assert await second.read() == b"first"
+    await secrets.close()
+
+
 async def test_a_server_that_no_ca_vouches_for_gets_nothing(
     vault: Vault, opened: Opened, tmp_path: Path
 ) -> None:
     way = token_file(tmp_path, vault.token(READ))
     with pytest.raises(OutageError, match="no certificate that is trusted here"):
         await opened.source(KEY, ca_file="", **way).read()
-    with pytest.raises(UnsafeConfigurationError, match="no certificates to trust for Vault"):
+    with pytest.raises(UnsafeConfigurationError, match="holds no certificates of authorities"):
         await opened.source(KEY, ca_file="token", **way).read()
 
 
@@ -300,4 +367,4 @@ def test_unsafe_settings_are_refused(opened: Opened, changes: dict[str, Any], sa
 def test_a_secret_in_a_vault_that_nobody_named(tmp_path: Path) -> None:
     settings = Settings(upstream=Upstream(service_account_file="key.json"), folder=tmp_path)
     with pytest.raises(UnsafeConfigurationError, match="do not say where Vault is"):
-        Secrets(settings).source(msgspec.convert({"vault": KEY}, Secret))
+        secrets_of(settings).source(msgspec.convert({"vault": KEY}, Secret))

@@ -15,9 +15,9 @@ from structlog.testing import capture_logs
 from keystile.config.settings import Settings
 from keystile.config.upstream import Connection, Upstream
 from keystile.model.errors import RefusedError, UnsafeConfigurationError
-from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
 from keystile.store.notes import Notes
+from keystile.tls.from_settings import secrets_of
 from keystile.upstream import connections as module
 from keystile.upstream.connections import Connections
 from keystile.upstream.key_files import KeyFiles
@@ -47,7 +47,7 @@ async def make(tmp_path: Path, database: Database) -> AsyncIterator[Made]:
     def one(**upstream: Any) -> Connections:
         upstream = upstream or {"service_account_file": "key.json"}
         settings = Settings(upstream=Upstream(**upstream), data="data", folder=tmp_path)
-        made.append(Connections(settings, database, Secrets(settings)))
+        made.append(Connections(settings, database, secrets_of(settings)))
         return made[-1]
 
     yield one

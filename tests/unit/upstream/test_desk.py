@@ -27,9 +27,9 @@ from keystile.model.errors import (
     NotFoundError,
     RefusedError,
 )
-from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
 from keystile.store.notes import Notes
+from keystile.tls.from_settings import secrets_of
 from keystile.upstream import connections as module
 from keystile.upstream.connections import Connections
 from keystile.upstream.desk import Desk, Tried
@@ -51,7 +51,7 @@ class Process:
             data="data",
             folder=folder,
         )
-        self.connections = Connections(found, database, Secrets(found))
+        self.connections = Connections(found, database, secrets_of(found))
         self.desk = Desk(found, database, self.connections)
         self._google = google
         self.desk._tried = self._tried  # type: ignore[method-assign]

@@ -7,8 +7,8 @@ import pytest
 
 from keystile.config.settings import Settings
 from keystile.config.upstream import Connection, Upstream
-from keystile.secrets.sources import Secrets
 from keystile.store.database import Database
+from keystile.tls.from_settings import secrets_of
 from keystile.upstream.connections import Connections
 from keystile.upstream.listing import Listed, Listing
 from keystile.upstream.stored import StoredConnection, StoredConnections
@@ -20,7 +20,8 @@ async def listing(tmp_path: Path) -> AsyncIterator[Listing]:
     await database.open()
     machine = Connection(metadata_server=True, impersonate="boss@p.iam")
     settings = Settings(upstream=Upstream(connections={"m": machine}), folder=tmp_path)
-    yield Listing(StoredConnections(database), Connections(settings, database, Secrets(settings)))
+    connections = Connections(settings, database, secrets_of(settings))
+    yield Listing(StoredConnections(database), connections)
     await database.close()
 
 
