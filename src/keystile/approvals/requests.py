@@ -35,6 +35,7 @@ __all__ = [
     "Vote",
 ]
 
+_ANY_DUE = "SELECT 1 FROM approval_requests WHERE state = ? AND expires_at <= ? LIMIT 1"
 _PENDING = approval_requests.c.state == ApprovalState.PENDING
 
 
@@ -136,6 +137,8 @@ class Approvals:
 
     async def expire_due(self, now: float) -> tuple[ApprovalRequest, ...]:
         """Close every pending request whose time is over; give what this call closed."""
+        if not self._database.look_up(_ANY_DUE, (ApprovalState.PENDING.value, now)):
+            return ()
         return await self._close(ApprovalState.EXPIRED, now, approval_requests.c.expires_at <= now)
 
     async def _close(

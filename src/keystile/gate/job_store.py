@@ -24,6 +24,7 @@ from keystile.store.tables import jobs
 from keystile.wire.responses import JobError
 
 _REQUEST_ID_SECONDS = 15 * 60  # BigQuery's jobs.query `requestId` is honoured for 15 minutes.
+_ANY_OF_STATE = "SELECT 1 FROM jobs WHERE state = ? LIMIT 1"
 
 
 class JobStore:
@@ -246,6 +247,8 @@ class JobStore:
 
     async def pending(self) -> list[Job]:
         """Give every job that waits for people."""
+        if not self._database.look_up(_ANY_OF_STATE, (JobState.PENDING.value,)):
+            return []
         query = select(jobs).where(jobs.c.state == JobState.PENDING.value)
         async with self._database.read() as connection:
             return [job_of(row) for row in (await connection.execute(query)).all()]

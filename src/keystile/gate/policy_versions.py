@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Select, delete, func, insert, select
+from sqlalchemy import Select, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keystile.model.errors import NotFoundError, PreconditionError
@@ -24,6 +24,7 @@ from keystile.store.tables import policy_replicas, policy_versions
 
 _GONE_SECONDS = 30.0
 
+_NEWEST = "SELECT coalesce(max(version), 0) FROM policy_versions"
 _SUMMARY = [column for column in policy_versions.c if column.name != "files"]
 
 
@@ -78,8 +79,8 @@ class PolicyVersions:
 
     async def newest(self) -> int:
         """Give the number of the version that holds, 0 where nothing was ever published."""
-        async with self._database.read() as connection:
-            return await _newest(connection)
+        ((newest,),) = self._database.look_up(_NEWEST, ())
+        return int(newest)
 
     async def history(self) -> tuple[Version, ...]:
         """Give every version, the one that holds first."""
@@ -152,8 +153,7 @@ class PolicyVersions:
 
 
 async def _newest(connection: AsyncConnection) -> int:
-    query = select(func.coalesce(func.max(policy_versions.c.version), 0))
-    return int((await connection.execute(query)).scalar_one())
+    return int((await connection.exec_driver_sql(_NEWEST)).scalar_one())
 
 
 async def _add(connection: AsyncConnection, version: int, draft: Draft, now: float) -> None:

@@ -22,6 +22,7 @@ from keystile.store.notes import note
 from keystile.store.tables import disabled_agents
 
 _MOST_REASON = 500
+_ANY_OPEN = "SELECT 1 FROM disabled_agents WHERE due_at IS NOT NULL LIMIT 1"
 
 
 class Disabled(msgspec.Struct, frozen=True):
@@ -110,6 +111,8 @@ class Disablings:
 
     async def open(self) -> tuple[Disabled, ...]:
         """Give those that have something to see to still."""
+        if not self._database.look_up(_ANY_OPEN, ()):
+            return ()
         async with self._database.read() as connection:
             return await disabled_of(connection, disabled_agents.c.due_at.is_not(None))
 

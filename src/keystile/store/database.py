@@ -95,10 +95,11 @@ class Database:
             yield connection
 
     def look_up(self, sql: str, values: Sequence[str | float]) -> list[tuple[Any, ...]]:
-        """Read on this thread what every query needs: some rows, found by an index.
+        """Read on this thread what every query or moment needs: some rows, found by an index.
 
         It takes some microseconds, where `read` takes some thousand, and sees all that was
-        committed before. Raises `StoreUnavailableError`.
+        committed before. What a loop looks for, and mostly does not find, is to be looked up so.
+        Raises `StoreUnavailableError`.
         """
         if self._reader is None:
             raise StoreUnavailableError("the control store is not open")

@@ -45,10 +45,10 @@ class Notes:
 
     async def take(self, until: float) -> tuple[Note, ...]:
         """Take the notes that are due, the oldest first, for others not to before `until`."""
-        query = select(notes).where(notes.c.due_at <= time.time()).order_by(notes.c.at, notes.c.id)
-        async with self._database.read() as connection:
-            if (await connection.execute(query)).first() is None:
-                return ()
+        now = time.time()
+        if not self._database.look_up("SELECT 1 FROM notes WHERE due_at <= ? LIMIT 1", (now,)):
+            return ()
+        query = select(notes).where(notes.c.due_at <= now).order_by(notes.c.at, notes.c.id)
         async with self._database.begin() as connection:
             # Another process may have taken them in between.
             rows = (await connection.execute(query)).all()

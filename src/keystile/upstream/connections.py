@@ -95,7 +95,8 @@ class Connections:
             await asyncio.sleep(_FOLLOW_SECONDS)
             try:
                 await self._load(strict=False)
-                await self._drop_retired(await oldest_running())
+                retiring = any(key.state is KeyState.RETIRING for key in self._known)
+                await self._drop_retired(await oldest_running() if retiring else None)
             except KeystileError as error:
                 _log.warning("connections_not_followed", reason=str(error))
             except Exception:  # noqa: BLE001 - no fault ends it, or rotated keys would never count

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy import and_, delete, insert, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +16,12 @@ from keystile.model.errors import DuplicateError
 from keystile.store.database import Database
 from keystile.store.notes import note
 from keystile.store.tables import connection_keys, connections
+
+_CONNECTIONS = "SELECT name, settings, created_at, created_by FROM connections ORDER BY name"
+_KEYS = (
+    "SELECT connection, key, account, state, added_at, since FROM connection_keys"
+    " ORDER BY connection, added_at DESC"
+)
 
 
 class KeyState(StrEnum):
@@ -72,31 +78,17 @@ class StoredConnections:
 
     async def connections(self) -> tuple[StoredConnection, ...]:
         """Give those that commands added, by name."""
-        async with self._database.read() as connection:
-            query = select(connections).order_by(connections.c.name)
-            rows = (await connection.execute(query)).all()
         return tuple(
-            StoredConnection(
-                row.name,
-                msgspec.json.decode(row.settings, type=ConnectionSettings),
-                row.created_at,
-                row.created_by,
-            )
-            for row in rows
+            StoredConnection(name, msgspec.json.decode(settings, type=ConnectionSettings), at, by)
+            for name, settings, at, by in self._database.look_up(_CONNECTIONS, ())
         )
 
     async def keys(self) -> tuple[StoredKey, ...]:
         """Give every key that is known, of each connection the newest first."""
-        query = select(connection_keys).order_by(
-            connection_keys.c.connection, connection_keys.c.added_at.desc()
-        )
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
+        rows = self._database.look_up(_KEYS, ())
         return tuple(
-            StoredKey(
-                row.connection, row.key, row.account, KeyState(row.state), row.added_at, row.since
-            )
-            for row in rows
+            StoredKey(connection, key, account, KeyState(state), added_at, since)
+            for connection, key, account, state, added_at, since in rows
         )
 
     async def add(self, added: StoredConnection, account: str = "", key: str = "") -> None:
