@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from cel_expr_python import cel
@@ -72,7 +72,7 @@ WORDS = (*_AGENT_WORDS, *_QUERY_WORDS, *_FUNCTIONS, "network")
 """All that a condition may name beside the language's own functions."""
 
 
-class TouchedLabels(NamedTuple):
+class TouchedLabels(msgspec.Struct, frozen=True):
     """Labels, and all labels above them, on the columns that a query uses.
 
     `touches`: any use; `outputs`: part of a result's value; `filters`: decides which rows appear.
@@ -83,27 +83,30 @@ class TouchedLabels(NamedTuple):
     filters: AbstractSet[str] = frozenset()
 
 
-class Request:
-    """What conditions ask about: the value of each word, found when one first asks for it."""
+class Request(msgspec.Struct):
+    """What conditions ask about: who asks, what the query does, which labels it touches, and when.
 
-    def __init__(
-        self, principal: Principal, facts: QueryFacts, labels: TouchedLabels, context: Context
-    ) -> None:
-        """Take who asks, what the query does, the labels of its columns, and all around it."""
-        self.principal = principal
-        self.facts = facts
-        self.labels = labels
-        self.context = context
-        self._values: dict[str, Any] = {}
+    `known` has the value of each word that one has asked for, as the runtime takes it.
+    """
+
+    principal: Principal
+    facts: QueryFacts
+    labels: TouchedLabels
+    context: Context
+    known: dict[str, Any] = {}
 
     def values(self, words: Iterable[str]) -> dict[str, Any]:
-        """Give the values of these words, as the runtime takes them."""
-        values = self._values
+        """Give the values of these words.
+
+        What is not known is not there: asking for it fails, where it would matter.
+        """
+        known, found = self.known, {}
         for word in words:
-            if word not in values:
-                values[word] = _VALUES[word](self)
-        # What is not known is not there: asking for it fails, where it would matter.
-        return {word: values[word] for word in words if values[word] is not None}
+            if word not in known:
+                known[word] = _VALUES[word](self)
+            if (value := known[word]) is not None:
+                found[word] = value
+        return found
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -208,8 +211,9 @@ def _asked(function: str, label: str) -> bytes:
 
 
 def _labels(touched: TouchedLabels) -> bytes:
-    named = zip(_FUNCTIONS, touched, strict=True)
-    return b"".join(_asked(name, label) for name, labels in named for label in sorted(labels))
+    return b"".join(
+        _asked(name, label) for name in _FUNCTIONS for label in sorted(getattr(touched, name))
+    )
 
 
 def _member(name: str, receiver: Any, implementation: Callable[..., bool]) -> Any:
@@ -276,7 +280,7 @@ def _bytes(count: int | None) -> int | None:
 
 
 def _texts(texts: Iterable[object]) -> list[str]:
-    return [whole(str(text)) for text in texts]
+    return [*map(whole, map(str, texts))]
 
 
 _VALUES: dict[str, Callable[[Request], Any]] = {

@@ -7,7 +7,8 @@ steps of loops when it is evaluated; regular expressions are RE2, which takes li
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import methodcaller
 from typing import Any
 
 from cel_expr_python import cel
@@ -55,12 +56,11 @@ def evaluated(expression: Any, known: Mapping[str, Any]) -> Any:
     return plain
 
 
-def whole(text: str) -> str:
-    r"""Give a text that the runtime reads to its end: it stops at NUL, so another takes its place.
+whole: Callable[[str], str] = methodcaller("replace", "\0", "\N{REPLACEMENT CHARACTER}")
+r"""Give a text that the runtime reads to its end: it stops at NUL, so another takes its place.
 
-    INVARIANT: else `gs://ours\0…` would be `gs://ours` to a condition, and not to BigQuery.
-    """
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+INVARIANT: else `gs://ours\0…` would be `gs://ours` to a condition, and not to BigQuery.
+"""
 
 
 def _first_problem(report: str) -> str:

@@ -5,7 +5,7 @@ A set of rules is a number that has a bit for each, so that a thousand of them m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 
 from keystile.model.decision import Effect
@@ -18,7 +18,18 @@ from keystile.policy.rules import CompiledRule
 RuleSet = int
 """Some rules of an index: bit `n` stands for its rule number `n`."""
 
+Near = tuple[RuleSet, CompiledRule]
+"""A rule, and the set of it alone."""
+
 _Value = str | tuple[str, str]
+_VALUES: dict[str, Callable[[Principal], Iterable[_Value]]] = {
+    "name": lambda asks: (asks.agent,),
+    "subject": lambda asks: (asks.subject,),
+    "issuer": lambda asks: (asks.issuer,),
+    "service_account": lambda asks: (asks.service_account,),
+    "group": lambda asks: asks.groups,
+    "attribute": lambda asks: asks.attributes.items(),
+}
 
 
 class RuleIndex:
@@ -26,9 +37,14 @@ class RuleIndex:
 
     def __init__(self, rules: Sequence[CompiledRule]) -> None:
         """Take the rules in the order in which they are to be reported."""
-        self._rules = tuple(rules)
         every = [*enumerate(rules)]
-        self._allowing = _set(number for number, rule in every if rule.effect is Effect.ALLOW)
+        self._rules = [(1 << number, rule) for number, rule in every]
+        self._every = (1 << len(rules)) - 1
+        self.allowing, self.denying, self.demanding, self.limiting = (
+            _set(number for number, rule in every if rule.effect is effect)
+            for effect in (Effect.ALLOW, Effect.DENY, Effect.REQUIRE_APPROVAL, None)
+        )
+        self.conditional = _set(number for number, rule in every if rule.condition)
         self._everywhere = _set(number for number, rule in every if rule.scope is None)
         self._by_action = {
             action: _set(number for number, rule in every if action in rule.actions)
@@ -45,19 +61,11 @@ class RuleIndex:
 
     def about(self, principal: Principal) -> RuleSet:
         """Give the rules whose every word about agents fits, each by any one of its values."""
-        values: dict[str, Iterable[_Value]] = {
-            "name": (principal.agent,),
-            "subject": (principal.subject,),
-            "issuer": (principal.issuer,),
-            "service_account": (principal.service_account,),
-            "group": principal.groups,
-            "attribute": principal.attributes.items(),
-        }
-        found = (1 << len(self._rules)) - 1
+        found = self._every
         for without, by_kind in self._words:
             fitting = without
             for kind, by_value in by_kind.items():
-                for value in values[kind]:
+                for value in _VALUES[kind](principal):
                     fitting |= by_value.get(value, 0)
             found &= fitting
         return found
@@ -71,19 +79,19 @@ class RuleIndex:
         """
         among &= self._by_action[action]
         if table is None:
-            suited = self._allowing if action is Action.READ else ~self._allowing
+            suited = self.allowing if action is Action.READ else ~self.allowing
             return among & (self._everywhere | suited)
         return self.naming(among, table)
 
     def naming(self, among: RuleSet, table: TableId) -> RuleSet:
         """Give those of some rules that are about this table, whatever is done to it."""
         name = (table.project, table.dataset, table.table)
-        lowered = (name[0].casefold(), name[1].casefold(), name[2].casefold())
-        sure, maybe = self._of(name)
+        lowered = tuple(map(str.casefold, name))
+        sure, maybe = self._of(*name)
         if lowered != name:
             # INVARIANT: a rule that permits does not fit another spelling, one that protects does.
-            sure_too, maybe_too = self._of(lowered)
-            sure = sure & self._allowing | sure_too & ~self._allowing
+            sure_too, maybe_too = self._of(*lowered)
+            sure = sure & self.allowing | sure_too & ~self.allowing
             maybe = maybe | maybe_too
         found = among & (self._everywhere | sure)
         if maybe := among & maybe & ~found:
@@ -97,28 +105,29 @@ class RuleIndex:
         A dataset is a table without a name.
         """
         found = 0
-        among &= self._by_action[action] & ~self._allowing & ~self._everywhere
+        among &= self._by_action[action] & ~self.allowing & ~self._everywhere
         for one, rule in self.rules(among):
             if rule.scope and any(rule.scope.within(dataset.project, dataset.dataset)):
                 found |= one
         return found
 
-    def _of(self, name: tuple[str, ...]) -> tuple[RuleSet, RuleSet]:
+    def _of(self, project: str, dataset: str, table: str) -> tuple[RuleSet, RuleSet]:
         """Give the rules with a pattern that fits a full name, and those with one that may."""
-        dataset, project = name[:2], name[:1]
         named, begun = self._named.get, self._begun.get
+        one, two = (project,), (project, dataset)
         return (
-            named(name, 0) | named(dataset, 0) | named(project, 0),
-            begun(dataset, 0) | begun(project, 0) | begun((), 0),
+            named((project, dataset, table), 0) | named(two, 0) | named(one, 0),
+            begun(two, 0) | begun(one, 0) | begun((), 0),
         )
 
-    def rules(self, wanted: RuleSet) -> list[tuple[RuleSet, CompiledRule]]:
+    def rules(self, wanted: RuleSet) -> list[Near]:
         """Give some rules in the given order, each with the set of it alone."""
         found = []
         while wanted:
-            one = wanted & -wanted
-            found.append((one, self._rules[one.bit_length() - 1]))
-            wanted ^= one
+            last = self._rules[wanted.bit_length() - 1]
+            found.append(last)
+            wanted ^= last[0]
+        found.reverse()
         return found
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import msgspec
+from msgspec.structs import replace
 
 from keystile.model.decision import LIMIT_WORDS, Limits
 from keystile.model.principal import Principal, agent_of
 from keystile.policy.document import Rule, byte_count
-from keystile.policy.rules import CompiledRule
+from keystile.policy.index import Near
 
 
 def compile_limits(rule: Rule) -> Limits | None:
@@ -37,20 +37,22 @@ def compile_limits(rule: Rule) -> Limits | None:
     return Limits(rule.name, given.per, "", given.time_zone, message=rule.message, **numbers)
 
 
-def limits_of(rule: CompiledRule, principal: Principal) -> Iterator[Limits]:
-    """Give the limits of a rule that is about a principal, each with its holder.
+def limits_of(rules: Iterable[Near], principal: Principal) -> tuple[Limits, ...]:
+    """Give the limits of rules that are about a principal, each with its holder.
 
     An agent that acts for nobody is its own person.
     """
-    limits = rule.limits
-    if limits is None:
-        return
-    if limits.whose == "group":
-        named = {key[1] for keys in rule.agents for key in keys if key[0] == "group"}
-        for group in sorted(named.intersection(principal.groups)):
-            yield msgspec.structs.replace(limits, holder=group)
-    elif limits.whose == "person" and principal.on_behalf_of:
-        yield msgspec.structs.replace(limits, holder=principal.on_behalf_of)
-    else:
-        holder = agent_of(principal.key)
-        yield msgspec.structs.replace(limits, whose="agent", holder=holder)
+    found: list[Limits] = []
+    for _, rule in rules:
+        limits = rule.limits
+        if limits is None:
+            continue
+        if limits.whose == "group":
+            named = {key[1] for keys in rule.agents for key in keys if key[0] == "group"}
+            groups = sorted(named.intersection(principal.groups))
+            found += [replace(limits, holder=group) for group in groups]
+        elif limits.whose == "person" and principal.on_behalf_of:
+            found.append(replace(limits, holder=principal.on_behalf_of))
+        else:
+            found.append(replace(limits, whose="agent", holder=agent_of(principal.key)))
+    return tuple(found)

@@ -6,7 +6,7 @@ every required approval; masks unite; all limits hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -24,11 +24,11 @@ from keystile.policy.connections import ConnectionRules
 from keystile.policy.context import Context
 from keystile.policy.detectors import Detectors
 from keystile.policy.filters import CompiledFilter, FilterError, RowFilters
-from keystile.policy.index import RuleIndex
+from keystile.policy.index import RuleIndex, RuleSet
 from keystile.policy.labels import Mark, Path
 from keystile.policy.limits import limits_of
 from keystile.policy.protection import PlacedKey, Protection
-from keystile.policy.question import Denial, Near, Question
+from keystile.policy.question import Question
 from keystile.policy.rules import CompiledRule
 from keystile.policy.shadow import Shadows, shadow_of
 from keystile.policy.visibility import Visibility
@@ -37,7 +37,6 @@ NOT_UNDERSTOOD = "not-understood"
 """The rule name in a reason where the analysis did not understand the query."""
 
 _NO_SHADOWS = Shadows()
-_NOTHING: frozenset[str] = frozenset()
 
 
 class Policy:
@@ -60,22 +59,22 @@ class Policy:
         self.digest = digest
         self.sql_masks = protection.placed
         self.named_keys = tuple(named_keys)
-        self._index = RuleIndex((*rules, *shadows.rules))
+        every_rule = (*rules, *shadows.rules)
+        self._index = RuleIndex(every_rule)
+        self._reasons = {
+            rule.name: _reason(rule)
+            for rule in every_rule
+            if rule.effect in {Effect.ALLOW, Effect.REQUIRE_APPROVAL}
+        }
         self._enforced = (1 << len(rules)) - 1
         self._visibility = Visibility(self._index, self._enforced)
         self._connections = connections
         self._detectors = detectors
         self._protection = protection
-        self._allowed_by = {
-            rule.name: _allow_reason(rule)
-            for rule in (*rules, *shadows.rules)
-            if rule.effect is Effect.ALLOW
-        }
         self.words = frozenset(
             word for rule in rules if rule.condition for word in rule.condition.words
         )
         """What conditions may ask for, as their words are named in `conditions`."""
-        every_rule = (*rules, *shadows.rules)
         self.asks_bytes = any(one.condition and one.condition.asks_bytes for one in every_rule)
         """Whether a decision, or one in shadow, may depend on how much a query reads."""
 
@@ -124,15 +123,13 @@ class Policy:
         unmeasured = unmeasured and self.asks_bytes
         asked = (self._index, self._protection, principal, facts, tables, context)
         question = Question(*asked, unmeasured=unmeasured)
-        if not any(self._shadows):
-            return self._ruled(question, question.near, self.row_filters, self._protection)
-        enforced = [near for near in question.near if near[0] & self._enforced]
-        decision = self._ruled(question, enforced, self.row_filters, self._protection)
-        if question.problem:
+        rules = question.applying & self._enforced
+        decision = self._ruled(question, rules, self.row_filters, self._protection)
+        if question.problem or not any(self._shadows):
             return decision
         if unmeasured and decision.effect is not Effect.DENY:
             return decision  # it is made again, with what is in shadow
-        shadows = self._in_shadow(Question(*asked) if unmeasured else question, enforced, decision)
+        shadows = self._in_shadow(Question(*asked) if unmeasured else question, decision)
         return msgspec.structs.replace(decision, shadows=tuple(shadows))
 
     @property
@@ -143,63 +140,40 @@ class Policy:
     def _ruled(
         self,
         question: Question,
-        rules: Sequence[Near],
+        rules: RuleSet,
         row_filters: RowFilters,
         protection: Protection,
     ) -> Decision:
-        """Decide by these rules, filters and masks."""
-        if question.problem:
-            # What is denied whatever it says in detail is denied in the rule's own words: a reader
-            # can do more with those. Conditions are left alone: they ask about the details.
-            unclear = Reason(NOT_UNDERSTOOD, Effect.DENY, question.problem)
-            plain = (near for near in rules if near[1].condition is None)
-            return self._denied(question, question.denials(plain), lambda _: (unclear,))
-        denials = question.denials(rules)
-        allowing = question.allowing(rules)
-        if denials or question.gaps(allowing):
-            return self._denied(question, denials, lambda hidden: question.gaps(allowing, hidden))
+        """Decide by these filters and masks, and by these of the rules that apply."""
+        index = self._index
+        if question.problem or rules & index.denying or question.gaps(rules):
+            return self._denied(question, rules)
         principal, tables = question.principal, question.tables
         try:
             filters = row_filters.of(principal, tables)
         except FilterError as error:
             denial = Reason(error.rule, Effect.DENY, str(error))
             return Decision(Effect.DENY, (denial,), self.digest)
-        demanding = question.demanding(rules)
-        lifted = question.lifted(allowing, demanding)
+        demanding = index.rules(rules & index.demanding)
+        allowing = index.rules(rules & index.allowing)
+        demands = question.demands(demanding)
+        lifted = question.lifted(allowing, demands)
         return Decision(
-            Effect.REQUIRE_APPROVAL if demanding else Effect.ALLOW,
+            Effect.REQUIRE_APPROVAL if demands else Effect.ALLOW,
             (
-                *[_demand_reason(rule) for _, rule, _ in demanding],
-                *[self._allowed_by[rule.name] for _, rule in allowing],
-                *[_filter_reason(one) for one in filters],
+                *[self._reasons[rule.name] for _, rule in (*demanding, *allowing)],
+                *map(_filter_reason, filters),
             ),
             self.digest,
-            masks=tuple(
-                [
-                    mask
-                    for table in tables
-                    for mask in protection.masks(table, lifted.get(table.id, _NOTHING))
-                ]
-            ),
-            approvals=tuple([demand for _, _, demand in demanding]),
+            masks=protection.masks(tables, lifted),
+            approvals=tuple(demands.values()),
             row_filters=filters,
-            limits=tuple(
-                [
-                    limits
-                    for rule in question.limiting(rules)
-                    for limits in limits_of(rule, principal)
-                ]
-            ),
+            limits=limits_of(index.rules(rules & index.limiting), principal),
             detections=self._detectors.of(principal, question.facts, tables, lifted),
         )
 
-    def _denied(
-        self,
-        question: Question,
-        denials: Iterable[Denial],
-        otherwise: Callable[[Collection[TableId | None]], Iterable[Reason]],
-    ) -> Decision:
-        """Deny a query; `otherwise` has what is said where no rule denies, but for what is hidden.
+    def _denied(self, question: Question, rules: RuleSet) -> Decision:
+        """Deny a query that is not understood, or that these rules deny or do not allow.
 
         INVARIANT: what is told is the same whether a table that is hidden exists or not, and names
         no rule for it that an agent could know it by.
@@ -208,31 +182,33 @@ class Policy:
             table: self._visibility.hiding(question.principal, table, question.context)
             for table in question.named
         }
-        hidden = {table for table, rules in hiding.items() if _hide(rules)}
-        told = tuple(one.reason for each in denials if (one := each.but(hidden)))
-        told = told or tuple(otherwise(hidden))
+        hidden = {table for table, about in hiding.items() if _hide(about)}
+        # What is denied whatever it says in detail is denied in the rule's own words, though it is
+        # not understood: a reader can do more with those.
+        told = tuple(one.reason for each in question.denials(rules) if (one := each.but(hidden)))
+        if not told:
+            unclear = Reason(NOT_UNDERSTOOD, Effect.DENY, question.problem)
+            told = (unclear,) if question.problem else question.gaps(rules, hidden)
         named = {reason.rule for reason in told}
         untold = {
             rule.name: _untold(rule, table)
-            for table, rules in hiding.items()
-            for rule in rules
-            if _hide(rules) and rule.name not in named
+            for table, about in hiding.items()
+            for rule in about
+            if _hide(about) and rule.name not in named
         }
         return Decision(
             Effect.DENY, (*told, *(untold[name] for name in sorted(untold))), self.digest
         )
 
-    def _in_shadow(
-        self, question: Question, enforced: Sequence[Near], real: Decision
-    ) -> Iterator[Shadow]:
+    def _in_shadow(self, question: Question, real: Decision) -> Iterator[Shadow]:
         """Yield what each of those in shadow would have done, alone beside all that is enforced."""
         facts, shadows = question.facts, self._shadows
-        for near in question.near:
-            one, rule = near
-            if one & self._enforced:
-                continue
-            tried = self._ruled(question, [*enforced, near], self.row_filters, self._protection)
-            failed = question.fails(rule)
+        enforced = question.applying & self._enforced
+        near = (question.applying | question.failed) & ~self._enforced
+        for one, rule in self._index.rules(near):
+            rules = enforced | one & question.applying
+            tried = self._ruled(question, rules, self.row_filters, self._protection)
+            failed = bool(one & question.failed)
             if found := shadow_of(rule.name, facts, real, tried, failed=failed):
                 yield found
         for filter_, filters in shadows.filters:
@@ -274,7 +250,13 @@ class Policy:
         return Decision(Effect.DENY, reasons, self.digest) if reasons else None
 
 
-def _allow_reason(rule: CompiledRule) -> Reason:
+def _reason(rule: CompiledRule) -> Reason:
+    """Say what a rule allows, or what it asks for."""
+    if demand := rule.demand:
+        people = "one person" if demand.count == 1 else f"{demand.count} people"
+        groups = " or ".join(f"`{group}`" for group in demand.approvers)
+        plain = f"rule `{rule.name}` asks for approval by {people} of {groups}; the query waits"
+        return Reason(rule.name, Effect.REQUIRE_APPROVAL, rule.message or plain)
     allowed = ", ".join(f"`{action}`" for action in sorted(rule.actions))
     return Reason(rule.name, Effect.ALLOW, rule.message or f"rule `{rule.name}` allows {allowed}")
 
@@ -296,12 +278,3 @@ def _untold(rule: CompiledRule, table: TableId) -> Reason:
 
 def _filter_reason(one: RowFilter) -> Reason:
     return Reason(one.rule, Effect.ALLOW, f"row filter `{one.rule}`: some rows of `{one.table}`")
-
-
-def _demand_reason(rule: CompiledRule) -> Reason:
-    demand = rule.demand
-    assert demand is not None  # noqa: S101 - only rules with a demand come here
-    people = "one person" if demand.count == 1 else f"{demand.count} people"
-    groups = " or ".join(f"`{group}`" for group in demand.approvers)
-    default = f"rule `{rule.name}` asks for approval by {people} of {groups}; the query waits"
-    return Reason(rule.name, Effect.REQUIRE_APPROVAL, rule.message or default)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -18,7 +18,7 @@ _CACHED_TABLES = 4096
 
 
 class ProtectedTable(msgspec.Struct, frozen=True):
-    """What holds for a table with exactly these `fields`, `members` and `inherited` labels.
+    """What holds for a table that was `made_of` these fields, members and inherited labels.
 
     `labels` has the labelled leaves. `covered` has every column and field, with each label on it
     or on a leaf below it and all labels above those: what `query.touches` asks. `masks` are those
@@ -26,18 +26,11 @@ class ProtectedTable(msgspec.Struct, frozen=True):
     values, made of what is labelled so.
     """
 
-    fields: tuple[Field, ...]
+    made_of: tuple[tuple[Field, ...], tuple[Table, ...], tuple[Inherited, ...]]
     labels: Mapping[Path, tuple[str, ...]]
     covered: Mapping[Path, frozenset[str]]
     masks: tuple[ColumnMask, ...]
-    members: tuple[Table, ...] = ()
-    inherited: tuple[Inherited, ...] = ()
-    derived: Mapping[Path, frozenset[str]] = {}
-
-    def is_of(self, table: Table) -> bool:
-        """Tell whether this was found from the same columns; mostly they are the same objects."""
-        same = self.fields is table.fields or self.fields == table.fields
-        return same and self.members == table.members and self.inherited == table.inherited
+    derived: Mapping[Path, frozenset[str]]
 
 
 class PlacedMask(NamedTuple):
@@ -77,7 +70,8 @@ class Protection:
         labels of an older schema.
         """
         known = self._seen.get(table.id)
-        if known is not None and known.is_of(table):
+        # Mostly these are the same objects, which are not compared.
+        if known is not None and known.made_of == (table.fields, table.members, table.inherited):
             return known
         if len(self._seen) >= _CACHED_TABLES:
             self._seen.clear()
@@ -92,15 +86,22 @@ class Protection:
         """Give a column that would lose what labels it: see `Labeller.lost`."""
         return self._labeller.lost(table, redefined)
 
-    def masks(self, table: Table, lifted: frozenset[str]) -> tuple[ColumnMask, ...]:
-        """Give the masks that hold on `table` for someone with the unmask rights `lifted`.
+    def masks(
+        self, tables: Iterable[Table], lifted: Mapping[TableId, frozenset[str]]
+    ) -> tuple[ColumnMask, ...]:
+        """Give the masks that hold on these tables; `lifted` has unmask rights, by table.
 
         A column is shown only where every label on it is lifted.
         """
-        protected = self.of(table)
-        if not lifted:
-            return protected.masks
-        return self._column_masks(table.id, protected.labels, protected.derived, lifted)
+        found: list[ColumnMask] = []
+        for table in tables:
+            protected = self.of(table)
+            if lifted and (rights := lifted[table.id]):
+                labels, derived = protected.labels, protected.derived
+                found += self._column_masks(table.id, labels, derived, rights)
+            else:
+                found += protected.masks
+        return tuple(found)
 
     def mask(self, label: str) -> Mask:
         """Give the mask of the label or of the nearest one above it, else the type's default."""
@@ -116,12 +117,10 @@ class Protection:
             for depth in range(1, len(path) + 1):
                 covered.setdefault(path[:depth], set()).update(above)
         return ProtectedTable(
-            table.fields,
+            (table.fields, table.members, table.inherited),
             labels,
             {path: frozenset(found) for path, found in covered.items()},
             self._column_masks(table.id, labels, derived, frozenset()),
-            table.members,
-            table.inherited,
             derived,
         )
 

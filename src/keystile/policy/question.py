@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -11,9 +11,9 @@ from keystile.model.decision import ApprovalDemand, Effect, Reason
 from keystile.model.facts import Action, QueryFacts
 from keystile.model.principal import Principal
 from keystile.model.schema import Table, TableId
-from keystile.policy.conditions import Request, TouchedLabels
+from keystile.policy.conditions import Request
 from keystile.policy.context import Context
-from keystile.policy.index import RuleIndex, RuleSet
+from keystile.policy.index import Near, RuleIndex, RuleSet
 from keystile.policy.protection import Protection
 from keystile.policy.rules import CompiledRule
 from keystile.policy.understood import NotUnderstoodError, touched_labels
@@ -22,9 +22,6 @@ DEFAULT_DENY = "default-deny"
 """The rule name in a reason where no rule allows something."""
 
 Pair = tuple[Action, TableId | None]
-Near = tuple[RuleSet, CompiledRule]
-"""A rule, and the set of it alone."""
-Demanding = tuple[RuleSet, CompiledRule, ApprovalDemand]
 
 _ON_WRITTEN_TABLES = frozenset({Action.WRITE, Action.SCHEMA_CHANGE, Action.ACCESS_CHANGE})
 
@@ -50,8 +47,10 @@ class Denial(NamedTuple):
 class Question:
     """One query before the policy: what several rules ask of it is found once.
 
-    `near` are the rules that are about its agent and about something that it does. `problem` says
-    what of it is not understood; it is empty for most.
+    `applying` are the rules that are about its agent and about something that it does, and whose
+    condition holds, if they have one. `failed` are those whose condition cannot be evaluated: they
+    apply too, but for those that allow. `problem` says what of the query is not understood; it is
+    empty for most. Where it is not, no rule with a condition applies: it asks about the details.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - a policy and all that it decides by
@@ -70,73 +69,79 @@ class Question:
         While it is `unmeasured`, a condition that depends on how much it reads goes the way that
         lets it on: no rule denies, asks or limits for that, and one that allows does.
         """
-        self._unmeasured = unmeasured
+        self._index = index
         self.principal = principal
         self.facts = facts
         self.tables = tables
         self.context = context
+        mine, near = index.about(principal), 0
+        self._pairs: list[tuple[Pair, RuleSet]] = []
+        for pair in pairs_of(facts):
+            fitting = index.on(mine, *pair)
+            if facts.redefined:
+                fitting |= self._contents(mine, *pair)
+            self._pairs.append((pair, fitting))
+            near |= fitting
+        self.applying, self.failed = near & ~index.conditional, 0
         self.problem = ""
-        labels = TouchedLabels()
         try:
             covered = {table.id: protection.of(table).covered for table in tables}
             labels = touched_labels(facts, tables, covered)
         except NotUnderstoodError as error:
             self.problem = str(error)
-        self._request = Request(principal, facts, labels, context)
-        self._answers: dict[str, bool | None] = {}
-        self._index = index
-        mine = index.about(principal)
-        self._pairs = [(pair, index.on(mine, *pair)) for pair in pairs_of(facts)]
-        if facts.redefined:
-            self._pairs = [*self._with_contents(mine)]
-        near = 0
-        for _, fitting in self._pairs:
-            near |= fitting
-        self.near = index.rules(near)
+            return
+        if asking := index.rules(near & index.conditional):
+            self._ask(asking, Request(principal, facts, labels, context), unmeasured=unmeasured)
 
-    def _with_contents(self, mine: RuleSet) -> Iterator[tuple[Pair, RuleSet]]:
-        """Add to a dataset that is dropped the rules about what is in it.
+    def _ask(self, asking: Iterable[Near], request: Request, *, unmeasured: bool) -> None:
+        """Find out which of these rules, all of which have a condition, apply."""
+        answers: dict[str, bool | None] = {}
+        for one, rule in asking:
+            condition = rule.condition
+            assert condition is not None  # noqa: S101 - these are the rules that have one
+            if condition.text not in answers:
+                answers[condition.text] = condition.holds(request)
+            applies = answers[condition.text]
+            if applies is None:
+                allows = rule.effect is Effect.ALLOW
+                if unmeasured and condition.asks_bytes:
+                    applies = allows
+                else:
+                    self.failed |= one
+                    applies = not allows
+            if applies:
+                self.applying |= one
+
+    def _contents(self, mine: RuleSet, action: Action, table: TableId | None) -> RuleSet:
+        """Give for a dataset that is dropped the rules about what is in it.
 
         INVARIANT: what drops a dataset drops all that is in it, so these rules protect it.
         """
-        tables = {one.column.table for one in self.facts.redefined}
-        for (action, table), fitting in self._pairs:
-            inside = 0
-            if table is not None and table in tables and not table.table:
-                inside = self._index.inside(mine, action, table)
-            yield (action, table), fitting | inside
+        dropped = {one.column.table for one in self.facts.redefined}
+        if table is None or table.table or table not in dropped:
+            return 0
+        return self._index.inside(mine, action, table)
 
     @property
     def named(self) -> tuple[TableId, ...]:
         """All tables that it does something to, in an order that is always the same."""
         return tuple(dict.fromkeys(table for (_, table), _ in self._pairs if table is not None))
 
-    def denials(self, rules: Iterable[Near]) -> list[Denial]:
-        """Give every rule that denies, with what. A condition that fails counts as met."""
+    def denials(self, rules: RuleSet) -> list[Denial]:
+        """Give each of these rules that denies, with what."""
         return [
             Denial(rule, tuple(pair for pair, fitting in self._pairs if fitting & one))
-            for one, rule in rules
-            if rule.effect is Effect.DENY and self._holds(rule) is not False
+            for one, rule in self._index.rules(rules & self._index.denying)
         ]
 
-    def allowing(self, rules: Iterable[Near]) -> list[Near]:
-        """Give the rules that allow any part. A condition that fails counts as not met."""
-        return [
-            (one, rule)
-            for one, rule in rules
-            if rule.effect is Effect.ALLOW and self._holds(rule) is True
-        ]
-
-    def gaps(
-        self, allowing: Iterable[Near], hidden: Collection[TableId | None] = ()
-    ) -> tuple[Reason, ...]:
-        """Give one reason if any action on any table is allowed by no rule.
+    def gaps(self, rules: RuleSet, hidden: Collection[TableId | None] = ()) -> tuple[Reason, ...]:
+        """Give one reason if any action on any table is allowed by none of these rules.
 
         To tables that are `hidden` nothing is allowed.
         """
-        allowed = sum([one for one, _ in allowing])
+        allowing = rules & self._index.allowing
         missing = [
-            pair for pair, fitting in self._pairs if not fitting & allowed or pair[1] in hidden
+            pair for pair, fitting in self._pairs if not fitting & allowing or pair[1] in hidden
         ]
         if not missing:
             return ()
@@ -146,26 +151,23 @@ class Question:
         )
         return (Reason(DEFAULT_DENY, Effect.DENY, message),)
 
-    def demanding(self, rules: Iterable[Near]) -> list[Demanding]:
-        """Give the approvals needed; one whose condition fails is needed, but unlocks nothing."""
-        found = []
+    def demands(self, rules: Iterable[Near]) -> dict[RuleSet, ApprovalDemand]:
+        """Give the approvals that these rules ask for; one that failed unlocks nothing."""
+        found = {}
         for one, rule in rules:
-            demand = rule.demand
-            if demand is not None and (holds := self._holds(rule)) is not False:
-                kept = demand if holds else msgspec.structs.replace(demand, unmask=())
-                found.append((one, rule, kept))
+            assert rule.demand is not None  # noqa: S101 - these are the rules that have one
+            failed = one & self.failed
+            found[one] = msgspec.structs.replace(rule.demand, unmask=()) if failed else rule.demand
         return found
 
-    def limiting(self, rules: Iterable[Near]) -> list[CompiledRule]:
-        """Give the rules that limit any part. A condition that fails counts as met."""
-        return [rule for _, rule in rules if rule.limits and self._holds(rule) is not False]
-
     def lifted(
-        self, allowing: Iterable[Near], demanding: Iterable[Demanding]
+        self, allowing: Iterable[Near], demands: Mapping[RuleSet, ApprovalDemand]
     ) -> Mapping[TableId, frozenset[str]]:
         """Give the labels whose values the agent may see, by table; empty where there are none."""
         rights = {one: rule.unmask for one, rule in allowing if rule.unmask}
-        rights |= {one: frozenset(demand.unmask) for one, _, demand in demanding if demand.unmask}
+        for one, demand in demands.items():
+            if demand.unmask:
+                rights[one] = frozenset(demand.unmask)
         if not rights:
             return {}
 
@@ -179,30 +181,16 @@ class Question:
             for table in self.tables
         }
 
-    def fails(self, rule: CompiledRule) -> bool:
-        """Tell whether the rule's condition cannot be evaluated for this query."""
-        return self._holds(rule) is None
 
-    def _holds(self, rule: CompiledRule) -> bool | None:
-        condition = rule.condition
-        if condition is None:
-            return True
-        if condition.text not in self._answers:
-            self._answers[condition.text] = condition.holds(self._request)
-        held = self._answers[condition.text]
-        if held is None and self._unmeasured and condition.asks_bytes:
-            return rule.effect is Effect.ALLOW
-        return held
-
-
-def pairs_of(facts: QueryFacts) -> Iterator[Pair]:
-    """Yield each action with each table that it is done to; None where it is done to no table.
+def pairs_of(facts: QueryFacts) -> list[Pair]:
+    """Give each action with each table that it is done to; None where it is done to no table.
 
     Reading is done to what is read, changing to what is written, and anything else to all of it.
     """
     actions = dict.fromkeys(facts.actions)
     if facts.reads:  # INVARIANT: what reads a table needs the right to read it
         actions[Action.READ] = None
+    pairs: list[Pair] = []
     for action in actions:
         if action is Action.READ:
             tables = facts.reads
@@ -210,8 +198,8 @@ def pairs_of(facts: QueryFacts) -> Iterator[Pair]:
             tables = facts.writes
         else:
             tables = tuple(dict.fromkeys((*facts.reads, *facts.writes)))
-        for table in tables or (None,):
-            yield action, table
+        pairs += [(action, table) for table in tables or (None,)]
+    return pairs
 
 
 def _say(pairs: Iterable[Pair]) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from keystile.model.facts import Opaque, QueryFacts, Use
 from keystile.model.schema import ColumnRef, SqlType
+from keystile.policy.conditions import TouchedLabels
 from keystile.policy.understood import NotUnderstoodError, touched_labels
 
 PII, SECRET = frozenset({"pii"}), frozenset({"secret"})
@@ -30,7 +31,7 @@ def touched(shop: Any, facts: QueryFacts) -> Any:
     ],
 )
 def test_labels_are_told_by_their_uses(shop: Any, use: Use, labels: Any) -> None:
-    assert touched(shop, shop.selects(shop.customers, "id", "email", use=use)) == labels
+    assert touched(shop, shop.selects(shop.customers, "id", "email", use=use)) == TouchedLabels(*labels)
 
 
 def test_what_an_output_derives_from_is_touched_though_no_use_names_it(shop: Any) -> None:
@@ -38,7 +39,7 @@ def test_what_an_output_derives_from_is_touched_though_no_use_names_it(shop: Any
     source = ColumnRef(shop.customers.id, ("name",))
     output = msgspec.structs.replace(facts.output[0], type=SqlType("STRING"), sources=(source,))
     found = touched(shop, msgspec.structs.replace(facts, output=(output,)))
-    assert found == (SECRET, SECRET, frozenset())
+    assert found == TouchedLabels(SECRET, SECRET)
 
 
 @pytest.mark.parametrize(
