@@ -31,7 +31,9 @@ def touched(shop: Any, facts: QueryFacts) -> Any:
     ],
 )
 def test_labels_are_told_by_their_uses(shop: Any, use: Use, labels: Any) -> None:
-    assert touched(shop, shop.selects(shop.customers, "id", "email", use=use)) == TouchedLabels(*labels)
+    assert touched(shop, shop.selects(shop.customers, "id", "email", use=use)) == TouchedLabels(
+        *labels
+    )
 
 
 def test_what_an_output_derives_from_is_touched_though_no_use_names_it(shop: Any) -> None:
