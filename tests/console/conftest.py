@@ -172,7 +172,7 @@ def fleet(database: Database) -> Fleet:
 
 
 DEMAND = ApprovalDemand(
-    rule="raw-ssn-needs-a-person",
+    rule="raw-pii-needs-a-person",
     approvers=("data-stewards",),
     count=1,
     expires_seconds=1800,
@@ -214,7 +214,7 @@ def summary(sql: str = "", **changes: Any) -> Summary:
             TouchedColumn("acme-shop.shop.tickets.subject", (), ("filter",)),
         ),
         "bytes": 73_400_320,
-        "rule": "raw-ssn-needs-a-person",
+        "rule": "raw-pii-needs-a-person",
         "reason": "support may see social security numbers once a data steward agrees",
     }
     return Summary(**(values | changes))

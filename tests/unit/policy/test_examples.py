@@ -32,7 +32,7 @@ def test_a_coding_agent_reads_and_sees_masks(shop: Any, policy: Policy) -> None:
     }  # fmt: skip
 
 
-def test_support_waits_for_a_data_steward_and_then_sees_the_number(
+def test_support_waits_for_a_data_steward_and_then_sees_personal_data(
     shop: Any, policy: Policy
 ) -> None:
     support = shop.agent("coding-agents", purpose="support")
@@ -42,8 +42,8 @@ def test_support_waits_for_a_data_steward_and_then_sees_the_number(
     assert decision.effect is Effect.REQUIRE_APPROVAL
     [demand] = decision.approvals
     assert (demand.approvers, demand.count, demand.expires_seconds) == (("data-stewards",), 1, 1800)
-    assert ("SSN",) not in {mask.column.path for mask in decision.masks}
-    without = shop.selects(shop.customers, "id", "email")
+    assert decision.masks == ()
+    without = shop.selects(shop.customers, "id")
     assert policy.decide(support, without, (shop.customers,), shop.context).effect is Effect.ALLOW
 
 
