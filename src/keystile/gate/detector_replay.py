@@ -15,6 +15,7 @@ import msgspec
 
 from keystile.gate.looking import Look
 from keystile.gate.simulation import Looked, Simulated
+from keystile.model.facts import Use
 from keystile.recording.query_events import IntentBody
 from keystile.recording.results import Ended, JobResults, Released
 from keystile.wire.schema import fields_from_json
@@ -81,8 +82,7 @@ class DetectorReplay:
             kept_back = end.error is not None and _KEEPS_BACK in end.error.message
             self.unknown.update([_KEPT_BACK] if kept_back else [])
             return
-        change = one.change
-        if change and (change.unmasked or change.remasked or change.filters_no_more):
+        if _shows_others(one):
             self.unknown[_OTHER_ROWS] += 1
             return
         pages = await self._results.released(job)
@@ -112,6 +112,21 @@ def differs(one: Simulated) -> bool:
     if one.after is None or one.after.refused or body is None or body.decision is None:
         return False
     return {**one.looked.detectors} != body.decision.detectors
+
+
+def _shows_others(one: Simulated) -> bool:
+    """Tell whether a draft shows rows or values that are not on record, or not all of those.
+
+    A column that is newly masked makes other rows where a query chooses, joins or groups by it.
+    """
+    change = one.change
+    if change is None:
+        return False
+    if change.unmasked or change.remasked or change.filters or change.filters_no_more:
+        return True
+    masked = {each.column for each in change.masked}
+    uses = one.looked.plan.facts.columns if one.looked.plan else ()
+    return any({*use.uses} - {Use.OUTPUT} for use in uses if str(use.column) in masked)
 
 
 def _counts(before: Mapping[str, str], after: Looked, pages: Iterable[Released]) -> _Counts:

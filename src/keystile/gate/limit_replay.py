@@ -30,6 +30,7 @@ _NO_END = "its end is not on record; it counts as a query that was billed nothin
 
 BEGINS = "what was spent before the first of these queries does not count"
 AT_ONCE = "a query counts by what it was billed, not by what it may have been billed while it ran"
+FAILED = "a query that did not end well counts as one that was billed nothing"
 
 
 class OverLimit(msgspec.Struct, frozen=True, order=True):
@@ -53,7 +54,7 @@ class LimitReplay:
     """Counts. `queries` would be over some limit; `over` says how often each limit is in the way.
 
     `limited` counts all that any limit is about, `unknown` those of them of which nothing is known,
-    by reason.
+    by reason, and `failed` those that did not end well, of which a recording has no bill.
     """
 
     def __init__(self) -> None:
@@ -63,13 +64,15 @@ class LimitReplay:
         self.over: Counter[OverLimit] = Counter()
         self.unknown: Counter[str] = Counter()
         self.words: set[str] = set()
+        self.failed = 0
         self._spent: dict[str, _Spent] = {}
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Say in which way the counts are not exact."""
         begins = (BEGINS,) if self.words & _PERIODS else ()
-        return (*begins, *((AT_ONCE,) if self.words & _BYTES else ()))
+        at_once = (AT_ONCE,) if self.words & _BYTES else ()
+        return (*begins, *at_once, *((FAILED,) if self.words & _PERIODS and self.failed else ()))
 
     def add(self, one: Simulated, ended: Mapping[str, Ended]) -> None:
         """Count one more, the next in time; `ended` has the ends of jobs."""
@@ -87,6 +90,8 @@ class LimitReplay:
         end = ended.get(recorded.event.job)
         if end is None:
             self.unknown[_NO_END] += 1
+        elif end.bytes_billed is None:
+            self.failed += 1
         self._hold(one.limits, body, one.asked.at, end or Ended())
 
     def _hold(self, several: tuple[Limits, ...], body: IntentBody, at: float, end: Ended) -> None:

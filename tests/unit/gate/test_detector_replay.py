@@ -14,7 +14,7 @@ from keystile.model.decision import Decision, Detection, Effect
 from keystile.model.facts import ColumnUse, OutputColumn, QueryFacts, Use
 from keystile.model.masks import ConstantMask
 from keystile.model.schema import ColumnRef, SqlType, TableId
-from keystile.policy.ruling import Change, Kind, Masked, Ruling
+from keystile.policy.ruling import Change, Filtered, Kind, Masked, Ruling
 from keystile.recording.asked import AskedQuery
 from keystile.recording.decided import DecisionBody
 from keystile.recording.events import Event, EventKind
@@ -35,6 +35,10 @@ MAIL = Detection("net", "email", ConstantMask("[EMAIL]"))
 SCHEMA = [{"name": "body", "type": "STRING"}]
 ALLOWED = Ruling("allow")
 SHOWS_MORE = Change(Kind.UNMASKED, "allow", "allow", unmasked=(Masked("a", "b", "c"),))
+SHOWS_LESS = Change(
+    Kind.FILTERED, "allow", "allow", filters=(Filtered("p.d.tickets", "f", "id = 1"),)
+)
+MASKS = Change(Kind.MASKED, "allow", "allow", masked=(Masked("p.d.tickets.body", "l", "null"),))
 VALUE = "536-90-4399"
 
 
@@ -60,12 +64,15 @@ def outcome(*texts: str, **more: Any) -> dict[str, Any]:
 
 
 def asked(
-    before: tuple[Detection, ...], after: tuple[Detection, ...], change: Change | None = None
+    before: tuple[Detection, ...],
+    after: tuple[Detection, ...],
+    change: Change | None = None,
+    facts: QueryFacts = FACTS,
 ) -> Simulated:
     was, now = (Decision(Effect.ALLOW, (), "", detections=one) for one in (before, after))
     decision = DecisionBody(effect="allow", detectors=detectors_of(was))
     recorded = Recorded("c", 1, Event(EventKind.INTENT, 9.0, "s", "bot", "job"))
-    plan = Plan(FACTS, now, "", (), (), 0, "")
+    plan = Plan(facts, now, "", (), (), 0, "")
     looked = Looked(detectors_of(now), plan if after else None)
     query = AskedQuery(9.0, recorded, IntentBody(decision=decision))
     return Simulated(query, ALLOWED, ALLOWED, change, looked=looked)
@@ -135,6 +142,7 @@ async def test_the_same_detectors_change_nothing_and_nothing_is_read(tmp_path: P
     ("body", "change", "why"),
     [
         (outcome(VALUE), SHOWS_MORE, "other rows"),
+        (outcome(VALUE), SHOWS_LESS, "other rows"),
         ({"state": "failed", "error": {"message": "it keeps this result back"}}, None, "kept back"),
         (outcome() | {"rows": [{"f": [{"v": {"f": 1}}]}]}, None, "looked through"),
     ],
@@ -146,3 +154,13 @@ async def test_what_cannot_be_known_is_told_with_its_reason(
     assert found.queries == 0
     [told] = found.unknown
     assert why in told
+
+
+@pytest.mark.parametrize(("uses", "unknown"), [((), 0), ((Use.FILTER,), 1), ((Use.GROUP,), 1)])
+async def test_of_rows_that_a_new_mask_would_choose_otherwise_nothing_is_known(
+    tmp_path: Path, uses: tuple[Use, ...], unknown: int
+) -> None:
+    facts = msgspec.structs.replace(FACTS, columns=(ColumnUse(BODY, (Use.OUTPUT, *uses)),))
+    one = asked((), (SSN,), MASKS, facts)
+    found = await replayed(recordings(tmp_path, outcome("none")), one)
+    assert (found.looked, found.unknown.total()) == (1, unknown)

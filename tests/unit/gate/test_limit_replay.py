@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from keystile.gate.limit_replay import AT_ONCE, BEGINS, LimitReplay
+from keystile.gate.limit_replay import AT_ONCE, BEGINS, FAILED, LimitReplay
 from keystile.gate.simulation import Simulated
 from keystile.model.decision import Limits
 from keystile.policy.ruling import Ruling
@@ -75,6 +75,14 @@ def test_queries_of_a_minute_and_those_that_run_at_once_are_counted_by_their_tim
     long = [(float(at), billed(0, seconds=15, at=at)) for at in (0, 10, 20)]
     found = replayed(limits(concurrent_queries=1), *long)
     assert (found.queries, found.notes) == (1, ())
+
+
+def test_that_a_failed_query_is_on_record_without_a_bill_is_told() -> None:
+    failed = Ended(state="failed", ended_at=START + 2)
+    found = replayed(limits(bytes_per_day=15 * MB), (1.0, failed), (3.0, billed(10 * MB)))
+    assert (found.queries, found.notes) == (0, (BEGINS, AT_ONCE, FAILED))
+    one = replayed(limits(bytes_per_query=15 * MB), (1.0, failed))
+    assert one.notes == (AT_ONCE,)
 
 
 def test_too_many_rows_are_over_the_limit_and_have_run() -> None:
