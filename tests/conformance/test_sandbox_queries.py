@@ -325,8 +325,10 @@ def test_ten_mebibytes_of_each_table_are_billed_at_least(client: bigquery.Client
     assert none.total_bytes_billed == 0
     both = "SELECT o.id FROM shop.orders AS o JOIN shop.customers AS c ON c.id = o.customer_id"
     client.query(both, job_config=QueryJobConfig(maximum_bytes_billed=2 * least)).result()
+    config = QueryJobConfig(maximum_bytes_billed=least)
     with pytest.raises(GoogleAPICallError, match=rf"billed: {least}. {2 * least} or higher"):
-        client.query(both, job_config=QueryJobConfig(maximum_bytes_billed=least)).result()
+        client.query(both, job_id="too-dear", job_config=config, job_retry=None).result()
+    assert client.get_job("too-dear").total_bytes_billed == 0
 
 
 def test_the_byte_limit_of_a_script_is_that_of_each_statement(client: bigquery.Client) -> None:

@@ -35,6 +35,7 @@ _NO_WORDS = cel.NewEnv(variables={})
 _ACTION_NAMED = re.compile(r"""(["'])([^"']*)\1\s*in\s+query\s*\.\s*actions\b""")
 _LABEL_ARGUMENT = re.compile(r"""\.\s*(?:touches|outputs|filters)\s*\(\s*(["'])([^"']*)\1\s*\)""")
 
+_OF_AGENT = "agent."
 _AGENT_WORDS: dict[str, Any] = {
     "agent.name": _TEXT,
     "agent.groups": _TEXTS,
@@ -128,6 +129,11 @@ class Condition(msgspec.Struct, frozen=True):
     def asks_bytes(self) -> bool:
         """Whether it may ask how much the query reads."""
         return _BYTES in self.words
+
+    @property
+    def about_agent(self) -> bool:
+        """Whether it asks for the agent alone, so that all that it asks is answered alike."""
+        return not self.about_query and all(word.startswith(_OF_AGENT) for word in self.words)
 
     def holds(self, request: Request | None) -> bool | None:
         """Evaluate; None where that fails, for example for an attribute that the agent lacks.

@@ -58,10 +58,11 @@ class Visibility:
         allows = [rule for rule in rules if rule.effect is Effect.ALLOW]
         if _is_open(rules, request) or not _is_open(allows, request):
             return ()
-        everywhere = [rule for rule in _denying(rules) if rule.scope is None]
+        denying = [*_denying(rules, request)]
+        everywhere = [rule for rule in denying if rule.scope is None]
         if not _is_open([*allows, *everywhere], request):
             return tuple(everywhere)
-        return tuple(_denying(rules))
+        return tuple(denying)
 
     def _about(self, principal: Principal) -> RuleSet:
         return self._index.about(principal) & self._enforced
@@ -87,14 +88,19 @@ def _is_open(rules: Sequence[CompiledRule], request: Request) -> bool:
             condition is None or condition.about_query or condition.holds(request) is True
         ):
             allowed |= rule.actions
-    denied = {action for rule in _denying(rules) for action in rule.actions}
+    denied = {action for rule in _denying(rules, request) for action in rule.actions}
     # What comes with other actions only is of no use where these are denied.
     return bool((allowed & _BY_ITSELF or allowed) - denied)
 
 
-def _denying(rules: Sequence[CompiledRule]) -> Iterator[CompiledRule]:
-    """Yield the rules that deny something whatever is asked, and whenever it is."""
-    return (rule for rule in rules if rule.effect is Effect.DENY and rule.condition is None)
+def _denying(rules: Sequence[CompiledRule], request: Request) -> Iterator[CompiledRule]:
+    """Yield the rules that deny this principal something whatever is asked, and whenever it is."""
+    for rule in rules:
+        condition = rule.condition
+        if rule.effect is Effect.DENY and (
+            condition is None or (condition.about_agent and condition.holds(request) is not False)
+        ):
+            yield rule
 
 
 def _is_closed(dataset: str) -> bool:

@@ -189,6 +189,9 @@ class Jobs:
             ended=time.time(),
             error=JobError.of(job.failure) if job.failure else None,
         )
+        if job.failure and not isinstance(job.failure, StoppedError) and not job.view.children:
+            # What fails is not billed; what is cancelled, or has run of a script, may be.
+            job.view = msgspec.structs.replace(job.view, bytes_billed=0)
 
     async def _work(self, job: Job, asked: Asked) -> None:
         if (session := aborted(asked.request.sql)) is not None:

@@ -34,8 +34,10 @@ def policy(*rules: str) -> Policy:
         (["resources: {tables: ['acme-shop.pay*.*']}, deny: [read, write]"], True),
         ([f"{IN_PAYROLL}, deny: [read]", f"{IN_PAYROLL}, deny: [write]"], True),
         ([f"{IN_PAYROLL}, agents: {{groups: [g, h]}}, deny: [read, write]"], True),
-        ([f"{IN_PAYROLL}, when: 'agent.name != \"x\"', deny: [read, write]"], False),
-        ([f"{IN_PAYROLL}, when: 'agent.attributes.team == \"x\"', deny: [read, write]"], False),
+        ([f"{IN_PAYROLL}, when: 'agent.name != \"x\"', deny: [read, write]"], True),
+        ([f"{IN_PAYROLL}, when: 'agent.name == \"x\"', deny: [read, write]"], False),
+        # What an agent lacks makes it fail, and a condition of a deny that fails counts as met.
+        ([f"{IN_PAYROLL}, when: 'agent.attributes.team == \"x\"', deny: [read, write]"], True),
         ([f"{IN_PAYROLL}, when: 'has(agent.attributes.team)', deny: [read, write]"], False),
         ([f"{IN_PAYROLL}, agents: {{groups: [h]}}, deny: [read, write]"], False),
         ([f"{IN_PAYROLL}, deny: [read]"], False),  # it may be written to
