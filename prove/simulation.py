@@ -3,7 +3,7 @@
 Agents' queries run through a gateway under one policy. The draft is simulated on what that has
 recorded. Then the same queries run, as the same agents and on the same data, through a gateway
 whose policy the draft is; and effect, masked columns, approvals and row filters are compared query
-by query.
+by query, as are the limits that refuse it, and the values that detectors find in its result.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ from keystile.gate.sound_policy import checked_policy
 from keystile.googlesql.pool import EnginePool
 from keystile.identity.builtin import builtin_issuer
 from keystile.policy.ruling import Ruling
-from keystile.recording.asked import AskedQueries, AskedQuery, Wanted
+from keystile.recording.asked import AskedQueries, Wanted
 from keystile.recording.query_events import IntentBody
+from prove import replays
 from prove.agent_queries import AGENTS, PROJECT, AgentQueries, AgentQuery
 
 _SETTINGS = {"engine": {"workers": 1}, "identity": {"token_lifetime": 3600}}
+_PAGE_ROWS = 500
 _LIMITS = EngineLimits(workers=2, queue=4096, deadline=60)
 
 DRAFTS = {
@@ -68,6 +70,19 @@ rules:
   resources: {datasets: [acme-shop.shop]}
   allow: [read]
 """,
+    "limited": """
+rules:
+- {name: cost, limits: {bytes_per_query: 15MiB, bytes_per_day: 250MiB, rows_per_query: 100}}
+- name: cost-of-the-group
+  agents: {groups: [analytics]}
+  limits: {per: group, bytes_per_month: 150MiB}
+""",
+    "detecting": """
+detectors:
+- {name: products, patterns: {product: "candle|mug|whisk"}, label: pii.found}
+- {name: sales, agents: {groups: [coding-agents]}, patterns: {sale: "buy|cart"}}
+- {name: searches, agents: {groups: [pipelines]}, patterns: {search: search}, deny: true}
+""",
 }
 """What is added to the policy of the demo."""
 
@@ -76,7 +91,9 @@ class Compared(NamedTuple):
     """What came of one draft.
 
     `simulated` queries were compared, of which `changed` were treated otherwise than before;
-    `not_simulated` says why others were not. `differences` names each that was enforced otherwise.
+    `not_simulated` says why others were not. Of those, `over` would be over limits and `values` be
+    found in the results of so many; `not_replayed` says why that was not compared. `differences`
+    names each that was enforced otherwise.
     """
 
     draft: str
@@ -84,6 +101,9 @@ class Compared(NamedTuple):
     simulated: int
     changed: dict[str, int]
     not_simulated: dict[str, int]
+    over: int
+    values: int
+    not_replayed: dict[str, int]
     differences: list[str]
 
 
@@ -126,16 +146,24 @@ def _compared(
     folder: Path, name: str, recorded: Path, several: list[AgentQuery], policy: Path
 ) -> Compared:
     report = asyncio.run(_simulated(recorded, policy))
-    enforced = asyncio.run(_rulings(_enforced(folder / name, policy, several)))
+    done = _enforced(folder / name, policy, several)
+    enforced = asyncio.run(_rulings(done))
+    said = asyncio.run(replays.replayed(recorded, report.found))
+    seen = asyncio.run(replays.enforced(done, time.time()))
     differences = [
         line for one in report.found if not one.why for line in _differences(one, enforced)
     ]
+    for id_, of_query in said.seen.items():
+        differences += replays.differences(id_, of_query, seen[id_])
     return Compared(
         name,
         report.read,
         report.simulated,
         {str(kind): count for kind, count in report.kinds.items()},
         dict(report.not_simulated),
+        sum(bool(one.over) for one in said.seen.values()),
+        sum(bool(one.found or one.kept_back) for one in said.seen.values()),
+        dict(said.unknown),
         differences,
     )
 
@@ -155,18 +183,15 @@ async def _simulated(recordings: Path, folder: Path) -> _Kept:
 
 async def _rulings(recordings: Path) -> dict[str, tuple[Ruling, tuple[str, ...] | None]]:
     """Give what was decided on each query by its job id, and its columns as they were masked."""
-    found = {}
+    found: dict[str, tuple[Ruling, tuple[str, ...] | None]] = {}
     async for batch in AskedQueries(recordings).batches(Wanted(0, time.time())):
         for asked in batch:
             if isinstance(again := recalled(asked), Recalled):
                 body = asked.body
                 masked = body.masked if isinstance(body, IntentBody) else None
-                found[_job_id(asked)] = (again.before, masked)
+                # Reading too many rows is refused later, under the same id.
+                found.setdefault(replays.job_id(asked), (again.before, masked))
     return found
-
-
-def _job_id(asked: AskedQuery) -> str:
-    return str(asked.body.request.get("job_id")) if asked.body else ""
 
 
 def _differences(
@@ -174,11 +199,11 @@ def _differences(
 ) -> Iterator[str]:
     """Say what was enforced otherwise than it was simulated."""
     sql = one.asked.body.sql if one.asked.body else ""
-    where = f"{_job_id(one.asked)}: {sql}"
-    if _job_id(one.asked) not in enforced:
+    where = f"{replays.job_id(one.asked)}: {sql}"
+    if replays.job_id(one.asked) not in enforced:
         yield f"{where}: no decision was enforced"
         return
-    ruling, masked = enforced[_job_id(one.asked)]
+    ruling, masked = enforced[replays.job_id(one.asked)]
     for field in Ruling.__struct_fields__:
         said, done = getattr(one.after, field), getattr(ruling, field)
         if said != done:
@@ -216,6 +241,16 @@ def _ask(stack: Stack, token: str, id_: str, query: AgentQuery) -> None:
     while answer.get("status", {}).get("state") == "RUNNING":
         time.sleep(0.02)
         answer = _sent(stack, token, f"/jobs/{id_}", None)
+    if answer.get("status", {}).get("state") == "DONE":
+        _read(stack, token, id_)
+
+
+def _read(stack: Stack, token: str, id_: str) -> None:
+    """Read all rows of a query, as far as that is allowed."""
+    page: str | None = ""
+    while page is not None:
+        path = f"/queries/{id_}?maxResults={_PAGE_ROWS}&pageToken={page}"
+        page = _sent(stack, token, path, None).get("pageToken")
 
 
 def _sent(stack: Stack, token: str, path: str, body: object) -> dict[str, Any]:
@@ -234,6 +269,8 @@ def figures(queries: int, seed: str = "1") -> dict[str, object]:
         compared = proved(Path(folder), queries, seed)
     changed: Counter[str] = sum((Counter(one.changed) for one in compared), Counter())
     not_simulated: Counter[str] = sum((Counter(one.not_simulated) for one in compared), Counter())
+    not_replayed: Counter[str] = sum((Counter(one.not_replayed) for one in compared), Counter())
+    over, values = (sum(one.over for one in compared), sum(one.values for one in compared))
     differences = [line for one in compared for line in one.differences]
     return {
         "drafts": len(compared),
@@ -241,9 +278,12 @@ def figures(queries: int, seed: str = "1") -> dict[str, object]:
         "compared": sum(one.simulated for one in compared),
         "changed": dict(changed),
         "not_simulated": dict(not_simulated),
+        "over_limits": over,
+        "with_values_found": values,
+        "not_replayed": dict(not_replayed),
         "different": len(differences),
         "differences": differences[:20],
-        "ok": not differences and all(one.simulated for one in compared),
+        "ok": not differences and bool(over and values) and all(one.simulated for one in compared),
     }
 
 
