@@ -16,7 +16,13 @@ from sqlalchemy import ColumnElement, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from keystile.identity.disabling import Disabled, covering, disabled_of
-from keystile.model.errors import DuplicateError, InvalidRequestError, NotFoundError, RefusedError
+from keystile.model.errors import (
+    DuplicateError,
+    InvalidRequestError,
+    NotFoundError,
+    RefusedError,
+    StoreUnavailableError,
+)
 from keystile.model.principal import Principal
 from keystile.store import tables
 from keystile.store.database import Database
@@ -189,6 +195,14 @@ class Agents:
         self._noted.move_to_end(id_)
         if len(self._noted) > _SEEN_KEPT:
             self._noted.popitem(last=False)
+        try:
+            await self._note(id_, principal, own=own)
+        except StoreUnavailableError:
+            # The next request does it, not only one in a minute.
+            self._noted.pop(id_, None)
+            raise
+
+    async def _note(self, id_: AgentId, principal: Principal, *, own: bool) -> None:
         now = time.time()
         said: dict[str, object] = {"last_seen": now}
         agent = Agent(

@@ -21,6 +21,7 @@ class Recent(Generic[T]):
     def __init__(self) -> None:
         """Start with none."""
         self._values: OrderedDict[str, tuple[float, T]] = OrderedDict()
+        self._forgotten = 0
 
     async def get(self, key: str, find: Callable[[], Awaitable[T]]) -> T:
         """Give a value, which `find` finds out where that was not done just now."""
@@ -28,8 +29,11 @@ class Recent(Generic[T]):
         if value is not None and time.monotonic() - at <= _SECONDS:
             return value
         self._values.pop(key, None)
-        began = time.monotonic()
+        began, forgotten = time.monotonic(), self._forgotten
         found = await find()
+        # INVARIANT: what was found out before something was to be forgotten is not remembered.
+        if forgotten != self._forgotten:
+            return found
         self._values[key] = (began, found)
         if len(self._values) > _KEPT:
             self._values.popitem(last=False)
@@ -37,6 +41,7 @@ class Recent(Generic[T]):
 
     def forget(self, which: Callable[[str, T], bool]) -> None:
         """Find out anew what fits."""
+        self._forgotten += 1
         for key, (_, value) in list(self._values.items()):
             if which(key, value):
                 del self._values[key]

@@ -11,6 +11,9 @@ from keystile.store.tables import used_tokens
 
 # A token that lives longer may be used as often again after so long.
 _KEPT_SECONDS = 400 * 24 * 3600.0
+# INVARIANT: a use is known for as long as any replica takes the token: `identity.clock_skew` is 120
+# at most, and so may replicas' own clocks differ.
+_LATE_SECONDS = 300.0
 
 
 class Uses:
@@ -28,7 +31,8 @@ class Uses:
         now = time.time()
         known = used_tokens.c.digest == digest
         async with self._database.begin() as connection:
-            await connection.execute(delete(used_tokens).where(used_tokens.c.expires_at < now))
+            over = used_tokens.c.expires_at < now - _LATE_SECONDS
+            await connection.execute(delete(used_tokens).where(over))
             uses = (await connection.execute(select(used_tokens.c.uses).where(known))).scalar()
             if uses is None:
                 # No float holds every number that JSON can write.

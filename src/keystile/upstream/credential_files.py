@@ -11,7 +11,9 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from google.auth import aws, identity_pool, impersonated_credentials, pluggable
@@ -19,7 +21,7 @@ from google.oauth2 import credentials as people
 from google.oauth2 import service_account
 from joserfc.util import urlsafe_b64decode
 
-from keystile.config.urls import require_safe_url
+from keystile.config.urls import is_loopback, require_safe_url
 from keystile.model.errors import UnsafeConfigurationError
 from keystile.upstream.keys import SigningKey
 
@@ -36,10 +38,13 @@ KINDS: Mapping[str, str] = {
 }
 """What is served, by the `type` that files name, in words."""
 
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
+_AWS_BY_IPV6 = "fd00:ec2::254"
 _AWS = "urn:ietf:params:aws:token-type:aws4_request"
 _ALLOWED = "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES"
 _TYPE = re.compile(r"[a-z0-9_]{1,64}")
 _ACCOUNT = re.compile(r"/serviceAccounts/([^/:]+):generateAccessToken$")
+_SOURCES = ("url", "region_url", "imdsv2_session_token_url")
 _ADDRESSES = ("token_url", "service_account_impersonation_url", "token_info_url")
 
 
@@ -112,6 +117,13 @@ def _external(info: Mapping[str, Any], where: str) -> Any:
     for word in _ADDRESSES:
         if word in info:
             require_safe_url(str(info[word]), f"`{word}` of `{where}`")
+    for word in _SOURCES:
+        url = info["credential_source"].get(word)
+        if url is not None and not _is_safe_source(str(url)):
+            raise UnsafeConfigurationError(
+                f"`credential_source.{word}` of `{where}` would be asked without encryption",
+                hint="use https, or this machine's own metadata service",
+            )
     kind: Any = identity_pool.Credentials
     if info.get("subject_token_type") == _AWS:
         kind = aws.Credentials
@@ -124,6 +136,22 @@ def _external(info: Mapping[str, Any], where: str) -> Any:
             )
         kind = pluggable.Credentials
     return kind.from_info(info, scopes=list(SCOPES))
+
+
+def _is_safe_source(url: str) -> bool:
+    """Tell whether nobody else reads a subject token on its way from there.
+
+    A cloud's metadata service speaks no TLS, and is on the machine's own link.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if parts.scheme == "https" or is_loopback(host):
+            return bool(host)
+        known = ip_address(host)
+    except ValueError:
+        return False
+    return parts.scheme == "http" and (known.is_link_local or str(known) == _AWS_BY_IPV6)
 
 
 def _impersonated(info: Mapping[str, Any], where: str) -> Any:

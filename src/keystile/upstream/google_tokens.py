@@ -156,6 +156,14 @@ def _source(settings: Connection, key: SigningKey | None, folder: Path) -> Any:
     return credential_files.credentials(info, where)
 
 
+def _texts(headers: Mapping[str, str | bytes]) -> dict[str, str]:
+    """Give headers as texts: google-auth sends AWS's session token as it came, as bytes."""
+    return {
+        name: value.decode("latin-1") if isinstance(value, bytes) else value
+        for name, value in headers.items()
+    }
+
+
 class _Answer(transport.Response):
     """An answer as google-auth wants it."""
 
@@ -224,7 +232,7 @@ class _Asking(transport.Request):
             method,
             url,
             data=body,
-            headers=headers,
+            headers=_texts(headers),
             timeout=timeout,
             allow_redirects=False,
             **way,

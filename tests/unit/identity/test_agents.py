@@ -8,7 +8,13 @@ import pytest
 from keystile.identity import agents as module
 from keystile.identity.agents import AgentId, Agents, Facts
 from keystile.identity.disabling import Disablings, Target
-from keystile.model.errors import DuplicateError, InvalidRequestError, NotFoundError, RefusedError
+from keystile.model.errors import (
+    DuplicateError,
+    InvalidRequestError,
+    NotFoundError,
+    RefusedError,
+    StoreUnavailableError,
+)
 from keystile.model.principal import Principal
 from keystile.store.database import Database
 
@@ -124,6 +130,18 @@ async def test_that_an_agent_was_seen_is_written_once_a_minute(
     monkeypatch.setattr(module.time, "monotonic", lambda: later)
     await agents.saw(bot, own=True)
     assert (await agents.get("bot")).last_seen > first.last_seen
+
+
+async def test_an_agent_that_came_during_an_outage_was_unknown_for_a_minute(
+    database: Database,
+) -> None:
+    agents = Agents(database)
+    await database.close()
+    with pytest.raises(StoreUnavailableError):
+        await agents.saw(CI, own=False)
+    await database.open()
+    await agents.saw(CI, own=False)
+    assert [one.name for one in await agents.list()] == ["shop-ci"]
 
 
 async def test_what_is_noted_of_who_was_seen_is_bounded(

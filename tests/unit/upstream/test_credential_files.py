@@ -53,6 +53,39 @@ def test_whatever_stands_in_a_file_is_read_or_refused(content: bytes) -> None:
         return
 
 
+FEDERATED = {
+    "type": "external_account",
+    "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p",
+    "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+    "token_url": "https://sts.googleapis.com/v1/token",
+}
+
+
+@pytest.mark.parametrize(
+    ("url", "safe"),
+    [
+        ("http://169.254.169.254/metadata/identity/oauth2/token?resource=a", True),
+        ("http://[fd00:ec2::254]/latest", True),
+        ("http://127.0.0.1:8080/token", True),
+        ("https://tokens.example/t", True),
+        (f"http://tokens.example/{PLANTED}", False),
+        (f"http://10.0.0.1/{PLANTED}", False),
+        ("http://169.254.169.254.example/", False),
+        ("ftp://169.254.169.254/", False),
+        ("http://[", False),
+        (7, False),
+    ],
+)
+def test_a_subject_token_was_fetched_where_others_read_it(url: Any, *, safe: bool) -> None:
+    file = {**FEDERATED, "credential_source": {"url": url}}
+    if safe:
+        assert credentials(file, "wif.json")
+        return
+    with pytest.raises(UnsafeConfigurationError, match=r"`credential_source\.url`") as refused:
+        credentials(file, "wif.json")
+    assert PLANTED not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     "changed",
     [

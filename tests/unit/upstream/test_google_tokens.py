@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from google.auth import _exponential_backoff
 from google.auth.compute_engine import _metadata
 from google.oauth2 import credentials as people
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from tests.support.google import Google, Person, Provider
+from tests.support.played import Handler, Played
 
 from keystile.config.upstream import Connection
 from keystile.model.errors import RefusedError
@@ -175,6 +177,55 @@ async def test_a_token_of_aws_is_a_request_that_its_key_signed(
     with pytest.raises(RefusedError, match="answered 400 invalid_grant") as refused:
         await tokens.fetch("c", settings, None, tmp_path)
     assert secret not in str(refused.value)
+
+
+def instance(secret: str, session: str) -> Handler:
+    """Give the metadata service of an instance at AWS, version 2: nothing without a session."""
+    key = {"AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": secret}
+    said = {
+        "/zone": "eu-central-1b",
+        "/role": "reader",
+        "/role/reader": json.dumps(key),
+    }
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.method == "PUT" and request.path == "/token":
+            lasts = request.headers.get("X-aws-ec2-metadata-token-ttl-seconds", "")
+            return web.Response(text=session) if lasts.isdigit() else web.Response(status=400)
+        if request.headers.get("X-aws-ec2-metadata-token") != session:
+            return web.Response(status=401)
+        return web.Response(text=said[request.path])
+
+    return answer
+
+
+async def test_no_token_was_had_on_an_instance_of_aws(
+    google: Google, tokens: GoogleTokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    google.aws["AKIDEXAMPLE"] = secret = "planted-at-aws"
+    with Played(instance(secret, "planted-session")) as imds:
+        file = federated(
+            google,
+            tmp_path,
+            environment_id="aws1",
+            region_url=f"{imds.url}/zone",
+            url=f"{imds.url}/role",
+            imdsv2_session_token_url=f"{imds.url}/token",
+            regional_cred_verification_url=(
+                "https://sts.{region}.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15"
+            ),
+        )
+        file["subject_token_type"] = "urn:ietf:params:aws:token-type:aws4_request"
+        (tmp_path / "wif.json").write_text(json.dumps(file))
+        settings = Connection(external_account_file="wif.json")
+        token = await tokens.fetch("c", settings, None, tmp_path)
+        assert google.tokens[token.text].principal.endswith("/subject/AKIDEXAMPLE")
+        imds.down = True
+        with pytest.raises(RefusedError, match=r"`127\.0\.0\.1` answered 503") as refused:
+            await tokens.fetch("c", settings, None, tmp_path)
+    assert "planted" not in str(refused.value)
 
 
 @pytest.fixture
