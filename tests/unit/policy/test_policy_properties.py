@@ -75,6 +75,7 @@ ceilings = st.builds(
     subjects,
     st.sampled_from(["agent", "person", "group"]),
 )
+DEMAND: Rule = {"require_approval": {"from": ["p"]}}
 OPEN: Rule = {"allow": list(Action)[:4]}
 # Without a rule that allows all, nearly every question is denied, whatever the code does.
 rules = st.builds(
@@ -237,26 +238,70 @@ def test_a_rule_that_is_refused_for_never_applying_changes_no_decision(
     ]
     named += [{"name": f"f{number}", **rule} for number, rule in enumerate(filters)]
 
-    def text(entries: list[Rule]) -> dict[str, str]:
-        by_word: dict[str, list[Rule]] = {"rules": [], "row_filters": []}
-        for entry in entries:
-            by_word["row_filters" if "where" in entry else "rules"].append(entry)
-        return {"f": json.dumps({"labels": LABELS, **by_word})}
-
-    _, placed = assembled(text(named))
-    found = [*useless([(one.rule, one.compiled) for one in placed])]
+    found = told_useless(named)
     assume(found)
-    without = data.draw(st.sampled_from(found)).number
-    principal, facts = data.draw(questions(shop))
-    decisions = []
-    for kept in (named, [*named[:without], *named[without + 1 :]]):
-        made, _ = assembled(text(kept))
-        tables = (shop.customers, shop.orders)
-        decision = made.decide(principal, facts, tables, shop.context)
-        # What is said of a denial may differ: what no rule allows is no secret of another rule.
-        reasons = () if decision.effect is Effect.DENY else decision.reasons
-        decisions.append(msgspec.structs.replace(decision, policy_digest="", reasons=reasons))
-    assert decisions[0] == decisions[1]
+    without = data.draw(st.sampled_from(found))
+    question = data.draw(questions(shop))
+    less = [*named[:without], *named[without + 1 :]]
+    assert outcome(shop, question, named) == outcome(shop, question, less)
+
+
+def as_text(entries: list[Rule]) -> dict[str, str]:
+    by_word: dict[str, list[Rule]] = {"rules": [], "row_filters": []}
+    for entry in entries:
+        by_word["row_filters" if "where" in entry else "rules"].append(entry)
+    return {"f": json.dumps({"labels": LABELS, **by_word})}
+
+
+def told_useless(entries: list[Rule]) -> list[int]:
+    """Give the numbers of those that are refused; row filters are to come last."""
+    _, placed = assembled(as_text(entries))
+    return [one.number for one in useless([(one.rule, one.compiled) for one in placed])]
+
+
+def outcome(shop: Any, question: Any, entries: list[Rule]) -> Decision:
+    made, _ = assembled(as_text(entries))
+    principal, facts = question
+    decision = made.decide(
+        principal, facts, (shop.customers, shop.orders, shop.events), shop.context
+    )
+    # What is said of a denial may differ: what no rule allows is no secret of another rule.
+    reasons = () if decision.effect is Effect.DENY else decision.reasons
+    return msgspec.structs.replace(decision, policy_digest="", reasons=reasons)
+
+
+places = st.sampled_from(
+    [
+        {"projects": ["acme-shop"]},
+        {"projects": ["acme-*"]},
+        {"datasets": ["acme-shop.shop"]},
+        {"datasets": ["acme-shop.sh*"]},
+        {"datasets": ["acme-shop.*op"]},
+        {"tables": ["acme-shop.shop.orders", "acme-shop.shop.customers"]},
+        {"datasets": ["acme-shop.analytics"]},
+        {"tables": ["acme-shop.shop.orders"]},
+        {"tables": ["*.*.orders"]},
+        {"tables": ["acme-shop.*.e*"]},
+    ]
+)
+somewhere = st.builds(
+    lambda effect, place: {**effect, "resources": place},
+    st.sampled_from([{"allow": ["read"]}, {"deny": ["read"]}, DEMAND]),
+    places,
+)
+
+
+@given(st.lists(somewhere, min_size=2, max_size=4), st.lists(row_filters, max_size=1))
+def test_no_rule_is_refused_for_others_that_are_about_other_tables(
+    shop: Any, list_: list[Rule], filters: list[Rule]
+) -> None:
+    named = [{"name": f"r{number}", **rule} for number, rule in enumerate(list_)]
+    named += [{"name": f"f{number}", **rule} for number, rule in enumerate(filters)]
+    for without in told_useless(named):
+        less = [*named[:without], *named[without + 1 :]]
+        for table in (shop.customers, shop.orders, shop.events):
+            question = shop.agent("g"), shop.selects(table, "id")
+            assert outcome(shop, question, named) == outcome(shop, question, less)
 
 
 @given(st.data(), st.lists(permissions, max_size=8))
