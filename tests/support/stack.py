@@ -16,11 +16,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
@@ -34,6 +34,7 @@ from joserfc import jwt as jose
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 from prove.sent import strays_of
+from tests.support.forked import OURS, Forked, ran, start
 from tests.support.google import write_key_file
 from tests.support.stopping import hold
 
@@ -124,7 +125,8 @@ class Stack:
         self.sandbox_log = folder / "requests.ndjson"
         self.seen: list[Seen] = []
         self.accounts: dict[str, str] = {}
-        self.key_file, self._processes = folder / "key.json", dict[str, subprocess.Popen[bytes]]()
+        self.key_file = folder / "key.json"
+        self._processes: dict[str, Forked | subprocess.Popen[bytes]] = {}
         self._pem = _write_key(self.key_file, folder / "public.pem")
         self._write_policy()
         if rules:
@@ -228,10 +230,9 @@ class Stack:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a `keystile` command with this stack's configuration."""
-        command = [sys.executable, "-m", "keystile", *words, "--config", str(self.config)]
-        return subprocess.run(  # noqa: PLW1510 - the caller looks at the exit code
-            command, capture_output=True, text=True, timeout=60, env=_environment()
-        )
+        command = ["-m", "keystile", *words, "--config", str(self.config)]
+        with TemporaryDirectory() as folder:
+            return ran(command, _environment(), Path(folder), timeout=60)
 
     def json(self, *words: str) -> Any:
         """Run a command that must succeed, and read its JSON."""
@@ -406,11 +407,8 @@ class Stack:
         self._spawn("gateway", *self._planted, "serve", "--config", str(self.config))
 
     def _spawn(self, name: str, *words: str) -> None:
-        with (self.folder / f"{name}.log").open("ab") as log:
-            command = [sys.executable, *words]
-            self._processes[name] = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, env=_environment()
-            )
+        log = self.folder / f"{name}.log"
+        self._processes[name] = start(words, _environment(), log, log)
 
     def _wait_until(self, holds: Any) -> None:
         deadline = time.monotonic() + _START_SECONDS
@@ -485,7 +483,7 @@ async def _ran(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+    return {**os.environ, **OURS}
 
 
 def _free_ports(count: int) -> list[int]:
