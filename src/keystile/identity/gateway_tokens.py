@@ -18,6 +18,7 @@ from keystile.identity.agents import Agents
 from keystile.identity.bound import FREE, Binding
 from keystile.identity.digests import digest_of
 from keystile.identity.recent import Recent
+from keystile.identity.subjects import Identified
 from keystile.model.errors import NotFoundError, UnauthenticatedError
 from keystile.model.principal import Principal
 from keystile.store import tables
@@ -130,6 +131,15 @@ class GatewayTokens:
     async def saw(self, principal: Principal) -> None:
         """Note in the registry that an agent has come."""
         await self._agents.saw(principal, own=principal.issuer == self._builtin)
+
+    async def admitted(self, identified: Identified) -> Principal:
+        """Give the agent that tokens stand for as it is now. Raises what `current` does.
+
+        INVARIANT: who was disabled lends nobody a name either.
+        """
+        if identified.behind is not None:
+            await self.current(identified.behind)
+        return await self.current(identified.principal)
 
     async def current(self, principal: Principal) -> Principal:
         """Give an agent of the built-in issuer the groups and attributes that it has now.

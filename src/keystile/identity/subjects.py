@@ -33,10 +33,14 @@ class Verified(NamedTuple):
 
 
 class Identified(NamedTuple):
-    """The agent that tokens stand for, and these tokens: the subject's first."""
+    """The agent that tokens stand for, these tokens, the subject's first, and who is behind it.
+
+    `behind` is whoever the agent acts for, None where it acts for itself.
+    """
 
     principal: Principal
     tokens: tuple[Verified, ...]
+    behind: Principal | None = None
 
 
 class Subjects:
@@ -77,7 +81,7 @@ class Subjects:
                 hint="send the agent's own token as `actor_token`",
             )
         if "act" in subject.claims:
-            return Identified(_acting(subject), (subject,))
+            return Identified(_acting(subject), (subject,), _principal(subject))
         return Identified(_principal(subject), (subject,))
 
     async def _verify(self, unverified_token: str) -> Verified:
@@ -114,7 +118,8 @@ class Subjects:
                 "`may_act` of the subject's token does not name the actor",
                 hint="have the subject's issuer name the agent by `iss` and `sub`",
             )
-        return Identified(_for(_principal(actor), _principal(subject)), (subject, actor))
+        behind = _principal(subject)
+        return Identified(_for(_principal(actor), behind), (subject, actor), behind)
 
 
 def _principal(token: Verified) -> Principal:

@@ -196,6 +196,27 @@ async def test_a_built_in_agent_has_what_the_registry_says_not_what_its_token_sa
         await _exchange(identity, token)
 
 
+@pytest.mark.parametrize("target", [Target("dana"), Target("", "https://issuer.test", "dana")])
+async def test_who_was_disabled_still_lent_agents_a_name(
+    settings: Callable[..., Settings], database: Database, issuer: Any, target: Target
+) -> None:
+    (trusted,) = settings().identity.issuers
+    both = msgspec.structs.replace(trusted, actor_issuers=[trusted.issuer])
+    identity = build(settings(issuers=[both]), database)
+    lent = {
+        "token": issuer.token(sub="dana", may_act={"sub": "agent-7"}),
+        "actor_token": issuer.token(),
+        "actor_token_type": JWT,
+    }
+    assert await _exchange(identity, **lent)
+    await identity.disablings.disable(target, "operator", "cli")
+    with pytest.raises(TokenRefusedError, match="`dana` is disabled") as caught:
+        await _exchange(identity, **lent)
+    assert caught.value.fault is TokenFault.AGENT
+    assert await _exchange(identity, issuer.token())  # the agent itself may come
+    await identity.close()
+
+
 async def test_a_built_in_token_of_an_unknown_agent_is_refused(identity: Identity) -> None:
     assert identity.builtin
     with pytest.raises(TokenRefusedError, match="there is no agent `ghost`"):
