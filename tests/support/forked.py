@@ -95,8 +95,11 @@ def ran(
 
 
 def _lasting(environment: Mapping[str, str]) -> dict[str, str]:
-    """Give what of an environment is not another one in each test, or set by us."""
-    passing = {"PYTEST_CURRENT_TEST", _FORKED, *OURS}
+    """Give what of an environment is not another one in each test, or set by us.
+
+    `TZDIR` is set by our own code where it is missing, once it looks at times.
+    """
+    passing = {"PYTEST_CURRENT_TEST", "TZDIR", _FORKED, *OURS}
     return {name: value for name, value in environment.items() if name not in passing}
 
 

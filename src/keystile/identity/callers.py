@@ -65,7 +65,7 @@ class Callers:
         except TokenRefusedError:
             self._limits.fail(sender.address)
             raise
-        principal = await self._tokens.admitted(identified)
+        principal = await self._tokens.admitted(identified.principal, identified.behind)
         await self._tokens.saw(principal)
         # It is verified anew each time that it is not recent any more.
         return Known(principal, binding, float("inf"))

@@ -91,7 +91,7 @@ class Exchange:
         self._limits.identify(identified.principal)
         try:
             # An agent of the built-in issuer has what the registry says of it now.
-            principal = await self._tokens.admitted(identified)
+            principal = await self._tokens.admitted(identified.principal, identified.behind)
         except StoreUnavailableError:
             raise
         except (UnauthenticatedError, RefusedError) as error:

@@ -18,7 +18,6 @@ from keystile.identity.agents import Agents
 from keystile.identity.bound import FREE, Binding
 from keystile.identity.digests import digest_of
 from keystile.identity.recent import Recent
-from keystile.identity.subjects import Identified
 from keystile.model.errors import NotFoundError, UnauthenticatedError
 from keystile.model.principal import Principal
 from keystile.store import tables
@@ -132,14 +131,14 @@ class GatewayTokens:
         """Note in the registry that an agent has come."""
         await self._agents.saw(principal, own=principal.issuer == self._builtin)
 
-    async def admitted(self, identified: Identified) -> Principal:
-        """Give the agent that tokens stand for as it is now. Raises what `current` does.
+    async def admitted(self, principal: Principal, behind: Principal | None) -> Principal:
+        """Give an agent as it is now, with whoever it acts for, if anybody, looked at as well.
 
-        INVARIANT: who was disabled lends nobody a name either.
+        Raises what `current` does. INVARIANT: who was disabled lends nobody a name either.
         """
-        if identified.behind is not None:
-            await self.current(identified.behind)
-        return await self.current(identified.principal)
+        if behind is not None:
+            await self.current(behind)
+        return await self.current(principal)
 
     async def current(self, principal: Principal) -> Principal:
         """Give an agent of the built-in issuer the groups and attributes that it has now.

@@ -262,9 +262,10 @@ def told_useless(entries: list[Rule]) -> list[int]:
 def outcome(shop: Any, question: Any, entries: list[Rule]) -> Decision:
     made, _ = assembled(as_text(entries))
     principal, facts = question
-    decision = made.decide(
-        principal, facts, (shop.customers, shop.orders, shop.events), shop.context
-    )
+    # Filters and masks are told of each table given, so these are the query's own.
+    named = {*facts.reads, *facts.writes, *(use.column.table for use in facts.columns)}
+    tables = [one for one in (shop.customers, shop.orders, shop.events) if one.id in named]
+    decision = made.decide(principal, facts, tables, shop.context)
     # What is said of a denial may differ: what no rule allows is no secret of another rule.
     reasons = () if decision.effect is Effect.DENY else decision.reasons
     return msgspec.structs.replace(decision, policy_digest="", reasons=reasons)
