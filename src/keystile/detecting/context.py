@@ -21,9 +21,12 @@ def before(text: bytes, place: int) -> bytes:
 # With a letter in it: chance makes none of digits alone.
 _UUID = re.compile(rb"(?i)\b(?=[0-9-]*[a-f])[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b")
 _UUID_SIZE = 36
+_UUID_HYPHENS = 4
 
 
 def in_uuid(text: bytes, start: int, end: int) -> bool:
     """Tell whether the digits of a place are part of a UUID (RFC 9562, section 4)."""
-    near = text[max(0, end - _UUID_SIZE) : start + _UUID_SIZE]
-    return b"-" in near and _UUID.search(near) is not None
+    near, far = max(0, end - _UUID_SIZE), start + _UUID_SIZE
+    if text.count(b"-", near, far) < _UUID_HYPHENS:
+        return False
+    return _UUID.search(text[near:far]) is not None

@@ -91,8 +91,9 @@ class Finder:
         """Yield all places where a shape begins, some at a time."""
         at, starts = 0, list[int]()
         while opened := self._gate.search(text, at):
-            at = opened.start() + 1
-            starts.append(opened.start())
+            start = opened.start()
+            at = start + 1
+            starts.append(start)
             if len(starts) == _AT_A_TIME:
                 yield starts
                 starts = []

@@ -7,6 +7,7 @@ what the Social Security Administration says of numbers that it never gives.
 from __future__ import annotations
 
 import re
+import string
 
 from keystile.detecting.context import BREAK, before
 
@@ -14,9 +15,11 @@ CARD = rf"\b[1-6](?:{BREAK}?[0-9]){{11}}"
 IBAN = r"\b[A-Za-z]{2}[0-9]{2}(?:[ -]?[0-9A-Za-z]){11}"
 SSN = rf"\b[0-9]{{3}}(?:{BREAK}|\.)?[0-9]{{2}}(?:{BREAK}|\.)?[0-9]{{4}}\b"
 
-_DIGIT = re.compile(rb"[0-9]")
 _WORD = re.compile(rb"[0-9A-Za-z]")
 _CARD = re.compile(rf"[0-9](?:{BREAK}?[0-9]){{11,18}}".encode())
+_DIGITS = {
+    count: re.compile(rf"[0-9](?:{BREAK}?[0-9]){{{count - 1}}}".encode()) for count in range(12, 20)
+}
 # How long the numbers of each network are, by how they begin.
 _CARDS = (
     (re.compile(rb"4"), (19, 16, 13)),
@@ -36,7 +39,6 @@ _SSN_BREAKS = 2
 _ABOUT_SSN = re.compile(
     rb"(?i)\b(?:ssns?|itin|social[ _-]?sec(?:urity)?|taxpayer|tax[ _-]id)(?![a-z])"
 )
-_IBAN_PART = re.compile(rb"[ -]?[0-9A-Za-z]")
 # The countries with IBANs of each length.
 _IBAN_COUNTRIES = {
     15: "NO",
@@ -58,11 +60,12 @@ _IBAN_COUNTRIES = {
     32: "LC",
     33: "RU",
 }
-_IBAN_LENGTHS = {
-    country.encode(): length
+_IBANS = {
+    country.encode(): re.compile(rf"(?:[ -]?[0-9A-Za-z]){{{length}}}(?![0-9A-Za-z])".encode())
     for length, countries in _IBAN_COUNTRIES.items()
     for country in re.findall("..", countries)
 }
+_VALUES = {one: str(int(one, 36)) for one in string.digits + string.ascii_letters}
 
 
 def card(text: bytes, start: int) -> tuple[int, int] | None:
@@ -77,13 +80,9 @@ def card(text: bytes, start: int) -> tuple[int, int] | None:
     digits = value.translate(None, _BREAK_BYTES)
     for length in next((lengths for begin, lengths in _CARDS if begin.match(digits)), ()):
         if length <= len(digits) and luhn(digits[:length]) and len(set(digits[:length])) > 1:
-            end = start + length
-            if len(digits) < len(value):
-                end = [digit.end() for digit in _DIGIT.finditer(text, start, match.end())][
-                    length - 1
-                ]
-            if not _WORD.match(text, end):
-                return start, end
+            written = _DIGITS[length].match(text, start)
+            if written and not _WORD.match(text, written.end()):
+                return written.span()
     return None
 
 
@@ -95,18 +94,13 @@ def luhn(digits: bytes) -> bool:
 
 def iban(text: bytes, start: int) -> tuple[int, int] | None:
     """Find an IBAN: its country's length, and the remainder of 1 by 97."""
-    length = _IBAN_LENGTHS.get(text[start : start + 2].upper(), 0)
-    at, found = start, bytearray()
-    while len(found) < length:
-        part = _IBAN_PART.match(text, at)
-        if part is None:
-            return None
-        at = part.end()
-        found += text[at - 1 : at]
-    if not found or _WORD.match(text, at):
+    written = _IBANS.get(text[start : start + 2].upper())
+    match = written.match(text, start) if written else None
+    if match is None:
         return None
-    turned = (found[4:] + found[:4]).decode()
-    return (start, at) if int("".join(str(int(one, 36)) for one in turned)) % 97 == 1 else None
+    value = match[0].translate(None, b" -").decode()
+    number = int("".join(_VALUES[one] for one in value[4:] + value[:4]))
+    return match.span() if number % 97 == 1 else None
 
 
 def ssn(text: bytes, start: int) -> tuple[int, int] | None:
