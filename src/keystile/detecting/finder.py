@@ -11,7 +11,7 @@ import re
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 from keystile.detecting.context import SEPARATOR, in_uuid
@@ -42,7 +42,6 @@ class Finder:
         # Which of the shapes match at one place, as a group each.
         here = "".join(f"(?:(?=(?:{one.shape})())|)" for one in shapes)
         self._here = re.compile(here.encode()).match
-        self._asked: dict[tuple[bytes | None, ...], list[tuple[str, Check]]] = {}
         self._patterns = [(name, compiled(text)) for name, text in patterns]
 
     def find(
@@ -71,12 +70,10 @@ class Finder:
         whole, ends = laid_out(texts)
         after = dict.fromkeys((name for name, _ in self._shapes), 0)
         for starts in self._opened(whole):
-            asked: dict[tuple[str, Check], list[int]] = {}
-            for start in starts:
-                for one in self._matching(whole, start):
-                    asked.setdefault(one, []).append(start)
             # One check after the other, which is faster than one place after the other.
-            for (name, check), places in asked.items():
+            for (name, check), places in zip(
+                self._shapes, self._matching(whole, starts), strict=True
+            ):
                 for start in places:
                     span = check(whole, start)
                     # What ends with or within a value of its own kind is part of it.
@@ -99,15 +96,18 @@ class Finder:
                 starts = []
         yield starts
 
-    def _matching(self, text: bytes, start: int) -> list[tuple[str, Check]]:
-        """Give the entities whose shapes match at a place."""
-        match = self._here(text, start)
-        matches = match.groups() if match else ()
-        known = self._asked.get(matches)
-        if known is None:
-            pairs = zip(self._shapes, matches, strict=True)
-            known = self._asked[matches] = [one for one, group in pairs if group is not None]
-        return known
+    def _matching(self, text: bytes, starts: Iterable[int]) -> Iterator[list[int]]:
+        """Yield for each shape at which of these places it matches."""
+        alike: dict[tuple[bytes | None, ...], list[int]] = {}
+        for start in starts:
+            if match := self._here(text, start):
+                alike.setdefault(match.groups(), []).append(start)
+        for number in range(len(self._shapes)):
+            yield sorted(
+                chain.from_iterable(
+                    places for groups, places in alike.items() if groups[number] is not None
+                )
+            )
 
     def _by_pattern(self, texts: Sequence[str]) -> Iterator[tuple[int, Found | None]]:
         for place, text in enumerate(texts):
