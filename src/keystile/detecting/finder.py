@@ -15,7 +15,7 @@ from itertools import accumulate, chain
 from typing import NamedTuple
 
 from keystile.detecting.context import SEPARATOR, in_uuid
-from keystile.detecting.entities import ENTITIES, Check
+from keystile.detecting.entities import ENTITIES
 from keystile.detecting.patterns import compiled, union
 
 _ESCAPE = re.compile(rb'\\[nrtbf"\\/]')

@@ -15,8 +15,14 @@ from keystile.detecting.patterns import union
 _GAP = rf"(?:[ .()/-]{{0,3}}|{BREAK})"
 PHONE = rf"(?:\+\(?|\(|\b)[0-9](?:{_GAP}[0-9]){{6}}"
 
+# Not too many digits, and no date.
+_OTHERS = (
+    r"[0-9]{16}|(?:[0-3]?[0-9](?P<a>[./-])[0-3]?[0-9](?P=a)(?:19|20)?[0-9]{2}"
+    r"|(?:19|20)[0-9]{2}(?P<b>[./-])[01]?[0-9](?P=b)[0-3]?[0-9])(?![0-9])"
+)
 _NUMBER = re.compile(
-    rf"([+(]{{0,2}}[0-9](?:{_GAP}[0-9]){{6,17}})(?: ?(?:x|ext\.?) ?[0-9]{{1,6}}\b)?".encode()
+    rf"(?!{_OTHERS})(?P<number>[+(]{{0,2}}[0-9](?:{_GAP}[0-9]){{6,17}})"
+    r"(?: ?(?:x|ext\.?) ?[0-9]{1,6}\b)?".encode()
 )
 _NORTH_AMERICAN = (
     rf"(?:\+?1{_GAP})?\(?[2-9](?!11)[0-8][0-9]{_GAP}[2-9](?!11)[0-9]{{2}}{_GAP}[0-9]{{4}}"
@@ -31,12 +37,6 @@ _LOCAL_DIGITS = range(7, 13)
 _GAP_BYTES = b" .()/+-\xc2\xa0\xe2\x80\x91\x93"
 _LAST_GROUP = re.compile(rb"[^0-9]+[0-9]+\Z")
 _WORD = re.compile(rb"[0-9A-Za-z]")
-# Too many digits, or a date.
-_OTHERS = re.compile(
-    rb"[0-9]{16}"
-    rb"|(?:[0-3]?[0-9]([./-])[0-3]?[0-9]\1(?:19|20)?[0-9]{2}"
-    rb"|(?:19|20)[0-9]{2}([./-])[01]?[0-9]\2[0-3]?[0-9])(?![0-9])"
-)
 # RE2 takes all of these words in one pass, where `re` would try each at every place.
 _NAMED = union(
     (
@@ -56,10 +56,10 @@ def phone(text: bytes, start: int) -> tuple[int, int] | None:
     What follows may be another number: groups of digits are left out at the end until the rest is a
     telephone number, or nothing is left.
     """
-    match = None if _OTHERS.match(text, start) else _NUMBER.match(text, start)
+    match = _NUMBER.match(text, start)
     if match is None:
         return None
-    value, end, named = match[1], match.end(), None
+    value, end, named = match["number"], match.end(), None
     if not _PLAIN.match(value):
         # However much is left out, only what is said before it can tell.
         named = value[:1].isdigit() and _is_named(text, start)
