@@ -11,12 +11,12 @@ import re
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from typing import NamedTuple
 
 from keystile.detecting.context import SEPARATOR, in_uuid
 from keystile.detecting.entities import ENTITIES
-from keystile.detecting.patterns import compiled, union
+from keystile.detecting.patterns import Gate, compiled
 
 _ESCAPE = re.compile(rb'\\[nrtbf"\\/]')
 _AT_A_TIME = 256
@@ -38,7 +38,7 @@ class Finder:
         wanted = set(names)
         shapes = [entity for entity in ENTITIES.values() if entity.name in wanted]
         self._shapes = [(one.name, one.check) for one in shapes]
-        self._gate = union(one.shape for one in shapes)
+        self._gate = Gate(one.shape for one in shapes)
         # Which of the shapes match at one place, as a group each.
         here = "".join(f"(?:(?=(?:{one.shape})())|)" for one in shapes)
         self._here = re.compile(here.encode()).match
@@ -86,15 +86,9 @@ class Finder:
 
     def _opened(self, text: bytes) -> Iterator[list[int]]:
         """Yield all places where a shape begins, some at a time."""
-        at, starts = 0, list[int]()
-        while opened := self._gate.search(text, at):
-            start = opened.start()
-            at = start + 1
-            starts.append(start)
-            if len(starts) == _AT_A_TIME:
-                yield starts
-                starts = []
-        yield starts
+        opened = self._gate.opened(text)
+        while starts := [*islice(opened, _AT_A_TIME)]:
+            yield starts
 
     def _matching(self, text: bytes, starts: Iterable[int]) -> Iterator[list[int]]:
         """Yield for each shape at which of these places it matches."""

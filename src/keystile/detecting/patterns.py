@@ -7,8 +7,8 @@ may look on to the end of the text. So the policy's own expressions have to be b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import re2
 
@@ -33,6 +33,25 @@ def union(shapes: Iterable[str]) -> Searcher:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1  # so that each byte counts as a character
     return _made("|".join(f"(?:{one})" for one in shapes), options)
+
+
+class Gate:
+    """Finds every place of a text where one of some shapes begins."""
+
+    def __init__(self, shapes: Iterable[str]) -> None:
+        """Compile the shapes, which are expressions over bytes."""
+        made: Any = union(shapes)
+        # What `search` is made of: around it the library builds a generator and two objects for
+        # each place, which takes more than twice as long as looking.
+        self._look: Callable[[Any, bytes, int, int], Sequence[tuple[int, int]]] = made._regexp.Match  # noqa: SLF001 - the reason stands above
+
+    def opened(self, text: bytes) -> Iterator[int]:
+        """Yield the places, the first one first."""
+        look, anywhere, end = self._look, re2._Anchor.UNANCHORED, len(text)  # noqa: SLF001 - see above
+        start = look(anywhere, text, 0, end)[0][0]
+        while start >= 0:
+            yield start
+            start = look(anywhere, text, start + 1, end)[0][0]
 
 
 def compiled(pattern: str) -> Searcher:
