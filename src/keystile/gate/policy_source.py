@@ -142,6 +142,8 @@ class PolicySource:
             await self._versions.note(told)
         except KeystileError as error:
             _log.warning("policy_version_not_told", reason=str(error))
+        except Exception:  # noqa: BLE001 - a fault must not end the looking beside it
+            _log.exception("policy_telling_fault")
 
     async def look(self) -> None:
         """Look once, and take what is new. Raises `KeystileError` where it cannot be."""

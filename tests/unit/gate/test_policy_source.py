@@ -277,14 +277,20 @@ async def test_a_gateway_tells_the_store_what_holds_and_leaves(bench: Bench) -> 
     assert await bench.versions.replicas() == ()
 
 
-async def test_a_new_version_waited_until_the_one_before_was_told_of(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def busy(_told: object) -> None:
-        await asyncio.sleep(60)
+async def stuck(_told: object) -> None:
+    await asyncio.sleep(60)
 
+
+async def faulty(_told: object) -> None:
+    raise RuntimeError("a fault")
+
+
+@pytest.mark.parametrize("telling", [stuck, faulty])
+async def test_a_new_version_waited_until_the_one_before_was_told_of(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, telling: object
+) -> None:
     source = await bench.opened()
-    monkeypatch.setattr(bench.versions, "note", busy)
+    monkeypatch.setattr(bench.versions, "note", telling)
     following = asyncio.ensure_future(source.follow("r1", "here"))
     try:
         await asyncio.sleep(0.05)

@@ -283,6 +283,20 @@ async def test_a_direct_token_of_a_disabled_built_in_agent_is_refused(
         await identity.callers.principal(token)
 
 
+async def test_who_was_disabled_still_lent_agents_a_name_in_tokens_used_directly(
+    make: Make, issuer: Any
+) -> None:
+    from keystile.identity.disabling import Target  # noqa: PLC0415 - beside its only use
+
+    actor = {"google.subject": "assertion.act.sub"}
+    async with make(direct_use=True, actor_mapping=actor) as identity:
+        lent = [issuer.token(sub="dana", act={"sub": "bot"}, jti=word) for word in "ab"]
+        assert (await identity.callers.principal(lent[0])).on_behalf_of == "dana"
+        await identity.disablings.disable(Target("dana"), "operator", "cli")
+        with pytest.raises(RefusedError, match="`dana` is disabled"):
+            await identity.callers.principal(lent[1])
+
+
 @pytest.mark.parametrize("constraint", ["dpop", "mtls", "either"])
 async def test_a_key_that_is_demanded_is_demanded_of_direct_tokens_too(
     make: Make, issuer: Any, constraint: str
